@@ -2,8 +2,10 @@
 
 Columns are Arrow tables, so a million products stay small; everything else addresses products and queries by row.
 
-    shop = read_shop("my_folder")          # qr_env/shops/files.py reads CSV, JSONL, Parquet and TREC files
+    shop = load_shop("my_folder")          # qr_env.shops; files.py reads CSV, JSONL, Parquet and TREC files
     shop.products["title"][7].as_py(), shop.split("test")[:3], shop.qrels[shop.split("test")[0].row]
+
+`qr shop my_folder` describes one at the terminal.
 """
 
 from __future__ import annotations
@@ -12,14 +14,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute  # noqa: F401  (makes pa.compute available)
 import scipy.sparse as sp
 
+from qr_env.errors import DataError
 from qr_env.types import Product, Query
+
+if TYPE_CHECKING:
+    from qr_env.shops.rows import LoadReport
 
 SPLITS = ("train", "dev", "test")
 
@@ -54,10 +60,15 @@ class Shop:
 
     name: where it came from, for reports.
     products, queries, purchases: Arrow tables with the schemas above; text is "" and price NaN where unknown.
+        Missing optional columns are filled, nulls become "" or NaN.
     qrels: (queries, products) CSR matrix of int8, level + 1 of each graded pair (1 Irrelevant … 4 Exact), 0 ungraded.
     qrels_complete: every pair is graded and what is not stored is Irrelevant (the generated shop).
     oracle: query id → the rewrite that the construction knows to be best (the generated shop only).
     slices: slice name → (queries,) bool, groups of queries to report on, such as "typo" or "held-out words".
+    report: what the loader read, left out and renamed; None for a shop that was built in memory.
+
+    Raises:
+        DataError: a column is missing or foreign, or qrels or a slice has another shape than the tables.
     """
 
     name: str
@@ -68,30 +79,41 @@ class Shop:
     qrels_complete: bool = False
     oracle: dict[str, str] = field(default_factory=dict)
     slices: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    report: LoadReport | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, schema in (("products", PRODUCT_SCHEMA), ("queries", QUERY_SCHEMA), ("purchases", PURCHASE_SCHEMA)):
+            object.__setattr__(self, name, conform(getattr(self, name), schema, name))
+        shape = (len(self.queries), len(self.products))
+        object.__setattr__(self, "qrels", _canonical(self.qrels, shape))
+        for name, mask in self.slices.items():
+            if mask.shape != shape[:1]:
+                raise DataError(f"slice {name!r} has shape {mask.shape}, but there are {shape[0]} queries")
 
     def __repr__(self) -> str:
         return f"Shop({self.name!r}, {len(self.products):,} products, {len(self.queries):,} queries)"
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over products, queries, qrels and purchases: indexes, caches and runs are keyed by it."""
-        digest = hashlib.sha256()
-        for table in (self.products, self.queries, self.purchases):
-            for name in table.column_names:
-                digest.update(name.encode())
-                _hash_column(digest, table[name])
-        for part in (self.qrels.indptr, self.qrels.indices, self.qrels.data):
-            digest.update(np.ascontiguousarray(part).tobytes())
+        """SHA-256 over products, queries, qrels and purchases: caches and runs are keyed by it.
+
+        Rows are addresses, so the order of products and queries counts; the order of columns, of qrels and of
+        purchases does not, nor does chunking or the file format that the shop was read from.
+        """
+        digest = hashlib.sha256(self.products_hash.encode())
+        _hash_table(digest, self.queries, QUERY_SCHEMA)
+        for part, dtype in ((self.qrels.indptr, "<i8"), (self.qrels.indices, "<i8"), (self.qrels.data, "<i1")):
+            digest.update(np.ascontiguousarray(part, dtype=dtype).data)
         digest.update(bytes([self.qrels_complete]))
+        purchases = self.purchases.sort_by([(name, "ascending") for name in PURCHASE_SCHEMA.names])
+        _hash_table(digest, purchases, PURCHASE_SCHEMA)
         return digest.hexdigest()
 
     @cached_property
     def products_hash(self) -> str:
-        """SHA-256 over the products alone: what an index depends on."""
+        """SHA-256 over the products alone, in row order: what an index depends on."""
         digest = hashlib.sha256()
-        for name in self.products.column_names:
-            digest.update(name.encode())
-            _hash_column(digest, self.products[name])
+        _hash_table(digest, self.products, PRODUCT_SCHEMA)
         return digest.hexdigest()
 
     @cached_property
@@ -120,27 +142,103 @@ class Shop:
         return Product(row=row, id=values.pop("product_id"), **values)
 
     def levels(self, query_rows_N: Sequence[int] | npt.NDArray[np.int_], rows_NK: npt.NDArray[np.int32]) -> np.ndarray:
-        """Known level of each pair, (N, K) int8: 0 Irrelevant … 3 Exact, -1 where nobody graded it or no product."""
-        query_rows_N = np.asarray(query_rows_N)
-        if rows_NK.size == 0 or self.qrels.shape[1] == 0:
-            return np.full(rows_NK.shape, -1, np.int8)
-        safe_NK = np.maximum(rows_NK, 0)
-        known_N = np.maximum(query_rows_N, 0)
-        flat = self.qrels[np.repeat(known_N, rows_NK.shape[1]), safe_NK.ravel()]
-        stored_NK = np.asarray(flat).reshape(rows_NK.shape).astype(np.int8)
-        levels_NK = stored_NK - 1
-        if self.qrels_complete:
-            levels_NK = np.maximum(levels_NK, 0)
-        return np.where((rows_NK >= 0) & (query_rows_N >= 0)[:, None], levels_NK, np.int8(-1))
+        """Known level of each pair, (N, K) int8: 0 Irrelevant … 3 Exact, -1 where nobody graded it or no product.
+
+        Raises:
+            IndexError: a query row or product row is beyond the shop.
+        """
+        query_rows_N1 = np.asarray(query_rows_N, np.int64).reshape(-1, 1)
+        rows_NK = np.asarray(rows_NK)
+        self._check_rows(query_rows_N1, rows_NK)
+        levels_NK = np.full(rows_NK.shape, 0 if self.qrels_complete else -1, np.int8)
+        keys = self._pair_keys
+        if len(keys) and rows_NK.size:
+            wanted_NK = query_rows_N1 * self.qrels.shape[1] + rows_NK
+            at_NK = np.minimum(np.searchsorted(keys, wanted_NK), len(keys) - 1)
+            np.copyto(levels_NK, self.qrels.data[at_NK] - 1, where=keys[at_NK] == wanted_NK)
+        levels_NK[(rows_NK < 0) | (query_rows_N1 < 0)] = -1
+        return levels_NK
+
+    def _check_rows(self, query_rows: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]) -> None:
+        for what, values, size in (("query", query_rows, len(self.queries)), ("product", rows, len(self.products))):
+            if values.size and values.max() >= size:
+                raise IndexError(f"{what} row {values.max()} is beyond the shop's {size:,}: is it of another shop?")
+
+    @cached_property
+    def _pair_keys(self) -> npt.NDArray[np.int64]:
+        """query row × products + product row of every graded pair, ascending: binary search beats CSR indexing."""
+        query_rows = np.repeat(np.arange(self.qrels.shape[0], dtype=np.int64), np.diff(self.qrels.indptr))
+        return query_rows * self.qrels.shape[1] + self.qrels.indices
 
 
-def _hash_column(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
-    """Feed one column's values, independent of chunking and of buffer offsets."""
-    values = column.combine_chunks()
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        lengths = pa.compute.binary_length(values).fill_null(0)
-        digest.update(np.asarray(lengths).astype(np.int64).tobytes())
-        for start in range(0, len(values), 65536):
-            digest.update("".join(text or "" for text in values.slice(start, 65536).to_pylist()).encode())
-        return
-    digest.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).tobytes())
+def conform(table: pa.Table, schema: pa.Schema, what: str = "table") -> pa.Table:
+    """The table with exactly the schema's columns and types, without nulls; optional columns are filled.
+
+    Raises:
+        DataError: the first column (the key) is missing, or there is a column that the schema does not know.
+    """
+    if foreign := set(table.column_names) - set(schema.names):
+        raise DataError(f"{what}: unknown columns {sorted(foreign)}; known are {schema.names}")
+    if schema.names[0] not in table.column_names:
+        raise DataError(f"{what}: no column {schema.names[0]!r}; there are {table.column_names}")
+    return pa.table([_conform_column(table, field) for field in schema], schema=schema)
+
+
+_DEFAULTS: dict[str, Any] = {"frequency": 1.0, "price": float("nan"), "source": "search"}
+
+
+def _conform_column(table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    default = pa.scalar(_DEFAULTS.get(field.name, ""), field.type)
+    if field.name not in table.column_names:
+        return pa.chunked_array([pa.repeat(default, len(table))], field.type)
+    column = table[field.name].cast(field.type)
+    return column.fill_null(default) if column.null_count else column
+
+
+def _canonical(qrels: sp.spmatrix, shape: tuple[int, int]) -> sp.csr_matrix:
+    """Sorted int8 CSR without explicit zeros or duplicates."""
+    if qrels.shape != shape:
+        raise DataError(f"qrels have shape {qrels.shape}, but the shop has {shape[0]} queries × {shape[1]} products")
+    matrix = sp.csr_matrix(qrels, dtype=np.int8)
+    if not matrix.has_canonical_format or (matrix.nnz and matrix.data.min() <= 0):
+        matrix = matrix.copy()
+        matrix.eliminate_zeros()
+        matrix.sort_indices()
+    if not matrix.has_canonical_format or (matrix.nnz and (matrix.data.min() < 1 or matrix.data.max() > 4)):
+        raise DataError("qrels must hold each pair once, as level + 1: 1 Irrelevant … 4 Exact")
+    return matrix
+
+
+def _hash_table(digest: hashlib._Hash, table: pa.Table, schema: pa.Schema) -> None:
+    for name in schema.names:
+        digest.update(f"\0{name}:{len(table)}:".encode())
+        if pa.types.is_floating(table[name].type):
+            _hash_numbers(digest, table[name])
+        else:
+            _hash_texts(digest, table[name])
+
+
+def _hash_numbers(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
+    """Eight bytes a value; every NaN is the same NaN and −0 is 0."""
+    values = column.to_numpy().astype("<f8") + 0.0
+    digest.update(np.where(np.isnan(values), np.nan, values).data)
+
+
+def _hash_texts(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
+    """First the lengths of all values, then all bytes: no character can move between cells unseen.
+
+    Reads Arrow's buffers in place; offsets of slices are honoured, and chunks are simply fed one after the other.
+    """
+    for chunk in column.chunks:
+        digest.update(np.ascontiguousarray(np.diff(_offsets(chunk)), dtype="<i8").data)
+    for chunk in column.chunks:
+        offsets, data = _offsets(chunk), chunk.buffers()[2]
+        if data is not None and offsets[-1] > offsets[0]:
+            digest.update(memoryview(data)[offsets[0] : offsets[-1]])
+
+
+def _offsets(chunk: pa.StringArray) -> npt.NDArray[np.int32]:
+    """Where each value of the chunk begins and ends in its data buffer, (len + 1,)."""
+    if not len(chunk):
+        return np.zeros(1, np.int32)
+    return np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
