@@ -288,7 +288,8 @@ def _parquet_chunks(path: Path, naming: Naming) -> Iterator[Chunk]:
         file = pq.ParquetFile(path, memory_map=True)
         names = naming(file.schema_arrow.names)
         first = 0
-        empty = file.schema_arrow.empty_table().select(list(names)).to_batches() if not file.metadata.num_rows else []
+        schema = pa.schema([file.schema_arrow.field(name) for name in names])
+        empty = [] if file.metadata.num_rows else [pa.RecordBatch.from_pylist([], schema)]
         for batch in chain(empty, file.iter_batches(CHUNK_ROWS, columns=list(names))):
             yield _parquet_chunk(path, batch.rename_columns([names[name] for name in batch.schema.names]), first)
             first += len(batch)
