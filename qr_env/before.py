@@ -1,0 +1,179 @@
+"""What is known of a query before any rewrite: its own hits, their grades, and what was bought for it elsewhere.
+
+    store = BeforeStore(shop, k=10, capacity=16_384)
+    slots_P = store.slots(queries)              # -1 where a query must first be searched and graded
+    store.add(fresh, hits, grades)              # by the one retrieval and judge call of the step
+    store.hits(slots_P), store.grades(slots_P), store.bought(slots_P)
+
+A popular query comes back again and again, so the last `capacity` distinct queries are remembered, in arrays that a
+batch gathers from by slot. An entry with a missing verdict is used but not reused: next time the judge may answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from qr_env.errors import ConfigError
+from qr_env.feedback import Bought
+from qr_env.shop import Shop
+from qr_env.types import EXACT, LEVELS, Grades, Hits, Query, RowArray
+
+MAX_BOUGHT = 10  # products bought outside search that a query's hitrate looks for: the first ten
+CONTEXT_TITLES = 5
+QUERY_CHARS, TITLE_CHARS = 512, 160
+CONTEXT_CHARS = CONTEXT_TITLES * (TITLE_CHARS + 3)
+Slots = npt.NDArray[np.int64]
+
+
+class BeforeStore:
+    """The last `capacity` distinct queries with their results, least recently asked out first.
+
+    Args:
+        shop: whose queries these are; free text (`Query.row` -1) is welcome and has nothing bought.
+        k: products a list. capacity: queries remembered, at least four times those of one batch.
+    """
+
+    def __init__(self, shop: Shop, k: int, capacity: int) -> None:
+        self.titles = shop.titles
+        self.bought_PM = bought_outside(shop)
+        self._slot: dict[tuple[int, str], int] = {}  # in order of use
+        self._incomplete: set[tuple[int, str]] = set()
+        self.queries: list[Query] = [Query(-1, "", "")] * capacity
+        self.text: list[str] = [""] * capacity  # the query, and
+        self.context: list[str] = [""] * capacity  # the titles it found, as the observation shows them
+        width = self.bought_PM.shape[1]
+        self._rows_CK = np.full((capacity, k), -1, np.int32)
+        self._scores_CK = np.full((capacity, k), -np.inf, np.float32)
+        self._probs_CK4 = np.full((capacity, k, len(LEVELS)), np.nan, np.float32)
+        self._bought_CM = np.full((capacity, width), -1, np.int32)
+        self._bought_relevance_CM = np.full((capacity, width), np.nan, np.float32)
+
+    def slots(self, queries: Iterable[Query]) -> list[int]:
+        """Slot of each query, -1 where it is unknown; the known ones count as used now."""
+        return [self._touch((query.row, query.text)) for query in queries]
+
+    def _touch(self, key: tuple[int, str]) -> int:
+        slot = self._slot.pop(key, -1)
+        if slot >= 0 and key not in self._incomplete:
+            self._slot[key] = slot
+            return slot
+        if slot >= 0:
+            self._slot[key] = slot
+        return -1
+
+    def missing(self, queries: Sequence[Query]) -> list[Query]:
+        """The distinct queries among these that must be searched and graded."""
+        slots = self.slots(queries)
+        return list({(q.row, q.text): q for q, slot in zip(queries, slots, strict=True) if slot < 0}.values())
+
+    def rows_to_grade(self, queries: Sequence[Query], hits: Hits) -> RowArray:
+        """(N, k + M) product rows: what the queries found, then what was bought for them outside search."""
+        return np.concatenate([hits.rows_NK, self._bought_rows(queries)], axis=1)
+
+    def add(self, queries: Sequence[Query], hits: Hits, grades: Grades) -> None:
+        """Remember N distinct queries; `grades` are of `rows_to_grade`, (N, k + M, 4)."""
+        if not queries:
+            return
+        k = self._rows_CK.shape[1]
+        slots_N = np.array([self._claim(query) for query in queries])
+        self._rows_CK[slots_N], self._scores_CK[slots_N] = hits.rows_NK, hits.scores_NK
+        self._probs_CK4[slots_N] = grades.probs_NK4[:, :k]
+        self._bought_CM[slots_N] = self._bought_rows(queries)
+        self._bought_relevance_CM[slots_N] = grades.relevance_NK[:, k:]
+        asked_NK = self.rows_to_grade(queries, hits) >= 0
+        partly_N: npt.NDArray[np.bool_] = np.any(np.isnan(grades.probs_NK4[..., 0]) & asked_NK, axis=1)
+        for query, slot, partly in zip(queries, slots_N.tolist(), partly_N.tolist(), strict=True):
+            self.text[slot] = clean(query.text, QUERY_CHARS)
+            self.context[slot] = self.titles_of(self._rows_CK[slot])
+            (self._incomplete.add if partly else self._incomplete.discard)((query.row, query.text))
+
+    def _claim(self, query: Query) -> int:
+        """A slot for the query: its own, a free one, or that of the query asked longest ago."""
+        key = (query.row, query.text)
+        slot = self._slot.pop(key, -1)
+        if slot < 0 and len(self._slot) < len(self.queries):
+            slot = len(self._slot)
+        elif slot < 0:
+            oldest = next(iter(self._slot))
+            self._incomplete.discard(oldest)
+            slot = self._slot.pop(oldest)
+        self._slot[key] = slot
+        self.queries[slot] = query
+        return slot
+
+    def slots_of(self, queries: Sequence[Query]) -> Slots:
+        """Slots of queries that were just added or found, (P,)."""
+        return np.array([self._slot[query.row, query.text] for query in queries], np.int64)
+
+    def hits(self, slots_N: Slots) -> Hits:
+        """Own hits of each query, (N, k)."""
+        return Hits(self._rows_CK[slots_N], self._scores_CK[slots_N])
+
+    def grades(self, slots_N: Slots) -> Grades:
+        """Verdicts of `hits`."""
+        return Grades(self._probs_CK4[slots_N])
+
+    def bought(self, slots_N: Slots) -> Bought:
+        """What was bought for each query outside search, and how relevant the judge finds it."""
+        return Bought(self._bought_CM[slots_N], self._bought_relevance_CM[slots_N])
+
+    def titles_of(self, rows_K: RowArray) -> str:
+        """The first titles of a result list, joined by " | ", fit for the observation."""
+        titles = self.titles
+        found = [titles[row][:TITLE_CHARS] for row in rows_K[:CONTEXT_TITLES].tolist() if row >= 0]
+        return clean(" | ".join(found), CONTEXT_CHARS)
+
+    def _bought_rows(self, queries: Sequence[Query]) -> RowArray:
+        """(N, M); nothing for a query that is not of the shop."""
+        rows_N = np.fromiter((query.row for query in queries), np.int64, len(queries))
+        if not len(self.bought_PM):
+            return np.full((len(queries), self.bought_PM.shape[1]), -1, np.int32)
+        return np.where(rows_N[:, None] >= 0, self.bought_PM[rows_N], np.int32(-1))
+
+
+def clean(text: str, limit: int) -> str:
+    """The text as the observation can hold it: printable characters of the basic plane, at most `limit` of them."""
+    text = text[:limit]
+    if text.isprintable() and (text.isascii() or max(text) <= "\uffff"):
+        return text
+    return "".join(c if c.isprintable() and c <= "\uffff" else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def excellent(shop: Shop) -> npt.NDArray[np.bool_] | None:
+    """BEQUE's excellent products, (products,): bought, or graded Exact, for any query; None where a shop knows none."""
+    marks = np.zeros(len(shop.products), np.bool_)
+    marks[shop.qrels.indices[shop.qrels.data == EXACT + 1]] = True
+    rows_N = _places(shop.purchases["product_id"], shop.products["product_id"])
+    marks[rows_N[rows_N >= 0]] = True
+    return marks if marks.any() else None
+
+
+def bought_outside(shop: Shop, limit: int = MAX_BOUGHT) -> RowArray:
+    """(queries, M) int32: rows of the first `limit` products bought for each query outside search, -1 padding."""
+    bought = shop.purchases.filter(pa.compute.equal(shop.purchases["source"], "outside"))
+    query_N = _places(bought["query_id"], shop.queries["query_id"])
+    product_N = _places(bought["product_id"], shop.products["product_id"])
+    real_N = (query_N >= 0) & (product_N >= 0)
+    order_N = np.argsort(query_N[real_N], kind="stable")
+    query_N, product_N = query_N[real_N][order_N], product_N[real_N][order_N]
+    place_N = np.arange(len(query_N)) - np.searchsorted(query_N, query_N)
+    width = min(int(place_N.max(initial=-1)) + 1, limit)
+    rows_PM = np.full((len(shop.queries), width), -1, np.int32)
+    rows_PM[query_N[place_N < width], place_N[place_N < width]] = product_N[place_N < width]
+    return rows_PM
+
+
+def _places(names: pa.ChunkedArray, among: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Position of each name in `among`, -1 where it is not there."""
+    at = pa.compute.index_in(names, value_set=among.combine_chunks())
+    return np.asarray(pa.compute.fill_null(at, -1).to_numpy()).astype(np.int64)
+
+
+def check_capacity(capacity: int, blocks: int) -> None:
+    """ConfigError when the store could forget a query that is being worked on."""
+    if capacity < 4 * blocks:
+        raise ConfigError(f"the store remembers {capacity} queries: too few for {blocks} at once, give it {4 * blocks}")

@@ -1,0 +1,224 @@
+"""What a rewrite did to the result list, as figures: BEQUE's offline feedback, diversity, and the gain in DCG.
+
+    figures = feedback(before, after, grades_before, grades_after, texts=text_figures(originals, rewrites))
+
+Notation of BEQUE (arXiv 2311.03758, read in full): Z_x products found for the original x, Z_y for the rewrite y (what
+the shopper is shown after the rewrite), f(x, z) relevance of product z to the ORIGINAL, τ' its threshold, Z_e excellent
+products, E products bought for x outside search. Per query, with what the paper leaves open:
+
+- relevance  |{z ∈ Z_y : f > τ'}| / |Z_y|. An empty Z_y has 0.
+- increment  |{z ∈ Z_e ∩ (Z_x ∪ Z_y) : f > τ'}| / |{z ∈ Z_e ∩ Z_x : f > τ'}| − 1; the paper's tables are this × 100.
+  Numerator − denominator is what the rewrite added, so it is added / denominator. Where the denominator is 0 (the
+  original found nothing excellent: the few-recall case) we divide by 1, as if it had found one product, and
+  `increment_defined` is False.
+- hitrate    |{e ∈ E ∩ (Z_x ∪ Z_y) : f > τ'}| / |{e ∈ E : f > τ'}|. The paper does not filter the numerator, so its
+  figure can pass 1: ours is filtered. 0 and `hitrate_defined` False where nothing relevant was bought outside.
+- coverage   |{z ∈ Z_x ∪ Z_y : f > τ'}|, distinct relevant products reached.
+- diversity  |Z_y \\ Z_x| / |Z_y|, share of products that the original did not find (MiniELM). An empty Z_y has 0.
+- gain       (DCG@10 of Z_y − DCG@10 of Z_x) / DCG@10 of ten Exact products, in [−1, 1]: the normaliser is fixed, so
+  no label of what else the shop holds is needed.
+
+Missing verdicts. They are never zero. A list's DCG is its judged places' gain per discount times the discount of all
+its places, an estimate as if the missing ones were like the judged ones of that list; counts see judged products
+only. Where verdicts are missing for more than `max_missing` of the discount of either top ten (0.2: one at rank 1, or
+two or three further down), every figure that needs verdicts is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from qr_env.metrics import DEPTH, best_dcg, dcg, discounts, isin_rows
+from qr_env.types import FloatArray, Grades, Hits, RowArray
+
+TAU = 0.5  # τ': a product counts as relevant when P(Exact or Substitute) is above it
+MAX_MISSING = 0.2
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """N steps' figures, each (N,) float32 or bool; NaN where too many verdicts are missing. Formulas: module docstring.
+
+    mean_relevance, mean_relevance_before: mean f over the products in the top ten, in [0, 1]; 0 for an empty list.
+    hitrate_gain: hitrate minus that of Z_x alone. missing: share of the top tens' discount without a verdict.
+    words, words_original: lengths in words. copied: words of the rewrite that the original, or the rewrite before
+    them, already has. kept: the rewrite means "keep the original".
+    """
+
+    gain: FloatArray
+    relevance: FloatArray
+    mean_relevance: FloatArray
+    mean_relevance_before: FloatArray
+    increment: FloatArray
+    increment_defined: BoolArray
+    hitrate: FloatArray
+    hitrate_gain: FloatArray
+    hitrate_defined: BoolArray
+    coverage: FloatArray
+    diversity: FloatArray
+    missing: FloatArray
+    words: FloatArray
+    words_original: FloatArray
+    copied: FloatArray
+    kept: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.gain)
+
+    def __getitem__(self, index: slice | npt.NDArray[np.int_]) -> Feedback:
+        return Feedback(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class TextFigures:
+    """What the texts alone say of N rewrites, each (N,): see `Feedback`."""
+
+    words: FloatArray
+    words_original: FloatArray
+    copied: FloatArray
+    kept: BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """E: products bought for the original outside search. rows_NM int32, -1 padding; relevance_NM f, NaN missing."""
+
+    rows_NM: RowArray
+    relevance_NM: FloatArray
+
+
+def text_figures(originals: Sequence[str], rewrites: Sequence[str]) -> TextFigures:
+    """Lengths and copies of N rewrites, in words of the `plain` texts."""
+    counts_N4 = np.array(list(map(_count, originals, rewrites)), np.float32).reshape(-1, 4)
+    words, words_original, copied, kept = counts_N4.T
+    return TextFigures(words, words_original, copied, kept > 0)
+
+
+def _count(original: str, rewrite: str) -> tuple[int, int, int, bool]:
+    """(words, words of the original, copied words, kept)."""
+    known, said = original.casefold().split(), rewrite.casefold().split()
+    return len(said), len(known), len(said) - len(set(said).difference(known)), not said or said == known
+
+
+def feedback(
+    before: Hits,
+    after: Hits,
+    grades_before: Grades,
+    grades_after: Grades,
+    texts: TextFigures,
+    excellent_P: BoolArray | None = None,
+    bought: Bought | None = None,
+    max_missing: float = MAX_MISSING,
+) -> Feedback:
+    """Figures of N steps, vectorised; the formulas are in the module docstring.
+
+    Args:
+        before, after: Z_x and Z_y, (N, K) each, the same K not needed.
+        grades_before, grades_after: their verdicts for the original query, (N, K, 4).
+        texts: `text_figures` of the same N.
+        excellent_P: (products,) True for Z_e; None counts every product as excellent.
+        bought: E; None: nothing was bought outside search.
+        max_missing: largest share of a top ten's discount whose verdicts may be missing.
+    """
+    gain_b, missing_b = _dcg(before, grades_before)
+    gain_a, missing_a = _dcg(after, grades_after)
+    missing = np.maximum(missing_b, missing_a)
+    unknown = missing > max_missing
+    relevant_a, relevant_b = _relevant(after, grades_after), _relevant(before, grades_before)
+    new_a = after.found_NK & ~isin_rows(after.rows_NK, before.rows_NK)
+    increment, increment_defined = _increment(before, after, relevant_b, relevant_a & new_a, excellent_P)
+    hitrate, hitrate_before, hitrate_defined = _hitrate(before, after, bought)
+    judged_a = after.found_NK & ~np.isnan(grades_after.probs_NK4[..., 0])
+
+    def known(values: npt.NDArray[np.floating]) -> FloatArray:
+        return np.where(unknown, np.nan, values).astype(np.float32)
+
+    return Feedback(
+        gain=np.where(texts.kept, np.float32(0), known((gain_a - gain_b) / best_dcg())),
+        relevance=known(_share(relevant_a.sum(axis=1), judged_a.sum(axis=1))),
+        mean_relevance=known(_mean_relevance(after, grades_after)),
+        mean_relevance_before=known(_mean_relevance(before, grades_before)),
+        increment=known(increment),
+        increment_defined=increment_defined,
+        hitrate=known(hitrate),
+        hitrate_gain=known(hitrate - hitrate_before),
+        hitrate_defined=hitrate_defined,
+        coverage=known(relevant_b.sum(axis=1) + (relevant_a & new_a).sum(axis=1).astype(np.float64)),
+        diversity=_share(new_a.sum(axis=1), after.found_NK.sum(axis=1)).astype(np.float32),
+        missing=missing.astype(np.float32),
+        words=texts.words,
+        words_original=texts.words_original,
+        copied=texts.copied,
+        kept=texts.kept,
+    )
+
+
+def group_coverage(rows_NK: RowArray, relevant_NK: BoolArray, group_size: int) -> npt.NDArray[np.int_]:
+    """Distinct relevant products that all rewrites of a query reach (MiniELM's coverage), (N // group_size,).
+
+    Lines of one query are `group_size` neighbours, as in the vector environment.
+    """
+    width = group_size * rows_NK.shape[1]
+    rows_PM = np.sort(np.where(relevant_NK, rows_NK, -1).reshape(-1, width), axis=1)
+    first_PM = np.diff(rows_PM, axis=1, prepend=-1) != 0
+    return (first_PM & (rows_PM >= 0)).sum(axis=1)
+
+
+def _relevant(hits: Hits, grades: Grades) -> BoolArray:
+    """f > τ'; a missing verdict is not known to be relevant."""
+    return (grades.relevance_NK > TAU) & hits.found_NK
+
+
+def _share(part_N: npt.NDArray[np.generic], whole_N: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """part / whole, 0 where the whole is 0."""
+    return np.divide(part_N, whole_N, out=np.zeros(len(part_N)), where=whole_N > 0)  # type: ignore[operator]
+
+
+def _dcg(hits: Hits, grades: Grades) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(DCG@10 with missing verdicts estimated from the judged ones, share of the discount that is missing)."""
+    gains_NK = grades.gain_NK[:, :DEPTH].astype(np.float64)
+    found_NK = hits.found_NK[:, :DEPTH]
+    judged_NK = found_NK & ~np.isnan(gains_NK)
+    weight_K = discounts(found_NK.shape[1])
+    found_N, judged_N = (found_NK * weight_K).sum(axis=1), (judged_NK * weight_K).sum(axis=1)
+    missing_N = np.where(judged_NK.sum(axis=1) == found_NK.sum(axis=1), 0.0, 1.0 - _share(judged_N, found_N))
+    # Where nothing is missing the factor is exactly 1, so that the best list gains exactly 1.
+    factor_N = np.where(missing_N > 0, _share(found_N, judged_N), 1.0)
+    return dcg(np.where(judged_NK, gains_NK, 0.0)) * factor_N, missing_N
+
+
+def _mean_relevance(hits: Hits, grades: Grades) -> npt.NDArray[np.float64]:
+    """Mean f over the judged products of the top ten; 0 where there is none."""
+    top_NK = grades.relevance_NK[:, :DEPTH].astype(np.float64)
+    judged_NK = ~np.isnan(top_NK) & hits.found_NK[:, :DEPTH]
+    return _share(np.where(judged_NK, top_NK, 0.0).sum(axis=1), judged_NK.sum(axis=1))
+
+
+def _increment(
+    before: Hits, after: Hits, relevant_b: BoolArray, added_a: BoolArray, excellent_P: BoolArray | None
+) -> tuple[npt.NDArray[np.float64], BoolArray]:
+    """(increment, denominator was not 0)."""
+    if excellent_P is not None:
+        relevant_b = relevant_b & excellent_P[before.rows_NK]
+        added_a = added_a & excellent_P[after.rows_NK]
+    base_N = relevant_b.sum(axis=1)
+    return added_a.sum(axis=1) / np.maximum(base_N, 1), base_N > 0
+
+
+def _hitrate(
+    before: Hits, after: Hits, bought: Bought | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], BoolArray]:
+    """(hitrate of Z_x ∪ Z_y, hitrate of Z_x, something relevant was bought outside search)."""
+    if bought is None or bought.rows_NM.shape[1] == 0:
+        nothing = np.zeros(len(before))
+        return nothing, nothing, nothing > 0
+    wanted_NM = (bought.relevance_NM > TAU) & (bought.rows_NM >= 0)
+    had_NM = isin_rows(bought.rows_NM, before.rows_NK) & wanted_NM
+    has_NM = had_NM | (isin_rows(bought.rows_NM, after.rows_NK) & wanted_NM)
+    total_N = wanted_NM.sum(axis=1)
+    return _share(has_NM.sum(axis=1), total_N), _share(had_NM.sum(axis=1), total_N), total_N > 0

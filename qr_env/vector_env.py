@@ -1,0 +1,152 @@
+"""`QueryRewrite-v0` for N shoppers at once: one retrieval call and one judge call a step, next queries included.
+
+envs = gymnasium.make_vec("qr_env:QueryRewrite-v0", num_envs=64, group_size=8, shop=…, retriever=…, judge=…)
+observations, infos = envs.reset(seed=0)
+while learning:
+    rewrites = policy(observations["query"], observations["context"])       # 64 texts
+    observations, rewards_N, terminations_N, truncations_N, infos = envs.step(rewrites)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.spaces import Dict, Text, Tuple
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from qr_env.before import CONTEXT_CHARS, QUERY_CHARS
+from qr_env.combine import ORIGINAL_WEIGHT
+from qr_env.env import as_query, default_stream, reseed, text_space
+from qr_env.errors import ConfigError
+from qr_env.retriever import Retriever
+from qr_env.reward import Reward
+from qr_env.shop import Shop
+from qr_env.simulator import RewardFunction, Simulator, Step
+from qr_env.stream import QueryStream
+from qr_env.types import Query
+
+Observation = dict[str, tuple[str, ...]]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
+    """`QueryRewriteEnv` (read its docstring), N at a time. What differs:
+
+    - Neighbours in blocks of `group_size` work on the same query, as GRPO needs it; num_envs is a multiple of it.
+    - Observations are a dict of N-tuples of texts; actions are N texts in any sequence.
+    - Autoreset is SAME_STEP: where episodes end (all at once), the observation that `step` returns is of the NEXT
+      queries. The next queries are searched and graded in the same two calls as the rewrites.
+    - `infos` of a step holds what the step did, batched: `query` (list of N `Query`), `hits_before`, `hits_after`
+      (`Hits`), `grades_before`, `grades_after` (`Grades`), `reward_terms` (dict of (N,) arrays, "total" among them),
+      `feedback` (`Feedback`), and, where episodes ended, `next_query` (the N queries that the observation is of) with
+      Gymnasium's `final_obs` (array of N observations), `final_info` (the step's infos again) and their masks.
+      `infos` of a reset holds `query`, `hits_before`, `grades_before`.
+    - `reset(options={"queries": […]})` asks one query of yours a block.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        shop: Shop,
+        retriever: Retriever,
+        judge: Any,
+        reward: RewardFunction | None = None,
+        num_envs: int = 1,
+        group_size: int = 1,
+        stream: QueryStream | None = None,
+        max_turns: int = 1,
+        combine: str = "expand",
+        k: int = 10,
+        original_weight: float = ORIGINAL_WEIGHT,
+    ) -> None:
+        if num_envs < 1 or group_size < 1 or num_envs % group_size:
+            raise ConfigError(
+                f"num_envs={num_envs}, group_size={group_size}: num_envs must be a multiple of group_size"
+            )
+        self.simulator = Simulator(
+            *(shop, retriever, judge, reward or Reward()),
+            blocks=num_envs // group_size,
+            group_size=group_size,
+            max_turns=max_turns,
+            mode=combine,
+            k=k,
+            original_weight=original_weight,
+        )
+        self.num_envs, self.group_size = num_envs, group_size
+        self.stream = stream or default_stream(shop)
+        self._set_spaces()
+
+    def _set_spaces(self) -> None:
+        """Every shopper shares the space objects: Gymnasium's batching would copy their 60,000 characters N times."""
+        query, context, rewrite = text_space(QUERY_CHARS), text_space(CONTEXT_CHARS), text_space(QUERY_CHARS)
+        self.single_observation_space = Dict({"query": query, "context": context})
+        self.single_action_space = rewrite
+        self.observation_space = Dict({"query": self._batched(query), "context": self._batched(context)})
+        self.action_space = self._batched(rewrite)
+
+    def _batched(self, space: Text) -> Tuple:
+        return Tuple([space] * self.num_envs)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start on the next queries of the stream. A list of seeds counts by its first: there is one stream."""
+        first = seed[0] if isinstance(seed, Sequence) else seed
+        super().reset(seed=first)
+        reseed(self.stream, first)
+        asked = (options or {}).get("queries")
+        self.simulator.reset(self._draw() if asked is None else [as_query(query) for query in asked])
+        hits, grades = self.simulator.before()
+        infos = {"query": self.simulator.queries_N, "hits_before": hits, "grades_before": grades}
+        return self.simulator.observe(), infos
+
+    def step(
+        self, actions: Sequence[str]
+    ) -> tuple[Observation, npt.NDArray[np.float64], BoolArray, BoolArray, dict[str, Any]]:
+        """Search, grade and pay N rewrites. Raises ConfigError for a wrong number of them, or one that is no text."""
+        last = self.simulator.turn + 1 >= self.simulator.max_turns
+        step = self.simulator.step(actions, self._draw() if last else None)
+        infos = _infos(step)
+        if step.done:
+            infos |= self._final(step, infos)
+        observation = self.simulator.observe() if step.done else step.seen
+        return observation, step.rewards_N, np.full(self.num_envs, step.done), np.zeros(self.num_envs, np.bool_), infos
+
+    def _draw(self) -> list[Query]:
+        return self.stream.take(self.simulator.blocks)
+
+    def _final(self, step: Step, infos: dict[str, Any]) -> dict[str, Any]:
+        """What Gymnasium's SAME_STEP convention says of episodes that ended, and the queries that follow."""
+        final_obs = np.empty(self.num_envs, object)
+        pairs = zip(step.seen["query"], step.seen["context"], strict=True)
+        final_obs[:] = [{"query": query, "context": context} for query, context in pairs]
+        ended = np.ones(self.num_envs, np.bool_)
+        final = {"final_obs": final_obs, "_final_obs": ended, "final_info": dict(infos), "_final_info": ended}
+        return final | {"next_query": self.simulator.queries_N}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Stream position, queries and the rewrites of this episode, as JSON values: for an exact resume."""
+        return {"stream": self.stream.state_dict(), "simulator": self.simulator.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> Observation:
+        """Go on exactly where `state` was taken; returns the observation that it stood at."""
+        self.simulator.load_state_dict(state["simulator"])
+        self.stream.load_state_dict(state["stream"])
+        return self.simulator.observe()
+
+
+def _infos(step: Step) -> dict[str, Any]:
+    """The step as Gymnasium's infos: arrays and objects, nothing copied."""
+    return {
+        "query": step.query,
+        "hits_before": step.hits_before,
+        "hits_after": step.hits_after,
+        "grades_before": step.grades_before,
+        "grades_after": step.grades_after,
+        "reward_terms": {"total": step.terms.total, **step.terms.terms},
+        "feedback": step.figures,
+    }
