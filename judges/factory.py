@@ -1,0 +1,47 @@
+"""The one function that makes the judge you name.
+
+judge = make_judge("labels", shop)
+judge = make_judge("embedding", shop, Encoder(resolve("minilm-l6")))
+"""
+
+from __future__ import annotations
+
+from judges.base import Judge
+from judges.embedding import EmbeddingJudge, Encoder, Thresholds, purchased
+from judges.labels import LabelsJudge
+from qr_env.errors import ConfigError
+from qr_env.shop import Shop
+
+KINDS = ("labels", "embedding")
+
+
+def make_judge(
+    kind: str,
+    shop: Shop,
+    encoder: Encoder | None = None,
+    split: str | None = None,
+    thresholds: Thresholds | None = None,
+) -> Judge:
+    """The judge called `kind`.
+
+    Args:
+        kind: "labels" (human labels, or the generated shop's truth) or "embedding" (similarity of query and product).
+        shop: whose products it grades.
+        encoder: for "embedding".
+        split: labels: grade only queries of this split.
+        thresholds: embedding: given ones. None fits them on the training purchases where the shop has any, which
+            needs no label, and takes the defaults otherwise.
+
+    Raises:
+        ConfigError: no such judge, or no encoder for "embedding".
+    """
+    if kind == "labels":
+        return LabelsJudge(shop, split)
+    if kind != "embedding":
+        raise ConfigError(f"no judge {kind!r}; choose one of {', '.join(KINDS)}")
+    if encoder is None:
+        raise ConfigError("judge 'embedding' needs an encoder: Encoder(agents.models.resolve('minilm-l6'))")
+    judge = EmbeddingJudge(shop, encoder, thresholds)
+    if thresholds is None and len(purchased(shop, "train")[0]):
+        judge.fit_purchases()
+    return judge
