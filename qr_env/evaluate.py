@@ -1,0 +1,278 @@
+"""Score rewriters on held-out queries against leaving them alone.
+
+    evaluation = evaluate(shop, retriever, agent, split="test", combine="expand")
+    evaluation.summary["all"]["metrics"]["nDCG@10"]     # mean, identity, difference, low, high
+
+    qr evaluate --shop generated --retriever bm25 --agent identity spell rm3 oracle
+
+In a training loop make one `Exam` and ask it again and again: what does not depend on the agent is worked out once.
+
+    exam = Exam(shop, retriever, split="dev", limit=300)
+    exam.quick(student)                                  # {"nDCG@10": …, "identity/nDCG@10": …, "worse": …, …}
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from qr_env import combine as combining
+from qr_env.errors import ConfigError
+from qr_env.evaluation import Array, Evaluation, changes, closed, summarise, weighted_means
+from qr_env.feedback import Bought, text_figures
+from qr_env.retriever import Retriever
+from qr_env.scores import TOP, Found, Grader, JudgeScorer, LabelScorer, Scorer, bought_outside, list_figures
+from qr_env.shop import SPLITS, Shop
+from qr_env.slices import slices_of
+from qr_env.types import Hits, Query
+
+
+class Rewriter(Protocol):
+    """What is evaluated; `agents.base.Agent` in full (agents know the shop, not the other way round)."""
+
+    name: str
+
+    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
+        """n rewrites for each query, best first."""
+        ...
+
+
+class Exam:
+    """One split of one shop through one retriever, searched for the raw queries once.
+
+    Args:
+        shop, retriever: where and by what products are found.
+        split: "train", "dev" or "test".
+        combine, weight: how a rewrite meets its original (`qr_env.combine`).
+        judge: None scores by the shop's labels; a judge scores by its opinion, for shops without labels.
+        k: length of the result lists; nDCG and RR look at ten of them.
+        limit: at most this many queries, drawn by `seed`; None takes all.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        ConfigError: no such split or mode, or no query of the split can be scored.
+    """
+
+    def __init__(
+        self,
+        shop: Shop,
+        retriever: Retriever,
+        split: str = "test",
+        combine: str = "expand",
+        weight: float = combining.ORIGINAL_WEIGHT,
+        judge: Grader | None = None,
+        k: int = 100,
+        limit: int | None = None,
+        seed: int = 0,
+        resamples: int = 2000,
+    ) -> None:
+        combining.check(combine, weight)
+        self.shop, self.retriever, self.split, self.combine, self.weight = shop, retriever, split, combine, weight
+        self.k, self.seed, self.resamples = k, seed, resamples
+        self.queries, self.unlabelled = choose_queries(shop, split, judge is None, limit, seed)
+        self.texts = [query.text for query in self.queries]
+        self._judge = judge
+        self.before = self.search(self.texts)
+        self.raw = self.scorer.quick(self.before)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Labels, or the judge."""
+        if self._judge is None:
+            return LabelScorer(self.shop, self.queries, self.k)
+        return JudgeScorer(self._judge, self.queries)
+
+    def search(self, rewrites: Sequence[str], mode: str | None = None, k: int | None = None) -> Hits:
+        """What the shopper sees for one rewrite a query."""
+        return combining.search(self.retriever, self.texts, rewrites, mode or self.combine, self.weight, k or self.k)
+
+    def figures(self, rewrites: Sequence[str], after: Hits) -> dict[str, Array]:
+        """Every figure of N rewrites and what they found, by name, each (N,)."""
+        values = list_figures(self.scorer, self._graded_before, after, text_figures(self.texts, rewrites), self._bought)
+        return values | self._lengths(rewrites) | changes(values[self.scorer.main], self.raw)
+
+    @cached_property
+    def _graded_before(self) -> Found:
+        return self.before, self.scorer.grade(self.before)
+
+    @cached_property
+    def _bought(self) -> Bought | None:
+        return bought_outside(self.shop, self.queries, self.scorer)
+
+    @cached_property
+    def identity(self) -> dict[str, Array]:
+        """The figures of the raw queries."""
+        return self.figures(self.texts, self.before)
+
+    @cached_property
+    def oracle(self) -> dict[str, Array]:
+        """The oracle's headline figure, its rewrite searched alone and under `combine`; empty where there is none."""
+        if not self.shop.oracle:
+            return {}
+        best = [self.shop.oracle.get(query.id, query.text) for query in self.queries]
+        modes = {"replace": "replace", "combined": self.combine}
+        return {name: self.scorer.quick(self.search(best, mode, TOP)) for name, mode in modes.items()}
+
+    def mark(self, agent: Rewriter) -> Evaluation:
+        """Everything about an agent's one best rewrite of each query."""
+        rewrites = self.rewrites(agent)
+        after = self.search(rewrites)
+        return self._evaluation(agent.name, rewrites, self.figures(rewrites, after), after)
+
+    def mark_run(self, hits: Hits, name: str) -> Evaluation:
+        """The same for another system's result lists, whose rewrites are unknown."""
+        hits = combining.padded(hits, self.k)
+        values = self.figures(self.texts, hits)
+        for unknown in ("words ratio", "kept"):
+            values[unknown] = np.full(len(hits), np.nan)
+        return self._evaluation(name, [""] * len(hits), values, hits)
+
+    def quick(self, agent: Rewriter) -> dict[str, float]:
+        """The few figures that a training loop watches, as array work.
+
+        Keys: the headline figure ("nDCG@10" or "judge nDCG@10") of the agent, of "identity/" and, where the shop has
+        one, of "oracle/"; "headroom" then too; "better", "worse", "kept" as shares of queries; "words ratio", words of
+        the rewrite to words of the query.
+        """
+        rewrites = self.rewrites(agent)
+        main, values = self.scorer.main, self.scorer.quick(self.search(rewrites, k=TOP))
+        sides = changes(values, self.raw)
+        columns = {main: values, f"identity/{main}": self.raw, "better": sides["better"], "worse": sides["worse"]}
+        columns |= self._lengths(rewrites)
+        if self.oracle:
+            columns[f"oracle/{main}"] = self.oracle["replace"]
+        means = weighted_means(np.stack(list(columns.values()), axis=1))
+        figures = dict(zip(columns, map(float, means), strict=True))
+        if self.oracle:
+            figures["headroom"] = float(closed(figures[main], figures[f"identity/{main}"], figures[f"oracle/{main}"]))
+        return figures
+
+    def _lengths(self, rewrites: Sequence[str]) -> dict[str, Array]:
+        """`words ratio` (1 where the original is kept) and `kept`, (N,) each."""
+        kept_N = combining.kept(self.texts, rewrites)
+        ratio_N = _words(rewrites) / np.maximum(_words(self.texts), 1)
+        return {"words ratio": np.where(kept_N, 1.0, ratio_N), "kept": kept_N.astype(np.float64)}
+
+    def rewrites(self, agent: Rewriter) -> list[str]:
+        """The agent's best rewrite of each query."""
+        return [options[0] if options else "" for options in agent.rewrite(self.texts, n=1, seed=self.seed)]
+
+    def _evaluation(self, name: str, rewrites: list[str], values: dict[str, Array], after: Hits) -> Evaluation:
+        slices = slices_of(self.shop, self.queries, self.raw)
+        main = self.scorer.main
+        parts = (values, self.identity, self.oracle, main, self.queries, slices, self.resamples, self.seed)
+        return Evaluation(
+            agent=name,
+            shop=self.shop.name,
+            shop_hash=self.shop.hash,
+            retriever=self.retriever.name,
+            split=self.split,
+            combine=self.combine,
+            weight=self.weight,
+            k=self.k,
+            seed=self.seed,
+            main=main,
+            by=self.scorer.by,
+            unlabelled=self.unlabelled,
+            queries=self.queries,
+            rewrites=rewrites,
+            values=values,
+            identity=self.identity,
+            oracle=self.oracle,
+            slices=slices,
+            summary=summarise(*parts),
+            before=combining.padded(self.before, TOP),
+            after=combining.padded(after, TOP),
+        )
+
+
+def choose_queries(shop: Shop, split: str, labelled: bool, limit: int | None, seed: int) -> tuple[list[Query], int]:
+    """(the queries of a split that are scored, how many were left out because nobody labelled them).
+
+    Raises:
+        ConfigError: no such split, or nothing is left.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"--split {split!r}: choose one of {', '.join(SPLITS)}")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit {limit}: must be 1 or more")
+    queries = shop.split(split)
+    gradable = np.flatnonzero(np.diff(shop.qrels.indptr)) if labelled else None
+    chosen = queries if gradable is None else _with_rows(queries, gradable)
+    if not chosen:
+        way_out = "give a judge (--judge embedding) or another --split" if queries else "choose another --split"
+        raise ConfigError(f"{shop!r} has {len(queries)} {split} queries, none with a label: {way_out}")
+    if limit is not None and limit < len(chosen):
+        drawn = np.sort(np.random.default_rng(seed).permutation(len(chosen))[:limit])
+        return [chosen[at] for at in drawn], len(queries) - len(chosen)
+    return chosen, len(queries) - len(chosen)
+
+
+def _with_rows(queries: list[Query], rows: np.ndarray) -> list[Query]:
+    wanted = set(rows.tolist())
+    return [query for query in queries if query.row in wanted]
+
+
+def _words(texts: Sequence[str]) -> Array:
+    return np.array([len(text.split()) for text in texts], np.float64)
+
+
+# The last exams, by what they were made of. They hold their shop and retriever, so an id cannot be another's.
+_EXAMS: OrderedDict[tuple[object, ...], Exam] = OrderedDict()
+_KEPT_EXAMS = 4
+
+
+def exam_of(
+    shop: Shop,
+    retriever: Retriever,
+    split: str = "test",
+    combine: str = "expand",
+    weight: float = combining.ORIGINAL_WEIGHT,
+    judge: Grader | None = None,
+    k: int = 100,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Exam:
+    """An `Exam`, remembered: the last four are kept with the raw queries' and the oracle's hits."""
+    key = (id(shop), id(retriever), split, combine, weight, id(judge), k, limit, seed)
+    if key not in _EXAMS:
+        _EXAMS[key] = Exam(shop, retriever, split, combine, weight, judge, k, limit, seed)
+    _EXAMS.move_to_end(key)
+    while len(_EXAMS) > _KEPT_EXAMS:
+        _EXAMS.popitem(last=False)
+    return _EXAMS[key]
+
+
+def evaluate(
+    shop: Shop,
+    retriever: Retriever,
+    agent: Rewriter,
+    split: str = "test",
+    combine: str = "expand",
+    weight: float = combining.ORIGINAL_WEIGHT,
+    judge: Grader | None = None,
+    k: int = 100,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Score one agent; arguments and errors as of `Exam`."""
+    return exam_of(shop, retriever, split, combine, weight, judge, k, limit, seed).mark(agent)
+
+
+def dev_score(
+    shop: Shop,
+    retriever: Retriever,
+    agent: Rewriter,
+    split: str = "dev",
+    combine: str = "expand",
+    weight: float = combining.ORIGINAL_WEIGHT,
+    judge: Grader | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The few figures that a training loop watches: `Exam.quick` of a remembered exam."""
+    return exam_of(shop, retriever, split, combine, weight, judge, TOP, limit, seed).quick(agent)

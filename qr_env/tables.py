@@ -1,0 +1,81 @@
+"""Evaluations side by side as one table for the terminal.
+
+rich.print(comparison({"spell": spell, "student": student}))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from qr_env.evaluation import Evaluation
+
+# Figures that are shares of queries or of products, shown in per cent.
+SHARES = ("kept", "better", "worse", "same", "judged@10", "zero results", "nothing relevant")
+
+
+def number(value: float, name: str = "") -> str:
+    """A figure as people read it: shares in per cent, the rest with three places, "–" where undefined."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if name.startswith(SHARES):
+        return f"{100 * value:.1f} %"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def with_interval(figure: Mapping[str, Any], name: str) -> str:
+    """Mean, and the difference's 95 % interval where there is a difference to speak of."""
+    text = number(figure["mean"], name)
+    if name.startswith(("kept", "same", "judged", "words")) or not figure["difference"]:
+        return text
+    scale, unit = (100, " %") if name.startswith(SHARES) else (1, "")
+    places = 1 if scale == 100 else 3
+    return f"{text} ({scale * figure['low']:+.{places}f} … {scale * figure['high']:+.{places}f}{unit})"
+
+
+def headroom_text(room: Mapping[str, float] | None) -> str:
+    """Share of the headroom closed, with its interval, in per cent."""
+    if room is None or room["share"] is None or not math.isfinite(room["share"]):
+        return "–"
+    return f"{100 * room['share']:.1f} % ({100 * room['low']:.1f} … {100 * room['high']:.1f} %)"
+
+
+def comparison(evaluations: Mapping[str, Evaluation]) -> Table:
+    """Figures as rows, agents as columns; then the headline figure by slice, and the headroom closed."""
+    from rich.table import Table
+
+    first = next(iter(evaluations.values()))
+    left_out = f", {first.unlabelled} without labels left out" if first.unlabelled else ""
+    title = f"{first.shop}, {first.split}: {len(first.queries):,} queries{left_out}; {first.retriever}, {first.combine}"
+    caption = f"Graded by {first.by}. In brackets: 95 % interval of the difference to identity (paired bootstrap)."
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for heading in ("", "identity", *evaluations):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    summaries = [evaluation.summary for evaluation in evaluations.values()]
+    _figure_rows(table, [summary["all"] for summary in summaries])
+    _slice_rows(table, first.main, summaries)
+    return table
+
+
+def _figure_rows(table: Table, reports: list[dict[str, Any]]) -> None:
+    for name, figure in reports[0]["metrics"].items():
+        agents = [with_interval(report["metrics"][name], name) for report in reports]
+        table.add_row(name, number(figure["identity"], name), *agents)
+    room = reports[0]["headroom"]
+    if room is not None:
+        agents = [headroom_text(report["headroom"]) for report in reports]
+        table.add_row(f"headroom closed (oracle {number(room['oracle'])})", "0", *agents, style="bold")
+    table.add_section()
+
+
+def _slice_rows(table: Table, main: str, summaries: list[dict[str, dict[str, Any]]]) -> None:
+    for name, report in summaries[0].items():
+        if name == "all":
+            continue
+        agents = [with_interval(summary[name]["metrics"][main], main) for summary in summaries]
+        raw = number(report["metrics"][main]["identity"])
+        table.add_row(f"{main}, {name} ({report['queries']:,})", raw, *agents)

@@ -1,0 +1,153 @@
+"""Score rewriters on held-out queries against leaving them alone: nDCG@10, R@100, MRR, feedback, by slice, with 95 %
+intervals.
+
+    qr evaluate --shop generated --retriever bm25 --agent spell rm3 oracle out/quickstart/checkpoints/final
+    qr evaluate --shop my_folder --judge embedding --agent spell --json report.json
+    qr evaluate --shop icecat --run-in other_system.trec
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from runs.cli import run, write_json
+
+if TYPE_CHECKING:
+    from qr_env.evaluate import Exam
+    from qr_env.evaluation import Evaluation
+    from qr_env.shop import Shop
+
+
+@dataclass
+class Args:
+    """What to score, on what, and where the figures go."""
+
+    shop: str = "generated"
+    """generated, icecat, esci, wands, or a folder of your own"""
+    data: str | None = None
+    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
+    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    """how products are found"""
+    agent: tuple[str, ...] = ("identity",)
+    """identity, spell, rm3, oracle, or checkpoint folders; several give several columns"""
+    split: Literal["train", "dev", "test"] = "test"
+    """which queries"""
+    combine: Literal["replace", "expand", "union"] = "expand"
+    """how a rewrite meets its original"""
+    weight: float = 2.0
+    """weight of the original's words in "expand"; the rewrite's is 1"""
+    judge: Literal["labels", "embedding"] = "labels"
+    """who grades: the shop's labels, or a judge's opinion (for shops without labels)"""
+    k: int = 100
+    """length of the result lists"""
+    limit: int | None = None
+    """at most this many queries, drawn by the seed"""
+    seed: int = 0
+    """of the generated shop, the bootstrap and the draw of --limit"""
+    encoder: str = "minilm-l6"
+    """sentence encoder of dense, hybrid and the embedding judge"""
+    cache: str = os.environ.get("QR_CACHE", "~/.cache/qr-env")
+    """folder that keeps indexes and vectors between runs"""
+    json: str | None = None
+    """write the figures here as JSON ("-": standard output)"""
+    per_query: bool = False
+    """with --json: the rewrites and figures of every query too"""
+    run_out: str | None = None
+    """write the result lists of the last agent here as a TREC run file"""
+    run_in: str | None = None
+    """score this TREC run file, beside the agents given"""
+
+
+def main(args: Args) -> None:
+    """Score every agent, print one table, write what was asked for."""
+    started = time.perf_counter()
+    shop, exam = set_up(args)
+    evaluations: dict[str, Evaluation] = {}
+    for spec in args.agent:
+        evaluation = _score(spec, shop, exam)
+        evaluations[_column(spec, evaluations)] = evaluation
+    if args.run_in:
+        evaluations[Path(args.run_in).name] = _score_run(args.run_in, shop, exam)
+    if args.run_out:
+        _write_run(args.run_out, args.agent[-1], shop, exam)
+    seconds = time.perf_counter() - started
+    write_json(args.json, report(args, evaluations, seconds))
+    if args.json != "-":
+        _print(evaluations, seconds)
+
+
+def set_up(args: Args) -> tuple[Shop, Exam]:
+    """The shop, and the exam that the flags describe."""
+    from judges.factory import make_judge
+    from qr_env.evaluate import Exam
+    from qr_env.retriever import make_retriever
+    from qr_env.shops import load_shop
+
+    shop = load_shop(args.shop, data=args.data, seed=args.seed)
+    cache = Path(args.cache).expanduser()
+    needs_encoder = args.retriever != "bm25" or args.judge == "embedding"
+    encoder = _encoder(args.encoder, cache) if needs_encoder else None
+    retriever = make_retriever(args.retriever, shop, cache, encoder=encoder)
+    judge = None if args.judge == "labels" else make_judge(args.judge, shop, encoder=encoder)
+    exam = Exam(shop, retriever, args.split, args.combine, args.weight, judge, args.k, args.limit, args.seed)
+    return shop, exam
+
+
+def _encoder(name: str, cache: Path) -> Any:
+    from agents.models import resolve
+    from qr_env.encoder import Encoder
+
+    return Encoder(resolve(name), cache_dir=cache)
+
+
+def _score(spec: str, shop: Shop, exam: Exam) -> Evaluation:
+    from agents.factory import make_agent
+
+    return exam.mark(make_agent(spec, shop, exam.retriever))
+
+
+def _column(spec: str, taken: dict[str, Evaluation]) -> str:
+    """A checkpoint's last two folders name it; a second one of the same name gets a number."""
+    name = "/".join(Path(spec).parts[-2:])
+    return name if name not in taken else f"{name} ({len(taken) + 1})"
+
+
+def _score_run(path: str, shop: Shop, exam: Exam) -> Evaluation:
+    from qr_env.trec import read_run
+
+    hits, tag = read_run(path, shop, exam.queries, exam.k)
+    return exam.mark_run(hits, tag)
+
+
+def _write_run(path: str, spec: str, shop: Shop, exam: Exam) -> None:
+    from agents.factory import make_agent
+    from qr_env.trec import write_run
+
+    hits = exam.search(exam.rewrites(make_agent(spec, shop, exam.retriever)))
+    write_run(path, shop, exam.queries, hits, tag=Path(spec).name)
+
+
+def report(args: Args, evaluations: dict[str, Evaluation], seconds: float) -> dict[str, Any]:
+    """What `--json` holds."""
+    agents = {name: evaluation.to_json(args.per_query) for name, evaluation in evaluations.items()}
+    return {"verb": "evaluate", "args": vars(args), "seconds": round(seconds, 2), "agents": agents}
+
+
+def _print(evaluations: dict[str, Evaluation], seconds: float) -> None:
+    from rich.console import Console
+
+    from qr_env.tables import comparison
+
+    console = Console()
+    # A pipe or a file has no width to fit: nothing is cut there.
+    console.print(comparison(evaluations), width=console.width if sys.stdout.isatty() else 240)
+    console.print(f"{seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    run(Args, main, description=__doc__)
