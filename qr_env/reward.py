@@ -29,6 +29,7 @@ it today. With w.worse = 0.5 a rewrite pays when it wins with p > 0.6 of equal s
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import reduce
 
 import numpy as np
 
@@ -99,7 +100,8 @@ def reward(figures: Feedback, weights: Weights = Weights()) -> RewardTerms:
     terms["copy"] = -w.copy * figures.copied / np.maximum(figures.words, 1)
     # `+ 0.0` turns the -0.0 of a price that is not due into 0.0, which a log should show.
     terms = {name: np.where(figures.kept, 0, terms[name]).astype(np.float32) + np.float32(0) for name in TERMS}
-    return RewardTerms(total=np.sum([*terms.values()], axis=0, dtype=np.float32), terms=terms)
+    # Added one by one: numpy's own sum over terms orders its additions by the batch's size.
+    return RewardTerms(total=reduce(np.add, terms.values()), terms=terms)
 
 
 def relevance_gate(figures: Feedback, floor: float) -> FloatArray:

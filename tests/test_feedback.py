@@ -1,0 +1,130 @@
+"""Feedback against slow loops over Python sets, and its rules for zero denominators and missing verdicts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from qr_env.feedback import TAU, Bought, Feedback, TextFigures, feedback, group_coverage, text_figures
+from qr_env.metrics import best_dcg
+from qr_env.types import EXACT, Grades, Hits
+
+PRODUCTS, N, K, M = 25, 60, 12, 3
+
+
+def as_hits(rows_NK: np.ndarray) -> Hits:
+    return Hits(rows_NK.astype(np.int32), np.where(rows_NK >= 0, 1.0, -np.inf).astype(np.float32))
+
+
+def plain_texts(n: int) -> TextFigures:
+    return text_figures(["couch"] * n, ["sofa"] * n)
+
+
+def random_lists(generator: np.random.Generator) -> np.ndarray:
+    rows_NK = np.stack([generator.permutation(PRODUCTS)[:K] for _ in range(N)])
+    return np.where(np.arange(K) < generator.integers(0, K + 1, (N, 1)), rows_NK, -1)
+
+
+@pytest.fixture(scope="module")
+def world() -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return {
+        "truth": generator.dirichlet([1, 0.4, 0.4, 0.8], (N, PRODUCTS)).astype(np.float32),
+        "before": random_lists(generator),
+        "after": random_lists(generator),
+        "excellent": generator.random(PRODUCTS) < 0.4,
+        "bought": np.where(np.arange(M) < generator.integers(0, M + 1, (N, 1)), random_lists(generator)[:, :M], -1),
+    }
+
+
+def graded(world: dict[str, np.ndarray], rows_NK: np.ndarray) -> Grades:
+    probs = world["truth"][np.arange(N)[:, None], np.maximum(rows_NK, 0)]
+    return Grades(np.where(rows_NK[..., None] >= 0, probs, np.nan).astype(np.float32))
+
+
+def computed(world: dict[str, np.ndarray]) -> Feedback:
+    before, after = world["before"], world["after"]
+    bought = Bought(world["bought"].astype(np.int32), graded(world, world["bought"]).relevance_NK)
+    lists = (as_hits(before), as_hits(after), graded(world, before), graded(world, after))
+    return feedback(*lists, plain_texts(N), world["excellent"], bought)
+
+
+def slow(world: dict[str, np.ndarray], n: int) -> dict[str, float]:
+    """One query's figures, by the paper's set notation."""
+    f = {z: float(world["truth"][n, z, 2:].sum()) for z in range(PRODUCTS)}
+    g = {z: float(world["truth"][n, z] @ [0, 0.01, 0.1, 1]) for z in range(PRODUCTS)}
+    x = [z for z in world["before"][n].tolist() if z >= 0]
+    y = [z for z in world["after"][n].tolist() if z >= 0]
+    best = set(np.flatnonzero(world["excellent"]).tolist())
+    bought = {z for z in world["bought"][n].tolist() if z >= 0}
+    relevant = {z for z in f if f[z] > TAU}
+    base, joint = len(best & set(x) & relevant), len(best & (set(x) | set(y)) & relevant)
+    wanted = bought & relevant
+    dcg = [sum(g[z] / math.log2(rank + 2) for rank, z in enumerate(found[:10])) for found in (x, y)]
+    return {
+        "relevance": len(set(y) & relevant) / len(y) if y else 0.0,
+        "mean_relevance": sum(f[z] for z in y[:10]) / len(y[:10]) if y else 0.0,
+        "increment": joint / base - 1 if base else float(joint),
+        "increment_defined": base > 0,
+        "hitrate": len(wanted & (set(x) | set(y))) / len(wanted) if wanted else 0.0,
+        "hitrate_gain": len(wanted & (set(y) - set(x))) / len(wanted) if wanted else 0.0,
+        "hitrate_defined": bool(wanted),
+        "coverage": len((set(x) | set(y)) & relevant),
+        "diversity": len(set(y) - set(x)) / len(y) if y else 0.0,
+        "gain": (dcg[1] - dcg[0]) / best_dcg(),
+    }
+
+
+def test_every_figure_equals_a_slow_loop(world: dict[str, np.ndarray]) -> None:
+    figures = computed(world)
+    loops = [slow(world, n) for n in range(N)]
+    for name in loops[0]:
+        np.testing.assert_allclose(getattr(figures, name), [loop[name] for loop in loops], atol=1e-6, err_msg=name)
+    assert not figures.increment_defined.all() and figures.increment_defined.any()
+    assert not figures.hitrate_defined.all() and figures.hitrate_defined.any()
+    assert (figures.missing == 0).all()
+
+
+def test_gain_is_bounded_and_one_for_ten_exact_over_nothing() -> None:
+    after = as_hits(np.arange(10)[None])
+    nothing = as_hits(np.full((1, 10), -1))
+    exact = np.zeros((1, 10, 4), np.float32)
+    exact[..., EXACT] = 1
+    missing = Grades(np.full((1, 10, 4), np.nan, np.float32))
+    assert feedback(nothing, after, missing, Grades(exact), plain_texts(1)).gain[0] == 1.0
+    assert feedback(after, nothing, Grades(exact), missing, plain_texts(1)).gain[0] == -1.0
+
+
+def test_a_missing_verdict_is_estimated_and_too_many_are_nan() -> None:
+    rows = as_hits(np.stack([np.arange(10)] * 3))
+    nothing = as_hits(np.full((3, 10), -1))
+    probs = np.zeros((3, 10, 4), np.float32)
+    probs[..., 0], probs[..., EXACT] = 0.5, 0.5
+    probs[1, 7] = np.nan
+    probs[2, 0] = np.nan
+    none = Grades(np.full((3, 10, 4), np.nan, np.float32))
+    figures = feedback(nothing, rows, none, Grades(probs), plain_texts(3))
+    # The judged places are all worth one half, so the missing one counts as one half too, never as nothing.
+    np.testing.assert_allclose(figures.gain[:2], 0.5, atol=1e-6)
+    assert 0 < figures.missing[1] < 0.2 < figures.missing[2]
+    for name in ("gain", "relevance", "mean_relevance", "increment", "hitrate", "coverage"):
+        assert math.isnan(getattr(figures, name)[2]), name
+    assert figures.diversity[2] == 1.0
+
+
+def test_text_figures_count_words_and_copies() -> None:
+    originals = ["red couch", "red couch", "red couch", "red couch"]
+    texts = text_figures(originals, ["Red sofa sofa", " RED  couch", "", "crimson settee"])
+    assert texts.words.tolist() == [3, 2, 0, 2] and texts.words_original.tolist() == [2] * 4
+    assert texts.copied.tolist() == [2, 2, 0, 0]
+    assert texts.kept.tolist() == [False, True, True, False]
+    assert len(text_figures([], []).words) == 0
+
+
+def test_group_coverage_equals_sets(world: dict[str, np.ndarray]) -> None:
+    rows, relevant = world["after"].astype(np.int32), graded(world, world["after"]).relevance_NK > TAU
+    ours = group_coverage(rows, relevant, group_size=4)
+    loops = [len(set(rows[n : n + 4][relevant[n : n + 4]].tolist())) for n in range(0, N, 4)]
+    assert ours.tolist() == loops
