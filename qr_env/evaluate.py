@@ -25,10 +25,20 @@ from qr_env.errors import ConfigError
 from qr_env.evaluation import Array, Evaluation, changes, closed, summarise, weighted_means
 from qr_env.feedback import Bought, text_figures
 from qr_env.retriever import Retriever
-from qr_env.scores import TOP, Found, Grader, JudgeScorer, LabelScorer, Scorer, bought_outside, list_figures
+from qr_env.scores import (
+    TOP,
+    Found,
+    Grader,
+    JudgeScorer,
+    LabelScorer,
+    Scorer,
+    bought_outside,
+    likely_levels,
+    list_figures,
+)
 from qr_env.shop import SPLITS, Shop
 from qr_env.slices import slices_of
-from qr_env.types import Hits, Query
+from qr_env.types import Grades, Hits, Query
 
 
 class Rewriter(Protocol):
@@ -90,10 +100,11 @@ class Exam:
         """What the shopper sees for one rewrite a query."""
         return combining.search(self.retriever, self.texts, rewrites, mode or self.combine, self.weight, k or self.k)
 
-    def figures(self, rewrites: Sequence[str], after: Hits) -> dict[str, Array]:
-        """Every figure of N rewrites and what they found, by name, each (N,)."""
-        values = list_figures(self.scorer, self._graded_before, after, text_figures(self.texts, rewrites), self._bought)
-        return values | self._lengths(rewrites) | changes(values[self.scorer.main], self.raw)
+    def figures(self, rewrites: Sequence[str], after: Hits) -> tuple[dict[str, Array], Grades]:
+        """Every figure of N rewrites and what they found, by name, each (N,); and the verdicts on what was found."""
+        texts = text_figures(self.texts, rewrites)
+        values, grades = list_figures(self.scorer, self._graded_before, after, texts, self._bought)
+        return values | self._lengths(rewrites) | changes(values[self.scorer.main], self.raw), grades
 
     @cached_property
     def _graded_before(self) -> Found:
@@ -106,7 +117,7 @@ class Exam:
     @cached_property
     def identity(self) -> dict[str, Array]:
         """The figures of the raw queries."""
-        return self.figures(self.texts, self.before)
+        return self.figures(self.texts, self.before)[0]
 
     @cached_property
     def oracle(self) -> dict[str, Array]:
@@ -121,15 +132,15 @@ class Exam:
         """Everything about an agent's one best rewrite of each query."""
         rewrites = self.rewrites(agent)
         after = self.search(rewrites)
-        return self._evaluation(agent.name, rewrites, self.figures(rewrites, after), after)
+        return self._evaluation(agent.name, rewrites, *self.figures(rewrites, after), after)
 
     def mark_run(self, hits: Hits, name: str) -> Evaluation:
         """The same for another system's result lists, whose rewrites are unknown."""
         hits = combining.padded(hits, self.k)
-        values = self.figures(self.texts, hits)
+        values, grades = self.figures(self.texts, hits)
         for unknown in ("words ratio", "kept"):
             values[unknown] = np.full(len(hits), np.nan)
-        return self._evaluation(name, [""] * len(hits), values, hits)
+        return self._evaluation(name, [""] * len(hits), values, grades, hits)
 
     def quick(self, agent: Rewriter) -> dict[str, float]:
         """The few figures that a training loop watches, as array work.
@@ -161,7 +172,9 @@ class Exam:
         """The agent's best rewrite of each query."""
         return [options[0] if options else "" for options in agent.rewrite(self.texts, n=1, seed=self.seed)]
 
-    def _evaluation(self, name: str, rewrites: list[str], values: dict[str, Array], after: Hits) -> Evaluation:
+    def _evaluation(
+        self, name: str, rewrites: list[str], values: dict[str, Array], grades: Grades, after: Hits
+    ) -> Evaluation:
         slices = slices_of(self.shop, self.queries, self.raw)
         main = self.scorer.main
         parts = (values, self.identity, self.oracle, main, self.queries, slices, self.resamples, self.seed)
@@ -187,6 +200,8 @@ class Exam:
             summary=summarise(*parts),
             before=combining.padded(self.before, TOP),
             after=combining.padded(after, TOP),
+            levels_before=likely_levels(self._graded_before[1]),
+            levels_after=likely_levels(grades),
         )
 
 

@@ -44,7 +44,8 @@ class Evaluation:
     main: the headline figure, "nDCG@10" or "judge nDCG@10". by: who graded, "labels" or "judge NAME".
     queries: N, those without any label left out (`unlabelled` counts them). rewrites: N, "" where unknown (a run file).
     values, identity: figure → (N,), NaN where undefined. oracle: "replace" and "combined" → (N,), or empty.
-    slices: name → (N,) bool, "all" first. before, after: hits, the first ten.
+    slices: name → (N,) bool, "all" first. before, after: the first ten hits. levels_before, levels_after: their
+    likeliest level, (N, 10), -1 where there is no verdict.
     """
 
     agent: str
@@ -68,6 +69,8 @@ class Evaluation:
     summary: Summary
     before: Hits
     after: Hits
+    levels_before: npt.NDArray[np.int8]
+    levels_after: npt.NDArray[np.int8]
 
     @property
     def change(self) -> Array:

@@ -157,8 +157,8 @@ def condensed(gains_NK: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 
 def list_figures(
     scorer: Scorer, before: Found, after: Hits, texts: TextFigures, bought: Bought | None
-) -> dict[str, Array]:
-    """Every figure of what N queries find after a rewrite, by name, each (N,).
+) -> tuple[dict[str, Array], Grades]:
+    """Every figure of what N queries find after a rewrite, by name, each (N,); and the verdicts they rest on.
 
     `relevance@10` and `diversity@10` are of the first page; increment, hitrate and coverage of the whole list of k.
     Definitions: `qr_env.feedback`; where the original found nothing relevant, its rule for the increment holds (how
@@ -178,7 +178,7 @@ def list_figures(
     values["diversity@10"] = _wide(page.diversity)
     values[f"nothing relevant@{k}"] = _wide(full.relevance == 0, ~np.isnan(full.relevance))
     values["zero results"] = _wide(~np.any(after.found_NK, axis=1))
-    return values
+    return values, grades
 
 
 def _pair(before: Found, after: Found, k: int) -> tuple[Hits, Hits, Grades, Grades]:
@@ -186,6 +186,13 @@ def _pair(before: Found, after: Found, k: int) -> tuple[Hits, Hits, Grades, Grad
     (hits_b, grades_b), (hits_a, grades_a) = before, after
     cut_b, cut_a = Grades(grades_b.probs_NK4[:, :k]), Grades(grades_a.probs_NK4[:, :k])
     return combine.padded(hits_b, min(k, hits_b.rows_NK.shape[1])), combine.padded(hits_a, k), cut_b, cut_a
+
+
+def likely_levels(grades: Grades, k: int = TOP) -> npt.NDArray[np.int8]:
+    """The likeliest level of each of the first k products, (N, k); -1 where there is no verdict."""
+    probs_NK4 = grades.probs_NK4[:, :k]
+    known_NK = ~np.isnan(probs_NK4[..., 0])
+    return np.where(known_NK, np.nan_to_num(probs_NK4).argmax(axis=-1), -1).astype(np.int8)
 
 
 def _wide(values_N: npt.NDArray[Any], defined_N: npt.NDArray[np.bool_] | None = None) -> Array:

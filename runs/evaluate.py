@@ -143,9 +143,9 @@ def _print(evaluations: dict[str, Evaluation], seconds: float) -> None:
 
     from qr_env.tables import comparison
 
-    console = Console()
     # A pipe or a file has no width to fit: nothing is cut there.
-    console.print(comparison(evaluations), width=console.width if sys.stdout.isatty() else 240)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(comparison(evaluations))
     console.print(f"{seconds:.1f} s")
 
 
