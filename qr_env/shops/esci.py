@@ -10,6 +10,7 @@ Git LFS pointers. Products without a title are left out, with their labels, and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -68,8 +69,6 @@ def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
 
 def _key(raw: Path) -> str:
     """Which upstream files a conversion was made of: sizes and times are enough, the download checked their bytes."""
-    import hashlib
-
     stats = [(raw / remote.name).stat() for remote in (EXAMPLES, PRODUCTS)]
     return hashlib.sha256(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:12]
 
