@@ -1,0 +1,148 @@
+"""Dense retrieval: FAISS over product vectors, exact up to a million products.
+
+    dense = Dense.build(shop, Encoder(resolve("minilm-l6")))
+    dense.search(["something to keep coffee hot"], k=10).rows_NK  # (1, 10)
+
+Scores are cosines, rounded to 1e-5, ties to the lower row: FAISS' last bits depend on how many queries are asked at
+once, so that unrounded scores would order like products one way alone and another way in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qr_env.encoder import PRODUCT_FIELDS, TextEncoder, encode_queries, product_vectors
+from qr_env.errors import IndexMismatchError
+from qr_env.retriever import cache_folder, check_k, default_threads, read_meta, whole_folder, write_meta
+from qr_env.shop import Shop
+from qr_env.types import FloatArray, Hits, SearchText
+
+_FILE = "index.faiss"
+# FAISS on a GPU gives at most this many hits a query; longer lists are searched on the CPU.
+_GPU_MAX_K = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class DenseSettings:
+    """What an index depends on besides products and encoder; part of its key on disk."""
+
+    fields: tuple[str, ...] = PRODUCT_FIELDS
+    """Product columns that are embedded, see `encoder.product_texts`."""
+    flat_limit: int = 1_000_000
+    """Up to this many products the search is exact; above, an inverted file (IVF) of 4 √products cells."""
+    probe: float = 1 / 16
+    """Share of the cells that a search looks into."""
+
+
+class Dense:
+    """Nearest products by cosine."""
+
+    name = "dense"
+
+    def __init__(self, index: Any, encoder: TextEncoder, products_hash: str, settings: DenseSettings) -> None:
+        """Use `build` or `load`."""
+        self.index = index
+        self.encoder = encoder
+        self.products_hash = products_hash
+        self.settings = settings
+
+    @classmethod
+    def build(cls, shop: Shop, encoder: TextEncoder, *, cache_dir: Path | None = None, **settings: Any) -> Dense:
+        """Embed a shop's products and index them. cache_dir keeps the vectors; settings: of `DenseSettings`."""
+        chosen = DenseSettings(**settings)
+        vectors_ND = product_vectors(shop, encoder, cache_dir, chosen.fields)
+        return cls(_index(vectors_ND, chosen), encoder, shop.products_hash, chosen)
+
+    @classmethod
+    def cached(cls, shop: Shop, encoder: TextEncoder, cache_dir: Path | None, **settings: Any) -> Dense:
+        """Load from `cache_dir`, or build and save there; None only builds."""
+        if cache_dir is None:
+            return cls.build(shop, encoder, **settings)
+        key = {**asdict(DenseSettings(**settings)), "encoder": encoder.name}
+        folder = cache_folder(cache_dir, cls.name, shop, key)
+        if not folder.is_dir():
+            cls.build(shop, encoder, cache_dir=cache_dir, **settings).save(folder)
+        return cls.load(folder, shop, encoder)
+
+    def save(self, folder: Path) -> None:
+        """Write the index, whole or not at all."""
+        import faiss
+
+        with whole_folder(folder) as scratch:
+            faiss.write_index(self.index, str(scratch / _FILE))
+            settings = {**asdict(self.settings), "encoder": self.encoder.name}
+            write_meta(scratch, self.name, self.products_hash, settings)
+
+    @classmethod
+    def load(cls, folder: Path, shop: Shop, encoder: TextEncoder) -> Dense:
+        """Memory-map a saved index; IndexMismatchError when it is of another shop or encoder, or damaged."""
+        import faiss
+
+        saved = read_meta(folder, cls.name, shop)
+        if (maker := saved.pop("encoder")) != encoder.name:
+            raise IndexMismatchError(f"{folder} was embedded by {maker}, not by {encoder.name}; build the index again")
+        try:
+            index = faiss.read_index(str(Path(folder) / _FILE), faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError as error:
+            raise IndexMismatchError(f"{folder} is damaged; delete it and build the index again ({error})") from error
+        return cls(index, encoder, shop.products_hash, DenseSettings(**{**saved, "fields": tuple(saved["fields"])}))
+
+    def search(self, queries: Sequence[SearchText], k: int) -> Hits:
+        """The k nearest products of each query; see `Retriever.search`. An empty query finds nothing."""
+        check_k(k)
+        return self.search_vectors(encode_queries(self.encoder, queries), k)
+
+    def search_vectors(self, vectors_ND: FloatArray, k: int) -> Hits:
+        """The same for query vectors of length 1 (or 0: finds nothing); shape (N, k)."""
+        rows_NK = np.full((len(vectors_ND), k), -1, np.int32)
+        scores_NK = np.full((len(vectors_ND), k), -np.inf, np.float32)
+        width = min(k, self.index.ntotal)
+        if width and len(vectors_ND):
+            index = self._on_gpu if self._on_gpu is not None and width <= _GPU_MAX_K else self.index
+            cosines, found = index.search(np.ascontiguousarray(vectors_ND, np.float32), width)
+            rows_NK[:, :width], scores_NK[:, :width] = _ordered(found, cosines, np.any(vectors_ND, axis=1))
+        return Hits(rows_NK, scores_NK)
+
+    @cached_property
+    def _on_gpu(self) -> Any:
+        """A copy of the index on the first GPU, or None without a GPU or without FAISS' support for it."""
+        import faiss
+
+        faiss.omp_set_num_threads(default_threads())
+        if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
+            return None
+        self._gpu_resources = faiss.StandardGpuResources()  # must outlive the index
+        return faiss.index_cpu_to_gpu(self._gpu_resources, 0, self.index)
+
+
+def _index(vectors_ND: FloatArray, settings: DenseSettings) -> Any:
+    """A FAISS index of the vectors by inner product: flat, or inverted file above the limit."""
+    import faiss
+
+    count, dim = vectors_ND.shape
+    if count <= settings.flat_limit:
+        flat = faiss.IndexFlatIP(dim)
+        flat.add(np.ascontiguousarray(vectors_ND))
+        return flat
+    cells = max(1, min(int(4 * count**0.5), count // 39))  # FAISS warns below 39 training vectors a cell
+    index: Any = faiss.index_factory(dim, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(np.ascontiguousarray(vectors_ND))
+    for start in range(0, count, 1 << 18):  # bounded copies when the vectors are memory-mapped
+        index.add(np.ascontiguousarray(vectors_ND[start : start + (1 << 18)]))
+    index.nprobe = max(1, round(cells * settings.probe))
+    return index
+
+
+def _ordered(found_NK: np.ndarray, cosines_NK: FloatArray, asked_N: Any) -> tuple[np.ndarray, FloatArray]:
+    """Rows and scores with FAISS' id -1 and unasked queries as padding, rounded, ties by row."""
+    real_NK = (found_NK >= 0) & asked_N[:, None]
+    scores_NK = np.where(real_NK, np.round(cosines_NK, 5), -np.inf).astype(np.float32)
+    rows_NK = np.where(real_NK, found_NK, -1).astype(np.int32)
+    order_NK = np.lexsort((rows_NK, -scores_NK), axis=1)
+    return np.take_along_axis(rows_NK, order_NK, axis=1), np.take_along_axis(scores_NK, order_NK, axis=1)
