@@ -4,7 +4,8 @@
     judge.fit_purchases()                                         # or learned from what was bought
     grades = judge.grade(queries, hits.rows_NK)
 
-With s the cosine of query and title, a cumulative link model (McCullagh 1980, proportional odds) gives the levels:
+With s the cosine of query and product (title, brand and colour, as dense retrieval embeds them), a cumulative link
+model (McCullagh 1980, proportional odds) gives the levels:
 
     P(level ≥ j) = σ((s − cut_j) / temperature),  j = Complement, Substitute, Exact;  cut_C ≤ cut_S ≤ cut_E
 
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from qr_env.encoder import TextEncoder, product_texts
 from qr_env.errors import ConfigError, JudgeError
 from qr_env.shop import Shop
 from qr_env.types import EXACT, IRRELEVANT, SUBSTITUTE, FloatArray, Grades, Query, RowArray
@@ -33,14 +35,6 @@ RIDGE = 1e-3  # pull towards the given thresholds: decides what the data leaves 
 CHUNK = 8_192  # lists graded at a time: bounds memory at CHUNK × K × D floats
 
 Levels = npt.NDArray[np.int_]
-
-
-class Encoder(Protocol):
-    """What turns texts into vectors: `qr_env.encoder.Encoder`."""
-
-    def encode(self, texts: Sequence[str], show_progress: bool = False) -> FloatArray:
-        """(N, D) float32 unit vectors."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +68,26 @@ def level_probs(similarity: npt.NDArray[np.floating], thresholds: Thresholds) ->
 
 
 class EmbeddingJudge:
-    """Grades by the cosine of query and title. Vectors of products are computed when first needed, then kept.
+    """Grades by the cosine of query and product. Vectors of products are computed when first needed, then kept.
 
     Args:
         shop: whose products are graded.
         encoder: texts → unit vectors; remembers queries that it has seen.
         thresholds: None takes defaults chosen for all-MiniLM-L6-v2; `fit` and `fit_purchases` replace them.
-        vectors_PD: unit vectors of all titles, where they are there already (a memory map is welcome).
+        vectors_PD: `qr_env.encoder.product_vectors`, where they are there already (a memory map is welcome).
     """
 
     name = "embedding"
 
     def __init__(
-        self, shop: Shop, encoder: Encoder, thresholds: Thresholds | None = None, vectors_PD: FloatArray | None = None
+        self,
+        shop: Shop,
+        encoder: TextEncoder,
+        thresholds: Thresholds | None = None,
+        vectors_PD: FloatArray | None = None,
     ) -> None:
         if vectors_PD is not None and len(vectors_PD) != len(shop.products):
-            raise JudgeError(f"{len(vectors_PD)} product vectors for {shop!r}: encode this shop's titles")
+            raise JudgeError(f"{len(vectors_PD)} product vectors for {shop!r}: use product_vectors(shop, encoder)")
         self.shop, self.encoder = shop, encoder
         self.thresholds = thresholds or Thresholds()
         self._vectors_PD = vectors_PD
@@ -100,7 +98,7 @@ class EmbeddingJudge:
         return Grades(level_probs(self.similarity([query.text for query in queries], rows_NK), self.thresholds))
 
     def similarity(self, texts: Sequence[str], rows_NK: RowArray) -> FloatArray:
-        """Cosine of text n and title of product rows_NK[n, k], (N, K) float32; NaN on padding and for a blank text."""
+        """Cosine of text n and product rows_NK[n, k], (N, K) float32; NaN on padding and for a blank text."""
         similarity_NK = np.full(rows_NK.shape, np.nan, np.float32)
         if rows_NK.size == 0 or not len(self.shop.products):
             return similarity_NK
@@ -165,6 +163,11 @@ class EmbeddingJudge:
             chosen[n] = free[generator.integers(len(free))]
         return chosen
 
+    @cached_property
+    def _texts(self) -> list[str]:
+        """What of each product is embedded: the same as in dense retrieval."""
+        return product_texts(self.shop)
+
     def _vectors(self, rows: npt.NDArray[np.integer], width: int) -> FloatArray:
         """All product vectors, (P, D), of which at least `rows` are computed."""
         if self._vectors_PD is None:
@@ -173,8 +176,8 @@ class EmbeddingJudge:
         if not self._ready_P.all():
             wanted = np.unique(rows[~self._ready_P[rows]])
             if len(wanted):
-                titles = [self.shop.titles[row] for row in wanted.tolist()]
-                self._vectors_PD[wanted] = self.encoder.encode(titles, show_progress=len(titles) > 2_000)
+                texts = [self._texts[row] for row in wanted.tolist()]
+                self._vectors_PD[wanted] = self.encoder.encode(texts, show_progress=len(texts) > 2_000)
                 self._ready_P[wanted] = True
         return self._vectors_PD
 

@@ -7,18 +7,22 @@ judge = make_judge("embedding", shop, Encoder(resolve("minilm-l6")))
 from __future__ import annotations
 
 from judges.base import Judge
-from judges.embedding import EmbeddingJudge, Encoder, Thresholds, purchased
+from judges.embedding import EmbeddingJudge, Thresholds, purchased
 from judges.labels import LabelsJudge
+from qr_env.encoder import TextEncoder, product_vectors
 from qr_env.errors import ConfigError
 from qr_env.shop import Shop
 
 KINDS = ("labels", "embedding")
+# Up to this many products all are embedded beforehand, when there is a disk to keep the vectors on: minutes once, and
+# dense retrieval shares them. Above, or without a disk, a product is embedded when it is first graded.
+EMBED_ALL = 100_000
 
 
 def make_judge(
     kind: str,
     shop: Shop,
-    encoder: Encoder | None = None,
+    encoder: TextEncoder | None = None,
     split: str | None = None,
     thresholds: Thresholds | None = None,
 ) -> Judge:
@@ -41,7 +45,8 @@ def make_judge(
         raise ConfigError(f"no judge {kind!r}; choose one of {', '.join(KINDS)}")
     if encoder is None:
         raise ConfigError("judge 'embedding' needs an encoder: Encoder(agents.models.resolve('minilm-l6'))")
-    judge = EmbeddingJudge(shop, encoder, thresholds)
+    on_disk = getattr(encoder, "cache_dir", None) is not None and len(shop.products) <= EMBED_ALL
+    judge = EmbeddingJudge(shop, encoder, thresholds, product_vectors(shop, encoder) if on_disk else None)
     if thresholds is None and len(purchased(shop, "train")[0]):
         judge.fit_purchases()
     return judge
