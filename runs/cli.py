@@ -60,7 +60,9 @@ def run(
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         default, argv = _config_defaults(args_type, argv)
-        args = tyro.cli(args_type, args=argv, default=default, prog=prog, description=description)
+        args = tyro.cli(
+            args_type, args=argv, default=default or tyro.MISSING_NONPROP, prog=prog, description=description
+        )
         action(args)
     except QrError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -1,0 +1,103 @@
+"""Checkpoints: a Hugging Face folder with everything beside it that the next update depends on.
+
+A checkpoint is written aside and renamed, so a killed run leaves either the old one or the new one, never half of
+one; a manifest of SHA-256 sums tells damage when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.student import Student
+from qr_env.errors import RunFolderError
+
+STATE_FILE = "state.pt"
+MANIFEST = "manifest.json"
+KEEP = 2
+
+
+def save_checkpoint(folder: Path, update: int, student: Student, state: dict[str, Any]) -> Path:
+    """Write `folder/update-NNNNNN` atomically and drop all but the newest `KEEP`.
+
+    Args:
+        state: the trainer's, the environment's and the loop's own state; the global RNGs are added here.
+    """
+    target = folder / f"update-{update:06d}"
+    aside = folder / f".{target.name}.part"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    student.save(aside)
+    torch.save(state | {"update": update, "rng": rng_state()}, aside / STATE_FILE)
+    sums = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
+    (aside / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n")
+    shutil.rmtree(target, ignore_errors=True)
+    aside.replace(target)
+    for old in checkpoints(folder)[:-KEEP]:
+        shutil.rmtree(old)
+    return target
+
+
+def save_student(folder: Path, student: Student) -> Path:
+    """Write a student for serving, without trainer state, replacing what was there."""
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    student.save(aside)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.replace(folder)
+    return folder
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("update-*") if (path / MANIFEST).is_file())
+
+
+def load_checkpoint(folder: Path) -> tuple[Student, dict[str, Any]]:
+    """The newest checkpoint's student, trainable, and its state; call `set_rng_state(state["rng"])` before going on.
+
+    Raises:
+        RunFolderError: there is none, or a file is missing or not what was written.
+    """
+    found = checkpoints(folder)
+    if not found:
+        raise RunFolderError(f"no checkpoint in {folder}; start the run without --resume")
+    newest = found[-1]
+    for name, expected in json.loads((newest / MANIFEST).read_text()).items():
+        file = newest / name
+        if not file.is_file() or _sha256(file) != expected:
+            raise RunFolderError(f"{file} is missing or damaged; delete {newest} to go on from the checkpoint before")
+    state = torch.load(newest / STATE_FILE, weights_only=False)
+    return Student.load(newest, trainable=True), state
+
+
+def rng_state() -> dict[str, Any]:
+    """State of every global generator that sampling or training might draw from."""
+    # The legacy global numpy generator: ours are all local, but a library may still draw from it.
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    state = {"torch": torch.get_rng_state(), "numpy": numpy_state, "python": random.getstate()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Restore what `rng_state` gave."""
+    torch.set_rng_state(state["torch"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    random.setstate(state["python"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,209 @@
+"""Online learning: queries stream in, the student rewrites them in groups, the shop answers, GRPO updates.
+
+The loop is `learn`. It knows nothing of shops or judges: an environment pays rewards, a function scores the student on
+held-out queries, a tracker writes figures, and a checkpoint holds all that the next update depends on.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.alarms import Alarms
+from agents.checkpoint import save_checkpoint, save_student
+from agents.grpo import GRPO
+from agents.rollout import Rollout
+from agents.student import Student
+from agents.tracking import Trackers
+from qr_env.errors import JudgeError
+
+SAMPLES_AN_UPDATE = 4
+
+
+@dataclass
+class LoopConfig:
+    """updates: when to stop (in total, resumed ones included). evaluate_every, checkpoint_every: in updates.
+    max_failed: share of missing rewards that stops the run, since a judge that is down teaches nothing."""
+
+    updates: int
+    evaluate_every: int = 20
+    checkpoint_every: int = 20
+    max_failed: float = 0.5
+
+
+@dataclass
+class Progress:
+    """Where the loop is: counts over the whole run, the best held-out score so far, and whether it was stopped."""
+
+    update: int = 0
+    episodes: int = 0
+    seconds: float = 0.0
+    best_score: float = -math.inf
+    stopped: bool = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"episodes": self.episodes, "seconds": self.seconds, "best_score": self.best_score}
+
+
+def learn(
+    student: Student,
+    optimizer: GRPO,
+    envs: Any,
+    config: LoopConfig,
+    *,
+    score: Callable[[Student], dict[str, float]],
+    observation: dict[str, tuple[str, ...]],
+    tracker: Trackers,
+    folder: Path,
+    generator: torch.Generator,
+    progress: Progress,
+    alarms: Alarms,
+) -> Progress:
+    """Learn until `config.updates`, Ctrl-C, or a judge that is down; every end leaves a checkpoint to resume from.
+
+    Args:
+        envs: a batched environment of P × G rewrites, blocks of G share a query (`QueryRewriteVectorEnv`), already
+            reset or restored.
+        observation: what its reset or restore returned.
+        score: held-out figures; "eval/score" decides which student is `checkpoints/best`.
+
+    Raises:
+        JudgeError: more than `config.max_failed` of the rewards were missing.
+    """
+
+    def save() -> None:
+        state = {
+            "optimizer": optimizer.state_dict(),
+            "envs": envs.state_dict(),
+            "generator": generator.get_state(),
+            "progress": progress.state_dict(),
+            "alarms": list(alarms.history),
+        }
+        save_checkpoint(folder / "checkpoints", progress.update, student, state)
+
+    if progress.update == 0:
+        _evaluate(student, score, tracker, progress, folder)
+        save()
+    with _polite_interrupt() as stop, _bar(config.updates, progress.update) as bar:
+        while progress.update < config.updates and not stop():
+            started = time.perf_counter()
+            metrics, samples, observation = _update(student, optimizer, envs, observation, generator)
+            progress.update += 1
+            progress.episodes += len(observation["query"])
+            progress.seconds += time.perf_counter() - started
+            metrics |= {"seconds": progress.seconds, "episodes": progress.episodes}
+            tracker.samples([{"update": progress.update, **row} for row in samples])
+            for message in alarms.check(metrics):
+                metrics.setdefault("alarms", []).append(message)
+                bar.write(f"ALARM at update {progress.update}: {message}")
+            tracker.log({"update": progress.update, "phase": "online", **metrics})
+            _show(bar, metrics)
+            if metrics["judge/failed_fraction"] > config.max_failed:
+                save()
+                raise JudgeError(
+                    f"{metrics['judge/failed_fraction']:.0%} of the rewards were missing at update {progress.update}: "
+                    f"the judge is down or cannot grade these queries; mend it, then go on with --resume"
+                )
+            if progress.update % config.evaluate_every == 0 or progress.update == config.updates:
+                _evaluate(student, score, tracker, progress, folder)
+            if progress.update % config.checkpoint_every == 0 or progress.update == config.updates:
+                save()
+        progress.stopped = progress.update < config.updates
+    if progress.stopped:
+        save()
+    return progress
+
+
+def _update(
+    student: Student, optimizer: GRPO, envs: Any, observation: dict[str, tuple[str, ...]], generator: torch.Generator
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, tuple[str, ...]]]:
+    """One rollout and one learning step: its metrics, a few rewrites to read, the next observation."""
+    queries, g = observation["query"], envs.group_size
+    rollout = student.sample(queries[::g], g, optimizer.config.temperature, generator)
+    texts = student.texts(rollout)
+    following, rewards_N, _, _, infos = envs.step(texts)
+    rewards_P_G = torch.as_tensor(np.asarray(rewards_N, np.float32)).reshape(-1, g)
+    metrics = optimizer.update(rollout, rewards_P_G)
+    return _metrics(rollout, rewards_P_G, infos) | metrics, _samples(queries, texts, rewards_N), following
+
+
+def _metrics(rollout: Rollout, rewards_P_G: torch.Tensor, infos: dict[str, Any]) -> dict[str, Any]:
+    """The rollout's figures, under TRL's names where TRL has one."""
+    rewards = rewards_P_G.numpy()
+    lengths_N = rollout.mask_N_T.sum(dim=1)
+    figures: dict[str, Any] = {
+        "reward": _nanmean(rewards),
+        "reward_std": float(np.nanmean(np.nanstd(rewards, axis=1))) if not np.isnan(rewards).all() else float("nan"),
+        "completions/mean_length": lengths_N.mean().item(),
+        "judge/failed_fraction": float(np.isnan(rewards).mean()),
+        "keep_fraction": float(infos["feedback"].kept.mean()),
+    }
+    return figures | {
+        f"reward/{name}": _nanmean(values) for name, values in infos["reward_terms"].items() if name != "total"
+    }
+
+
+def _nanmean(values: Any) -> float:
+    known = np.asarray(values)[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _samples(queries: Sequence[str], texts: Sequence[str], rewards_N: Any) -> list[dict[str, Any]]:
+    """A few rewrites, spread over the batch, for people to read."""
+    picks = np.linspace(0, len(texts) - 1, SAMPLES_AN_UPDATE).astype(int).tolist()
+    return [{"query": queries[i], "rewrite": texts[i], "reward": float(rewards_N[i])} for i in picks]
+
+
+def _evaluate(
+    student: Student, score: Callable[[Student], dict[str, float]], tracker: Trackers, progress: Progress, folder: Path
+) -> None:
+    """Score on held-out queries, log, and keep the student if it is the best so far."""
+    figures = score(student)
+    tracker.log({"update": progress.update, "phase": "eval", "episodes": progress.episodes, **figures})
+    if figures["eval/score"] > progress.best_score:
+        progress.best_score = figures["eval/score"]
+        save_student(folder / "checkpoints" / "best", student)
+
+
+def _bar(total: int, done: int) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, desc="online", unit="update", mininterval=1.0)
+
+
+def _show(bar: Any, metrics: dict[str, Any]) -> None:
+    bar.set_postfix_str(
+        f"reward {metrics['reward']:+.3f} length {metrics['completions/mean_length']:.1f} "
+        f"kl {metrics.get('kl', 0.0):.3f} kept {metrics['keep_fraction']:.0%}",
+        refresh=False,
+    )
+    bar.update(1)
+
+
+@contextmanager
+def _polite_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C (or SIGTERM) lets the update end and a checkpoint be written; the second one kills."""
+    asked = False
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,115 @@
+"""The student: any Hugging Face causal LM that rewrites queries. One code path for `tiny` and `smollm2-135m`.
+
+student = Student.load("out/quickstart/checkpoints/best")
+student.rewrite(["couch navy blue", "keep coffee hot"])
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agents.prompt import TEMPLATE, parse_completions, prompt_ids
+from agents.rollout import Rollout, sample
+from qr_env.errors import ConfigError
+
+
+@dataclass
+class Student:
+    """A causal LM, its tokenizer, and how long its rewrites may be (tokens). Implements `agents.base.Agent`."""
+
+    model: Any
+    tokenizer: Any
+    name: str = "student"
+    max_new_tokens: int = 12
+    batch_size: int = 256
+
+    def sample(
+        self,
+        queries: Sequence[str],
+        group_size: int = 1,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Rollout:
+        """Draw `group_size` rewrites of each query, with their log-probabilities."""
+        return sample(
+            self.model,
+            prompt_ids(self.tokenizer, queries),
+            group_size,
+            self.max_new_tokens,
+            self.tokenizer.eos_token_id,
+            self.tokenizer.pad_token_id,
+            temperature,
+            generator,
+        )
+
+    def texts(self, rollout: Rollout) -> list[str]:
+        """The rewrites of a rollout, N = P × G, in its order."""
+        return parse_completions(self.tokenizer, rollout.completions())
+
+    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
+        """The most probable rewrite of each query, then n − 1 sampled ones; the seed fixes the samples."""
+        generator = torch.Generator(self.model.device).manual_seed(seed)
+        # Sorted by length, a batch holds little padding; the results go back to the caller's order.
+        order = sorted(range(len(queries)), key=lambda i: len(queries[i]))
+        rewrites: list[list[str]] = [[] for _ in queries]
+        for start in range(0, len(order), self.batch_size):
+            part = order[start : start + self.batch_size]
+            texts = [queries[i] for i in part]
+            greedy = self.texts(self.sample(texts, temperature=0.0))
+            more = self.texts(self.sample(texts, n - 1, generator=generator)) if n > 1 else []
+            for at, i in enumerate(part):
+                rewrites[i] = [greedy[at], *more[at * (n - 1) : (at + 1) * (n - 1)]]
+        return rewrites
+
+    def save(self, folder: str | Path) -> None:
+        """Write an ordinary Hugging Face folder (a LoRA student: the adapter) and `student.json`."""
+        folder = Path(folder)
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        settings = {"name": self.name, "max_new_tokens": self.max_new_tokens, "template": TEMPLATE}
+        (folder / "student.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path, trainable: bool = False) -> Student:
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: no student is there, or it was trained with another prompt template.
+        """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        folder = Path(folder)
+        if not (folder / "student.json").is_file():
+            raise ConfigError(f"{folder} holds no student (student.json is missing); name a checkpoint folder")
+        settings = json.loads((folder / "student.json").read_text())
+        if settings["template"] != TEMPLATE:
+            raise ConfigError(
+                f"{folder} was trained with the prompt {settings['template']!r}, this version has another"
+            )
+        if (folder / "adapter_config.json").is_file():
+            from peft import AutoPeftModelForCausalLM
+
+            model = AutoPeftModelForCausalLM.from_pretrained(folder, is_trainable=trainable)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        return cls(model.eval(), tokenizer, settings["name"], settings["max_new_tokens"])
+
+
+def pretrained_student(name: str, max_new_tokens: int, lora_rank: int = 0) -> Student:
+    """A student from a pretrained causal LM by the names of `agents.models`; `lora_rank` 0 trains all weights."""
+    from agents.models import load_causal_lm
+
+    model, tokenizer = load_causal_lm(name)
+    if lora_rank:
+        from peft import LoraConfig, get_peft_model
+
+        settings = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
+        model = get_peft_model(model, settings)
+    return Student(model.eval(), tokenizer, name, max_new_tokens)

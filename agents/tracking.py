@@ -1,0 +1,120 @@
+"""Where metrics go: always `metrics.jsonl` and `samples.jsonl` in the run folder, and Weights & Biases if asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from qr_env.errors import ConfigError
+
+SAMPLE_FIELDS = ("update", "query", "rewrite", "reward")
+
+
+class Tracker(Protocol):
+    """A sink for one run's figures."""
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        """One line of metrics; `update` is the x axis."""
+        ...
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Sampled rewrites with their reward, fields as in `SAMPLE_FIELDS`."""
+        ...
+
+    def close(self) -> None:
+        """Flush."""
+        ...
+
+
+class JsonlTracker:
+    """Appends to the run folder; on resume, drops lines written after the checkpoint, so that none is there twice."""
+
+    def __init__(self, folder: Path, resume_from: int | None = None) -> None:
+        self.metrics_file, self.samples_file = folder / "metrics.jsonl", folder / "samples.jsonl"
+        if resume_from is not None:
+            for file in (self.metrics_file, self.samples_file):
+                _drop_after(file, resume_from)
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        _append(self.metrics_file, [metrics])
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+        _append(self.samples_file, rows)
+
+    def close(self) -> None:
+        pass
+
+
+class WandbTracker:
+    """Curves and a table of sampled rewrites in Weights & Biases; WANDB_MODE=offline needs no account."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ConfigError("--tracker wandb needs Weights & Biases: pip install 'qr-env[wandb]'") from error
+        self.wandb = wandb
+        self.run = wandb.init(project="qr-env", name=folder.name, dir=str(folder), config=config, resume="allow")
+        self.rows: list[list[Any]] = []
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        self.run.log(metrics)
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+        # W&B tables cannot grow in place: the whole table is logged again, so it keeps the newest rows only.
+        self.rows = [*self.rows, *([row[name] for name in SAMPLE_FIELDS] for row in rows)][-200:]
+        self.run.log({"samples": self.wandb.Table(columns=list(SAMPLE_FIELDS), data=self.rows)})
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+class Trackers:
+    """Several trackers as one."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self.trackers = trackers
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        for tracker in self.trackers:
+            tracker.log(metrics)
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+        for tracker in self.trackers:
+            tracker.samples(rows)
+
+    def close(self) -> None:
+        for tracker in self.trackers:
+            tracker.close()
+
+
+def make_tracker(kind: str, folder: Path, config: dict[str, Any], resume_from: int | None = None) -> Trackers:
+    """`kind` is "none" (files only) or "wandb" (files and Weights & Biases)."""
+    trackers: list[Tracker] = [JsonlTracker(folder, resume_from)]
+    if kind == "wandb":
+        trackers.append(WandbTracker(folder, config))
+    elif kind != "none":
+        raise ConfigError(f"--tracker {kind!r}: known are none, wandb")
+    return Trackers(trackers)
+
+
+def _append(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with file.open("a", encoding="utf-8") as out:
+        out.writelines(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in rows)
+
+
+def _drop_after(file: Path, update: int) -> None:
+    """Keep the lines up to `update`; a last line that a kill cut in half goes too."""
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if row["update"] <= update:
+            kept.append(line)
+    file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -1,0 +1,87 @@
+"""A run is a folder: made once, never overwritten silently, with the resolved settings and where they came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from qr_env.errors import RunFolderError
+
+PACKAGES = ("torch", "transformers", "trl", "numpy", "bm25s", "faiss-cpu", "gymnasium", "qr-env")
+CONFIG_FILE = "config.json"
+
+
+def open_run(folder: Path, args: Any, facts: dict[str, Any], resume: bool) -> None:
+    """Make the folder and write `config.json`; on resume, check that it is the same run.
+
+    Args:
+        args: the verb's dataclass. facts: hashes of the shop, index and prompt; a resumed run must have the same.
+
+    Raises:
+        RunFolderError: the folder has a run already, or has none to resume, or another shop's.
+    """
+    config = folder / CONFIG_FILE
+    if not resume:
+        if config.exists():
+            raise RunFolderError(f"{folder} holds a run already; go on with --resume, or name another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        payload = {"args": _plain(args), "facts": facts, "environment": environment()}
+        config.write_text(json.dumps(payload, indent=2, default=str) + "\n", encoding="utf-8")
+        return
+    if not config.is_file():
+        raise RunFolderError(f"{folder} holds no run to resume (no {CONFIG_FILE}); start it without --resume")
+    saved = json.loads(config.read_text(encoding="utf-8"))["facts"]
+    if different := [name for name, value in facts.items() if saved.get(name) != value]:
+        name = different[0]
+        raise RunFolderError(
+            f"{folder} was run with another {name} ({saved.get(name)!r}, now {facts[name]!r}); start a new --out"
+        )
+
+
+def _plain(args: Any) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in dataclasses.asdict(args).items()}
+
+
+def environment() -> dict[str, Any]:
+    """Commit, machine and versions: what a figure needs beside it."""
+    return {"commit": git_commit(), "machine": machine(), "versions": versions()}
+
+
+def git_commit() -> str:
+    """Short hash of HEAD, with "+" when tracked files differ from it; "" outside a git checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=here, check=False).returncode != 0
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit + ("+" if dirty else "")
+
+
+def machine() -> str:
+    """Cores, processor and Python in one line."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{len(os.sched_getaffinity(0))} cores {model}, {platform.system()}, Python {platform.python_version()}"
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what decides the results."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

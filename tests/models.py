@@ -1,0 +1,36 @@
+"""Small real causal LMs for the tests: an untrained Llama and a tokenizer trained on a few words."""
+
+from functools import cache
+
+import torch
+
+from agents.student import Student
+
+WORDS = "sofa couch settee red blue green running shoes trainers fridge refrigerator freezer black white 0 1 2 3"
+
+
+@cache
+def _tokenizer():
+    from agents.tiny import train_tokenizer
+
+    return train_tokenizer([WORDS, "query: rewrite:"] * 3)
+
+
+def small_model(hidden=32, layers=2, seed=0):
+    """(model, tokenizer): a Llama of about 50,000 parameters, the same for the same seed."""
+    from agents.tiny import new_model
+
+    tokenizer = _tokenizer()
+    return new_model(tokenizer, seed, hidden, layers).eval(), tokenizer
+
+
+def small_student(seed=0, max_new_tokens=4):
+    """An untrained student."""
+    model, tokenizer = small_model(seed=seed)
+    return Student(model, tokenizer, "small", max_new_tokens)
+
+
+def same_weights(first, second):
+    """True when two models have the same parameters to the bit."""
+    pairs = zip(first.state_dict().items(), second.state_dict().items(), strict=True)
+    return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)

@@ -1,0 +1,95 @@
+"""GRPO learns an identity task in seconds, leaves NaN alone, and is the same twice."""
+
+import copy
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from agents.grpo import GRPO, GRPOConfig
+from agents.prompt import prompt_ids
+from agents.rollout import sample
+from tests.models import same_weights, small_model
+
+QUERIES = ["couch", "fridge", "trainers", "red"]
+TARGETS = ["sofa", "freezer", "shoes", "blue"]
+
+
+def rollout_and_rewards(model, tokenizer, generator, group_size=16):
+    """One token a rewrite; query number q wants any token whose id leaves q when divided by 4: chance earns 0.25."""
+    eos = tokenizer.eos_token_id
+    rollout = sample(model, prompt_ids(tokenizer, QUERIES), group_size, 1, eos, eos, generator=generator)
+    return rollout, (rollout.tokens_N_T.reshape(4, group_size) % 4 == torch.arange(4)[:, None]).float()
+
+
+def train(config, updates, seed=0):
+    torch.manual_seed(seed)
+    model, tokenizer = small_model(seed=seed)
+    trainer = GRPO(model, tokenizer, config, Accelerator(cpu=True))
+    generator = torch.Generator().manual_seed(seed)
+    rewards = torch.zeros(4, 16)
+    for _ in range(updates):
+        rollout, rewards = rollout_and_rewards(model, tokenizer, generator)
+        metrics = trainer.update(rollout, rewards)
+    return model, rewards, metrics
+
+
+@pytest.mark.parametrize("normalize_std", [False, True])
+def test_it_reaches_the_optimum_of_an_identity_task(normalize_std):
+    config = GRPOConfig(learning_rate=3e-3, kl_coef=0.0, normalize_std=normalize_std)
+    _, rewards, _ = train(config, 200)
+    assert rewards.mean() >= 0.9
+
+
+def test_two_runs_with_one_seed_are_the_same_to_the_bit():
+    config = GRPOConfig(learning_rate=3e-3, kl_coef=0.05)
+    first, _, metrics = train(config, 5)
+    second, _, again = train(config, 5)
+    assert same_weights(first, second)
+    assert metrics == again
+
+
+def test_all_missing_rewards_change_nothing():
+    model, tokenizer = small_model()
+    before = copy.deepcopy(model)
+    trainer = GRPO(model, tokenizer, GRPOConfig(kl_coef=0.0), Accelerator(cpu=True))
+    rollout, _ = rollout_and_rewards(model, tokenizer, torch.Generator().manual_seed(0))
+    metrics = trainer.update(rollout, torch.full((4, 16), float("nan")))
+    assert metrics["groups/zero_variance"] == 1.0
+    assert same_weights(model, before)
+
+
+def test_kl_starts_at_zero_and_its_price_keeps_the_policy_near():
+    free = train(GRPOConfig(learning_rate=3e-3, kl_coef=1e-6), 60)[2]["kl"]
+    priced = train(GRPOConfig(learning_rate=3e-3, kl_coef=5.0), 60)[2]["kl"]
+    assert train(GRPOConfig(learning_rate=3e-3, kl_coef=0.05), 1)[2]["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert priced < free / 4
+
+
+def test_the_anchor_pulls_towards_the_warm_start_pairs():
+    model, tokenizer = small_model()
+    pairs = list(zip(QUERIES, TARGETS, strict=True))
+    trainer = GRPO(model, tokenizer, GRPOConfig(3e-3, kl_coef=0.0, anchor_coef=1.0), Accelerator(cpu=True), pairs)
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(40):
+        rollout, _ = rollout_and_rewards(model, tokenizer, generator)
+        losses.append(trainer.update(rollout, torch.rand(4, 16, generator=generator))["anchor_loss"])
+    assert losses[-1] < losses[0] / 3
+
+
+def test_state_goes_on_exactly():
+    config = GRPOConfig(learning_rate=3e-3, kl_coef=0.0)
+    whole, _, _ = train(config, 6)
+    torch.manual_seed(0)
+    model, tokenizer = small_model(seed=0)
+    first = GRPO(model, tokenizer, config, Accelerator(cpu=True))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        first.update(*rollout_and_rewards(model, tokenizer, generator))
+    revived = copy.deepcopy(model)
+    second = GRPO(revived, tokenizer, config, Accelerator(cpu=True))
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for _ in range(3):
+        second.update(*rollout_and_rewards(revived, tokenizer, generator))
+    assert same_weights(revived, whole)

@@ -1,0 +1,49 @@
+"""`tiny`: small enough, reads only what it may, and learns the shop's words."""
+
+import numpy as np
+
+from agents.tiny import bought_titles, damage, new_model, pretrain_tiny, pretraining_sequences, train_tokenizer
+from tests.fakes import tiny_shop
+
+
+def test_it_has_at_most_8_million_parameters():
+    tokenizer = train_tokenizer(tiny_shop().titles)
+    assert new_model(tokenizer, 0).num_parameters() <= 8_000_000
+
+
+def test_any_text_can_be_tokenized_and_read_back():
+    tokenizer = train_tokenizer(tiny_shop().titles)
+    text = "沙发 ünknown 1.7 l"
+    assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
+
+
+def test_it_reads_purchases_of_train_queries_only():
+    shop = tiny_shop()
+    train = {query.text for query in shop.split("train")}
+    pairs = bought_titles(shop)
+    assert pairs
+    assert {query for query, _ in pairs} <= train
+
+
+def test_pretraining_text_holds_no_test_query():
+    shop = tiny_shop()
+    tokenizer = train_tokenizer(shop.titles)
+    texts = [tokenizer.decode(row["input_ids"]) for row in pretraining_sequences(shop, tokenizer, 500, seed=0)]
+    assert len(texts) == 500
+    assert any("query: couch" in text for text in texts)
+    assert not any("icebox" in text for text in texts)
+
+
+def test_damage_changes_a_word_by_one_slip_and_is_seeded():
+    words = [damage("refrigerator", np.random.default_rng(seed)) for seed in range(50)]
+    assert words == [damage("refrigerator", np.random.default_rng(seed)) for seed in range(50)]
+    assert len(set(words)) > 20
+    assert all(abs(len(word) - len("refrigerator")) <= 1 for word in words)
+
+
+def test_pretraining_learns_and_is_the_same_twice():
+    shop = tiny_shop()
+    model, _, result = pretrain_tiny(shop, 640, seed=0)
+    again, _, _ = pretrain_tiny(shop, 640, seed=0)
+    assert result["train_loss"] < 5.5  # log(vocabulary) and above is where an untrained model stands
+    assert all(bool((a == b).all()) for a, b in zip(model.parameters(), again.parameters(), strict=True))
