@@ -1,0 +1,38 @@
+"""The words of the generated shop that belong to no type: marketing, fillers, negations, sentences of descriptions."""
+
+from __future__ import annotations
+
+MARKETING = ("Premium", "Classic", "Essential", "New", "Deluxe", "Original", "Everyday", "Signature", "Pro", "Modern")
+SERIES = ("Nova", "Aria", "Delta", "Lumo", "Vero", "Arc", "Solis", "Tempo", "Orbit", "Fjord", "Mira", "Alto")
+PACKS = ("pack of 2", "twin pack", "value bundle", "gift box")
+
+DESCRIPTIONS = (
+    "The {noun} from {brand} is made for daily use. {detail}",
+    "{brand} brings you a {noun} that lasts. {detail}",
+    "A dependable {noun}. {detail} Designed by {brand}.",
+    "Simple to use and easy to care for: our {noun}. {detail}",
+)
+ACCESSORY_DESCRIPTIONS = ("Fits most models. By {brand}.", "The matching extra from {brand}.")
+
+# Before the name of a thing, and after it. "" is most frequent, and is drawn by the caller.
+FILLERS_BEFORE = ("cheap", "best", "good", "buy", "nice", "looking for", "quality", "affordable")
+FILLERS_AFTER = ("for home", "for me", "on sale", "online", "as a gift", "please", "deals", "for my mum")
+PURPOSE_OPENINGS = ("something to", "to", "thing to", "what to use to", "i want to")
+NEGATIONS = ("without", "no", "not", "but not", "without any")
+
+ALL_PHRASES = (
+    *MARKETING,
+    *SERIES,
+    *PACKS,
+    *(text.format(noun="", brand="", detail="") for text in (*DESCRIPTIONS, *ACCESSORY_DESCRIPTIONS)),
+    *FILLERS_BEFORE,
+    *FILLERS_AFTER,
+    *PURPOSE_OPENINGS,
+    *NEGATIONS,
+    # What sizes, attributes and titles are written with.
+    "compatible with for fits set of with in by size uk us eu people seats seat dozen pcs piece person seater",
+    "all season year winter summer weight extra warm lightweight material colour features works type",
+    "inch inches metre metres centimetre cm mm ml cl litre litres pint gallon ft feet oz lb pounds kilo kg g grams",
+    "watt watts kw kilowatt volt volts gigs gigabyte gb tb terabyte lumen lumens tog people pack a",
+    "one two three four five six seven eight nine ten eleven twelve",
+)

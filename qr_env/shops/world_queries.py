@@ -1,0 +1,159 @@
+"""The queries of the generated shop: needs, worded as merchants or as shoppers, with slips, split and marked.
+
+queries = draw_queries(vocabulary, stock, 13_000, random.Random(0))
+queries.texts[0], queries.intents[0], queries.oracle[0], queries.slices["typo"][0]
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from qr_env import tokenize
+from qr_env.shops import world_noise as noise
+from qr_env.shops import world_phrases as phrases
+from qr_env.shops.world_intents import Intent, Intents
+from qr_env.shops.world_products import Stock
+from qr_env.shops.world_vocabulary import Vocabulary
+from qr_env.shops.world_wording import Marks, Wording
+
+PLAIN_RATE = 0.37  # queries worded as merchants would, best left alone
+HELDOUT_RATE = 0.33  # of the test queries
+TYPO_RATE = 0.21  # of the shoppers' queries
+SPACING_RATE = 0.10  # of the shoppers' queries: words joined or split
+FILLER_RATE = 0.10
+CONSTRAINTS = (13, 36, 36, 15)  # how many queries in a hundred have 0, 1, 2, 3 constraints
+KIND_WEIGHTS = {"color": 4.0, "material": 3.0, "size": 3.5, "wants": 2.5, "brand": 1.6, "refuses": 0.8}
+SLICES = (
+    "held-out words",
+    "typo",
+    "synonym",
+    "unit",
+    "colour/material",
+    "purpose",
+    "brand misspelt",
+    "negation",
+    "joined/split",
+    "broad",
+    "plain",
+)
+
+
+@dataclass
+class Queries:
+    """Queries by row, in no order that means anything."""
+
+    texts: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    intents: list[Intent] = field(default_factory=list)
+    oracle: list[str] = field(default_factory=list)
+    marks: list[Marks] = field(default_factory=list)
+
+    @property
+    def slices(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Slice name → (queries,) bool."""
+        return {name: np.array([name in marks for marks in self.marks], np.bool_) for name in SLICES}
+
+
+def draw_queries(vocabulary: Vocabulary, stock: Stock, n: int, draw: random.Random) -> Queries:
+    """Draw `n` queries with texts that differ, over all types in turn."""
+    needs = Intents(vocabulary, stock, draw)
+    words = Wording(vocabulary, stock.names, draw)
+    known = _words_of(vocabulary)
+    queries, seen = Queries(), set()
+    types = _in_turn(len(vocabulary.types), draw)
+    while len(queries.texts) < n:
+        split = _split(draw)
+        intent = needs.draw(next(types), _kinds(draw))
+        text, marks = _worded(words, intent, split, known, draw)
+        # A slip of the keyboard must not make a word that only the test may have.
+        if text in seen or (split != "test" and not vocabulary.heldout_terms.isdisjoint(tokenize.terms(text))):
+            continue
+        seen.add(text)
+        queries.texts.append(text)
+        queries.splits.append(split)
+        queries.intents.append(intent)
+        queries.oracle.append(words.oracle(intent))
+        queries.marks.append(marks)
+    return queries
+
+
+def _in_turn(count: int, draw: random.Random) -> Iterator[int]:
+    """Type numbers for ever, each equally often."""
+    numbers = list(range(count))
+    while True:
+        draw.shuffle(numbers)
+        yield from numbers
+
+
+def _split(draw: random.Random) -> str:
+    """80 / 10 / 10; not by the text's hash, because some words belong to the test alone."""
+    bucket = draw.randrange(10)
+    return "test" if bucket == 9 else "dev" if bucket == 8 else "train"
+
+
+def _kinds(draw: random.Random) -> tuple[str, ...]:
+    """Up to three different kinds of constraint, in random order."""
+    wanted = draw.choices(range(len(CONSTRAINTS)), CONSTRAINTS)[0]
+    left, chosen = dict(KIND_WEIGHTS), []
+    for _ in range(wanted):
+        kind = draw.choices(list(left), list(left.values()))[0]
+        chosen.append(kind)
+        del left[kind]
+        if kind in ("wants", "refuses"):  # one clause about features is enough for one query
+            left.pop("refuses" if kind == "wants" else "wants", None)
+    return tuple(chosen)
+
+
+def _words_of(vocabulary: Vocabulary) -> frozenset[str]:
+    """Words at which a longer word may be cut in two."""
+    texts = (text for one in vocabulary.types for text in (*one.noun, *one.shopper, *one.purposes, one.category))
+    return frozenset(word for text in texts for word in text.lower().split() if word.isalpha())
+
+
+def _worded(
+    words: Wording, intent: Intent, split: str, known: frozenset[str], draw: random.Random
+) -> tuple[str, Marks]:
+    """The text of one query, and its marks."""
+    heldout = split == "test" and draw.random() < HELDOUT_RATE
+    if not heldout and draw.random() < PLAIN_RATE:
+        text, marks = words.merchant(intent), {"plain"}
+    else:
+        text, marks = words.shopper(intent, heldout)
+        text = _slipped(text, marks, known, draw)
+    if intent.has("refuses"):
+        marks.add("negation")
+    if not intent.constraints:
+        marks.add("broad")
+    return _filled(text, intent, draw), marks
+
+
+def _slipped(text: str, marks: Marks, known: frozenset[str], draw: random.Random) -> str:
+    """With a typo or a wrong space, now and then; always where nothing else makes the query differ from a plain one."""
+    way = draw.random() * (1.0 if marks else TYPO_RATE + SPACING_RATE)
+    if way < TYPO_RATE:
+        slip, mark = noise.typo(text, draw), "typo"
+    elif way < TYPO_RATE + SPACING_RATE:
+        slip, mark = noise.split(text, known, draw), "joined/split"
+        slip = noise.joined(text, draw) if slip == text else slip
+    else:
+        return text
+    if slip != text:
+        marks.add(mark)
+    elif not marks:
+        marks.add("plain")
+    return slip
+
+
+def _filled(text: str, intent: Intent, draw: random.Random) -> str:
+    """With a word that says nothing, now and then."""
+    way = draw.random()
+    if way < FILLER_RATE / 2:
+        return f"{draw.choice(phrases.FILLERS_BEFORE)} {text}"
+    if way < FILLER_RATE and not intent.has("refuses"):
+        return f"{text} {draw.choice(phrases.FILLERS_AFTER)}"
+    return text
