@@ -23,6 +23,7 @@ from typing import Any
 
 from agents import wheels
 from agents.wheels import Wheel, sha256_of
+from qr_env.download import cache_root
 from qr_env.errors import ConfigError, DownloadError
 from qr_env.retriever import whole_folder
 
@@ -86,18 +87,10 @@ def resolve(name: str, cache_dir: Path | str | None = None, full_check: bool = F
     return _from_hub_cache(name) or _fetch(name, folder)
 
 
-def cache_root(cache_dir: Path | str | None = None) -> Path:
-    """Where everything that is fetched or indexed is kept."""
-    if cache_dir is not None:
-        return Path(cache_dir).expanduser()
-    if told := os.environ.get("QR_CACHE"):
-        return Path(told).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "qr-env"
-
-
 def model_folder(name: str, cache_dir: Path | str | None = None) -> Path:
     """Where `resolve` keeps the model of this name."""
-    return cache_root(cache_dir) / "models" / name.replace("/", "--")
+    root = Path(cache_dir).expanduser() if cache_dir is not None else cache_root()
+    return root / "models" / name.replace("/", "--")
 
 
 def check(folder: Path, full: bool = False) -> Path:
@@ -172,10 +165,10 @@ def _fetch(name: str, folder: Path) -> Path:
 
 def _from_hub(hub_id: str, into: Path) -> str:
     """Download a snapshot; what came, as text. Raises DownloadError when the hub does not give it."""
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES:
+    if _hub_is_off():
         raise DownloadError(f"HF_HUB_OFFLINE is set, so {hub_id} was not asked for at the hub")
     try:
         info = HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_SECONDS)
@@ -195,6 +188,14 @@ def _from_hub(hub_id: str, into: Path) -> str:
     except Exception as error:  # the client's network errors come from requests, httpx or httpx2, by its version
         raise DownloadError(f"the hub did not give {hub_id} ({type(error).__name__})") from error
     return f"hub {hub_id}@{info.sha}"
+
+
+def _hub_is_off() -> bool:
+    """Whether the user forbade the hub, before or after the hub client was imported."""
+    from huggingface_hub import constants
+
+    told = os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES
+    return bool(told or constants.HF_HUB_OFFLINE)
 
 
 def _from_hub_cache(name: str) -> Path | None:

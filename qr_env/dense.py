@@ -142,7 +142,7 @@ def _index(vectors_ND: FloatArray, settings: DenseSettings) -> Any:
 def _ordered(found_NK: np.ndarray, cosines_NK: FloatArray, asked_N: Any) -> tuple[np.ndarray, FloatArray]:
     """Rows and scores with FAISS' id -1 and unasked queries as padding, rounded, ties by row."""
     real_NK = (found_NK >= 0) & asked_N[:, None]
-    scores_NK = np.where(real_NK, np.round(cosines_NK, 5), -np.inf).astype(np.float32)
+    scores_NK = np.round(np.where(real_NK, cosines_NK, np.float32(-np.inf)), 5)
     rows_NK = np.where(real_NK, found_NK, -1).astype(np.int32)
     order_NK = np.lexsort((rows_NK, -scores_NK), axis=1)
     return np.take_along_axis(rows_NK, order_NK, axis=1), np.take_along_axis(scores_NK, order_NK, axis=1)

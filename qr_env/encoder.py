@@ -70,7 +70,7 @@ class Encoder:
     @cached_property
     def dim(self) -> int:
         """Length of a vector."""
-        return int(self._embed([""], show_progress=False).shape[1])
+        return int(self._embed([""], False).shape[1])
 
     def encode(self, texts: Sequence[str], show_progress: bool = False) -> FloatArray:
         """(N, D) float32 vectors of length 1; a text beyond the model's length is cut."""

@@ -59,14 +59,14 @@ def _fetch(args: Args) -> dict[str, Any]:
 
 
 def _list(args: Args) -> dict[str, Any]:
-    from agents.models import MODELS, cache_root, model_folder
+    from agents.models import MODELS, model_folder
 
     report: dict[str, Any] = {}
     for name, pinned in MODELS.items():
         folder = model_folder(name, args.cache)
         here = folder.is_dir()
         report[name] = {"state": "cached" if here else "not fetched", "what": pinned.what, **_describe(folder)}
-    for folder in sorted((cache_root(args.cache) / "models").glob("[!.]*")):
+    for folder in sorted(model_folder("any", args.cache).parent.glob("[!.]*")):
         if folder.name not in report:
             report[folder.name.replace("--", "/")] = {"state": "cached", **_describe(folder)}
     return report
