@@ -18,10 +18,10 @@ products, E products bought for x outside search. Per query, with what the paper
 - gain       (DCG@10 of Z_y − DCG@10 of Z_x) / DCG@10 of ten Exact products, in [−1, 1]: the normaliser is fixed, so
   no label of what else the shop holds is needed.
 
-Missing verdicts. They are never zero. A list's DCG is its judged places' gain per discount times the discount of all
-its places, an estimate as if the missing ones were like the judged ones of that list; counts see judged products
-only. Where verdicts are missing for more than `max_missing` of the discount of either top ten (0.2: one at rank 1, or
-two or three further down), every figure that needs verdicts is NaN.
+Missing verdicts are never zero. A product at the same rank of both lists changes nothing, so its verdict is not needed
+for the gain; any other verdict missing from a top ten makes the gain, and with it the reward, NaN: an estimate would
+pay for finding what the judge cannot grade. Shares and counts are of the judged products, as if the others had not
+been found (read them beside `missing`), and NaN where a list holds products and none is judged.
 """
 
 from __future__ import annotations
@@ -32,20 +32,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from qr_env.metrics import DEPTH, best_dcg, dcg, discounts, isin_rows
+from qr_env.metrics import DEPTH, best_dcg, dcg, isin_rows
 from qr_env.types import FloatArray, Grades, Hits, RowArray
 
 TAU = 0.5  # τ': a product counts as relevant when P(Exact or Substitute) is above it
-MAX_MISSING = 0.2
 BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """N steps' figures, each (N,) float32 or bool; NaN where too many verdicts are missing. Formulas: module docstring.
+    """N steps' figures, each (N,) float32 or bool; NaN where verdicts are missing. Formulas: module docstring.
 
     mean_relevance, mean_relevance_before: mean f over the products in the top ten, in [0, 1]; 0 for an empty list.
-    hitrate_gain: hitrate minus that of Z_x alone. missing: share of the top tens' discount without a verdict.
+    hitrate_gain: hitrate minus that of Z_x alone. missing: share of both lists' products without a verdict.
     words, words_original: lengths in words. copied: words of the rewrite that the original, or the rewrite before
     them, already has. kept: the rewrite means "keep the original".
     """
@@ -113,7 +112,6 @@ def feedback(
     texts: TextFigures,
     excellent_P: BoolArray | None = None,
     bought: Bought | None = None,
-    max_missing: float = MAX_MISSING,
 ) -> Feedback:
     """Figures of N steps, vectorised; the formulas are in the module docstring.
 
@@ -123,26 +121,24 @@ def feedback(
         texts: `text_figures` of the same N.
         excellent_P: (products,) True for Z_e; None counts every product as excellent.
         bought: E; None: nothing was bought outside search.
-        max_missing: largest share of a top ten's discount whose verdicts may be missing.
     """
-    gain_b, missing_b = _dcg(before, grades_before)
-    gain_a, missing_a = _dcg(after, grades_after)
-    missing = np.maximum(missing_b, missing_a)
-    unknown = missing > max_missing
+    judged_b, judged_a = _judged(before, grades_before), _judged(after, grades_after)
+    found = before.found_NK.sum(axis=1) + after.found_NK.sum(axis=1)
+    unknown = _all_missing(before, judged_b) | _all_missing(after, judged_a)
+    gain = _gain(before, after, grades_before, grades_after)
     relevant_a, relevant_b = _relevant(after, grades_after), _relevant(before, grades_before)
     new_a = after.found_NK & ~isin_rows(after.rows_NK, before.rows_NK)
     increment, increment_defined = _increment(before, after, relevant_b, relevant_a & new_a, excellent_P)
     hitrate, hitrate_before, hitrate_defined = _hitrate(before, after, bought)
-    judged_a = after.found_NK & ~np.isnan(grades_after.probs_NK4[..., 0])
 
     def known(values: npt.NDArray[np.floating]) -> FloatArray:
         return np.where(unknown, np.nan, values).astype(np.float32)
 
     return Feedback(
-        gain=np.where(texts.kept, np.float32(0), known((gain_a - gain_b) / best_dcg())),
+        gain=np.where(texts.kept, 0, gain).astype(np.float32),
         relevance=known(_share(relevant_a.sum(axis=1), judged_a.sum(axis=1))),
-        mean_relevance=known(_mean_relevance(after, grades_after)),
-        mean_relevance_before=known(_mean_relevance(before, grades_before)),
+        mean_relevance=_mean_relevance(after, grades_after),
+        mean_relevance_before=_mean_relevance(before, grades_before),
         increment=known(increment),
         increment_defined=increment_defined,
         hitrate=known(hitrate),
@@ -150,7 +146,7 @@ def feedback(
         hitrate_defined=hitrate_defined,
         coverage=known(relevant_b.sum(axis=1) + (relevant_a & new_a).sum(axis=1).astype(np.float64)),
         diversity=_share(new_a.sum(axis=1), after.found_NK.sum(axis=1)).astype(np.float32),
-        missing=missing.astype(np.float32),
+        missing=_share(found - judged_b.sum(axis=1) - judged_a.sum(axis=1), found).astype(np.float32),
         words=texts.words,
         words_original=texts.words_original,
         copied=texts.copied,
@@ -179,24 +175,39 @@ def _share(part_N: npt.NDArray[np.generic], whole_N: npt.NDArray[np.generic]) ->
     return np.divide(part_N, whole_N, out=np.zeros(len(part_N)), where=whole_N > 0)  # type: ignore[operator]
 
 
-def _dcg(hits: Hits, grades: Grades) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """(DCG@10 with missing verdicts estimated from the judged ones, share of the discount that is missing)."""
-    gains_NK = grades.gain_NK[:, :DEPTH].astype(np.float64)
-    found_NK = hits.found_NK[:, :DEPTH]
-    judged_NK = found_NK & ~np.isnan(gains_NK)
-    weight_K = discounts(found_NK.shape[1])
-    found_N, judged_N = (found_NK * weight_K).sum(axis=1), (judged_NK * weight_K).sum(axis=1)
-    missing_N = np.where(judged_NK.sum(axis=1) == found_NK.sum(axis=1), 0.0, 1.0 - _share(judged_N, found_N))
-    # Where nothing is missing the factor is exactly 1, so that the best list gains exactly 1.
-    factor_N = np.where(missing_N > 0, _share(found_N, judged_N), 1.0)
-    return dcg(np.where(judged_NK, gains_NK, 0.0)) * factor_N, missing_N
+def _judged(hits: Hits, grades: Grades) -> BoolArray:
+    """Products with a verdict."""
+    return hits.found_NK & ~np.isnan(grades.probs_NK4[..., 0])
 
 
-def _mean_relevance(hits: Hits, grades: Grades) -> npt.NDArray[np.float64]:
-    """Mean f over the judged products of the top ten; 0 where there is none."""
+def _all_missing(hits: Hits, judged_NK: BoolArray) -> BoolArray:
+    """Lists, (N,), that hold products and no verdict."""
+    return np.logical_and(hits.found_NK.any(axis=1), ~np.any(judged_NK, axis=1))
+
+
+def _gain(before: Hits, after: Hits, grades_before: Grades, grades_after: Grades) -> npt.NDArray[np.float64]:
+    """Difference in DCG@10 over that of ten Exact products; NaN where a verdict that matters is missing."""
+    rows_b, gains_b = _top(before, grades_before)
+    rows_a, gains_a = _top(after, grades_after)
+    return dcg(np.where(rows_b == rows_a, 0.0, gains_a - gains_b)) / best_dcg()
+
+
+def _top(hits: Hits, grades: Grades) -> tuple[RowArray, npt.NDArray[np.float64]]:
+    """Rows and gains of the first ten places, (N, 10); an empty place gains 0."""
+    rows_NK = np.full((len(hits), DEPTH), -1, np.int32)
+    gains_NK = np.zeros((len(hits), DEPTH))
+    width = min(DEPTH, hits.rows_NK.shape[1])
+    rows_NK[:, :width] = hits.rows_NK[:, :width]
+    gains_NK[:, :width] = np.where(hits.found_NK[:, :width], grades.gain_NK[:, :width], 0.0)
+    return rows_NK, gains_NK
+
+
+def _mean_relevance(hits: Hits, grades: Grades) -> FloatArray:
+    """Mean f over the judged products of the top ten; 0 for an empty list, NaN where nothing of it is judged."""
     top_NK = grades.relevance_NK[:, :DEPTH].astype(np.float64)
-    judged_NK = ~np.isnan(top_NK) & hits.found_NK[:, :DEPTH]
-    return _share(np.where(judged_NK, top_NK, 0.0).sum(axis=1), judged_NK.sum(axis=1))
+    found_NK, judged_NK = hits.found_NK[:, :DEPTH], _judged(hits, grades)[:, :DEPTH]
+    mean_N = _share(np.where(judged_NK, top_NK, 0.0).sum(axis=1), judged_NK.sum(axis=1))
+    return np.where(found_NK.any(axis=1) & ~judged_NK.any(axis=1), np.nan, mean_N).astype(np.float32)
 
 
 def _increment(

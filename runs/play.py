@@ -176,9 +176,10 @@ def _table(env: QueryRewriteEnv, info: dict[str, Any], lists: tuple[str, ...]) -
 
     from qr_env.before import clean
 
-    table = Table("#")
+    table = Table()
+    table.add_column("#", min_width=2)
     for when in lists:
-        table.add_column("grade", no_wrap=True)
+        table.add_column("grade", min_width=7)
         table.add_column(when, no_wrap=True, overflow="ellipsis", ratio=1)
     for rank in range(max((len(info[f"hits_{when}"]) for when in lists), default=0)):
         cells = [str(rank + 1)]
@@ -203,7 +204,7 @@ def _say_missing(env: QueryRewriteEnv, probs_K4: np.ndarray, console: Console) -
     if missing:
         console.print(
             f"{missing} of {len(probs_K4)} grades are missing: the {env.simulator.judge.name} judge knows nothing of "
-            "these pairs, so the reward may be missing (nan) too. --judge embedding grades any query.",
+            "these pairs. Where one decides the gain, the reward is missing too (nan). --judge embedding grades any.",
             markup=False,
         )
 

@@ -97,21 +97,34 @@ def test_gain_is_bounded_and_one_for_ten_exact_over_nothing() -> None:
     assert feedback(after, nothing, Grades(exact), missing, plain_texts(1)).gain[0] == -1.0
 
 
-def test_a_missing_verdict_is_estimated_and_too_many_are_nan() -> None:
-    rows = as_hits(np.stack([np.arange(10)] * 3))
-    nothing = as_hits(np.full((3, 10), -1))
-    probs = np.zeros((3, 10, 4), np.float32)
+def test_a_missing_verdict_that_matters_is_nan_never_zero() -> None:
+    before, after = np.tile(np.arange(10), (3, 1)), np.tile(np.arange(10), (3, 1))
+    after[:, 9] = 20
+    probs = np.zeros((2, 3, 10, 4), np.float32)
     probs[..., 0], probs[..., EXACT] = 0.5, 0.5
-    probs[1, 7] = np.nan
-    probs[2, 0] = np.nan
-    none = Grades(np.full((3, 10, 4), np.nan, np.float32))
-    figures = feedback(nothing, rows, none, Grades(probs), plain_texts(3))
-    # The judged places are all worth one half, so the missing one counts as one half too, never as nothing.
-    np.testing.assert_allclose(figures.gain[:2], 0.5, atol=1e-6)
-    assert 0 < figures.missing[1] < 0.2 < figures.missing[2]
+    probs[1, 0, 9] = [0, 0, 0, 1]
+    probs[:, 0, 3] = np.nan  # the same product at the same rank: its verdict decides nothing
+    probs[1, 1, 9] = np.nan  # what is new has no verdict
+    probs[0, 2, 9] = np.nan  # what was lost has no verdict
+    figures = feedback(as_hits(before), as_hits(after), Grades(probs[0]), Grades(probs[1]), plain_texts(3))
+    assert figures.gain[0] == pytest.approx(0.5 / math.log2(11) / best_dcg())
+    assert np.isnan(figures.gain).tolist() == [False, True, True]
+    np.testing.assert_allclose(figures.missing, [0.1, 0.05, 0.05])
+    np.testing.assert_allclose(figures.mean_relevance, [5 / 9, 0.5, 0.5], rtol=1e-6)
+    assert figures.diversity.tolist() == pytest.approx([0.1] * 3)
+
+
+def test_counts_are_of_judged_products_and_nan_without_any() -> None:
+    probs = np.zeros((2, 10, 4), np.float32)
+    probs[:, :5, EXACT], probs[:, 5:, 0] = 1, 1
+    probs[0, 8:] = np.nan
+    probs[1] = np.nan
+    rows = np.tile(np.arange(10), (2, 1))
+    none = Grades(np.full((2, 10, 4), np.nan, np.float32))
+    figures = feedback(as_hits(np.full((2, 10), -1)), as_hits(rows), none, Grades(probs), plain_texts(2))
+    assert figures.relevance[0] == pytest.approx(5 / 8) and figures.coverage[0] == figures.increment[0] == 5
     for name in ("gain", "relevance", "mean_relevance", "increment", "hitrate", "coverage"):
-        assert math.isnan(getattr(figures, name)[2]), name
-    assert figures.diversity[2] == 1.0
+        assert np.isnan(getattr(figures, name)[1]), name
 
 
 def test_text_figures_count_words_and_copies() -> None:
