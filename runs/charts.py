@@ -86,8 +86,8 @@ def _frame(spec: Chart, lines: Sequence[Line], levels: Sequence[float]) -> Frame
     ys = [y for line in lines for _, y in line.points] + list(levels)
     low, high = min(ys), max(ys)
     # Room above and below; a flat line sits in the middle instead of dividing by zero.
-    pad = 0.08 * (high - low) or 0.1 * abs(high) or 0.5
-    low = 0.0 if 0 <= low < 0.3 * high else low - pad
+    pad = 0.08 * (high - low) or 0.1 * abs(high) or 0.01
+    low = 0.0 if 0 <= low <= 0.3 * high else low - pad
     x0, x1 = min(xs), max(xs)
     return Frame(x0, x1 if x1 > x0 else x0 + 1, low, high + pad, spec.width, spec.height)
 

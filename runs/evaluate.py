@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from qr_env.errors import ConfigError
 from runs.cli import run, write_json
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class Args:
 
 def main(args: Args) -> None:
     """Score every agent, print one table, write what was asked for."""
+    if not args.agent and not args.run_in:
+        raise ConfigError("nothing to score: name an --agent, or a TREC file with --run-in")
+    if args.run_out and not args.agent:
+        raise ConfigError("--run-out writes an agent's lists: name an --agent")
     started = time.perf_counter()
     shop, exam = set_up(args)
     evaluations: dict[str, Evaluation] = {}

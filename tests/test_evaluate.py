@@ -269,3 +269,58 @@ def test_an_external_run_scores_like_the_agent_that_made_it(shop: Shop, tmp_path
         if name not in ("words ratio", "kept"):
             np.testing.assert_allclose(again.values[name], values, err_msg=name)
     assert np.isnan(again.values["kept"]).all()
+
+
+@pytest.fixture(scope="module")
+def folder(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny shop as files, with a cache beside it."""
+    from qr_env.shops.files import write_shop
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_shop(shop, folder / "shop")
+    return folder
+
+
+def test_the_verb_prints_a_table_and_writes_json_and_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from runs.evaluate import Args, main
+
+    common = {"shop": str(folder / "shop"), "cache": str(folder / "cache"), "split": "train", "k": 10}
+    main(Args(**common, agent=("identity", "spell"), json=str(folder / "r.json"), run_out=str(folder / "s.trec")))
+    table = capsys.readouterr().out
+    for text in ("nDCG@10", "identity", "spell", "original failing", "7 queries", "Graded by labels"):
+        assert text in table, text
+    report = json.loads((folder / "r.json").read_text())
+    spelled = report["agents"]["spell"]["summary"]["all"]["metrics"]
+    main(Args(**common, agent=(), run_in=str(folder / "s.trec"), json="-", per_query=True))
+    again = json.loads(capsys.readouterr().out)["agents"]["s.trec"]
+    assert again["summary"]["all"]["metrics"]["nDCG@10"] == spelled["nDCG@10"]
+    assert again["summary"]["all"]["metrics"]["words ratio"]["mean"] is None
+    assert len(again["values"]["nDCG@10"]) == 7
+
+
+def test_the_verb_goes_without_labels_through_a_judge(
+    folder: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from runs import evaluate as verb
+    from tests.fakes import HashEncoder
+
+    bare = folder / "bare"
+    bare.mkdir()
+    titles = zip(shop.products["product_id"].to_pylist(), shop.titles, strict=True)
+    (bare / "products.csv").write_text("product_id,title\n" + "".join(f"{name},{title}\n" for name, title in titles))
+    queries = "".join(f"{query.id},{query.text},test\n" for query in shop.all_queries)
+    (bare / "queries.csv").write_text("query_id,query,split\n" + queries)
+    common = {"shop": str(bare), "cache": str(folder / "cache"), "agent": ("spell",)}
+    with pytest.raises(ConfigError, match="judge"):
+        verb.main(verb.Args(**common))
+    monkeypatch.setattr(verb, "_encoder", lambda name, cache: HashEncoder())
+    verb.main(verb.Args(**common, judge="embedding"))
+    table = capsys.readouterr().out
+    assert "judge nDCG@10" in table and "Graded by judge embedding" in table
+
+
+def test_the_verb_refuses_to_score_nothing() -> None:
+    from runs.evaluate import Args, main
+
+    with pytest.raises(ConfigError, match="--run-in"):
+        main(Args(agent=()))

@@ -1,0 +1,175 @@
+"""report.html: holds the numbers it was given, escapes every text, loads nothing, and lives with half a run."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from agents.baselines import Identity, Oracle, Spell
+from qr_env.errors import ConfigError, RunFolderError
+from qr_env.evaluate import Exam
+from qr_env.evaluation import Evaluation
+from qr_env.shop import Shop
+from runs.charts import Chart, Line, chart, moving_mean, ticks
+from runs.report import EXAMPLES, examples, read_metrics, write_eval, write_report
+from tests.fakes import WordRetriever, tiny_shop
+
+EVIL = "<script>alert('x')</script>"
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    shop = tiny_shop()
+    titles = shop.products["title"].to_pylist()
+    titles[0] = f"{titles[0]} {EVIL}"
+    return replace(shop, products=shop.products.set_column(1, "title", [titles]))
+
+
+@pytest.fixture(scope="module")
+def evaluations(shop: Shop) -> dict[str, Evaluation]:
+    exam = Exam(shop, WordRetriever(shop), "train")
+    return {agent.name: exam.mark(agent) for agent in (Identity(), Spell(shop), Oracle(shop))}
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, shop: Shop, evaluations: dict[str, Evaluation]) -> Path:
+    folder = tmp_path / "my-run"
+    write_eval(folder, evaluations, shop)
+    rows: list[dict[str, object]] = [
+        {"update": 0, "phase": "eval", "eval/nDCG@10": 0.4321, "eval/identity/nDCG@10": 0.3987},
+        {"update": 1, "phase": "online", "reward": 0.1, "kl": float("nan"), "episodes": 64, "seconds": 2.0},
+        {"update": 2, "phase": "online", "reward": 0.2, "kl": 0.01, "episodes": 128, "seconds": 4.0},
+        {"update": 2, "phase": "eval", "eval/nDCG@10": 0.5, "eval/identity/nDCG@10": 0.3987},
+    ]
+    rows[2]["eval/oracle/nDCG@10"] = 0.9123
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "metrics.jsonl").write_text(lines + '{"update": 3, "rew')
+    config = {"args": {"shop": EVIL, "student": "tiny"}, "environment": {"commit": "abc1234", "machine": "2 cores"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+class Tags(HTMLParser):
+    """Collects what a page would run or load, and checks that tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [f"{tag} {name}={value}" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.loads += [tag] if tag in ("script", "link", "iframe", "object", "img") else []
+        if tag not in ("meta", "br", "line", "path", "circle"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("line", "path", "circle"):
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_loads_nothing(run_folder: Path) -> None:
+    page = write_report(run_folder).read_text()
+    tags = Tags()
+    tags.feed(page)
+    assert tags.loads == [] and tags.open == []
+    assert "http" not in page and "url(" not in page and "@import" not in page
+    assert EVIL not in page
+    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in page
+
+
+def test_the_page_holds_the_numbers_it_was_given(run_folder: Path, evaluations: dict[str, Evaluation]) -> None:
+    page = write_report(run_folder).read_text()
+    oracle = evaluations["oracle"].summary["all"]
+    assert f"{oracle['metrics']['nDCG@10']['identity']:.3f} → {oracle['metrics']['nDCG@10']['mean']:.3f}" in page
+    assert f"{100 * oracle['headroom']['share']:.1f} %" in page
+    for name in ("identity 0.399", "oracle 0.912", "warm start 0.432", "abc1234", "2 cores", "1,920 episodes a minute"):
+        assert name in page, name
+    for name in evaluations:
+        assert f"<th>{name}</th>" in page
+    assert page.count('class="example"') == 7  # every query of the tiny split is an example
+    assert "original failing (4)" in page
+
+
+def test_examples_are_sorted_disjoint_and_bounded(shop: Shop, evaluations: dict[str, Evaluation]) -> None:
+    groups = examples(evaluations["oracle"], shop)
+    gains = [example["after"] - example["before"] for example in groups["best"]]
+    assert gains == sorted(gains, reverse=True) and min(gains) > 0
+    queries = [example["query"] for group in groups.values() for example in group]
+    assert len(queries) == len(set(queries)) == 7
+    assert all(len(group) <= EXAMPLES for group in groups.values())
+    assert groups["worst"] == []
+    assert groups["best"][0]["hits_after"][0]["level"] == 3
+    assert groups == examples(evaluations["oracle"], shop)
+
+
+def test_eval_json_is_plain_json_and_names_are_checked(
+    tmp_path: Path, shop: Shop, evaluations: dict[str, Evaluation]
+) -> None:
+    path = write_eval(tmp_path / "run", evaluations, shop, agent="spell")
+    content = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert list(content["agents"]) == ["identity", "spell", "oracle"] and content["agent"] == "spell"
+    with pytest.raises(ConfigError, match="at least one"):
+        write_eval(tmp_path, {}, shop)
+    with pytest.raises(ConfigError, match="'nobody'"):
+        write_eval(tmp_path, evaluations, shop, agent="nobody")
+
+
+def test_a_run_that_is_still_going_has_a_report(run_folder: Path) -> None:
+    (run_folder / "eval.json").unlink()
+    assert "How it learned" in write_report(run_folder).read_text()
+    (run_folder / "metrics.jsonl").unlink()
+    assert "What was run" in write_report(run_folder).read_text()
+    (run_folder / "config.json").unlink()
+    with pytest.raises(RunFolderError, match="holds no run"):
+        write_report(run_folder)
+
+
+def test_half_a_last_line_is_dropped_and_a_broken_one_before_it_is_named(run_folder: Path) -> None:
+    assert len(read_metrics(run_folder / "metrics.jsonl")) == 4
+    (run_folder / "metrics.jsonl").write_text('{"update": 1\n{"update": 2}\n')
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl:1"):
+        read_metrics(run_folder / "metrics.jsonl")
+
+
+def test_the_verb_prints_the_path(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from runs.report import Args, main
+
+    main(Args(run_folder))
+    assert capsys.readouterr().out.strip() == str(run_folder / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (0.31, 0.52, [0.35, 0.4, 0.45, 0.5]),
+        (-1.0, 200.0, [0, 50, 100, 150, 200]),
+    ],
+)
+def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+def test_charts_survive_flat_single_and_missing_values() -> None:
+    assert chart(Chart("none", "x", [Line("a", [(0, float("nan"))])])) == ""
+    flat = chart(Chart("flat", "x", [Line("a", [(0, 0.0), (1, 0.0)])]))
+    single = chart(Chart("one", "x", [Line("a", [(3, 2.0)])], marks=[("m", 1.0, 1), ("gone", float("nan"), 2)]))
+    for svg in (flat, single):
+        assert "nan" not in svg and "inf" not in svg
+    assert "gone" not in single and "m 1.000" in single
+    # A higher value is drawn higher up.
+    points = re.search(r'd="M(\S+) (\S+)L(\S+) (\S+)"', chart(Chart("up", "x", [Line("a", [(0, 1.0), (1, 2.0)])])))
+    assert points and float(points[4]) < float(points[2]) and float(points[3]) > float(points[1])
+
+
+def test_moving_mean_keeps_the_length_and_the_mean_of_a_line() -> None:
+    points = [(float(x), 2.0 * x) for x in range(41)]
+    smooth = moving_mean(points)
+    assert [x for x, _ in smooth] == [x for x, _ in points]
+    assert smooth[20] == (20.0, pytest.approx(40.0))
