@@ -7,7 +7,8 @@ intents.draw(number, kinds=("color", "size"))    # of type `number`
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,7 @@ class Intents:
     def __init__(self, vocabulary: Vocabulary, stock: Stock, draw: random.Random) -> None:
         self._stock = stock
         self._draw = draw
+        self._masks: dict[tuple[str, float, int], npt.NDArray[np.bool_]] = {}
         self._features = [
             [stock.names.features.index(feature.merchant) for feature in one.features] for one in vocabulary.types
         ]
@@ -55,19 +57,20 @@ class Intents:
     def draw(self, number: int, kinds: tuple[str, ...]) -> Intent:
         """A need for type `number` with the given kinds of constraint, as one product of the type meets them.
 
-        Kinds that the product does not have are left out, then the last ones until `MIN_EXACT` products fit.
+        Kinds that the product does not have are left out, and so is what would leave fewer than `MIN_EXACT` products.
         """
         rows = self._stock.rows_of_type[number]
         model = int(rows[self._draw.randrange(len(rows))])
-        intent, fits = Intent(number), np.ones(len(rows), np.bool_)
+        said: dict[str, Any] = {}
+        fits = np.ones(len(rows), np.bool_)
         for kind in kinds:
             value = self._value(kind, number, model)
             if value is None:
                 continue
-            narrower = fits & self._meets(kind, value, rows)
-            if narrower.sum() >= MIN_EXACT:
-                intent, fits = replace(intent, **{kind: value}), narrower
-        return intent
+            narrower = fits & self._meets(kind, value, number)
+            if np.count_nonzero(narrower) >= MIN_EXACT:
+                said[kind], fits = value, narrower
+        return Intent(number, **said)
 
     def _value(self, kind: str, number: int, row: int) -> float | int | None:
         """What the product at `row` is in this respect; None where there is nothing to ask for."""
@@ -77,15 +80,19 @@ class Intents:
             features = [one for one in self._features[number] if has[one] == (kind == "wants")]
             return self._draw.choice(features) if features else None
         if kind == "size":
-            value = float(stock.size_N[row])
-            return value if value == value else None
-        ids = {"color": stock.color_N, "material": stock.material_N, "brand": stock.brand_N}[kind]
-        return int(ids[row]) if ids[row] >= 0 else None
+            size = float(stock.size_N[row])
+            return size if size == size else None
+        value = int(getattr(stock, f"{kind}_N")[row])
+        return value if value >= 0 else None
 
-    def _meets(self, kind: str, value: float, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-        stock = self._stock
-        if kind in ("wants", "refuses"):
-            return stock.features_NF[rows, int(value)] == (kind == "wants")
-        columns = {"color": stock.color_N, "material": stock.material_N, "brand": stock.brand_N, "size": stock.size_N}
-        met: npt.NDArray[np.bool_] = columns[kind][rows] == value
-        return met
+    def _meets(self, kind: str, value: float, number: int) -> npt.NDArray[np.bool_]:
+        """Which of the type's products meet one constraint."""
+        mask = self._masks.get((kind, value, number))
+        if mask is None:
+            stock, rows = self._stock, self._stock.rows_of_type[number]
+            if kind in ("wants", "refuses"):
+                mask = stock.features_NF[rows, int(value)] == (kind == "wants")
+            else:
+                mask = getattr(stock, f"{kind}_N")[rows] == value
+            self._masks[kind, value, number] = mask
+        return mask

@@ -14,6 +14,26 @@ DESCRIPTIONS = (
 )
 ACCESSORY_DESCRIPTIONS = ("Fits most models. By {brand}.", "The matching extra from {brand}.")
 
+ACCESSORY_NOTES = (
+    "compatible with: most models of this brand and many others, check the measurements before ordering",
+    "care: wipe clean with a damp cloth, let it dry completely, keep away from direct sun",
+    "delivery: arrives in recycled packaging, spare parts can be ordered from our service team",
+    "guarantee: two years from the date of purchase, register the serial number to claim",
+)
+
+# Reviews that say little, and what introduces a phrase of each kind in the others.
+REVIEWS = (
+    "cheap but good quality",
+    "best buy for our home",
+    "nice as a gift for my mum",
+    "affordable and i would buy online again",
+    "just what i want to use every day",
+    "looking for deals, found it on sale",
+    "something for me, more please",
+    "the thing i could not live without, any day",
+)
+REVIEW_OF = {"purpose": "bought it to {}", "feature": "our old one {}", "size": "we have the {} one"}
+
 # Before the name of a thing, and after it. "" is most frequent, and is drawn by the caller.
 FILLERS_BEFORE = ("cheap", "best", "good", "buy", "nice", "looking for", "quality", "affordable")
 FILLERS_AFTER = ("for home", "for me", "on sale", "online", "as a gift", "please", "deals", "for my mum")
@@ -25,6 +45,10 @@ ALL_PHRASES = (
     *SERIES,
     *PACKS,
     *(text.format(noun="", brand="", detail="") for text in (*DESCRIPTIONS, *ACCESSORY_DESCRIPTIONS)),
+    *REVIEWS,
+    *ACCESSORY_NOTES,
+    "customers say goes with our",
+    *REVIEW_OF.values(),
     *FILLERS_BEFORE,
     *FILLERS_AFTER,
     *PURPOSE_OPENINGS,

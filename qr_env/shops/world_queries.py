@@ -9,6 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import accumulate, permutations
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +24,13 @@ from qr_env.shops.world_products import Stock
 from qr_env.shops.world_vocabulary import Vocabulary
 from qr_env.shops.world_wording import Marks, Wording
 
-PLAIN_RATE = 0.37  # queries worded as merchants would, best left alone
-HELDOUT_RATE = 0.33  # of the test queries
+PLAIN_RATE = 0.365  # queries worded as merchants would, best left alone
+HELDOUT_RATE = 0.275  # of the test queries
 TYPO_RATE = 0.21  # of the shoppers' queries
 SPACING_RATE = 0.10  # of the shoppers' queries: words joined or split
 FILLER_RATE = 0.10
 CONSTRAINTS = (13, 36, 36, 15)  # how many queries in a hundred have 0, 1, 2, 3 constraints
-KIND_WEIGHTS = {"color": 4.0, "material": 3.0, "size": 3.5, "wants": 2.5, "brand": 1.6, "refuses": 0.8}
+KIND_WEIGHTS = {"color": 4.0, "material": 3.0, "size": 3.5, "wants": 2.5, "brand": 1.6, "refuses": 0.4}
 SLICES = (
     "held-out words",
     "typo",
@@ -66,13 +69,12 @@ def draw_queries(vocabulary: Vocabulary, stock: Stock, n: int, draw: random.Rand
     known = _words_of(vocabulary)
     queries, seen = Queries(), set()
     types = _in_turn(len(vocabulary.types), draw)
-    while len(queries.texts) < n:
-        split = _split(draw)
-        intent = needs.draw(next(types), _kinds(draw))
-        text, marks = _worded(words, intent, split, known, draw)
-        # A slip of the keyboard must not make a word that only the test may have.
-        if text in seen or (split != "test" and not vocabulary.heldout_terms.isdisjoint(tokenize.terms(text))):
-            continue
+    for _ in range(n):
+        split, style = _plan(draw)
+        for text, intent, marks in _attempts(needs, words, types, style, known, draw):
+            # A slip of the keyboard must not make a word that only the test may have.
+            if text not in seen and (split == "test" or vocabulary.heldout_terms.isdisjoint(tokenize.terms(text))):
+                break
         seen.add(text)
         queries.texts.append(text)
         queries.splits.append(split)
@@ -90,23 +92,40 @@ def _in_turn(count: int, draw: random.Random) -> Iterator[int]:
         yield from numbers
 
 
-def _split(draw: random.Random) -> str:
-    """80 / 10 / 10; not by the text's hash, because some words belong to the test alone."""
+def _plan(draw: random.Random) -> tuple[str, str]:
+    """Split and style of one query, 80 / 10 / 10; not by the text's hash: some words belong to the test alone."""
     bucket = draw.randrange(10)
-    return "test" if bucket == 9 else "dev" if bucket == 8 else "train"
+    split = "test" if bucket == 9 else "dev" if bucket == 8 else "train"
+    if split == "test" and draw.random() < HELDOUT_RATE:
+        return split, "held-out"
+    return split, "plain" if draw.random() < PLAIN_RATE else "shopper"
+
+
+def _attempts(
+    needs: Intents, words: Wording, types: Iterator[int], style: str, known: frozenset[str], draw: random.Random
+) -> Iterator[tuple[str, Intent, Marks]]:
+    """Queries of one style for ever, each of the next type."""
+    for number in types:
+        intent = needs.draw(number, _kinds(draw))
+        text, marks = _worded(words, intent, style, known, draw)
+        yield text, intent, marks
 
 
 def _kinds(draw: random.Random) -> tuple[str, ...]:
-    """Up to three different kinds of constraint, in random order."""
-    wanted = draw.choices(range(len(CONSTRAINTS)), CONSTRAINTS)[0]
-    left, chosen = dict(KIND_WEIGHTS), []
-    for _ in range(wanted):
-        kind = draw.choices(list(left), list(left.values()))[0]
-        chosen.append(kind)
-        del left[kind]
-        if kind in ("wants", "refuses"):  # one clause about features is enough for one query
-            left.pop("refuses" if kind == "wants" else "wants", None)
-    return tuple(chosen)
+    """Up to three different kinds of constraint, the most important first."""
+    chosen, weights = _kind_lists()
+    return draw.choices(chosen, cum_weights=weights)[0]
+
+
+@cache
+def _kind_lists() -> tuple[list[tuple[str, ...]], list[float]]:
+    """Every list of kinds that a query can have, and the running sum of their chances."""
+    chance: dict[tuple[str, ...], float] = {}
+    for count, share in enumerate(CONSTRAINTS):
+        lists = [one for one in permutations(KIND_WEIGHTS, count) if not {"wants", "refuses"} <= set(one)]
+        weights = [prod(KIND_WEIGHTS[kind] for kind in one) for one in lists]
+        chance |= {one: share * weight / sum(weights) for one, weight in zip(lists, weights, strict=True)}
+    return list(chance), list(accumulate(chance.values()))
 
 
 def _words_of(vocabulary: Vocabulary) -> frozenset[str]:
@@ -116,14 +135,13 @@ def _words_of(vocabulary: Vocabulary) -> frozenset[str]:
 
 
 def _worded(
-    words: Wording, intent: Intent, split: str, known: frozenset[str], draw: random.Random
+    words: Wording, intent: Intent, style: str, known: frozenset[str], draw: random.Random
 ) -> tuple[str, Marks]:
     """The text of one query, and its marks."""
-    heldout = split == "test" and draw.random() < HELDOUT_RATE
-    if not heldout and draw.random() < PLAIN_RATE:
+    if style == "plain":
         text, marks = words.merchant(intent), {"plain"}
     else:
-        text, marks = words.shopper(intent, heldout)
+        text, marks = words.shopper(intent, heldout=style == "held-out")
         text = _slipped(text, marks, known, draw)
     if intent.has("refuses"):
         marks.add("negation")

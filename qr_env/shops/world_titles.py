@@ -10,33 +10,39 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import cache
 
 import pyarrow as pa
 
 from qr_env.shop import PRODUCT_SCHEMA
 from qr_env.shops import world_phrases as phrases
 from qr_env.shops.world_products import Stock
+from qr_env.shops.world_reviews import Reviews
 from qr_env.shops.world_sizes import merchant_size
 from qr_env.shops.world_vocabulary import TypeWords, Vocabulary
 
 STATED = 0.75
 FEATURE_STATED = 0.5
+REVIEWED = 0.45
 Facts = dict[str, str]
 
 
 def write_products(vocabulary: Vocabulary, stock: Stock, draw: random.Random) -> pa.Table:
     """The products table of the shop, in the rows of `stock`."""
     columns: dict[str, list] = {name: [] for name in PRODUCT_SCHEMA.names}
+    reviews = Reviews(vocabulary, draw)
     facts_N = _facts(stock, vocabulary)
     extras_N = stock.accessory_N.tolist()
     for row, (number, facts, features) in enumerate(zip(stock.type_N.tolist(), facts_N, _features(stock), strict=True)):
         one = vocabulary.types[number]
         if extras_N[row] >= 0:
             title, description, attributes = _accessory(one, one.accessories[extras_N[row]], facts["brand"], draw)
-            category = f"{one.category} accessories"
+            category = f"{one.department} accessories"
         else:
             title, description, attributes = _own(one, facts, features, draw)
             category = one.category
+            if draw.random() < REVIEWED:
+                attributes += f" | customers say: {reviews.about(number)}"
         values = (f"P{row:06d}", title, description, facts["brand"], category, facts["color"], 0.0, attributes)
         for name, value in zip(PRODUCT_SCHEMA.names, values, strict=True):
             columns[name].append(value)
@@ -78,7 +84,7 @@ def _own(one: TypeWords, facts: Facts, features: list[str], draw: random.Random)
     said["noun"] = noun
     said["features"] = [feature for feature in features if chance() < FEATURE_STATED]  # type: ignore[assignment]
     title = draw.choice(_TEMPLATES)(said, draw)
-    listed = {"material": facts["material"], "colour": facts["color"], "features": ", ".join(features)}
+    listed = {"type": noun, "material": facts["material"], "colour": facts["color"], "features": ", ".join(features)}
     if one.size:
         listed[one.size.label] = facts["size"]
     attributes = " | ".join(f"{key}: {value}" for key, value in listed.items() if value)
@@ -89,14 +95,15 @@ def _own(one: TypeWords, facts: Facts, features: list[str], draw: random.Random)
 
 def _accessory(one: TypeWords, name: str, brand: str, draw: random.Random) -> tuple[str, str, str]:
     """Title, description and attributes of something that goes with the type."""
-    noun = one.noun[0]
-    heads = (f"{brand} {_title(name)}", f"{_title(name)} by {brand}", f"{_model(draw)} {_title(name)}")
-    tails = (f"for {noun}", f"compatible with {noun}", f"fits {noun}", f"{draw.choice(phrases.PACKS)}", "")
-    title = _joined(draw.choice(heads), draw.choice(tails), draw.choice(phrases.PACKS) if draw.random() < 0.3 else "")
     pack = draw.choice(phrases.PACKS)
-    return title, draw.choice(phrases.ACCESSORY_DESCRIPTIONS).format(brand=brand), f"compatible with: {noun} | {pack}"
+    heads = (f"{brand} {_title(name)}", f"{_title(name)} by {brand}", f"{brand} {_model(draw)} {_title(name)}")
+    tail = pack if draw.random() < 0.5 else f"for {one.noun[0]}" if draw.random() < 0.2 else ""
+    attributes = f"contents: {pack} | {' | '.join(draw.sample(phrases.ACCESSORY_NOTES, 2))}"
+    description = draw.choice(phrases.ACCESSORY_DESCRIPTIONS).format(brand=brand)
+    return _joined(draw.choice(heads), tail), description, attributes
 
 
+@cache
 def _title(text: str) -> str:
     """Title Case that leaves units and EU alone."""
     return " ".join(word if word[:1].isupper() else word[:1].upper() + word[1:] for word in text.split())
