@@ -8,7 +8,6 @@ intervals.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -49,11 +48,11 @@ class Args:
     limit: int | None = None
     """at most this many queries, drawn by the seed"""
     seed: int = 0
-    """of the generated shop, the bootstrap and the draw of --limit"""
+    """of the bootstrap and the draw of --limit; the generated shop is always the one of seed 0"""
     encoder: str = "minilm-l6"
     """sentence encoder of dense, hybrid and the embedding judge"""
-    cache: str = os.environ.get("QR_CACHE", "~/.cache/qr-env")
-    """folder that keeps indexes and vectors between runs"""
+    cache: str | None = None
+    """folder that keeps indexes and vectors between runs (default: $QR_CACHE, else ~/.cache/qr-env)"""
     json: str | None = None
     """write the figures here as JSON ("-": standard output)"""
     per_query: bool = False
@@ -89,12 +88,13 @@ def main(args: Args) -> None:
 def set_up(args: Args) -> tuple[Shop, Exam]:
     """The shop, and the exam that the flags describe."""
     from judges.factory import make_judge
+    from qr_env.download import cache_root
     from qr_env.evaluate import Exam
     from qr_env.retriever import make_retriever
     from qr_env.shops import load_shop
 
-    shop = load_shop(args.shop, data=args.data, seed=args.seed)
-    cache = Path(args.cache).expanduser()
+    shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
+    cache = Path(args.cache).expanduser() if args.cache else cache_root()
     needs_encoder = args.retriever != "bm25" or args.judge == "embedding"
     encoder = _encoder(args.encoder, cache) if needs_encoder else None
     retriever = make_retriever(args.retriever, shop, cache, encoder=encoder)
