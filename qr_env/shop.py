@@ -153,9 +153,12 @@ class Shop:
         levels_NK = np.full(rows_NK.shape, 0 if self.qrels_complete else -1, np.int8)
         keys = self._pair_keys
         if len(keys) and rows_NK.size:
-            wanted_NK = query_rows_N1 * self.qrels.shape[1] + rows_NK
-            at_NK = np.minimum(np.searchsorted(keys, wanted_NK), len(keys) - 1)
-            np.copyto(levels_NK, self.qrels.data[at_NK] - 1, where=keys[at_NK] == wanted_NK)
+            wanted = (query_rows_N1 * self.qrels.shape[1] + rows_NK).ravel()
+            order = np.argsort(wanted)  # searching in ascending order stays in the processor's cache: twice as fast
+            wanted = wanted[order]
+            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            known = keys[at] == wanted
+            levels_NK.ravel()[order[known]] = self.qrels.data[at[known]] - 1
         levels_NK[(rows_NK < 0) | (query_rows_N1 < 0)] = -1
         return levels_NK
 
