@@ -96,9 +96,9 @@ class Exam:
             return LabelScorer(self.shop, self.queries, self.k)
         return JudgeScorer(self._judge, self.queries)
 
-    def search(self, rewrites: Sequence[str], mode: str | None = None, k: int | None = None) -> Hits:
-        """What the shopper sees for one rewrite a query."""
-        return combining.search(self.retriever, self.texts, rewrites, mode or self.combine, self.weight, k or self.k)
+    def search(self, rewrites: Sequence[str], mode: str | None = None) -> Hits:
+        """What the shopper sees for one rewrite a query. Always k deep: fused lists depend on their depth."""
+        return combining.search(self.retriever, self.texts, rewrites, mode or self.combine, self.weight, self.k)
 
     def figures(self, rewrites: Sequence[str], after: Hits) -> tuple[dict[str, Array], Grades]:
         """Every figure of N rewrites and what they found, by name, each (N,); and the verdicts on what was found."""
@@ -126,7 +126,7 @@ class Exam:
             return {}
         best = [self.shop.oracle.get(query.id, query.text) for query in self.queries]
         modes = {"replace": "replace", "combined": self.combine}
-        return {name: self.scorer.quick(self.search(best, mode, TOP)) for name, mode in modes.items()}
+        return {name: self.scorer.quick(self.search(best, mode)) for name, mode in modes.items()}
 
     def mark(self, agent: Rewriter) -> Evaluation:
         """Everything about an agent's one best rewrite of each query."""
@@ -150,7 +150,7 @@ class Exam:
         the rewrite to words of the query.
         """
         rewrites = self.rewrites(agent)
-        main, values = self.scorer.main, self.scorer.quick(self.search(rewrites, k=TOP))
+        main, values = self.scorer.main, self.scorer.quick(self.search(rewrites))
         sides = changes(values, self.raw)
         columns = {main: values, f"identity/{main}": self.raw, "better": sides["better"], "worse": sides["worse"]}
         columns |= self._lengths(rewrites)
@@ -290,4 +290,4 @@ def dev_score(
     seed: int = 0,
 ) -> dict[str, float]:
     """The few figures that a training loop watches: `Exam.quick` of a remembered exam."""
-    return exam_of(shop, retriever, split, combine, weight, judge, TOP, limit, seed).quick(agent)
+    return exam_of(shop, retriever, split, combine, weight, judge, limit=limit, seed=seed).quick(agent)

@@ -185,10 +185,11 @@ def test_slices_partition_the_queries(shop: Shop) -> None:
     assert traffic_slices(flat) == {}
 
 
-def test_quick_agrees_with_the_full_evaluation(shop: Shop) -> None:
+@pytest.mark.parametrize("combine", ["replace", "expand", "union"])
+def test_quick_agrees_with_the_full_evaluation(shop: Shop, combine: str) -> None:
     retriever, agent = WordRetriever(shop), Spell(shop)
-    full = evaluate(shop, retriever, agent, split="train")
-    quick = dev_score(shop, retriever, agent, split="train")
+    full = evaluate(shop, retriever, agent, split="train", combine=combine)
+    quick = dev_score(shop, retriever, agent, split="train", combine=combine)
     figures = full.summary["all"]["metrics"]
     assert quick["nDCG@10"] == pytest.approx(figures["nDCG@10"]["mean"], abs=1e-6)
     assert quick["identity/nDCG@10"] == pytest.approx(figures["nDCG@10"]["identity"], abs=1e-6)
