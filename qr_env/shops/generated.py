@@ -14,8 +14,8 @@ How it is made
    in eight is an accessory, whose title holds the noun of what it goes with: BM25's trap.
 3. **Needs** (`world_intents.py`): a type and 0 – 3 constraints as some product on sale meets them, with at least three
    products that meet all.
-4. **Queries** (`world_wording.py`, `world_noise.py`, `world_queries.py`): the need in the merchants' words (a good third:
-   best left alone), or in a shopper's: another name, a purpose, colours, materials, units and features said
+4. **Queries** (`world_wording.py`, `world_noise.py`, `world_queries.py`): the need in the merchants' words (a good
+   third: best left alone), or in a shopper's: another name, a purpose, colours, materials, units and features said
    differently, typos, wrong spaces, misspelt brands, negations, fillers.
 5. **Relevance** (`world_relevance.py`): Exact, Substitute, Complement or Irrelevant follows from the need and the
    stock's columns, never from text; every pair is graded.

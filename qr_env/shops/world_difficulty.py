@@ -21,12 +21,12 @@ def difficulty(products: pa.Table, texts: Sequence[str]) -> dict[str, npt.NDArra
     terms_N = [sorted(set(tokenize.terms(text))) for text in texts]
     wanted = {term: number for number, term in enumerate(sorted({term for terms in terms_N for term in terms}))}
     bits_TB = _bits(products, wanted)
-    known_T = bits_TB.any(axis=1)
+    known_T: npt.NDArray[np.bool_] = np.any(bits_TB, axis=1)
     unknown_N, unmet_N = np.zeros(len(texts), np.bool_), np.zeros(len(texts), np.bool_)
     for row, terms in enumerate(terms_N):
         ids = [wanted[term] for term in terms]
         unknown_N[row] = not known_T[ids].all()
-        unmet_N[row] = unknown_N[row] or bool(ids) and not np.bitwise_and.reduce(bits_TB[ids]).any()
+        unmet_N[row] = unknown_N[row] or (bool(ids) and not np.bitwise_and.reduce(bits_TB[ids]).any())
     return {"unknown word": unknown_N, "no full match": unmet_N}
 
 

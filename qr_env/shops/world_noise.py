@@ -19,8 +19,8 @@ _NEIGHBOURS = {
     for y, row in enumerate(_ROWS)
     for at, key in enumerate(row)
 }
-_SOUNDS = (("ph", "f"), ("ck", "k"), ("qu", "kw"), ("x", "ks"), ("v", "w"), ("y", "i"), ("c", "k"), ("z", "s"))
-_SOUNDS += (("ll", "l"), ("rr", "r"), ("ss", "s"), ("nn", "n"), ("ou", "u"), ("ea", "e"), ("e", "a"), ("o", "u"))
+_SOUNDS = [("ph", "f"), ("ck", "k"), ("qu", "kw"), ("x", "ks"), ("v", "w"), ("y", "i"), ("c", "k"), ("z", "s")]
+_SOUNDS += [("ll", "l"), ("rr", "r"), ("ss", "s"), ("nn", "n"), ("ou", "u"), ("ea", "e"), ("e", "a"), ("o", "u")]
 
 
 def typo(text: str, draw: random.Random) -> str:

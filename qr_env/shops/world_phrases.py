@@ -21,24 +21,23 @@ ACCESSORY_NOTES = (
     "guarantee: two years from the date of purchase, register the serial number to claim",
 )
 
-# Reviews that say little, and what introduces a phrase of each kind in the others.
+# What customers mention when they mention nothing in particular.
 REVIEWS = (
-    "cheap but good quality",
-    "best buy for our home",
-    "nice as a gift for my mum",
-    "affordable and i would buy online again",
-    "just what i want to use every day",
-    "looking for deals, found it on sale",
+    "cheap, good quality, our home",
+    "best buy",
+    "nice gift, for my mum",
+    "affordable, would buy online again",
+    "just what i want to use",
+    "looking for deals, found on sale",
     "something for me, more please",
-    "the thing i could not live without, any day",
+    "a thing i could not live without, any day",
 )
-REVIEW_OF = {"purpose": "bought it to {}", "feature": "our old one {}", "size": "we have the {} one"}
 
 # Before the name of a thing, and after it. "" is most frequent, and is drawn by the caller.
 FILLERS_BEFORE = ("cheap", "best", "good", "buy", "nice", "looking for", "quality", "affordable")
 FILLERS_AFTER = ("for home", "for me", "on sale", "online", "as a gift", "please", "deals", "for my mum")
 PURPOSE_OPENINGS = ("something to", "to", "thing to", "what to use to", "i want to")
-NEGATIONS = ("without", "no", "not", "but not", "without any")
+NEGATIONS = ("without", "no", "not with", "but without", "without any")
 
 ALL_PHRASES = (
     *MARKETING,
@@ -47,8 +46,7 @@ ALL_PHRASES = (
     *(text.format(noun="", brand="", detail="") for text in (*DESCRIPTIONS, *ACCESSORY_DESCRIPTIONS)),
     *REVIEWS,
     *ACCESSORY_NOTES,
-    "customers say goes with our",
-    *REVIEW_OF.values(),
+    "customers mention",
     *FILLERS_BEFORE,
     *FILLERS_AFTER,
     *PURPOSE_OPENINGS,

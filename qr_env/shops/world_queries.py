@@ -25,8 +25,8 @@ from qr_env.shops.world_vocabulary import Vocabulary
 from qr_env.shops.world_wording import Marks, Wording
 
 PLAIN_RATE = 0.365  # queries worded as merchants would, best left alone
-HELDOUT_RATE = 0.275  # of the test queries
-TYPO_RATE = 0.21  # of the shoppers' queries
+HELDOUT_RATE = 0.30  # of the test queries
+TYPO_RATE = 0.18  # of the shoppers' queries
 SPACING_RATE = 0.10  # of the shoppers' queries: words joined or split
 FILLER_RATE = 0.10
 CONSTRAINTS = (13, 36, 36, 15)  # how many queries in a hundred have 0, 1, 2, 3 constraints
@@ -71,10 +71,13 @@ def draw_queries(vocabulary: Vocabulary, stock: Stock, n: int, draw: random.Rand
     types = _in_turn(len(vocabulary.types), draw)
     for _ in range(n):
         split, style = _plan(draw)
-        for text, intent, marks in _attempts(needs, words, types, style, known, draw):
-            # A slip of the keyboard must not make a word that only the test may have.
-            if text not in seen and (split == "test" or vocabulary.heldout_terms.isdisjoint(tokenize.terms(text))):
-                break
+        attempts = _attempts(needs, words, types, style, known, draw)
+        # A slip of the keyboard must not make a word that only the test may have.
+        text, intent, marks = next(
+            one
+            for one in attempts
+            if one[0] not in seen and (split == "test" or vocabulary.heldout_terms.isdisjoint(tokenize.terms(one[0])))
+        )
         seen.add(text)
         queries.texts.append(text)
         queries.splits.append(split)
@@ -108,7 +111,7 @@ def _attempts(
     for number in types:
         intent = needs.draw(number, _kinds(draw))
         text, marks = _worded(words, intent, style, known, draw)
-        yield text, intent, marks
+        yield text.lower(), intent, marks
 
 
 def _kinds(draw: random.Random) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Relevance of every query to every product, from the needs and the columns of the stock alone.
 
-    qrels = relevance(vocabulary, stock, intents)   # (queries, products) CSR of level + 1, what is not stored is Irrelevant
+    qrels = relevance(vocabulary, stock, intents)   # CSR of level + 1; what is not stored is Irrelevant
 
 - Exact: the type that is wanted, and every constraint holds.
 - Substitute: the type that is wanted, and one constraint is broken (with three constraints, at most two); or a
@@ -54,7 +54,9 @@ def _columns(intents: Sequence[Intent]) -> dict[str, npt.NDArray]:
     return {name: np.array([getattr(one, name) for one in intents]) for name in names}
 
 
-def _pairs(queries: npt.NDArray, rows: npt.NDArray, levels_QP: npt.NDArray[np.int8]) -> tuple[npt.NDArray, ...]:
+def _pairs(
+    queries: npt.NDArray, rows: npt.NDArray, levels_QP: npt.NDArray[np.int8]
+) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
     """The pairs above Irrelevant: query rows, product rows, levels."""
     q, p = levels_QP.nonzero()
     return queries[q].astype(np.int32), rows[p], levels_QP[q, p]
@@ -102,6 +104,5 @@ def _broken(name: str, stock: Stock, rows: npt.NDArray, wanted: dict[str, npt.ND
     if name in ("wants", "refuses"):
         has_QP = stock.features_NF[rows][:, np.maximum(values_Q, 0)].T
         return asked_Q1 & (has_QP == (name == "refuses"))
-    columns = {"color": stock.color_N, "material": stock.material_N, "brand": stock.brand_N, "size": stock.size_N}
-    differs: Bools = columns[name][rows][None, :] != values_Q[:, None]
+    differs: Bools = getattr(stock, f"{name}_N")[rows][None, :] != values_Q[:, None]
     return asked_Q1 & differs

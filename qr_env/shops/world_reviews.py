@@ -1,7 +1,7 @@
-"""What customers say, as shops print it under a product: shoppers' words, mostly about other things.
+"""What customers mention, as shops print it under a product: shoppers' words, mostly about other things.
 
     reviews = Reviews(vocabulary, random.Random(0))
-    reviews.about(number)       # "goes with our charcoal couch; bought it to nap in the living room"
+    reviews.about(number)       # "couch, charcoal, living room"
 
 A real catalogue holds the words of its shoppers, but in the wrong places. So does this one: without reviews nearly
 every other word for a thing would be unknown to the index, and an engine would never be led astray by it.
@@ -34,21 +34,23 @@ class Reviews:
                 self._cards.setdefault((one.department, kind), []).extend((number, phrase) for phrase in said)
 
     def about(self, number: int) -> str:
-        """A review of a product of type `number`, in words that are seldom about it."""
+        """What customers mention about a product of type `number`, in words that are seldom about it."""
         draw = self._draw
-        alias = draw.choice(self._aliases) if draw.random() < 0.4 else ""
-        name = self._part(self._deal(number, "name"))
-        parts = [f"goes with our {alias} {name}".replace("  ", " ")]
+        said = [self._part(self._deal(number, "name"))]
+        if draw.random() < 0.4:
+            said.append(draw.choice(self._aliases))
         kind = draw.choices(("purpose", "feature", "size", "generic"), (3, 4, 3, 1))[0]
         if kind == "generic":
-            return f"{draw.choice(phrases.REVIEWS)}, {parts[0]}"
-        phrase = self._deal(number, kind)
-        parts.append(phrases.REVIEW_OF[kind].format(phrase if kind == "size" else self._part(phrase)))
-        draw.shuffle(parts)
-        return "; ".join(parts)
+            said.append(draw.choice(phrases.REVIEWS))
+        elif kind == "size":
+            said.append(self._deal(number, kind))
+        else:
+            said.append(self._part(self._deal(number, kind)))
+        draw.shuffle(said)
+        return ", ".join(part for part in said if part)
 
     def _part(self, phrase: str) -> str:
-        """One or two neighbouring words of a phrase: customers do not all say the same sentence."""
+        """One or two neighbouring words of a phrase: no two customers say the same sentence."""
         words = phrase.split()
         length = self._draw.choice((1, 2))
         at = self._draw.randrange(max(1, len(words) - length + 1))

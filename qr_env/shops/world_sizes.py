@@ -31,7 +31,7 @@ _MERCHANT = {
 }
 UNITS = frozenset(_MERCHANT)
 
-_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def merchant_size(unit: str, value: float) -> str:

@@ -37,12 +37,12 @@ def write_products(vocabulary: Vocabulary, stock: Stock, draw: random.Random) ->
         one = vocabulary.types[number]
         if extras_N[row] >= 0:
             title, description, attributes = _accessory(one, one.accessories[extras_N[row]], facts["brand"], draw)
-            category = f"{one.department} accessories"
+            category = f"Accessories for {one.department.lower()}"
         else:
             title, description, attributes = _own(one, facts, features, draw)
             category = one.category
             if draw.random() < REVIEWED:
-                attributes += f" | customers say: {reviews.about(number)}"
+                attributes += f" | customers mention: {reviews.about(number)}"
         values = (f"P{row:06d}", title, description, facts["brand"], category, facts["color"], 0.0, attributes)
         for name, value in zip(PRODUCT_SCHEMA.names, values, strict=True):
             columns[name].append(value)
@@ -142,8 +142,7 @@ def _listed(said: Facts, draw: random.Random) -> str:
 def _sentence(said: Facts, draw: random.Random) -> str:
     head = _words(said["brand"], _marketing(draw, 0.3), _title(said["material"]), _title(said["noun"]))
     color = f"in {_title(said['color'])}" if said["color"] else ""
-    features = f"with {' and '.join(said['features'])}" if said["features"] else ""
-    return _words(head, color, said["size"], features)
+    return _joined(_words(head, color, said["size"]), *said["features"])
 
 
 def _noun_first(said: Facts, draw: random.Random) -> str:

@@ -23,11 +23,12 @@ OUTSIDE_RATE = 0.4  # purchases that were not made from a result list of the que
 
 
 def popularity(queries: Queries, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Searches of each query, whole numbers from 1: Zipf's law, with the short and well-formed ones in front."""
+    """Searches of each query, whole numbers from 1: Zipf's law, with the broad, short and well-formed in front."""
     words_N = np.array([len(text.split()) for text in queries.texts])
     slips_N = np.array([bool(marks & {"typo", "joined/split", "brand misspelt"}) for marks in queries.marks])
     asked_N = np.array([intent.constraints for intent in queries.intents])
-    charm_N = rng.gumbel(size=len(words_N)) - 0.35 * words_N - 1.0 * asked_N - 1.5 * slips_N
+    plain_N = np.array(["plain" in marks for marks in queries.marks])
+    charm_N = 0.8 * rng.gumbel(size=len(words_N)) - 0.3 * words_N - 1.2 * asked_N - 1.5 * slips_N + 0.8 * plain_N
     rank_N = np.empty(len(charm_N))
     rank_N[np.argsort(-charm_N, kind="stable")] = 1.0 + np.arange(len(charm_N))
     return np.maximum(1.0, np.round(SEARCHES_OF_FIRST / rank_N**ZIPF))
@@ -42,7 +43,7 @@ def draw_purchases(
     near_N = rng.binomial(bought_N, SUBSTITUTE_RATE)
     exact = _best(qrels, EXACT, bought_N - near_N, taste_N, rng)
     near = _best(qrels, SUBSTITUTE, near_N, taste_N, rng)
-    query_rows, rows = (np.concatenate(pair) for pair in zip(exact, near, strict=True))
+    query_rows, rows = np.concatenate([exact[0], near[0]]), np.concatenate([exact[1], near[1]])
     outside = rng.random(len(rows)) < OUTSIDE_RATE
     columns = [
         np.char.add("Q", np.char.zfill(query_rows.astype("U"), 5)),

@@ -18,7 +18,7 @@ from qr_env.shops.world_sizes import merchant_size, shopper_sizes
 from qr_env.shops.world_vocabulary import Feature, TypeWords, Vocabulary
 
 ALTER_RATE = 0.6  # of the constraints of a shopper's query that are said in other words
-NOUN_RATE = 0.2  # of the shoppers' queries that name the thing as merchants do
+NOUN_RATE = 0.15  # of the shoppers' queries that name the thing as merchants do
 PURPOSE_RATE = 0.22  # of those that say what it is for
 Marks = set[str]
 
@@ -31,6 +31,7 @@ _ORDERS = (
     ("wants", "name", "color", "brand", "size", "material", "refuses"),
     ("name", "wants", "refuses", "brand", "material", "color", "size"),
 )
+_PURPOSE_FIRST = ("name", "size", "material", "color", "wants", "brand", "refuses")
 _ORDER_WEIGHTS = (30, 20, 20, 16, 7, 7)
 
 
@@ -85,7 +86,8 @@ class Wording:
                 said[kind] = self._altered(kind, intent, kind == held, said[kind], marks)
         if held:
             marks.add("held-out words")
-        return _line(said, self._order()), marks
+        order = _PURPOSE_FIRST if "purpose" in marks else self._order()
+        return _line(said, order), marks
 
     def _type(self, intent: Intent) -> TypeWords:
         return self._vocabulary.types[intent.type]
