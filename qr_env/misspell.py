@@ -1,0 +1,125 @@
+"""How shoppers write: typos, joined and split words, units, plurals, a word left out.
+
+careless(["usb", "headphones"], random.Random(0), known={"head", "phones"})  # "usb head phones"
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection
+
+# Neighbours of a … z on a QWERTY keyboard, letters only.
+_NEIGHBOURS = """
+sqwz vghn xdfv serfcx wsdr drtgvc ftyhbv gyujnb ujko huikmn jiolm kop njk bhjm iklp ol wa edft awedxz rfgy yhji cfgb
+qase zsdc tghu asx
+"""
+_NEAR = dict(zip("abcdefghijklmnopqrstuvwxyz", _NEIGHBOURS.split(), strict=True))
+_UNIT_WORDS = {'"': "inch", "in": "inch", "pcs": "pack", "pieces": "pack"}
+_LONG_UNITS = {"inch": ("in", '"'), "m": ("meter", "metre"), "ft": ("foot", "feet"), "w": ("watt",), "l": ("litre",)}
+
+
+def size_text(number: str, unit: str) -> str:
+    """A size as a careful shopper writes it: size_text("500", "gb") is "500 gb"."""
+    return f"{number} {_UNIT_WORDS.get(unit, unit)}"
+
+
+def careless(words: list[str], rng: random.Random, known: Collection[str]) -> str:
+    """The words as a text, with one thing about it careless, sometimes two, where that is possible.
+
+    `known`: the catalogue's words, by which a compound is split ("headphones" → "head phones").
+    """
+    words = list(words)
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        # A weighted order without replacement (Efraimidis and Spirakis 2006).
+        for way, _ in sorted(_WAYS, key=lambda way: rng.random() ** (1 / way[1]), reverse=True):
+            if (changed := way(words, rng, known)) != words:
+                words = changed
+                break
+    return " ".join(words)
+
+
+def typo(word: str, rng: random.Random) -> str:
+    """One slip of the fingers, never on the first letter: swapped, dropped, doubled or neighbouring letters."""
+    at = rng.randrange(1, len(word) - 1)
+    letter, after = word[at], word[at + 1]
+    slips = [
+        word[:at] + after + letter + word[at + 2 :],
+        word[:at] + word[at + 1 :],
+        word[:at] + letter + word[at:],
+        word[:at] + rng.choice(_NEAR.get(letter, letter)) + word[at + 1 :],
+    ]
+    return rng.choice(slips)
+
+
+def _typo(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
+    long = [at for at, word in enumerate(words) if len(word) > 3 and word.isalpha()]
+    if not long:
+        return words
+    at = rng.choice(long)
+    return [*words[:at], typo(words[at], rng), *words[at + 1 :]]
+
+
+def _join(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
+    pairs = [at for at in range(len(words) - 1) if words[at] in known and words[at + 1] in known]
+    short = [at for at in pairs if min(map(len, words[at : at + 2])) > 2 and sum(map(len, words[at : at + 2])) < 13]
+    if not short:
+        return words
+    at = rng.choice(short)
+    return [*words[:at], words[at] + words[at + 1], *words[at + 2 :]]
+
+
+def _split(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
+    cuts = [
+        (at, cut)
+        for at, word in enumerate(words)
+        for cut in range(3, len(word) - 2)
+        if word[:cut] in known and (word[cut:] in known or word[cut:].removesuffix("s") in known)
+    ]
+    if not cuts:
+        return words
+    at, cut = rng.choice(cuts)
+    return [*words[:at], words[at][:cut], words[at][cut:], *words[at + 1 :]]
+
+
+def _plural(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
+    """The other number of the last plain word."""
+    plain = [at for at, word in enumerate(words) if word.isalpha() and len(word) > 2]
+    if not plain:
+        return words
+    word = words[plain[-1]]
+    if word.endswith(("ss", "us", "is", "x", "ch", "sh")):
+        other = word + "es"
+    elif word.endswith("s"):
+        other = word[:-1]
+    elif word.endswith("y") and word[-2] not in "aeiou":
+        other = word[:-1] + "ies"
+    else:
+        other = word + "s"
+    return [*words[: plain[-1]], other, *words[plain[-1] + 1 :]]
+
+
+def _unit(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
+    """ "500 gb" → "500gb" or "0.5 tb"; "15 inch" → "15in"."""
+    at = next((at for at, word in enumerate(words) if " " in word and word[0].isdigit()), None)
+    if at is None:
+        return words
+    number, unit = words[at].split(" ", 1)
+    forms = [number + unit, *(f"{number} {long}" for long in _LONG_UNITS.get(unit, ()))]
+    if unit == "gb" and float(number) >= 250:
+        forms.append(f"{float(number) / (1000 if float(number) % 1000 in (0, 500, 250) else 1024):.3g} tb")
+    if unit == "tb":
+        forms.append(f"{float(number) * 1000:.0f}gb")
+    return [*words[:at], rng.choice(forms), *words[at + 1 :]]
+
+
+def _drop(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
+    """Leave out one word, not the last plain one."""
+    if len(words) < 3:
+        return words
+    at = rng.randrange(len(words) - 1)
+    return [*words[:at], *words[at + 1 :]]
+
+
+Way = Callable[[list[str], random.Random, Collection[str]], list[str]]
+# Each way with its weight; a way that cannot apply leaves its turn to the next.
+_WAYS: list[tuple[Way, float]] = [(_typo, 4.0), (_join, 1.5), (_split, 3.0), (_plural, 2.0), (_unit, 6.0), (_drop, 0.5)]
