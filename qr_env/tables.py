@@ -62,6 +62,8 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> Table:
     """Figures as rows, agents as columns; then the headline figure by slice, and the headroom closed."""
     from rich.table import Table
 
+    # Identity has its column anyhow.
+    evaluations = {name: e for name, e in evaluations.items() if name != "identity"} or evaluations
     first = next(iter(evaluations.values()))
     left_out = f", {first.unlabelled} without labels left out" if first.unlabelled else ""
     title = f"{first.shop}, {first.split}: {len(first.queries):,} queries{left_out}; {first.retriever}, {first.combine}"
