@@ -395,3 +395,22 @@ def test_any_text_survives_csv_and_keeps_its_line(tmp_path_factory: pytest.TempP
     expected = pa.array([f"t{title}" for title, _ in rows]), pa.array([text for _, text in rows])
     for name, values in zip(("title", "description"), expected, strict=True):
         assert shop.products[name].to_pylist() == pa.compute.utf8_trim_whitespace(values).to_pylist()
+
+
+@pytest.mark.parametrize("block", [1, 20, 64, 1_000])
+def test_rows_and_lines_do_not_depend_on_the_size_of_a_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    rows = "".join(
+        f'{n},"lamp {n}\nof two lines"\n' if n % 7 == 0 else f'{n},"lamp {n}\n' if n % 11 == 0 else f"{n},lamp {n}\n"
+        for n in range(1, 60)
+    )
+    path = folder(tmp_path, f"product_id,title\n{rows}70,\n71,last,x")
+    whole = read_folder(path, "skip")
+    monkeypatch.setattr("qr_env.shops.formats.BLOCK", block)
+    parts = read_folder(path, "skip")
+    assert whole.report is not None
+    assert parts.report is not None
+    assert parts.report.bad_rows == whole.report.bad_rows
+    assert parts.hash == whole.hash
+    assert [bad.line for bad in whole.report.bad_rows[-2:]] == [rows.count("\n") + 2, rows.count("\n") + 3]

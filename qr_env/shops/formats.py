@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from qr_env.errors import DataError
 
 CHUNK_ROWS = 65_536
+BLOCK = 8 * 1024 * 1024  # characters of CSV that are parsed at once
 FIELD_LIMIT = 2 * 1024 * 1024  # characters; longer fields are a quote that was never closed, or no text for a shop
 
 Problem = tuple[int, str, str]  # line, reason, value
@@ -86,7 +87,7 @@ def _text_chunks(rows: Iterator[Any]) -> Iterator[Chunk]:
 
 
 def _text_chunk(names: list[str], block: list[Row], first: int) -> Chunk:
-    good = [(line, fields, first + at) for at, (line, fields, _) in enumerate(block) if isinstance(fields, list)]
+    good = [(line, fields, at) for at, (line, fields, _) in enumerate(block, first) if isinstance(fields, list)]
     problems = [(line, fields, value) for line, fields, value in block if isinstance(fields, str)]
     try:
         columns = _to_arrow(names, [fields for _, fields, _ in good])
@@ -152,9 +153,17 @@ class _Lines:
         self.record.append(line)
         return line
 
-    def put_back_all_but_first(self) -> None:
-        self.number -= len(self.record) - 1
-        self._back.extendleft(reversed(self.record[1:]))
+    def put_back(self, lines: list[str]) -> None:
+        """Make the last lines that were taken the next ones again."""
+        self.number -= len(lines)
+        self._back.extendleft(reversed(lines))
+
+    def take_block(self) -> list[str]:
+        """The next lines, about `BLOCK` characters of them; [] at the end of the file."""
+        block = list(self._back) or self._handle.readlines(BLOCK)
+        self._back.clear()
+        self.number += len(block)
+        return block
 
 
 def _csv_rows(path: Path, naming: Naming) -> Iterator[Any]:
@@ -165,7 +174,22 @@ def _csv_rows(path: Path, naming: Naming) -> Iterator[Any]:
         header = _csv_header(path, reader)
         names = naming(header)
         yield [names.get(name, "") for name in header]
-        yield from _csv_records(lines, reader, len(header))
+        while block := lines.take_block():
+            yield from _csv_block(lines, block, delimiter, len(header))
+
+
+def _csv_block(lines: _Lines, block: list[str], delimiter: str, width: int) -> Iterator[Row]:
+    """Rows of a block of lines that was just taken: at once where each line is one good row, else one by one."""
+    first, last = lines.number - len(block) + 1, lines.number
+    try:
+        rows = list(csv.reader(block, delimiter=delimiter, strict=True))
+    except csv.Error:
+        rows = []
+    if len(rows) == len(block) and set(map(len, rows)) == {width}:
+        yield from zip(range(first, last + 1), rows, repeat(""))
+        return
+    lines.put_back(block)
+    yield from _csv_records(lines, csv.reader(lines, delimiter=delimiter, strict=True), width, last)
 
 
 def _delimiter(path: Path, handle: IO[str]) -> str:
@@ -187,9 +211,9 @@ def _csv_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _csv_records(lines: _Lines, reader: Iterator[list[str]], width: int) -> Iterator[Row]:
-    """Rows of a CSV file. After a row with a broken quote, reading goes on with the next physical line."""
-    while True:
+def _csv_records(lines: _Lines, reader: Iterator[list[str]], width: int, last: int) -> Iterator[Row]:
+    """Rows up to the line `last`. After a row with a broken quote, reading goes on with the next physical line."""
+    while lines.number < last:
         lines.record.clear()
         line = lines.number + 1
         try:
@@ -198,7 +222,7 @@ def _csv_records(lines: _Lines, reader: Iterator[list[str]], width: int) -> Iter
             return
         except csv.Error:
             yield line, _quote_problem(lines), _start(lines.record[0])
-            lines.put_back_all_but_first()
+            lines.put_back(lines.record[1:])
             continue
         if len(fields) == width:
             yield line, fields, ""
