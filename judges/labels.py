@@ -36,6 +36,7 @@ class LabelsJudge:
 
     def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
         """One-hot verdicts, (N, K, 4); NaN where there is no label, and on padding."""
-        allowed = (query.row if self.split in (None, query.split) else -1 for query in queries)
-        query_rows_N = np.fromiter(allowed, np.int64, len(queries))
-        return Grades(_ONE_HOT[self.shop.levels(query_rows_N, rows_NK).astype(np.int64) + 1])
+        query_rows_N = np.array([query.row for query in queries], np.int64)
+        if self.split is not None:
+            query_rows_N[[query.split != self.split for query in queries]] = -1
+        return Grades(_ONE_HOT[self.shop.levels(query_rows_N, rows_NK) + np.int8(1)])

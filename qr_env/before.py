@@ -38,7 +38,8 @@ class BeforeStore:
     """
 
     def __init__(self, shop: Shop, k: int, capacity: int) -> None:
-        self.titles = shop.titles
+        # Cut and cleaned once: the observation of every step is put together from them.
+        self._titles = [clean(title, TITLE_CHARS) for title in shop.titles]
         self.bought_PM = bought_outside(shop)
         self._slot: dict[tuple[int, str], int] = {}  # in order of use
         self._incomplete: set[tuple[int, str]] = set()
@@ -86,9 +87,9 @@ class BeforeStore:
         self._bought_relevance_CM[slots_N] = grades.relevance_NK[:, k:]
         asked_NK = self.rows_to_grade(queries, hits) >= 0
         partly_N: npt.NDArray[np.bool_] = np.any(np.isnan(grades.probs_NK4[..., 0]) & asked_NK, axis=1)
-        for query, slot, partly in zip(queries, slots_N.tolist(), partly_N.tolist(), strict=True):
-            self.text[slot] = clean(query.text, QUERY_CHARS)
-            self.context[slot] = self.titles_of(self._rows_CK[slot])
+        contexts = self.contexts(hits)
+        for query, slot, partly, context in zip(queries, slots_N.tolist(), partly_N.tolist(), contexts, strict=True):
+            self.text[slot], self.context[slot] = clean(query.text, QUERY_CHARS), context
             (self._incomplete.add if partly else self._incomplete.discard)((query.row, query.text))
 
     def _claim(self, query: Query) -> int:
@@ -121,11 +122,11 @@ class BeforeStore:
         """What was bought for each query outside search, and how relevant the judge finds it."""
         return Bought(self._bought_CM[slots_N], self._bought_relevance_CM[slots_N])
 
-    def titles_of(self, rows_K: RowArray) -> str:
-        """The first titles of a result list, joined by " | ", fit for the observation."""
-        titles = self.titles
-        found = [titles[row][:TITLE_CHARS] for row in rows_K[:CONTEXT_TITLES].tolist() if row >= 0]
-        return clean(" | ".join(found), CONTEXT_CHARS)
+    def contexts(self, hits: Hits) -> list[str]:
+        """The first titles of N result lists, joined by " | ", fit for the observation."""
+        titles = self._titles
+        tops = hits.rows_NK[:, :CONTEXT_TITLES].tolist()
+        return [" | ".join([titles[row] for row in rows if row >= 0]) for rows in tops]
 
     def _bought_rows(self, queries: Sequence[Query]) -> RowArray:
         """(N, M); nothing for a query that is not of the shop."""

@@ -93,14 +93,15 @@ class Bought:
 
 def text_figures(originals: Sequence[str], rewrites: Sequence[str]) -> TextFigures:
     """Lengths and copies of N rewrites, in words of the `plain` texts."""
-    counts_N4 = np.array(list(map(_count, originals, rewrites)), np.float32).reshape(-1, 4)
-    words, words_original, copied, kept = counts_N4.T
+    known = {original: original.casefold().split() for original in set(originals)}
+    counts = [_count(known[original], rewrite) for original, rewrite in zip(originals, rewrites, strict=True)]
+    words, words_original, copied, kept = np.array(counts, np.float32).reshape(-1, 4).T
     return TextFigures(words, words_original, copied, kept > 0)
 
 
-def _count(original: str, rewrite: str) -> tuple[int, int, int, bool]:
+def _count(known: list[str], rewrite: str) -> tuple[int, int, int, bool]:
     """(words, words of the original, copied words, kept)."""
-    known, said = original.casefold().split(), rewrite.casefold().split()
+    said = rewrite.casefold().split()
     return len(said), len(known), len(said) - len(set(said).difference(known)), not said or said == known
 
 

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from qr_env.types import GAINS
 
 DEPTH = 10  # nDCG@10 is the figure that the field reports
+PAIRWISE = 1_024  # up to this many pairs of places a line, comparing all of them is faster than sorting
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -70,11 +71,13 @@ def reciprocal_rank(relevant_NK: npt.NDArray[np.bool_]) -> Float64Array:
 def isin_rows(rows_NK: npt.NDArray[np.int32], others_NM: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
     """(N, K) True where rows_NK[n, k] is a product of others_NM[n]. Padding (-1) is in nothing.
 
-    One sort of each line, so that lists of hundreds stay cheap.
+    Short lists are compared pair by pair, long ones by one sort of each line.
     """
     n, k = rows_NK.shape
     if others_NM.shape[1] == 0 or k == 0:
         return np.zeros((n, k), np.bool_)
+    if k * others_NM.shape[1] <= PAIRWISE:
+        return np.any(rows_NK[:, :, None] == others_NM[:, None, :], axis=2) & (rows_NK >= 0)
     # Keys of one line are apart from those of every other line, so one flat search serves all lines.
     span = np.int64(max(int(rows_NK.max()), int(others_NM.max())) + 2)
     offset_N1 = (np.arange(n, dtype=np.int64) * span)[:, None]

@@ -140,7 +140,7 @@ class Simulator:
     def observe_hits(self, shown: Hits) -> dict[str, tuple[str, ...]]:
         """`observe` where the shopper was just shown these N result lists."""
         slots = self._slots_N.tolist()
-        return {"query": self._texts(slots), "context": tuple(map(self.store.titles_of, shown.rows_NK))}
+        return {"query": self._texts(slots), "context": tuple(self.store.contexts(shown))}
 
     def _texts(self, slots: list[int]) -> tuple[str, ...]:
         return tuple(self.store.text[slot] for slot in slots)

@@ -58,7 +58,9 @@ def test_a_list_scores_the_same_alone_and_in_a_batch() -> None:
     assert [float(metrics.dcg(gains_NK[n : n + 1])[0]) for n in range(300)] == batch_N.tolist()
 
 
-def test_isin_rows_equals_sets() -> None:
+@pytest.mark.parametrize("pairwise", [0, 1_000])
+def test_isin_rows_equals_sets(pairwise: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "PAIRWISE", pairwise)
     generator = np.random.default_rng(2)
     rows_NK, others_NM = generator.integers(-1, 12, (50, 8), np.int32), generator.integers(-1, 12, (50, 5), np.int32)
     slow = [[row >= 0 and row in others for row in rows] for rows, others in zip(rows_NK, others_NM, strict=True)]
