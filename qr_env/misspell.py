@@ -28,11 +28,11 @@ def careless(words: list[str], rng: random.Random, known: Collection[str]) -> st
 
     `known`: the catalogue's words, by which a compound is split ("headphones" → "head phones").
     """
-    words = list(words)
+    meant = words
     for _ in range(rng.choice((1, 1, 1, 2))):
         # A weighted order without replacement (Efraimidis and Spirakis 2006).
         for way, _ in sorted(_WAYS, key=lambda way: rng.random() ** (1 / way[1]), reverse=True):
-            if (changed := way(words, rng, known)) != words:
+            if (changed := way(words, rng, known)) not in (words, meant):
                 words = changed
                 break
     return " ".join(words)

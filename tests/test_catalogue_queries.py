@@ -59,7 +59,7 @@ def bridging_shop(size: int = 500) -> Shop:
     )
 
 
-def test_hash(shop: Shop, split: str) -> str:
+def split_digest(shop: Shop, split: str) -> str:
     """Digest of one split's queries and grades, in order."""
     rows = [query.row for query in shop.split(split)]
     part = shop.qrels[rows]
@@ -67,16 +67,13 @@ def test_hash(shop: Shop, split: str) -> str:
     return hashlib.sha256(repr((texts, part.toarray().tolist())).encode()).hexdigest()
 
 
-test_hash.__test__ = False  # type: ignore[attr-defined]
-
-
 def test_the_shops_own_queries_labels_and_purchases_stay() -> None:
     before = tiny_shop()
     after = with_catalogue_queries(before, n=100, seed=0)
     for split in ("train", "dev", "test"):
         own = replace(after, queries=after.queries.slice(0, 12), qrels=after.qrels[:12], slices={})
-        assert test_hash(own, split) == test_hash(before, split)
-    assert test_hash(after, "test") == test_hash(before, "test")
+        assert split_digest(own, split) == split_digest(before, split)
+    assert split_digest(after, "test") == split_digest(before, "test")
     assert after.purchases.slice(0, len(before.purchases)).equals(before.purchases)
     assert after.products_hash == before.products_hash
     assert after.oracle == before.oracle
@@ -148,7 +145,7 @@ def test_descriptions_teach_the_shoppers_word() -> None:
 
 def test_boilerplate_is_no_query() -> None:
     texts = " ".join(with_catalogue_queries(bridging_shop(), n=500, seed=0).queries["query"].to_pylist()).split()
-    assert not {"premium", "quality", "guarantee", "x", "gb"} & set(texts) - {"gb"}
+    assert not {"premium", "quality", "guarantee", "x"} & set(texts)
     assert not any(word.startswith("x1") for word in texts)
 
 
@@ -201,7 +198,7 @@ def test_careless_writing_changes_something_and_keeps_first_letters() -> None:
     known = {"head", "phones", "usb", "memory", "stick"}
     texts = {careless(["usb", "headphones"], rng, known) for _ in range(300)}
     assert {"usb head phones", "usb headphone"} <= texts
-    assert "usb headphones" not in {careless(["usb", "headphones"], rng, known) for _ in range(20)} - {"usb headphones"}
+    assert "usb headphones" not in texts
     assert all(typo("keyboard", rng)[0] == "k" for _ in range(100))
     sizes = {careless([size_text("500", "gb")], rng, known) for _ in range(50)}
     assert {"500gb", "0.5 tb"} <= sizes
