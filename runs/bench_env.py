@@ -1,6 +1,6 @@
 """Speed of the environment: the vector path against the engine's own time, and against a loop over the scalar one.
 
-    qr bench env --json bench_env.json          # runs/bench.py calls `bench` here
+    qr bench env --json bench_env.json          # runs/bench.py calls `bench`
 
 What is timed, each round on queries and rewrites that no round had before, the three in turn, medians over rounds:
 
@@ -17,7 +17,6 @@ that of embedding the rewrites: `embedding / engine` says how much of it.
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -32,6 +31,7 @@ from qr_env.shop import Shop
 from qr_env.stream import QueryStream
 from qr_env.types import Hits, Query, SearchText
 from qr_env.vector_env import QueryRewriteVectorEnv
+from runs.timing import seconds
 
 K = 10
 # N, group, steps, loop episodes: what two cores do in a few seconds a round.
@@ -101,8 +101,8 @@ def _rounds(
     stream = QueryStream(shop.split("train") or shop.all_queries, seed)
     generator = np.random.default_rng(seed)
     for number in range(rounds + 1):
-        seconds = _round(shop, retriever, encoder, size, stream, generator)
-        for name, value in seconds.items() if number else ():
+        took = _round(shop, retriever, encoder, size, stream, generator)
+        for name, value in took.items() if number else ():
             timed[name].append(value)
     return timed
 
@@ -161,8 +161,9 @@ def _warm(retriever: Retriever, encoder: Any, first: list[Query]) -> None:
 
 def _forget(encoder: Any) -> None:
     """Every timing starts without remembered vectors."""
-    if encoder is not None:
-        encoder._seen.clear()
+    seen = getattr(encoder, "_seen", None)
+    if seen is not None:
+        seen.clear()
 
 
 def _rewrites(shop: Shop, count: int, generator: np.random.Generator) -> list[str]:
@@ -176,9 +177,7 @@ def _seconds(work: Callable[[], Any]) -> float:
     """Wall-clock seconds, the garbage collector off as in timeit: notes kept for the replay would set it off."""
     gc.collect()
     gc.disable()
-    started = time.perf_counter()
     try:
-        work()
-        return time.perf_counter() - started
+        return seconds(work)
     finally:
         gc.enable()
