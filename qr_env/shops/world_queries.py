@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env import tokenize
+from qr_env.shop import SPLITS
 from qr_env.shops import world_noise as noise
 from qr_env.shops import world_phrases as phrases
 from qr_env.shops.world_intents import Intent, Intents
@@ -24,13 +25,13 @@ from qr_env.shops.world_products import Stock
 from qr_env.shops.world_vocabulary import Vocabulary
 from qr_env.shops.world_wording import Marks, Wording
 
-PLAIN_RATE = 0.365  # queries worded as merchants would, best left alone
+PLAIN_RATE = 0.37  # queries worded as merchants would, best left alone
 HELDOUT_RATE = 0.30  # of the test queries
 TYPO_RATE = 0.18  # of the shoppers' queries
 SPACING_RATE = 0.10  # of the shoppers' queries: words joined or split
 FILLER_RATE = 0.10
 CONSTRAINTS = (13, 36, 36, 15)  # how many queries in a hundred have 0, 1, 2, 3 constraints
-KIND_WEIGHTS = {"color": 4.0, "material": 3.0, "size": 3.5, "wants": 2.5, "brand": 1.6, "refuses": 0.4}
+KIND_WEIGHTS = {"color": 4.0, "material": 3.6, "size": 3.5, "wants": 2.5, "brand": 1.6, "refuses": 0.4}
 SLICES = (
     "held-out words",
     "typo",
@@ -65,13 +66,15 @@ class Queries:
 def draw_queries(vocabulary: Vocabulary, stock: Stock, n: int, draw: random.Random) -> Queries:
     """Draw `n` queries with texts that differ, over all types in turn."""
     needs = Intents(vocabulary, stock, draw)
-    words = Wording(vocabulary, stock.names, draw)
+    words = {split: Wording(vocabulary, stock.names, draw) for split in SPLITS}
     known = _words_of(vocabulary)
     queries, seen = Queries(), set()
-    types = _in_turn(len(vocabulary.types), draw)
+    # One round of the types for each kind of query: every type's words are heard equally often.
+    types: dict[tuple[str, str], Iterator[int]] = {}
     for _ in range(n):
         split, style = _plan(draw)
-        attempts = _attempts(needs, words, types, style, known, draw)
+        turn = types.setdefault((split, style), _in_turn(len(vocabulary.types), draw))
+        attempts = _attempts(needs, words[split], turn, style, known, draw)
         # A slip of the keyboard must not make a word that only the test may have.
         text, intent, marks = next(
             one
@@ -82,7 +85,7 @@ def draw_queries(vocabulary: Vocabulary, stock: Stock, n: int, draw: random.Rand
         queries.texts.append(text)
         queries.splits.append(split)
         queries.intents.append(intent)
-        queries.oracle.append(words.oracle(intent))
+        queries.oracle.append(words[split].oracle(intent))
         queries.marks.append(marks)
     return queries
 
@@ -99,9 +102,10 @@ def _plan(draw: random.Random) -> tuple[str, str]:
     """Split and style of one query, 80 / 10 / 10; not by the text's hash: some words belong to the test alone."""
     bucket = draw.randrange(10)
     split = "test" if bucket == 9 else "dev" if bucket == 8 else "train"
-    if split == "test" and draw.random() < HELDOUT_RATE:
-        return split, "held-out"
-    return split, "plain" if draw.random() < PLAIN_RATE else "shopper"
+    way = draw.random()
+    if way < PLAIN_RATE:
+        return split, "plain"
+    return split, "held-out" if split == "test" and way < PLAIN_RATE + HELDOUT_RATE else "shopper"
 
 
 def _attempts(

@@ -20,6 +20,10 @@ import yaml
 from qr_env import tokenize
 from qr_env.errors import DataError
 
+# So many words for a type are in training queries, each often enough to be learned there; the rest is held out.
+TAUGHT_NAMES = 3
+TAUGHT_PURPOSES = 2
+
 WORLD = Path(__file__).parent / "world"
 SHARED = "shared.yaml"
 
@@ -115,6 +119,12 @@ def _type(entry: dict[str, Any], file: dict[str, Any]) -> TypeWords:
     words = dict(entry)
     size = words.pop("size", None)
     features = words.pop("features", None) or ()
+    for taught, held, count in (
+        ("shopper", "heldout", TAUGHT_NAMES),
+        ("purposes", "heldout_purposes", TAUGHT_PURPOSES),
+    ):
+        said = words.get(taught) or []
+        words[taught], words[held] = said[:count], [*(words.get(held) or []), *said[count:]]
     try:
         return TypeWords(
             department=file["department"],

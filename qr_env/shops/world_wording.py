@@ -17,9 +17,9 @@ from qr_env.shops.world_products import Names
 from qr_env.shops.world_sizes import merchant_size, shopper_sizes
 from qr_env.shops.world_vocabulary import Feature, TypeWords, Vocabulary
 
-ALTER_RATE = 0.6  # of the constraints of a shopper's query that are said in other words
-NOUN_RATE = 0.15  # of the shoppers' queries that name the thing as merchants do
-PURPOSE_RATE = 0.22  # of those that say what it is for
+ALTER_RATE = 0.65  # of the constraints of a shopper's query that are said in other words
+# How shoppers' queries name the thing: in 25, so many by another name, by what it is for, and as merchants do.
+WAYS = ("shopper",) * 18 + ("purposes",) * 5 + ("noun",) * 2
 Marks = set[str]
 
 # Where the parts of a query stand; the rarer orders are the later ones.
@@ -52,7 +52,7 @@ class Decks:
 
 
 class Wording:
-    """Turns needs into words."""
+    """Turns needs into words; a split that has its own hears every word equally often."""
 
     def __init__(self, vocabulary: Vocabulary, names: Names, draw: random.Random) -> None:
         self._vocabulary = vocabulary
@@ -135,10 +135,10 @@ class Wording:
             return self._deal(intent, "heldout", one.heldout)
         if held == "purpose":
             return self._purpose(intent, "heldout_purposes", one.heldout_purposes, marks)
-        way = self._draw.random()
-        if way < NOUN_RATE and intent.constraints:
+        way = self._deal(intent, "way", WAYS)
+        if way == "noun" and intent.constraints:
             return self._deal(intent, "noun", one.noun)
-        if way < NOUN_RATE + PURPOSE_RATE:
+        if way == "purposes":
             return self._purpose(intent, "purposes", one.purposes, marks)
         marks.add("synonym")
         return self._deal(intent, "shopper", one.shopper)
