@@ -56,8 +56,15 @@ class Dense:
     def build(cls, shop: Shop, encoder: TextEncoder, *, cache_dir: Path | None = None, **settings: Any) -> Dense:
         """Embed a shop's products and index them. cache_dir keeps the vectors; settings: of `DenseSettings`."""
         chosen = DenseSettings(**settings)
-        vectors_ND = product_vectors(shop, encoder, cache_dir, chosen.fields)
-        return cls(_index(vectors_ND, chosen), encoder, shop.products_hash, chosen)
+        return cls.of_vectors(shop, encoder, product_vectors(shop, encoder, cache_dir, chosen.fields), chosen)
+
+    @classmethod
+    def of_vectors(
+        cls, shop: Shop, encoder: TextEncoder, vectors_PD: FloatArray, settings: DenseSettings | None = None
+    ) -> Dense:
+        """Index unit vectors of the shop's products that are there already, one a product."""
+        chosen = settings or DenseSettings()
+        return cls(_index(vectors_PD, chosen), encoder, shop.products_hash, chosen)
 
     @classmethod
     def cached(cls, shop: Shop, encoder: TextEncoder, cache_dir: Path | None, **settings: Any) -> Dense:
@@ -142,7 +149,7 @@ def _index(vectors_ND: FloatArray, settings: DenseSettings) -> Any:
 def _ordered(found_NK: np.ndarray, cosines_NK: FloatArray, asked_N: Any) -> tuple[np.ndarray, FloatArray]:
     """Rows and scores with FAISS' id -1 and unasked queries as padding, rounded, ties by row."""
     real_NK = (found_NK >= 0) & asked_N[:, None]
-    scores_NK = np.round(np.where(real_NK, cosines_NK, np.float32(-np.inf)), 5)
+    scores_NK: FloatArray = np.round(np.where(real_NK, cosines_NK, np.float32(-np.inf)), 5).astype(np.float32)
     rows_NK = np.where(real_NK, found_NK, -1).astype(np.int32)
     order_NK = np.lexsort((rows_NK, -scores_NK), axis=1)
     return np.take_along_axis(rows_NK, order_NK, axis=1), np.take_along_axis(scores_NK, order_NK, axis=1)

@@ -33,7 +33,10 @@ _BATCH_CPU, _BATCH_GPU = 32, 512
 class TextEncoder(Protocol):
     """Anything that turns texts into unit vectors. `name` identifies the weights: vectors on disk are keyed by it."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Which weights."""
+        ...
 
     def encode(self, texts: Sequence[str], show_progress: bool = False) -> FloatArray:
         """(N, D) float32 vectors of length 1."""

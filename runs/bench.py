@@ -1,0 +1,94 @@
+"""Measure speed as ratios, each against the engines or the plain loop in the same run.
+
+    qr bench retrieval --json bench.json
+    qr bench env --shop icecat --data ../shared/data
+
+retrieval: our search against bm25s and FAISS called directly (`runs/bench_retrieval.py`).
+env: the vector environment against its engine and against a loop over the scalar one (`runs/bench_env.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from runs.cli import run, write_json
+
+
+@dataclass
+class Args:
+    """What to measure, on which shop."""
+
+    what: tyro.conf.Positional[Literal["retrieval", "env"]]
+    """retrieval: search. env: episodes."""
+    shop: Annotated[str, tyro.conf.arg(aliases=["--source"])] = "generated"
+    """generated, icecat, esci, wands, or a folder of your own"""
+    data: str | None = None
+    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
+    retriever: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25", "hybrid")
+    """env: which engines below the environment"""
+    encoder: str = "minilm-l6"
+    """what embeds: minilm-l6, a Hugging Face id or a folder; "" leaves everything out that needs it"""
+    queries: int = 4000
+    """retrieval: queries in a batch, the shop's own, topped up with words of its titles"""
+    k: int = 50
+    """retrieval: hits a query"""
+    rounds: int = 7
+    """timed turns; the median counts"""
+    threads: int = 0
+    """retrieval: threads for both sides; 0 takes OMP_NUM_THREADS, else every core"""
+    json: str | None = None
+    """write the report to this JSON file, "-" for standard output"""
+
+
+def main(args: Args) -> None:
+    """Measure, print, write."""
+    from qr_env.shops import load_shop
+    from runs.timing import stamped
+
+    shop = load_shop(args.shop, args.data)
+    report = stamped(_retrieval(args, shop) if args.what == "retrieval" else _env(args, shop))
+    if args.json != "-":
+        _show(report)
+    write_json(args.json, report)
+
+
+def _retrieval(args: Args, shop: Any) -> dict[str, Any]:
+    from runs.bench_retrieval import bench
+
+    encoder = _encoder(args, remember=0) if args.encoder else None
+    return bench(shop, args.queries, args.k, args.rounds, args.threads, encoder)
+
+
+def _env(args: Args, shop: Any) -> dict[str, Any]:
+    from qr_env.download import cache_root
+    from runs.bench_env import bench
+
+    kinds = tuple(kind for kind in args.retriever if args.encoder or kind == "bm25")
+    encoder = _encoder(args) if args.encoder and kinds != ("bm25",) else None
+    return bench(shop, kinds, encoder, cache_root(), args.rounds)
+
+
+def _encoder(args: Args, **settings: Any) -> Any:
+    from agents.models import resolve
+    from qr_env.encoder import Encoder
+
+    return Encoder(Path(resolve(args.encoder)), **settings)
+
+
+def _show(report: dict[str, Any]) -> None:
+    width = max(map(len, report["ratios"]), default=0)
+    for name, ratio in report["ratios"].items():
+        rates = report.get("queries_per_second", {}).get(name, {})
+        print(f"{name:{width}}  {ratio:7.3f}  " + "  ".join(f"{who} {rate:,.0f}/s" for who, rate in rates.items()))
+    for kind, rates in report.get("episodes_per_second", {}).items():
+        print(f"{kind}: episodes/s  " + "  ".join(f"{who} {rate:,.0f}" for who, rate in rates.items()))
+    machine = report["machine"]
+    print(f"{report['sizes']}\n{machine['cpu']}, {machine['cores']} cores, load {machine['load']}")
+
+
+if __name__ == "__main__":
+    run(Args, main, description=__doc__)
