@@ -75,16 +75,15 @@ def search(
     terms: int32 term ids; weights: float32 > 0, one a term. Documents without any of the terms do not appear.
     """
     total = np.zeros(num_docs, np.float32)
-    found = np.empty(num_docs, np.int32)
+    found = np.empty(num_docs + 1, np.int32)
     for n in range(len(starts) - 1):
         n_found = 0
         for t in range(starts[n], starts[n + 1]):
             weight = weights[t]
             for i in range(indptr[terms[t]], indptr[terms[t] + 1]):
                 doc = indices[i]
-                if total[doc] == 0:
-                    found[n_found] = doc
-                    n_found += 1
+                found[n_found] = doc  # stays only if this is its first term: no branch to mispredict
+                n_found += total[doc] == 0
                 total[doc] += weight * data[i]
         _top(found, n_found, total, rows_NK[n], scores_NK[n])
         for i in range(n_found):
