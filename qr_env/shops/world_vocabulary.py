@@ -184,8 +184,12 @@ def _hold_out(vocabulary: Vocabulary) -> Vocabulary:
 
     spoken = _terms(_spoken(vocabulary)) | _terms(ALL_PHRASES)
 
+    def own(phrases: Iterable[str]) -> set[str]:
+        # Numbers and one or two letters may be said by chance, in sizes and in models' names.
+        return {term for term in _terms(phrases) - spoken if len(term) > 2 and term.isalpha()}
+
     def fresh(phrases: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(phrase for phrase in phrases if not spoken.issuperset(tokenize.terms(phrase)))
+        return tuple(phrase for phrase in phrases if own([phrase]))
 
     types = tuple(
         replace(one, heldout=fresh(one.heldout), heldout_purposes=fresh(one.heldout_purposes))
@@ -197,4 +201,4 @@ def _hold_out(vocabulary: Vocabulary) -> Vocabulary:
     )
     held = [phrase for one in types for phrase in (*one.heldout, *one.heldout_purposes)]
     held += [phrase for table in (colors, materials) for alias in table.values() for phrase in alias.heldout]
-    return Vocabulary(types, colors, materials, frozenset(_terms(held) - spoken))
+    return Vocabulary(types, colors, materials, frozenset(own(held)))
