@@ -129,6 +129,19 @@ def test_heldout_words_are_in_test_queries_alone(world: World) -> None:
     assert world.shop.slices["unknown word"][untouched_Q].all()
 
 
+def test_taught_words_are_heard_often_in_training(world: World) -> None:
+    vocabulary = load_vocabulary()
+    texts = (query.text for query in world.shop.split("train"))
+    heard = "\n".join(f" {text} " for text in texts)
+    names = np.array([heard.count(f" {name.lower()} ") for one in vocabulary.types for name in one.shopper])
+    tables = (vocabulary.colors, vocabulary.materials)
+    said = [name for table in tables for alias in table.values() for name in alias.shopper]
+    aliases = np.array([heard.count(f" {name.lower()} ") for name in said])
+    # Whole and well spelt: slips take another fifth of the hearings.
+    assert names.min() >= 3 and np.median(names) >= 10
+    assert aliases.min() >= 3 and np.median(aliases) >= 20
+
+
 def test_every_query_has_exact_products_and_levels_are_complete(world: World) -> None:
     qrels = world.shop.qrels
     assert world.shop.qrels_complete

@@ -43,7 +43,7 @@ from qr_env.shops.world_traffic import draw_purchases, popularity
 from qr_env.shops.world_vocabulary import load_vocabulary
 
 PRODUCTS_PER_TYPE = 20  # fewer, and three products that meet the same constraints are hard to find
-QUERIES_PER_TYPE = 1000  # more, and texts run out
+QUERIES_PER_TYPE = 300  # more, and new texts get hard to find
 
 
 def generate(seed: int = 0, n_products: int = 24_000, n_queries: int = 13_000) -> Shop:
