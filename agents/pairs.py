@@ -107,6 +107,15 @@ def candidates(model: WordModel, queries: Sequence[Query], most: int = 3) -> lis
     return results
 
 
+def telling_words(model: WordModel, queries: Sequence[Query], most: int) -> list[list[str]]:
+    """For each of the queries that `model` was made from, the `most` title words that set its purchases apart.
+
+    Words that the query has already are among them: they say what it is about.
+    """
+    names = np.array(list(model.title_words_T))
+    return [_best_words(model.bought_N_T[i], model.common_T, names, "", most) for i in range(len(queries))]
+
+
 def _known_incidence(texts: Sequence[str], column: dict[str, int]) -> tuple[sp.csr_matrix, dict[str, int]]:
     rows = [[column[word] for word in words_of(text) if word in column] for text in texts]
     indptr = np.cumsum([0, *map(len, rows)])

@@ -25,7 +25,7 @@ from qr_env.retriever import Retriever
 from qr_env.types import FloatArray, Hits, SearchText
 
 MODES = ("replace", "expand", "union")
-ORIGINAL_WEIGHT = 2.0
+ORIGINAL_WEIGHT = 1.0
 FUSE_K = 60  # Cormack et al. 2009, "Reciprocal Rank Fusion"
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from qr_env.combine import ORIGINAL_WEIGHT
 from qr_env.errors import ConfigError
 from runs.cli import run, write_json
 
@@ -39,7 +40,7 @@ class Args:
     """which queries"""
     combine: Literal["replace", "expand", "union"] = "expand"
     """how a rewrite meets its original"""
-    weight: float = 2.0
+    weight: float = ORIGINAL_WEIGHT
     """weight of the original's words in "expand"; the rewrite's is 1"""
     judge: Literal["labels", "embedding"] = "labels"
     """who grades: the shop's labels, or a judge's opinion (for shops without labels)"""

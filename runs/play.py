@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import tyro.conf
 
+from qr_env.combine import ORIGINAL_WEIGHT
 from runs.cli import run, write_json
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Args:
     """who grades: the shop's labels (missing for queries of your own), or similarity (grades everything)"""
     combine: Literal["replace", "expand", "union"] = "expand"
     """how a rewrite meets its original"""
-    weight: float = 2.0
+    weight: float = ORIGINAL_WEIGHT
     """weight of the original's words in "expand"; the rewrite's is 1"""
     split: Literal["train", "dev", "test", "all"] = "train"
     """which queries :next draws"""

@@ -52,8 +52,13 @@ QUERIES: dict[str, tuple[str, float, str, str, str, str]] = {
     "q11": ("icebox", 2.0, "test", "refrigerator", "", "refrigerator"),
 }
 SYNONYMS = {
-    **{"couch": "sofa", "settee": "sofa", "fridge": "refrigerator", "icebox": "refrigerator"},
-    **{"trainers": "shoes", "runing": "running", "shoos": "shoes"},
+    "couch": "sofa",
+    "settee": "sofa",
+    "fridge": "refrigerator",
+    "icebox": "refrigerator",
+    "trainers": "shoes",
+    "runing": "running",
+    "shoos": "shoes",
 }
 
 

@@ -1,0 +1,359 @@
+"""The main job: a student warm-starts from the shop's past and keeps learning from its query stream.
+
+    qr online generated --out out/quickstart                        # the embedded default, minutes on two cores
+    qr online my_shop/ --judge embedding --out out/mine             # products.csv and queries.csv are enough
+    qr online generated --student smollm2-135m --out out/smollm     # a student that knows words the shop never wrote
+    qr online generated --out out/quickstart --resume               # go on after Ctrl-C
+
+Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge like →
+GRPO on the stream → evaluation on held-out queries → report.html. All of it lands in --out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tqdm import tqdm
+
+from runs.cli import run
+
+if TYPE_CHECKING:
+    from agents.base import Agent
+    from agents.student import Student
+    from qr_env.retriever import Retriever
+    from qr_env.shop import Shop
+    from qr_env.simulator import Simulator
+    from qr_env.vector_env import QueryRewriteVectorEnv
+
+
+@dataclass
+class Args:
+    shop: Annotated[str, tyro.conf.arg(name="shop"), tyro.conf.Positional] = "generated"
+    """Where products and queries come from: generated, icecat, esci, wands, or a folder of your own files."""
+    out: Path = Path("out/quickstart")
+    """The run's folder; never overwritten, continued with --resume."""
+    data: str | None = None
+    """Local folder of a named source (else it is downloaded)."""
+    student: str = "tiny"
+    """tiny, smollm2-135m, or any causal LM: a Hugging Face id or a local folder."""
+    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    """The engine that searches."""
+    judge: Literal["labels", "embedding"] = "embedding"
+    """Who grades while learning. `labels` reads the train split's grades; `embedding` needs no labels."""
+    combine: Literal["expand", "replace", "union"] = "expand"
+    """How a rewrite meets its original: added to its words, instead of them, or both lists merged."""
+    weight: float = 1.0
+    """Weight of the original's words in "expand"; the rewrite's is 1. Heavier is safer and gains less."""
+    pretrain: int = 24_000
+    """Sequences of the shop's own text that `tiny` reads first."""
+    warm_queries: int = 1_500
+    """Queries of the past for the warm start, the most frequent first; 0 skips it."""
+    updates: int = 150
+    """Online updates."""
+    prompts: int = 32
+    """Queries an update."""
+    group_size: int = 8
+    """Rewrites a query."""
+    learning_rate: float = 3e-4
+    """Of the online stage; the warm start uses three times as much."""
+    kl_coef: float = 0.01
+    """Price of leaving the warm start; 0 saves the reference pass."""
+    anchor_coef: float = 0.0
+    """Weight of the supervised loss on the warm-start pairs during online learning."""
+    temper: float = 0.5
+    """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
+    lora_rank: int = 0
+    """0 trains all weights; else LoRA adapters of this rank."""
+    max_new_tokens: int = 10
+    """Longest rewrite, in tokens."""
+    evaluate_every: int = 25
+    """Updates between evaluations on the dev split; checkpoints are written as often."""
+    held_out: int = 500
+    """Queries of the dev split for those evaluations."""
+    on_bad_row: Literal["stop", "skip"] = "stop"
+    """What to do with a dirty row of the shop's files."""
+    tracker: Literal["none", "wandb"] = "none"
+    """Metrics always go to the run folder; wandb also logs them there (WANDB_MODE=offline works)."""
+    resume: bool = False
+    """Go on exactly where the run in --out stopped."""
+    seed: int = 0
+    """Of everything."""
+
+
+def main(args: Args) -> None:
+    """Run every stage that is not done yet."""
+    import torch
+
+    from agents.checkpoint import save_student
+    from agents.prompt import TEMPLATE
+
+    torch.manual_seed(args.seed)
+    shop = read_shop(args)
+    facts = {"shop": shop.hash, "products": shop.products_hash, "template": TEMPLATE, "seed": args.seed}
+    from runs.folder import open_run
+
+    open_run(args.out, args, facts, args.resume)
+    _say(f"{shop!r}; run folder {args.out}")
+    world = World.make(args, shop)
+    warm_folder = args.out / "checkpoints" / "warm"
+    if not (warm_folder / "student.json").is_file():
+        student, pairs = warm_start(args, world)
+        (args.out / "warm_pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
+        save_student(warm_folder, student)
+    progress_stopped = learn_online(args, world, warm_folder)
+    if progress_stopped:
+        _say(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
+        return
+    finish(args, world)
+
+
+def read_shop(args: Args) -> Shop:
+    """The shop; one without train purchases gets queries made from its catalogue, since nothing else can teach."""
+    from qr_env.shops import load_shop
+
+    shop = load_shop(args.shop, data=args.data, seed=0, on_bad_row=args.on_bad_row)
+    train = {query.id for query in shop.split("train")}
+    if any(name in train for name in shop.purchases["query_id"].to_pylist()):
+        return shop
+    from qr_env.catalogue_queries import with_catalogue_queries
+
+    made = with_catalogue_queries(shop, CATALOGUE_QUERIES, seed=args.seed)
+    _say(f"no purchases to learn from: {len(made.queries) - len(shop.queries):,} queries made from the catalogue")
+    return made
+
+
+CATALOGUE_QUERIES = 8_000
+WARM_EPOCHS = 2.0
+BOTH = ("headroom", "better", "worse", "kept", "words ratio")  # figures that judge and labels both give
+
+
+@dataclass
+class World:
+    """What the student learns in: the shop, its engine, its judge, and how the two are asked."""
+
+    args: Args
+    shop: Shop
+    retriever: Retriever
+    judge: Any
+
+    @classmethod
+    def make(cls, args: Args, shop: Shop) -> World:
+        from judges.factory import make_judge
+        from qr_env.download import cache_root
+        from qr_env.retriever import make_retriever
+
+        cache, encoder = cache_root(), None
+        if args.retriever != "bm25" or args.judge == "embedding":
+            from agents.models import resolve
+            from qr_env.encoder import Encoder
+
+            encoder = Encoder(resolve("minilm-l6"), cache_dir=cache)
+        retriever = make_retriever(args.retriever, shop, cache, encoder)
+        return cls(args, shop, retriever, make_judge(args.judge, shop, encoder))
+
+    def simulator(self, blocks: int, group_size: int) -> Simulator:
+        """The shop as the student meets it."""
+        from qr_env.reward import Reward
+        from qr_env.simulator import Simulator
+
+        return Simulator(
+            self.shop,
+            self.retriever,
+            self.judge,
+            Reward(),
+            blocks=blocks,
+            group_size=group_size,
+            mode=self.args.combine,
+        )
+
+    def envs(self) -> QueryRewriteVectorEnv:
+        """The vectorised environment on the train split's stream."""
+        from qr_env.reward import Reward
+        from qr_env.stream import QueryStream
+        from qr_env.vector_env import QueryRewriteVectorEnv
+
+        args = self.args
+        return QueryRewriteVectorEnv(
+            shop=self.shop,
+            retriever=self.retriever,
+            judge=self.judge,
+            reward=Reward(),
+            num_envs=args.prompts * args.group_size,
+            group_size=args.group_size,
+            stream=QueryStream(self.shop.split("train"), seed=args.seed, temper=args.temper),
+            combine=args.combine,
+            original_weight=args.weight,
+        )
+
+    def held_out_score(self) -> Callable[[Student], dict[str, float]]:
+        """Student → figures on dev queries, by the judge that trains (which picks the best student) and by labels.
+
+        The gap between the two is what the judge overstates; labels never choose anything.
+        """
+        from qr_env.evaluate import Exam
+
+        def exam(judge: Any) -> Exam:
+            args = self.args
+            return Exam(
+                self.shop,
+                self.retriever,
+                "dev",
+                args.combine,
+                args.weight,
+                judge=judge,
+                limit=args.held_out,
+                seed=args.seed,
+            )
+
+        exams = {"judge": exam(self.judge)}
+        if any(self.shop.qrels[query.row].nnz for query in self.shop.split("dev")):
+            exams["labels"] = exam(None)
+
+        def score(student: Student) -> dict[str, float]:
+            figures = {f"eval/{name}": value for name, value in exams["judge"].quick(student).items()}
+            figures["eval/score"] = figures[f"eval/{exams['judge'].scorer.main}"]
+            if "labels" in exams:
+                figures |= {
+                    f"eval/judge {name}": figures.pop(f"eval/{name}") for name in BOTH if f"eval/{name}" in figures
+                }
+                figures |= {f"eval/{name}": value for name, value in exams["labels"].quick(student).items()}
+            return figures
+
+        return score
+
+
+def warm_start(args: Args, world: World) -> tuple[Student, list[tuple[str, str]]]:
+    """A student that has read the shop's text (tiny) and imitates rewrites that engine and judge like."""
+    from agents.sft import fine_tune, response_sequences
+
+    student = new_student(args, world.shop)
+    pairs = warm_pairs(args, world)
+    if pairs:
+        sequences = response_sequences(student.tokenizer, pairs)
+        result = fine_tune(
+            student.model, student.tokenizer, sequences, learning_rate=3 * args.learning_rate,
+            batch_size=32, epochs=WARM_EPOCHS, seed=args.seed, description="warm start",
+        )  # fmt: skip
+        _say(f"warm start: loss {result['train_loss']:.2f}, {result['train_runtime']:.0f} s")
+    return student, pairs
+
+
+def new_student(args: Args, shop: Shop) -> Student:
+    """`tiny`, pretrained on this shop, or a pretrained causal LM."""
+    from agents.student import Student, pretrained_student
+
+    if args.student != "tiny":
+        return pretrained_student(args.student, args.max_new_tokens, args.lora_rank)
+    from agents.tiny import pretrain_tiny
+
+    model, tokenizer, result = pretrain_tiny(shop, args.pretrain, args.seed)
+    _say(
+        f"tiny: {model.num_parameters():,} parameters, loss {result['train_loss']:.2f}, {result['train_runtime']:.0f} s"
+    )
+    return Student(model, tokenizer, "tiny", args.max_new_tokens)
+
+
+def warm_pairs(args: Args, world: World) -> list[tuple[str, str]]:
+    """Pairs from the most frequent queries of the past, by rejection sampling."""
+    from agents.pairs import candidates, rejection_sample, simulator_scorer, word_model
+
+    past = sorted(world.shop.split("train"), key=lambda query: -query.frequency)[: args.warm_queries]
+    if not past:
+        return []
+    options = candidates(word_model(world.shop, past), past)
+    if args.combine != "expand":
+        options = [[f"{query.text} {text}" for text in texts] for query, texts in zip(past, options, strict=True)]
+    found = rejection_sample(past, options, simulator_scorer(world.simulator))
+    _say(f"warm pairs: {found.tried:,} candidates, {found.kept:,} queries rewritten, {found.alone:,} left alone")
+    return found.pairs
+
+
+def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
+    """The online stage, from the warm start or the newest checkpoint; True when it was interrupted."""
+    import torch
+    from accelerate import Accelerator
+
+    from agents.alarms import Alarms
+    from agents.checkpoint import checkpoints, load_checkpoint, set_rng_state
+    from agents.grpo import GRPO, GRPOConfig
+    from agents.online import LoopConfig, Progress, learn
+    from agents.student import Student
+    from agents.tracking import make_tracker
+
+    folder = args.out / "checkpoints"
+    state: dict[str, Any] | None = None
+    if args.resume and checkpoints(folder):
+        student, state = load_checkpoint(folder)
+    else:
+        student = Student.load(warm_folder, trainable=True)
+    pairs = [tuple(json.loads(line)) for line in (args.out / "warm_pairs.jsonl").read_text().splitlines()]
+    config = GRPOConfig(learning_rate=args.learning_rate, kl_coef=args.kl_coef, anchor_coef=args.anchor_coef)
+    reference = Student.load(warm_folder).model.requires_grad_(False) if args.kl_coef else None
+    optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(), pairs, reference)
+    envs, generator, progress = world.envs(), torch.Generator().manual_seed(args.seed), Progress()
+    alarms = Alarms(max_length=args.max_new_tokens - 0.5)
+    if state is None:
+        observation, _ = envs.reset(seed=args.seed)
+    else:
+        optimizer.load_state_dict(state["optimizer"])
+        observation = envs.load_state_dict(state["envs"])
+        generator.set_state(state["generator"])
+        progress = Progress(state["update"], **state["progress"])
+        alarms.history.extend(state["alarms"])
+        set_rng_state(state["rng"])
+    tracker = make_tracker(args.tracker, args.out, {"shop": args.shop}, None if state is None else progress.update)
+    loop = LoopConfig(args.updates, args.evaluate_every, args.evaluate_every)
+    try:
+        learn(
+            student, optimizer, envs, loop, score=world.held_out_score(), observation=observation, tracker=tracker,
+            folder=args.out, generator=generator, progress=progress, alarms=alarms,
+        )  # fmt: skip
+    finally:
+        tracker.close()
+    return progress.stopped
+
+
+def finish(args: Args, world: World) -> None:
+    """Evaluate on the test split, by human labels or known truth where there are any, and write the report."""
+    from rich.console import Console
+
+    from agents.baselines import RM3, Identity, Oracle, Spell
+    from agents.student import Student
+    from qr_env.evaluate import Exam
+    from qr_env.tables import comparison
+    from runs.report import write_eval, write_report
+
+    shop, folder = world.shop, args.out / "checkpoints"
+    labelled = any(shop.qrels[query.row].nnz for query in shop.split("test"))
+    exam = Exam(
+        shop,
+        world.retriever,
+        "test",
+        args.combine,
+        args.weight,
+        judge=None if labelled else world.judge,
+        seed=args.seed,
+    )
+    agents: list[Agent] = [Identity(), Spell(shop), RM3(shop, world.retriever)]
+    students = {"warm start": folder / "warm", "online": folder / "best"}
+    agents += [replace(Student.load(path), name=name) for name, path in students.items()]
+    agents += [Oracle(shop)] if shop.oracle else []
+    evaluations = {agent.name: exam.mark(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
+    write_eval(args.out, evaluations, shop, agent="online", seed=args.seed)
+    report = write_report(args.out)
+    Console(width=None if sys.stdout.isatty() else 160).print(comparison(evaluations))
+    print(f"report: {report.resolve()}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run(Args, main, description=__doc__)
