@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import importlib
+import io
 import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from qr_env.errors import ConfigError, QrError
 
@@ -74,21 +77,49 @@ def run(
 
 def _config_defaults(args_type: type[ArgsT], argv: list[str]) -> tuple[ArgsT | None, list[str]]:
     """Take `--config FILE` out of argv and build the defaults that it sets."""
+    argv = [part for text in argv for part in (text.split("=", 1) if text.startswith("--config=") else [text])]
     if "--config" not in argv:
         return None, argv
-    import yaml
-
     at = argv.index("--config")
     if at + 1 >= len(argv):
         raise ConfigError("--config needs a YAML file: --config runs/recipes/quickstart.yaml")
-    path = Path(argv[at + 1])
+    return _read_config(args_type, Path(argv[at + 1])), argv[:at] + argv[at + 2 :]
+
+
+def _read_config(args_type: Any, path: Path) -> Any:
+    """The dataclass with the values of a YAML file; settings without default that it leaves out stay open."""
+    import tyro
+    import yaml
+
     if not path.is_file():
         raise ConfigError(f"--config {path}: no such file")
-    values = yaml.safe_load(path.read_text()) or {}
-    known = set(getattr(args_type, "__dataclass_fields__", {}))
-    if unknown := set(values) - known:
-        raise ConfigError(f"{path}: unknown settings {sorted(unknown)}; known are {sorted(known)}")
-    return args_type(**values), argv[:at] + argv[at + 2 :]
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}; settings are lines of `name: value`")
+    known = {field.name: field for field in dataclasses.fields(args_type)}
+    if unknown := set(values) - set(known):
+        raise ConfigError(f"{path}: unknown settings {sorted(map(str, unknown))}; known are {sorted(known)}")
+    hints = get_type_hints(args_type, include_extras=True)
+    given = {name: _typed(path, name, hints[name], value) for name, value in values.items()}
+    required = {name for name, field in known.items() if field.default is field.default_factory is dataclasses.MISSING}
+    return args_type(**dict.fromkeys(required, tyro.MISSING) | given)
+
+
+def _typed(path: Path, name: str, hint: Any, value: Any) -> Any:
+    """A value as its flag would read it: YAML takes 1e-4 for a text, and knows no paths."""
+    import tyro
+
+    texts = [str(item) for item in (value if isinstance(value, list) else [value])]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            return tyro.cli(hint, args=texts)
+    except SystemExit:
+        kind = hint.__origin__ if hasattr(hint, "__metadata__") else hint
+        name_of_kind = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+        raise ConfigError(f"{path}: {name}: {value!r} is not {name_of_kind}") from None
 
 
 def write_json(target: str | None, payload: dict[str, Any]) -> None:
