@@ -29,13 +29,15 @@ class Tracker(Protocol):
 
 
 class JsonlTracker:
-    """Appends to the run folder; on resume, drops lines written after the checkpoint, so that none is there twice."""
+    """Appends to the run folder, after dropping what was written later than the checkpoint that the run goes on from.
+
+    Without a checkpoint everything goes: a run that was killed before its first one begins anew.
+    """
 
     def __init__(self, folder: Path, resume_from: int | None = None) -> None:
         self.metrics_file, self.samples_file = folder / "metrics.jsonl", folder / "samples.jsonl"
-        if resume_from is not None:
-            for file in (self.metrics_file, self.samples_file):
-                _drop_after(file, resume_from)
+        for file in (self.metrics_file, self.samples_file):
+            _drop_after(file, -1 if resume_from is None else resume_from)
 
     def log(self, metrics: dict[str, Any]) -> None:
         _append(self.metrics_file, [metrics])
@@ -110,11 +112,8 @@ def _drop_after(file: Path, update: int) -> None:
     if not file.is_file():
         return
     kept = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if row["update"] <= update:
-            kept.append(line)
-    file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    # Bytes, because half a letter is no UTF-8, and because a query may hold what str.splitlines takes for a line's end.
+    for line in file.read_bytes().split(b"\n")[:-1]:
+        if json.loads(line)["update"] <= update:
+            kept.append(line + b"\n")
+    file.write_bytes(b"".join(kept))
