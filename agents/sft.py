@@ -79,6 +79,8 @@ def fine_tune(
         for noisy in (ProgressCallback, PrinterCallback):
             trainer.remove_callback(noisy)
         result = trainer.train()
+    # Trainer leaves its wrapped `forward` on the instance; a deep copy of the model would still run the original.
+    vars(model).pop("forward", None)
     model.eval()
     tokens = sum(len(row["input_ids"]) for row in sequences) * epochs
     runtime = float(result.metrics["train_runtime"])
