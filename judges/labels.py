@@ -39,4 +39,4 @@ class LabelsJudge:
         query_rows_N = np.array([query.row for query in queries], np.int64)
         if self.split is not None:
             query_rows_N[[query.split != self.split for query in queries]] = -1
-        return Grades(_ONE_HOT[self.shop.levels(query_rows_N, rows_NK) + np.int8(1)])
+        return Grades(_ONE_HOT.take(self.shop.levels(query_rows_N, rows_NK) + np.int8(1), axis=0))

@@ -39,7 +39,12 @@ def check(mode: str, weight: float) -> None:
 
 def plain(text: str) -> str:
     """The text without what does not matter: case, and more than one space."""
-    return " ".join(text.casefold().split())
+    return " ".join(plain_words(text))
+
+
+def plain_words(text: str) -> list[str]:
+    """The words of the `plain` text. In ASCII, `lower` is the same as `casefold` and several times as fast."""
+    return (text.lower() if text.isascii() else text.casefold()).split()
 
 
 def is_kept(original: str, rewrite: str) -> bool:
@@ -71,12 +76,14 @@ def joined(original: str, rewrite: str, mode: str, weight: float) -> SearchText:
 
 def search_unique(retriever: Retriever, texts: Sequence[SearchText], k: int) -> Hits:
     """`retriever.search` in one call, every distinct text once; no call at all for no texts. Hits are (N, k)."""
-    place: dict[SearchText, int] = {}
-    index_N = [place.setdefault(text, len(place)) for text in texts]
-    if not place:
+    distinct = list(dict.fromkeys(texts))
+    if not distinct:
         return empty(0, k)
-    hits = padded(retriever.search(list(place), k), k)
-    return hits if len(place) == len(texts) else hits[np.array(index_N)]
+    hits = padded(retriever.search(distinct, k), k)
+    if len(distinct) == len(texts):
+        return hits
+    place = {text: row for row, text in enumerate(distinct)}
+    return hits[np.array([place[text] for text in texts])]
 
 
 def search(

@@ -65,7 +65,7 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
     - `reward`: feedback → `RewardTerms`; default `Reward()`.
     - `max_turns` = 1: steps an episode.
     - `combine` = "expand": "replace" searches the rewrite alone, "expand" the original's words, `original_weight`
-      (2.0) times as heavy, with the rewrite's, "union" fuses both result lists.
+      (1.0) times as heavy, with the rewrite's, "union" fuses both result lists.
     - `k` = 10: products a result list.
     - `stream`: where queries come from, a `QueryStream`.
 

@@ -32,6 +32,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from qr_env.combine import plain_words
 from qr_env.metrics import DEPTH, best_dcg, dcg, isin_rows
 from qr_env.types import FloatArray, Grades, Hits, RowArray
 
@@ -93,16 +94,13 @@ class Bought:
 
 def text_figures(originals: Sequence[str], rewrites: Sequence[str]) -> TextFigures:
     """Lengths and copies of N rewrites, in words of the `plain` texts."""
-    known = {original: original.casefold().split() for original in set(originals)}
-    counts = [_count(known[original], rewrite) for original, rewrite in zip(originals, rewrites, strict=True)]
-    words, words_original, copied, kept = np.array(counts, np.float32).reshape(-1, 4).T
-    return TextFigures(words, words_original, copied, kept > 0)
-
-
-def _count(known: list[str], rewrite: str) -> tuple[int, int, int, bool]:
-    """(words, words of the original, copied words, kept)."""
-    said = rewrite.casefold().split()
-    return len(said), len(known), len(said) - len(set(said).difference(known)), not said or said == known
+    split = {original: plain_words(original) for original in set(originals)}
+    sets = {original: frozenset(words) for original, words in split.items()}
+    had_N, said_N = [split[original] for original in originals], [plain_words(rewrite) for rewrite in rewrites]
+    new_N = [len(set(said) - sets[original]) for original, said in zip(originals, said_N, strict=True)]
+    words_N, words_original_N = (np.array(list(map(len, texts)), np.float32) for texts in (said_N, had_N))
+    kept_N = np.array([not said or said == had for said, had in zip(said_N, had_N, strict=True)], np.bool_)
+    return TextFigures(words_N, words_original_N, words_N - np.array(new_N, np.float32), kept_N)
 
 
 def feedback(
@@ -195,11 +193,11 @@ def _gain(before: Hits, after: Hits, grades_before: Grades, grades_after: Grades
 
 def _top(hits: Hits, grades: Grades) -> tuple[RowArray, npt.NDArray[np.float64]]:
     """Rows and gains of the first ten places, (N, 10); an empty place gains 0."""
-    rows_NK = np.full((len(hits), DEPTH), -1, np.int32)
-    gains_NK = np.zeros((len(hits), DEPTH))
-    width = min(DEPTH, hits.rows_NK.shape[1])
-    rows_NK[:, :width] = hits.rows_NK[:, :width]
-    gains_NK[:, :width] = np.where(hits.found_NK[:, :width], grades.gain_NK[:, :width], 0.0)
+    rows_NK = hits.rows_NK[:, :DEPTH]
+    gains_NK = np.where(rows_NK >= 0, Grades(grades.probs_NK4[:, :DEPTH]).gain_NK, 0.0).astype(np.float64)
+    if spare := DEPTH - rows_NK.shape[1]:
+        rows_NK = np.pad(rows_NK, ((0, 0), (0, spare)), constant_values=-1)
+        gains_NK = np.pad(gains_NK, ((0, 0), (0, spare)))
     return rows_NK, gains_NK
 
 

@@ -150,17 +150,17 @@ class Shop:
         query_rows_N1 = np.asarray(query_rows_N, np.int64).reshape(-1, 1)
         rows_NK = np.asarray(rows_NK)
         self._check_rows(query_rows_N1, rows_NK)
-        levels_NK = np.full(rows_NK.shape, 0 if self.qrels_complete else -1, np.int8)
+        levels = np.full(rows_NK.size, -1, np.int8)
+        real = np.flatnonzero((rows_NK >= 0) & (query_rows_N1 >= 0))
+        if self.qrels_complete:
+            levels[real] = 0
         keys = self._pair_keys
-        if len(keys) and rows_NK.size:
-            wanted = (query_rows_N1 * self.qrels.shape[1] + rows_NK).ravel()
-            order = np.argsort(wanted)  # searching in ascending order stays in the processor's cache: twice as fast
-            wanted = wanted[order]
+        if len(keys):
+            wanted = (query_rows_N1 * self.qrels.shape[1] + rows_NK).ravel()[real]
             at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
             known = keys[at] == wanted
-            levels_NK.ravel()[order[known]] = self.qrels.data[at[known]] - 1
-        levels_NK[(rows_NK < 0) | (query_rows_N1 < 0)] = -1
-        return levels_NK
+            levels[real[known]] = self.qrels.data[at[known]] - 1
+        return levels.reshape(rows_NK.shape)
 
     def _check_rows(self, query_rows: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]) -> None:
         for what, values, size in (("query", query_rows, len(self.queries)), ("product", rows, len(self.products))):

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from qr_env import combine
 from qr_env.before import BeforeStore, Slots, check_capacity, excellent
 from qr_env.errors import ConfigError
-from qr_env.feedback import Feedback, TextFigures, feedback, text_figures
+from qr_env.feedback import Feedback, feedback, text_figures
 from qr_env.retriever import Retriever
 from qr_env.shop import Shop
 from qr_env.types import Grades, Hits, Query, RewardTerms, SearchText
@@ -37,14 +37,14 @@ RewardFunction = Callable[[Feedback], RewardTerms]
 class Step:
     """What one step did, for N rewrites.
 
-    query: the N original queries. seen: the observation after the step, before any new episode. rewards_N: float64,
-    NaN where verdicts were missing. terms: this turn's reward, term by term. figures: feedback of what is shown now
-    against the original. hits_before, grades_before: of the original query; hits_after, grades_after: of what is
-    shown now. done: the episodes ended with this step.
+    query: the N original queries. look: makes `seen`. rewards_N: float64, NaN where verdicts were missing.
+    terms: this turn's reward, term by term. figures: feedback of what is shown now against the original.
+    hits_before, grades_before: of the original query; hits_after, grades_after: of what is shown now. done: the
+    episodes ended with this step.
     """
 
     query: list[Query]
-    seen: dict[str, tuple[str, ...]]
+    look: Callable[[], dict[str, tuple[str, ...]]]
     rewards_N: npt.NDArray[np.float64]
     terms: RewardTerms
     figures: Feedback
@@ -53,6 +53,11 @@ class Step:
     grades_before: Grades
     grades_after: Grades
     done: bool
+
+    @property
+    def seen(self) -> dict[str, tuple[str, ...]]:
+        """The observation after the step, before any new episode; made on demand: few ask at an episode's end."""
+        return self.look()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +138,18 @@ class Simulator:
     def observe(self) -> dict[str, tuple[str, ...]]:
         """Query and context of each of N, as texts that the observation space holds."""
         if self._shown is not None:
-            return self.observe_hits(self._shown.hits)
-        slots = self._slots_N.tolist()
-        return {"query": self._texts(slots), "context": tuple(self.store.context[slot] for slot in slots)}
+            return self._look_at(self._shown.hits)()
+        slots_P = self._slots_N[:: self.group_size].tolist()
+        return {"query": self._spread(self.store.text, slots_P), "context": self._spread(self.store.context, slots_P)}
 
-    def observe_hits(self, shown: Hits) -> dict[str, tuple[str, ...]]:
-        """`observe` where the shopper was just shown these N result lists."""
-        slots = self._slots_N.tolist()
-        return {"query": self._texts(slots), "context": tuple(self.store.contexts(shown))}
+    def _look_at(self, shown: Hits) -> Callable[[], dict[str, tuple[str, ...]]]:
+        """`observe` where the shopper was just shown these N result lists, right whenever it is called."""
+        texts = self._spread(self.store.text, self._slots_N[:: self.group_size].tolist())
+        return lambda: {"query": texts, "context": tuple(self.store.contexts(shown))}
 
-    def _texts(self, slots: list[int]) -> tuple[str, ...]:
-        return tuple(self.store.text[slot] for slot in slots)
+    def _spread(self, texts: list[str], slots_P: list[int]) -> tuple[str, ...]:
+        """The text of each block's slot, once for each of its rewrites."""
+        return tuple(text for slot in slots_P for text in (texts[slot],) * self.group_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Queries and the rewrites of this episode, as JSON values: enough to come back to the same state."""
@@ -177,19 +183,19 @@ class Simulator:
         """Everything of a step but moving on. Equal rewrites of one query are worked on once (axis U)."""
         place: dict[tuple[int, str], int] = {}
         pairs = zip(self._slots_N.tolist(), rewrites_N, strict=True)
-        inverse_N = np.fromiter((place.setdefault(pair, len(place)) for pair in pairs), np.int64, len(rewrites_N))
-        slots_U = np.fromiter((slot for slot, _ in place), np.int64, len(place))
-        rewrites_U = [rewrite for _, rewrite in place]
-        texts = text_figures([self.store.queries[slot].text for slot, _ in place], rewrites_U)
+        inverse_N = np.array([place.setdefault(pair, len(place)) for pair in pairs], np.int64)
+        originals_U, rewrites_U = [self.store.queries[slot].text for slot, _ in place], [text for _, text in place]
+        slots_U = np.array([slot for slot, _ in place], np.int64)
+        texts = text_figures(originals_U, rewrites_U)
         before, grades_before = self.store.hits(slots_U), self.store.grades(slots_U)
         query, bought = self.queries_N, self.store.bought(slots_U)
-        after, grades_after = self._after(slots_U, rewrites_U, texts, fresh)
+        after, grades_after = self._after(slots_U, originals_U, rewrites_U, texts.kept, fresh)
         figures = feedback(before, after, grades_before, grades_after, texts, self.excellent_P, bought)
         shown = _Shown(after, grades_after, figures, self.reward(figures))
         terms, now = self._settle(_take(shown, inverse_N), texts.kept[inverse_N])
         return Step(
             query=query,
-            seen=self.observe_hits(now.hits),
+            look=self._look_at(now.hits),
             rewards_N=terms.total.astype(np.float64),
             terms=terms,
             figures=now.figures,
@@ -201,14 +207,19 @@ class Simulator:
         )
 
     def _after(
-        self, slots_U: Slots, rewrites_U: list[str], texts: TextFigures, fresh: Sequence[Query]
+        self,
+        slots_U: Slots,
+        originals_U: list[str],
+        rewrites_U: list[str],
+        kept_U: npt.NDArray[np.bool_],
+        fresh: Sequence[Query],
     ) -> tuple[Hits, Grades]:
         """What the shoppers see after U rewrites; a kept original's hits and grades are its own, untouched."""
-        asked = np.flatnonzero(~texts.kept)
-        queries = self.store.queries
-        wanted: list[SearchText] = [
-            combine.joined(queries[slots_U[u]].text, rewrites_U[u], self.mode, self.original_weight) for u in asked
-        ]
+        asked = np.flatnonzero(~kept_U)
+        mode, weight = self.mode, self.original_weight
+        wanted: list[SearchText] = [combine.joined(originals_U[u], rewrites_U[u], mode, weight) for u in asked.tolist()]
+        if len(asked) == len(kept_U):
+            return self._look(wanted, slots_U, fresh)
         hits, grades = self.store.hits(slots_U), self.store.grades(slots_U)
         found, verdicts = self._look(wanted, slots_U[asked], fresh)
         hits.rows_NK[asked], hits.scores_NK[asked] = found.rows_NK, found.scores_NK
@@ -218,7 +229,8 @@ class Simulator:
     def _look(self, wanted: list[SearchText], slots: Slots, fresh: Sequence[Query]) -> tuple[Hits, Grades]:
         """One retrieval and one judge call: texts wanted for the queries at `slots`, and fresh queries' own hits."""
         n = len(wanted)
-        askers = [self.store.queries[slot] for slot in slots.tolist()]
+        queries = self.store.queries
+        askers = [queries[slot] for slot in slots.tolist()]
         both = combine.search_unique(self.retriever, [*wanted, *(query.text for query in fresh)], self.k)
         after, found = both[:n], both[n:]
         if self.mode == "union" and n:

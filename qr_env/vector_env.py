@@ -9,7 +9,8 @@ while learning:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
     - `infos` of a step holds what the step did, batched: `query` (list of N `Query`), `hits_before`, `hits_after`
       (`Hits`), `grades_before`, `grades_after` (`Grades`), `reward_terms` (dict of (N,) arrays, "total" among them),
       `feedback` (`Feedback`), and, where episodes ended, `next_query` (the N queries that the observation is of) with
-      Gymnasium's `final_obs` (array of N observations), `final_info` (the step's infos again) and their masks.
-      `infos` of a reset holds `query`, `hits_before`, `grades_before`.
+      Gymnasium's `final_obs` (N observations, made when first read), `final_info` (the step's infos again) and their
+      masks. `infos` of a reset holds `query`, `hits_before`, `grades_before`.
     - `reset(options={"queries": […]})` asks one query of yours a block.
     """
 
@@ -121,11 +122,8 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
 
     def _final(self, step: Step, infos: dict[str, Any]) -> dict[str, Any]:
         """What Gymnasium's SAME_STEP convention says of episodes that ended, and the queries that follow."""
-        final_obs = np.empty(self.num_envs, object)
-        pairs = zip(step.seen["query"], step.seen["context"], strict=True)
-        final_obs[:] = [{"query": query, "context": context} for query, context in pairs]
         ended = np.ones(self.num_envs, np.bool_)
-        final = {"final_obs": final_obs, "_final_obs": ended, "final_info": dict(infos), "_final_info": ended}
+        final = {"final_obs": FinalObs(step), "_final_obs": ended, "final_info": dict(infos), "_final_info": ended}
         return final | {"next_query": self.simulator.queries_N}
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,6 +135,32 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
         self.simulator.load_state_dict(state["simulator"])
         self.stream.load_state_dict(state["stream"])
         return self.simulator.observe()
+
+
+class FinalObs:
+    """Gymnasium's array of the N last observations, made when it is first read: learners from single turns never do."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    @cached_property
+    def _array(self) -> npt.NDArray[np.object_]:
+        seen = self._step.seen
+        made = np.empty(len(seen["query"]), object)
+        made[:] = [{"query": query, "context": context} for query, context in zip(*seen.values(), strict=True)]
+        return made
+
+    def __len__(self) -> int:
+        return len(self._step.query)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._array[index]
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return iter(self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[np.object_]:
+        return np.array(self._array, dtype)
 
 
 def _infos(step: Step) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from judges.labels import LabelsJudge
 from qr_env.before import BeforeStore, bought_outside, excellent
+from qr_env.combine import ORIGINAL_WEIGHT
 from qr_env.env import QueryRewriteEnv
 from qr_env.errors import ConfigError
 from qr_env.reward import FREE, Reward, Weights
@@ -96,7 +97,7 @@ def test_known_queries_and_equal_rewrites_cost_nothing() -> None:
     envs = make(8, group_size=8, retriever=retriever, judge=judge, stream=QueryStream(TRAIN[1:2]))
     envs.reset(seed=0)
     envs.step(["sofa"] * 5 + ["", "couch", "COUCH"])
-    assert retriever.texts == [["couch"], [(("couch", 2.0), ("sofa", 1.0))]]
+    assert retriever.texts == [["couch"], [(("couch", ORIGINAL_WEIGHT), ("sofa", 1.0))]]
     envs.step(["couch"] * 8)
     assert retriever.calls == judge.calls == 2, "all kept and the next query known: nobody is asked"
 
