@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 
 from agents.alarms import Alarms
-from agents.checkpoint import save_checkpoint, save_student
+from agents.checkpoint import checkpoints, save_checkpoint, save_student
 from agents.grpo import GRPO
 from agents.rollout import Rollout
 from agents.student import Student
@@ -28,12 +29,14 @@ from agents.tracking import Trackers
 from qr_env.errors import JudgeError
 
 SAMPLES_AN_UPDATE = 4
+FEW = 8  # rewrites whose verdicts are missing are no proof that the judge is down
 
 
 @dataclass
 class LoopConfig:
     """updates: when to stop (in total, resumed ones included). evaluate_every, checkpoint_every: in updates.
-    max_failed: share of missing rewards that stops the run, since a judge that is down teaches nothing."""
+    max_failed: share of missing rewards, of rewrites that were none of "keep", that stops the run: a judge that is
+    down teaches nothing."""
 
     updates: int
     evaluate_every: int = 20
@@ -91,7 +94,7 @@ def learn(
         }
         save_checkpoint(folder / "checkpoints", progress.update, student, state)
 
-    if progress.update == 0:
+    if progress.update == 0 and not checkpoints(folder / "checkpoints"):
         _evaluate(student, score, tracker, progress, folder)
         save()
     with _polite_interrupt() as stop, _bar(config.updates, progress.update) as bar:
@@ -105,10 +108,11 @@ def learn(
             tracker.samples([{"update": progress.update, **row} for row in samples])
             for message in alarms.check(metrics):
                 metrics.setdefault("alarms", []).append(message)
-                bar.write(f"ALARM at update {progress.update}: {message}")
+                bar.write(f"ALARM at update {progress.update}: {message}", file=sys.stderr)
             tracker.log({"update": progress.update, "phase": "online", **metrics})
             _show(bar, metrics)
-            if metrics["judge/failed_fraction"] > config.max_failed:
+            asked = (1.0 - metrics["keep_fraction"]) * len(observation["query"])
+            if metrics["judge/failed_fraction"] > config.max_failed and asked >= FEW:
                 save()
                 raise JudgeError(
                     f"{metrics['judge/failed_fraction']:.0%} of the rewards were missing at update {progress.update}: "
@@ -141,12 +145,14 @@ def _metrics(rollout: Rollout, rewards_P_G: torch.Tensor, infos: dict[str, Any])
     """The rollout's figures, under TRL's names where TRL has one."""
     rewards = rewards_P_G.numpy()
     lengths_N = rollout.mask_N_T.sum(dim=1)
+    # "Keep the original" earns 0 without a verdict: a student that often keeps must not hide a judge that is down.
+    kept_N = np.asarray(infos["feedback"].kept, np.bool_)
     figures: dict[str, Any] = {
         "reward": _nanmean(rewards),
-        "reward_std": float(np.nanmean(np.nanstd(rewards, axis=1))) if not np.isnan(rewards).all() else float("nan"),
+        "reward_std": _nanmean([group[~np.isnan(group)].std() for group in rewards if not np.isnan(group).all()]),
         "completions/mean_length": lengths_N.mean().item(),
-        "judge/failed_fraction": float(np.isnan(rewards).mean()),
-        "keep_fraction": float(infos["feedback"].kept.mean()),
+        "judge/failed_fraction": _nanmean(np.isnan(rewards).ravel()[~kept_N]) if not kept_N.all() else 0.0,
+        "keep_fraction": float(kept_N.mean()),
     }
     return figures | {
         f"reward/{name}": _nanmean(values) for name, values in infos["reward_terms"].items() if name != "total"
@@ -154,7 +160,8 @@ def _metrics(rollout: Rollout, rewards_P_G: torch.Tensor, infos: dict[str, Any])
 
 
 def _nanmean(values: Any) -> float:
-    known = np.asarray(values)[~np.isnan(values)]
+    values = np.asarray(values)
+    known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 
 

@@ -1,0 +1,292 @@
+"""Online learning in a real environment: it learns, it resumes to the bit, it stops politely, it is watched."""
+
+import copy
+import itertools
+import json
+import math
+import signal
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from agents.alarms import Alarms
+from agents.checkpoint import checkpoints, load_checkpoint, set_rng_state
+from agents.grpo import GRPO, GRPOConfig
+from agents.online import LoopConfig, Progress, learn
+from agents.sft import fine_tune, response_sequences
+from agents.student import Student
+from agents.tracking import make_tracker
+from judges.labels import LabelsJudge
+from qr_env.errors import JudgeError
+from qr_env.evaluate import Exam
+from qr_env.stream import QueryStream
+from qr_env.types import Grades
+from qr_env.vector_env import QueryRewriteVectorEnv
+from tests.fakes import FailingJudge, WordRetriever, tiny_shop
+from tests.models import same_weights, small_student
+
+PROMPTS, GROUP = 4, 8
+GUESSES = ["sofa", "refrigerator", "shoes", "black", ""]
+SHOP = tiny_shop()
+
+
+@pytest.fixture(scope="module")
+def guesser():
+    """A student that answers every query of the shop with any of the guesses: it explores and knows nothing."""
+    student = small_student()
+    student.model = copy.deepcopy(student.model)
+    pairs = [(query.text, guess) for query in SHOP.split("train") for guess in GUESSES] * 12
+    sequences = response_sequences(student.tokenizer, pairs)
+    fine_tune(student.model, student.tokenizer, sequences, learning_rate=1e-2, batch_size=4, seed=0)
+    return student
+
+
+@pytest.fixture
+def student(guesser):
+    """The guesser, fresh."""
+    return Student(copy.deepcopy(guesser.model), guesser.tokenizer, "small", guesser.max_new_tokens)
+
+
+def make_envs(judge=None, cls=QueryRewriteVectorEnv):
+    """The shop's train queries, every one as often, in blocks of `GROUP`."""
+    return cls(
+        shop=SHOP,
+        retriever=WordRetriever(SHOP),
+        judge=judge or LabelsJudge(SHOP),
+        num_envs=PROMPTS * GROUP,
+        group_size=GROUP,
+        stream=QueryStream(SHOP.split("train"), seed=0, temper=0.0),
+        original_weight=1.0,
+    )
+
+
+def held_out(student):
+    """Figures on the two dev queries."""
+    figures = Exam(SHOP, WordRetriever(SHOP), "dev").quick(student)
+    return {"eval/score": figures["nDCG@10"]}
+
+
+def run(folder, student, updates, *, envs=None, state=None, score=held_out, reference=None, config=None, **loop):
+    """`learn` from the start or from a checkpoint's state; everything that it touches is new."""
+    torch.manual_seed(0)
+    config = config or GRPOConfig(learning_rate=3e-3, kl_coef=0.01 if reference else 0.0, warmup_updates=3)
+    optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(cpu=True), reference=reference)
+    envs, generator, progress = envs or make_envs(), torch.Generator().manual_seed(0), Progress()
+    alarms = loop.pop("alarms", None) or Alarms(window=3)
+    if state is None:
+        observation, _ = envs.reset(seed=0)
+    else:
+        optimizer.load_state_dict(state["optimizer"])
+        observation = envs.load_state_dict(state["envs"])
+        generator.set_state(state["generator"])
+        progress = Progress(state["update"], **state["progress"])
+        alarms.history.extend(state["alarms"])
+        set_rng_state(state["rng"])
+    folder.mkdir(parents=True, exist_ok=True)
+    tracker = make_tracker("none", folder, {}, None if state is None else progress.update)
+    return learn(
+        *(student, optimizer, envs, LoopConfig(updates, **loop)),
+        score=score,
+        observation=observation,
+        tracker=tracker,
+        folder=folder,
+        generator=generator,
+        progress=progress,
+        alarms=alarms,
+    )
+
+
+def lines(folder, name="metrics.jsonl"):
+    return [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+
+
+def online(folder):
+    return [line for line in lines(folder) if line["phase"] == "online"]
+
+
+def test_it_learns(tmp_path, student):
+    progress = run(tmp_path, student, 60, evaluate_every=60, checkpoint_every=60)
+    rewards = [line["reward"] for line in online(tmp_path)]
+    assert len(rewards) == 60
+    assert np.mean(rewards[-10:]) > 2 * np.mean(rewards[:5])
+    assert progress.episodes == 60 * PROMPTS * GROUP
+
+
+def test_metrics_have_the_names_that_the_report_reads(tmp_path, student, guesser):
+    run(tmp_path, student, 2, evaluate_every=1, reference=guesser.model)
+    phases = [(line["phase"], line["update"]) for line in lines(tmp_path)]
+    assert phases == [("eval", 0), ("online", 1), ("eval", 1), ("online", 2), ("eval", 2)]
+    names = {"update", "episodes", "seconds", "reward", "reward_std", "kl", "entropy", "loss", "grad_norm"}
+    names |= {"completions/mean_length", "keep_fraction", "groups/zero_variance", "judge/failed_fraction"}
+    assert names | {"reward/gain", "reward/worse", "reward/length"} <= set(online(tmp_path)[0])
+    samples = lines(tmp_path, "samples.jsonl")
+    assert [row["update"] for row in samples] == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert set(samples[0]) == {"update", "query", "rewrite", "reward"}
+
+
+def without_seconds(folder):
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines(folder)]
+
+
+def test_a_run_that_is_resumed_is_the_run_that_was_not_stopped(tmp_path, student, guesser):
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+    every = {"evaluate_every": 2, "checkpoint_every": 4, "reference": guesser.model}
+    run(whole, student, 8, **every)
+    run(half, twin, 4, **every)
+    assert not same_weights(twin.model, student.model)
+    # What a run wrote after its last checkpoint, before it was killed:
+    with (half / "metrics.jsonl").open("a") as out:
+        out.write('{"update": 5, "phase": "online"}\n{"update": 6, "pha')
+    loaded, state = load_checkpoint(half / "checkpoints")
+    torch.rand(7)
+    progress = run(half, loaded, 8, state=state, **every)
+    assert progress.update == 8
+    assert same_weights(loaded.model, student.model)
+    assert without_seconds(half) == without_seconds(whole)
+    assert (half / "samples.jsonl").read_bytes() == (whole / "samples.jsonl").read_bytes()
+    first, second = (load_checkpoint(folder / "checkpoints") for folder in (whole, half))
+    assert same_weights(first[0].model, second[0].model)
+    assert first[1]["envs"] == second[1]["envs"]
+    assert torch.equal(first[1]["generator"], second[1]["generator"])
+    moments = [state["optimizer"]["optimizer"]["state"] for _, state in (first, second)]
+    assert all(torch.equal(moments[0][i]["exp_avg_sq"], moments[1][i]["exp_avg_sq"]) for i in moments[0])
+
+
+def test_a_run_killed_before_its_first_update_begins_again_and_says_nothing_twice(tmp_path, student):
+    run(tmp_path, student, 0)
+    loaded, state = load_checkpoint(tmp_path / "checkpoints")
+    run(tmp_path, loaded, 1, state=state)
+    assert [(line["phase"], line["update"]) for line in lines(tmp_path)] == [("eval", 0), ("online", 1), ("eval", 1)]
+
+
+class InterruptedEnv(QueryRewriteVectorEnv):
+    """Presses Ctrl-C in its third step."""
+
+    steps = 0
+    presses = 1
+
+    def step(self, actions):
+        self.steps += 1
+        if self.steps == 3:
+            for _ in range(self.presses):
+                signal.raise_signal(signal.SIGINT)
+        return super().step(actions)
+
+
+def test_ctrl_c_ends_after_the_update_with_a_checkpoint(tmp_path, student):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    progress = run(tmp_path, student, 10, envs=make_envs(cls=InterruptedEnv))
+    assert (progress.stopped, progress.update) == (True, 3)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    loaded, state = load_checkpoint(tmp_path / "checkpoints")
+    assert state["update"] == 3
+    assert same_weights(loaded.model, student.model)
+    assert not run(tmp_path, loaded, 4, state=state).stopped
+    assert [line["update"] for line in online(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_sigterm_is_as_polite(tmp_path, student):
+    class Terminated(QueryRewriteVectorEnv):
+        def step(self, actions):
+            signal.raise_signal(signal.SIGTERM)
+            return super().step(actions)
+
+    progress = run(tmp_path, student, 10, envs=make_envs(cls=Terminated))
+    assert (progress.stopped, progress.update) == (True, 1)
+
+
+def test_the_second_ctrl_c_ends_at_once_and_the_old_checkpoint_is_whole(tmp_path, student):
+    envs = make_envs(cls=InterruptedEnv)
+    envs.presses = 2
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, student, 10, envs=envs)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert load_checkpoint(tmp_path / "checkpoints")[1]["update"] == 0
+
+
+def test_a_judge_that_is_down_stops_the_run_and_teaches_nothing(tmp_path, student, guesser):
+    with pytest.raises(JudgeError, match=r"\d\d% of the rewards were missing at update 1:.*--resume"):
+        run(tmp_path, student, 10, envs=make_envs(FailingJudge()))
+    assert same_weights(student.model, guesser.model)
+    assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["update-000000", "update-000001"]
+    assert online(tmp_path)[0]["judge/failed_fraction"] > 0.5
+
+
+class Keeper(Student):
+    """Leaves every second query alone."""
+
+    def texts(self, rollout):
+        return [text if n % 2 else "" for n, text in enumerate(super().texts(rollout))]
+
+
+def test_a_student_that_often_keeps_does_not_hide_a_judge_that_is_down(tmp_path, student):
+    keeper = Keeper(student.model, student.tokenizer, "keeper", student.max_new_tokens)
+    with pytest.raises(JudgeError, match="missing at update 1"):
+        run(tmp_path, keeper, 10, envs=make_envs(FailingJudge()))
+
+
+class ForgetfulJudge:
+    """Knows nothing about one query."""
+
+    name = "forgetful"
+
+    def __init__(self):
+        self.inner = LabelsJudge(SHOP)
+
+    def grade(self, queries, rows_NK):
+        probs_NK4 = self.inner.grade(queries, rows_NK).probs_NK4.copy()
+        probs_NK4[[query.text == "sofa" for query in queries]] = np.nan
+        return Grades(probs_NK4)
+
+
+def test_a_query_without_verdicts_is_masked_and_counted(tmp_path, student):
+    run(tmp_path, student, 3, envs=make_envs(ForgetfulJudge()))
+    assert any(0 < line["judge/failed_fraction"] < 0.5 for line in online(tmp_path))
+    assert not any(math.isnan(line[name]) for line in online(tmp_path) for name in ("reward", "reward_std"))
+    assert all(torch.isfinite(parameter).all() for parameter in student.model.parameters())
+
+
+def test_alarms_stand_in_the_metrics_and_do_not_stop_the_run(tmp_path, student, capsys):
+    run(tmp_path, student, 3, alarms=Alarms(window=2, min_entropy=99.0))
+    alarms = [line.get("alarms") for line in online(tmp_path)]
+    assert alarms[0] is None
+    assert all("stopped exploring" in ring for rings in alarms[1:] for ring in rings)
+    assert "ALARM at update 2" in capsys.readouterr().err
+
+
+def test_the_best_student_is_kept_not_the_last(tmp_path, student):
+    scores, seen = iter([0.1, 0.5, 0.5, 0.3]), []
+
+    def score(student):
+        seen.append(copy.deepcopy(student.model))
+        return {"eval/score": next(scores)}
+
+    progress = run(tmp_path, student, 3, score=score, evaluate_every=1)
+    best = Student.load(tmp_path / "checkpoints" / "best")
+    assert progress.best_score == 0.5
+    assert [same_weights(best.model, model) for model in seen] == [False, True, False, False]
+
+
+def test_the_last_update_is_evaluated_and_saved_whatever_the_intervals(tmp_path, student):
+    run(tmp_path, student, 3, evaluate_every=2, checkpoint_every=50)
+    assert [line["update"] for line in lines(tmp_path) if line["phase"] == "eval"] == [0, 2, 3]
+    assert checkpoints(tmp_path / "checkpoints")[-1].name == "update-000003"
+
+
+def test_two_runs_of_one_seed_write_the_same(tmp_path, student):
+    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+    for name, one in (("a", student), ("b", twin)):
+        run(tmp_path / name, one, 3)
+    assert without_seconds(tmp_path / "a") == without_seconds(tmp_path / "b")
+    assert all(x.read_bytes() == y.read_bytes() for x, y in [[tmp_path / n / "samples.jsonl" for n in "ab"]])
+
+
+def test_the_stream_does_not_repeat_itself(tmp_path, student):
+    run(tmp_path, student, 4)
+    asked = [tuple(row["query"] for row in rows) for _, rows in itertools.groupby(
+        lines(tmp_path, "samples.jsonl"), key=lambda row: row["update"])]  # fmt: skip
+    assert len(set(asked)) > 1
