@@ -83,9 +83,9 @@ class BeforeStore:
         slots_N = np.array([self._claim(query) for query in queries])
         self._rows_CK[slots_N], self._scores_CK[slots_N] = hits.rows_NK, hits.scores_NK
         self._probs_CK4[slots_N] = grades.probs_NK4[:, :k]
-        self._bought_CM[slots_N] = self._bought_rows(queries)
+        bought_NM = self._bought_CM[slots_N] = self._bought_rows(queries)
         self._bought_relevance_CM[slots_N] = grades.relevance_NK[:, k:]
-        asked_NK = self.rows_to_grade(queries, hits) >= 0
+        asked_NK = np.concatenate([hits.rows_NK, bought_NM], axis=1) >= 0
         partly_N: npt.NDArray[np.bool_] = np.any(np.isnan(grades.probs_NK4[..., 0]) & asked_NK, axis=1)
         contexts = self.contexts(hits)
         for query, slot, partly, context in zip(queries, slots_N.tolist(), partly_N.tolist(), contexts, strict=True):

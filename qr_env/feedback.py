@@ -98,9 +98,14 @@ def text_figures(originals: Sequence[str], rewrites: Sequence[str]) -> TextFigur
     sets = {original: frozenset(words) for original, words in split.items()}
     had_N, said_N = [split[original] for original in originals], [plain_words(rewrite) for rewrite in rewrites]
     new_N = [len(set(said) - sets[original]) for original, said in zip(originals, said_N, strict=True)]
-    words_N, words_original_N = (np.array(list(map(len, texts)), np.float32) for texts in (said_N, had_N))
-    kept_N = np.array([not said or said == had for said, had in zip(said_N, had_N, strict=True)], np.bool_)
-    return TextFigures(words_N, words_original_N, words_N - np.array(new_N, np.float32), kept_N)
+    words_N, words_original_N = (np.fromiter(map(len, texts), np.float32) for texts in (said_N, had_N))
+    copied_N = words_N - np.array(new_N, np.float32)
+    kept_N = words_N == 0
+    for n in np.flatnonzero(
+        (copied_N == words_N) & (words_N == words_original_N)
+    ).tolist():  # the others cannot be kept
+        kept_N[n] = said_N[n] == had_N[n]
+    return TextFigures(words_N, words_original_N, copied_N, kept_N)
 
 
 def feedback(
@@ -136,8 +141,8 @@ def feedback(
     return Feedback(
         gain=np.where(texts.kept, 0, gain).astype(np.float32),
         relevance=known(_share(relevant_a.sum(axis=1), judged_a.sum(axis=1))),
-        mean_relevance=_mean_relevance(after, grades_after),
-        mean_relevance_before=_mean_relevance(before, grades_before),
+        mean_relevance=_mean_relevance(after, grades_after, judged_a),
+        mean_relevance_before=_mean_relevance(before, grades_before, judged_b),
         increment=known(increment),
         increment_defined=increment_defined,
         hitrate=known(hitrate),
@@ -170,8 +175,8 @@ def _relevant(hits: Hits, grades: Grades) -> BoolArray:
 
 
 def _share(part_N: npt.NDArray[np.generic], whole_N: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    """part / whole, 0 where the whole is 0."""
-    return np.divide(part_N, whole_N, out=np.zeros(len(part_N)), where=whole_N > 0)  # type: ignore[operator]
+    """part / whole of counts, 0 where the whole, and so the part, is 0."""
+    return np.divide(part_N, np.maximum(whole_N, 1))  # type: ignore[operator]
 
 
 def _judged(hits: Hits, grades: Grades) -> BoolArray:
@@ -201,12 +206,13 @@ def _top(hits: Hits, grades: Grades) -> tuple[RowArray, npt.NDArray[np.float64]]
     return rows_NK, gains_NK
 
 
-def _mean_relevance(hits: Hits, grades: Grades) -> FloatArray:
+def _mean_relevance(hits: Hits, grades: Grades, judged_NK: BoolArray) -> FloatArray:
     """Mean f over the judged products of the top ten; 0 for an empty list, NaN where nothing of it is judged."""
     top_NK = grades.relevance_NK[:, :DEPTH].astype(np.float64)
-    found_NK, judged_NK = hits.found_NK[:, :DEPTH], _judged(hits, grades)[:, :DEPTH]
-    mean_N = _share(np.where(judged_NK, top_NK, 0.0).sum(axis=1), judged_NK.sum(axis=1))
-    return np.where(found_NK.any(axis=1) & ~judged_NK.any(axis=1), np.nan, mean_N).astype(np.float32)
+    judged_NK = judged_NK[:, :DEPTH]
+    count_N = judged_NK.sum(axis=1)
+    mean_N = _share(np.where(judged_NK, top_NK, 0.0).sum(axis=1), count_N)
+    return np.where(hits.found_NK[:, :DEPTH].any(axis=1) & (count_N == 0), np.nan, mean_N).astype(np.float32)
 
 
 def _increment(

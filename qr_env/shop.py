@@ -154,12 +154,13 @@ class Shop:
         real = np.flatnonzero((rows_NK >= 0) & (query_rows_N1 >= 0))
         if self.qrels_complete:
             levels[real] = 0
-        keys = self._pair_keys
+        asked_Q, line_N = np.unique(np.maximum(query_rows_N1, 0), return_inverse=True)
+        keys, labels = self._labels_of(asked_Q)
         if len(keys):
-            wanted = (query_rows_N1 * self.qrels.shape[1] + rows_NK).ravel()[real]
+            wanted = (line_N.reshape(-1, 1) * self.qrels.shape[1] + rows_NK).ravel()[real]
             at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
             known = keys[at] == wanted
-            levels[real[known]] = self.qrels.data[at[known]] - 1
+            levels[real[known]] = labels[at[known]] - 1
         return levels.reshape(rows_NK.shape)
 
     def _check_rows(self, query_rows: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]) -> None:
@@ -167,11 +168,19 @@ class Shop:
             if values.size and values.max() >= size:
                 raise IndexError(f"{what} row {values.max()} is beyond the shop's {size:,}: is it of another shop?")
 
-    @cached_property
-    def _pair_keys(self) -> npt.NDArray[np.int64]:
-        """query row × products + product row of every graded pair, ascending: binary search beats CSR indexing."""
-        query_rows = np.repeat(np.arange(self.qrels.shape[0], dtype=np.int64), np.diff(self.qrels.indptr))
-        return query_rows * self.qrels.shape[1] + self.qrels.indices
+    def _labels_of(self, query_rows_Q: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
+        """Place of each query in the list × products + product row of its graded pairs, ascending, and level + 1.
+
+        Binary search beats CSR indexing, and the labels of one batch stay in the processor's cache: all would not.
+        """
+        if not len(query_rows_Q) or not self.qrels.nnz:
+            return np.zeros(0, np.int64), np.zeros(0, np.int8)
+        start_Q, stop_Q = self.qrels.indptr[query_rows_Q], self.qrels.indptr[query_rows_Q + 1]
+        count_Q = stop_Q - start_Q
+        shift_Q = start_Q - (np.cumsum(count_Q) - count_Q)
+        at = np.repeat(shift_Q, count_Q) + np.arange(count_Q.sum())
+        place = np.repeat(np.arange(len(query_rows_Q)) * self.qrels.shape[1], count_Q)
+        return place + self.qrels.indices[at], self.qrels.data[at]
 
 
 def conform(table: pa.Table, schema: pa.Schema, what: str = "table") -> pa.Table:
