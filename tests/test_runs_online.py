@@ -1,0 +1,157 @@
+"""`qr online` from a folder of files to a report: complete, never done twice, resumed after a kill."""
+
+import json
+import shutil
+
+import pytest
+
+from agents.checkpoint import checkpoints, load_checkpoint
+from agents.models import model_folder
+from agents.student import Student
+from qr_env.errors import RunFolderError
+from qr_env.shops.files import write_shop
+from runs.online import Args, main
+from tests.fakes import QUERIES, tiny_shop
+from tests.models import same_weights
+
+MINILM = model_folder("minilm-l6")  # before the tests' own cache takes its place
+
+SMALL = {"pretrain": 256, "warm_queries": 50, "updates": 3, "prompts": 4, "group_size": 4, "evaluate_every": 2}
+
+
+@pytest.fixture(scope="module")
+def shop_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    write_shop(tiny_shop(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(shop_folder, tmp_path_factory):
+    """A finished run on the labelled shop."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QR_CACHE", str(cache))
+        out = tmp_path_factory.mktemp("runs") / "run"
+        main(args(shop_folder, out))
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+
+
+def args(shop, out, **settings):
+    return Args(shop=str(shop), out=out, **(SMALL | {"judge": "labels"} | settings))
+
+
+def lines(out, name="metrics.jsonl"):
+    return [json.loads(line) for line in (out / name).read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def steps(out):
+    return [(line["phase"], line["update"]) for line in lines(out)]
+
+
+ALL_STEPS = [("eval", 0), ("online", 1), ("online", 2), ("eval", 2), ("online", 3), ("eval", 3)]
+
+
+def test_the_run_folder_is_complete(finished):
+    assert json.loads((finished / "config.json").read_text())["args"]["updates"] == 3
+    assert steps(finished) == ALL_STEPS
+    assert len(lines(finished, "samples.jsonl")) == 12
+    assert checkpoints(finished / "checkpoints")[-1].name == "update-000003"
+    for name in ("warm", "best"):
+        assert Student.load(finished / "checkpoints" / name).rewrite(["couch"])
+    agents = json.loads((finished / "eval.json").read_text())["agents"]
+    assert list(agents) == ["identity", "spell", "rm3", "warm start", "online", "oracle"]
+    assert "<html" in (finished / "report.html").read_text(encoding="utf-8")
+    assert {"eval/nDCG@10", "eval/identity/nDCG@10", "eval/headroom", "eval/worse"} <= set(lines(finished)[0])
+
+
+def test_a_second_start_is_refused(finished, shop_folder):
+    before = (finished / "metrics.jsonl").read_bytes()
+    with pytest.raises(RunFolderError, match="--resume"):
+        main(args(shop_folder, finished))
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_finished_run_does_nothing_twice(finished, shop_folder, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    kept = ["metrics.jsonl", "samples.jsonl", "warm_pairs.jsonl", "config.json"]
+    before = [(out / name).read_bytes() for name in kept]
+    student = load_checkpoint(out / "checkpoints")[0]
+    main(args(shop_folder, out, resume=True))
+    assert [(out / name).read_bytes() for name in kept] == before
+    assert same_weights(load_checkpoint(out / "checkpoints")[0].model, student.model)
+
+
+def test_a_longer_run_goes_on_from_the_last_update(finished, shop_folder, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    main(args(shop_folder, out, resume=True, updates=4))
+    assert steps(out) == [*ALL_STEPS, ("online", 4), ("eval", 4)]
+
+
+def without_seconds(out):
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines(out)]
+
+
+def test_a_run_killed_after_the_warm_start_becomes_the_run_that_was_not(finished, shop_folder, tmp_path):
+    out = tmp_path / "run"
+    (out / "checkpoints").mkdir(parents=True)
+    for name in ("config.json", "warm_pairs.jsonl"):
+        shutil.copy(finished / name, out)
+    shutil.copytree(finished / "checkpoints" / "warm", out / "checkpoints" / "warm")
+    shutil.copytree(finished / "checkpoints" / "warm", out / "checkpoints" / ".update-000000.part")
+    (out / "metrics.jsonl").write_text('{"update": 0, "phase": "eval"}\n')
+    warm = sorted((file.name, file.stat().st_mtime_ns) for file in (out / "checkpoints" / "warm").iterdir())
+    main(args(shop_folder, out, resume=True))
+    assert sorted((file.name, file.stat().st_mtime_ns) for file in (out / "checkpoints" / "warm").iterdir()) == warm
+    assert without_seconds(out) == without_seconds(finished)
+    assert (out / "samples.jsonl").read_bytes() == (finished / "samples.jsonl").read_bytes()
+    ours, theirs = (load_checkpoint(folder / "checkpoints")[0] for folder in (out, finished))
+    assert same_weights(ours.model, theirs.model)
+
+
+def test_a_run_killed_before_the_warm_start_begins_with_it(finished, shop_folder, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    shutil.copy(finished / "config.json", out)
+    main(args(shop_folder, out, resume=True))
+    assert steps(out) == ALL_STEPS
+    assert (out / "warm_pairs.jsonl").read_bytes() == (finished / "warm_pairs.jsonl").read_bytes()
+
+
+def test_another_shop_is_not_resumed(finished, tmp_path):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    write_catalogue(folder)
+    with pytest.raises(RunFolderError, match="another shop"):
+        main(args(folder, finished, resume=True))
+
+
+def write_catalogue(folder):
+    """Only products and queries: no labels, no purchases."""
+    rows = tiny_shop().products.select(["product_id", "title", "description", "category"]).to_pylist()
+    text = "product_id,title,description,category\n"
+    (folder / "products.csv").write_text(text + "".join(",".join(row.values()) + "\n" for row in rows))
+    more = [f"{color} {name}" for color in ("red", "blue", "green", "black") for name in ("couch", "fridge", "shoes")]
+    queries = [query[0] for query in QUERIES.values()] + more
+    (folder / "queries.csv").write_text("query\n" + "".join(f"{query}\n" for query in queries))
+
+
+@pytest.mark.skipif(not MINILM.is_dir(), reason="needs the embedder: qr models fetch minilm-l6")
+def test_products_and_queries_alone_go_the_whole_road(tmp_path, capsys):
+    cache = tmp_path / "cache" / "models"
+    cache.mkdir(parents=True)
+    (cache / "minilm-l6").symlink_to(MINILM)
+    folder, out = tmp_path / "mine", tmp_path / "run"
+    folder.mkdir()
+    write_catalogue(folder)
+    main(args(folder, out, judge="embedding", updates=2))
+    assert "queries made from the catalogue" in capsys.readouterr().err
+    assert all(line["judge/failed_fraction"] == 0.0 for line in lines(out) if line["phase"] == "online")
+    assert (out / "report.html").is_file()
+    agents = json.loads((out / "eval.json").read_text())["agents"]
+    assert list(agents) == ["identity", "spell", "rm3", "warm start", "online"]
