@@ -32,7 +32,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from qr_env.combine import plain_words
 from qr_env.metrics import DEPTH, best_dcg, dcg, isin_rows
 from qr_env.types import FloatArray, Grades, Hits, RowArray
 
@@ -94,12 +93,13 @@ class Bought:
 
 def text_figures(originals: Sequence[str], rewrites: Sequence[str]) -> TextFigures:
     """Lengths and copies of N rewrites, in words of the `plain` texts."""
-    split = {original: plain_words(original) for original in set(originals)}
+    split = {original: original.casefold().split() for original in set(originals)}
     sets = {original: frozenset(words) for original, words in split.items()}
-    had_N, said_N = [split[original] for original in originals], [plain_words(rewrite) for rewrite in rewrites]
-    new_N = [len(set(said) - sets[original]) for original, said in zip(originals, said_N, strict=True)]
+    # Chains of maps, because this is the larger part of what a step costs besides its search.
+    had_N, said_N = list(map(split.__getitem__, originals)), list(map(str.split, map(str.casefold, rewrites)))
+    new_N = map(len, map(set.difference, map(set, said_N), map(sets.__getitem__, originals)))
     words_N, words_original_N = (np.fromiter(map(len, texts), np.float32) for texts in (said_N, had_N))
-    copied_N = words_N - np.array(new_N, np.float32)
+    copied_N = words_N - np.fromiter(new_N, np.float32)
     kept_N = words_N == 0
     for n in np.flatnonzero(
         (copied_N == words_N) & (words_N == words_original_N)
