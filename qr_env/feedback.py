@@ -176,7 +176,7 @@ def _relevant(hits: Hits, grades: Grades) -> BoolArray:
 
 def _share(part_N: npt.NDArray[np.generic], whole_N: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """part / whole of counts, 0 where the whole, and so the part, is 0."""
-    return np.divide(part_N, np.maximum(whole_N, 1))  # type: ignore[operator]
+    return np.divide(part_N, np.maximum(whole_N, 1))
 
 
 def _judged(hits: Hits, grades: Grades) -> BoolArray:
