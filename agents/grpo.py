@@ -21,13 +21,15 @@ from agents.rollout import Rollout, completion_logprobs, pad_left, pad_right
 
 @dataclass(frozen=True)
 class GRPOConfig:
-    """learning_rate … max_grad_norm: of AdamW. clip_low, clip_high: of the probability ratio. kl_coef: price of
-    leaving the reference (0: no reference pass at all). anchor_coef: weight of the supervised loss on warm-start
-    pairs. normalize_std: divide advantages by the group's deviation. epochs, minibatch: passes over a rollout and
-    prompts a gradient step (0: all). aggregation: how token losses are averaged. temperature: of sampling."""
+    """learning_rate … max_grad_norm: of AdamW; the rate falls to a tenth by `updates` (0: never).
+    clip_low, clip_high: of the probability ratio. kl_coef: price of leaving the reference (0: no reference pass at
+    all). anchor_coef: weight of the supervised loss on the pairs given to an update. normalize_std: divide advantages
+    by the group's deviation. epochs, minibatch: passes over a rollout, and prompts a gradient step (0: all).
+    aggregation: how token losses are averaged. temperature: of sampling."""
 
     learning_rate: float = 1e-4
     warmup_updates: int = 5
+    updates: int = 0
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     clip_low: float = 0.2
@@ -49,7 +51,6 @@ class GRPO:
     tokenizer: Any
     config: GRPOConfig
     accelerator: Any
-    anchor_pairs: Sequence[tuple[str, str]] = ()
     reference: Any = None
     optimizer: torch.optim.Optimizer = field(init=False)
     updates: int = 0
@@ -62,11 +63,14 @@ class GRPO:
         if config.kl_coef and self.reference is None:
             self.reference = copy.deepcopy(self.accelerator.unwrap_model(self.model)).eval().requires_grad_(False)
 
-    def update(self, rollout: Rollout, rewards_P_G: Tensor) -> dict[str, float]:
+    def update(
+        self, rollout: Rollout, rewards_P_G: Tensor, anchor_pairs: Sequence[tuple[str, str]] = ()
+    ) -> dict[str, float]:
         """Learn from one rollout.
 
         Args:
             rewards_P_G: one reward a rewrite; NaN is missing and teaches nothing.
+            anchor_pairs: (query, good rewrite) pairs of the supervised anchor.
 
         Returns:
             metrics under TRL's names; groups without differences are skipped and counted.
@@ -81,23 +85,30 @@ class GRPO:
         kept, advantages_N = _select(rollout, useful), advantages_P_G[useful].flatten()
         size = self.config.minibatch or len(useful)
         parts = [slice(i, min(i + size, len(useful))) for i in range(0, len(useful), size)]
-        steps = [self._step(kept, advantages_N, part) for _ in range(self.config.epochs) for part in parts]
+        steps = [
+            self._step(kept, advantages_N, part, anchor_pairs) for _ in range(self.config.epochs) for part in parts
+        ]
         return metrics | {name: sum(step[name] for step in steps) / len(steps) for name in steps[0]}
 
     def _schedule(self) -> None:
-        """Constant learning rate after a linear warm-up."""
+        """Linear warm-up, then a linear fall to a tenth at the run's planned end, and constant beyond it."""
         self.updates += 1
-        rate = self.config.learning_rate * min(1.0, self.updates / max(self.config.warmup_updates, 1))
+        done = min(self.updates / self.config.updates, 1.0) if self.config.updates else 0.0
+        rate = (
+            self.config.learning_rate * min(1.0, self.updates / max(self.config.warmup_updates, 1)) * (1 - 0.9 * done)
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _step(self, rollout: Rollout, advantages_N: Tensor, part: slice) -> dict[str, float]:
+    def _step(
+        self, rollout: Rollout, advantages_N: Tensor, part: slice, anchor_pairs: Sequence[tuple[str, str]]
+    ) -> dict[str, float]:
         """One gradient step on some of the prompts."""
         batch = rollout.rows(part)
         advantages_N = advantages_N[part.start * rollout.group_size : part.stop * rollout.group_size]
         loss, metrics = self.loss(batch, advantages_N.to(batch.mask_N_T.device))
-        if self.config.anchor_coef and self.anchor_pairs:
-            anchor = self._anchor_loss(len(batch.prompt_ids_P_Tp))
+        if self.config.anchor_coef and anchor_pairs:
+            anchor = self._anchor_loss(anchor_pairs)
             loss = loss + self.config.anchor_coef * anchor
             metrics["anchor_loss"] = anchor.item()
         self.optimizer.zero_grad(set_to_none=True)
@@ -128,10 +139,8 @@ class GRPO:
     def _reference_logprobs(self, batch: Rollout) -> Tensor:
         return completion_logprobs(self.reference, batch, self.config.temperature)[0]
 
-    def _anchor_loss(self, n: int) -> Tensor:
-        """Mean negative log-likelihood of n warm-start pairs, taken in turn (JD's finding: RL alone forgets)."""
-        start = (self.updates * n) % len(self.anchor_pairs)
-        pairs = [self.anchor_pairs[(start + i) % len(self.anchor_pairs)] for i in range(n)]
+    def _anchor_loss(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
+        """Mean negative log-likelihood of the pairs, a token (JD's finding: RL alone forgets)."""
         device = next(self.model.parameters()).device
         prompts = prompt_ids(self.tokenizer, [query for query, _ in pairs])
         completions = completion_ids(self.tokenizer, [rewrite for _, rewrite in pairs])

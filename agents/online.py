@@ -23,6 +23,7 @@ import torch
 from agents.alarms import Alarms
 from agents.checkpoint import checkpoints, save_checkpoint, save_student
 from agents.grpo import GRPO
+from agents.hints import Hints
 from agents.rollout import Rollout
 from agents.student import Student
 from agents.tracking import Trackers
@@ -71,6 +72,7 @@ def learn(
     generator: torch.Generator,
     progress: Progress,
     alarms: Alarms,
+    hints: Hints | None = None,
 ) -> Progress:
     """Learn until `config.updates`, Ctrl-C, or a judge that is down; every end leaves a checkpoint to resume from.
 
@@ -78,6 +80,7 @@ def learn(
         envs: a batched environment of P × G rewrites, blocks of G share a query (`QueryRewriteVectorEnv`), already
             reset or restored.
         observation: what its reset or restore returned.
+        hints: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
         score: held-out figures; "eval/score" decides which student is `checkpoints/best`.
 
     Raises:
@@ -91,6 +94,7 @@ def learn(
             "generator": generator.get_state(),
             "progress": progress.state_dict(),
             "alarms": list(alarms.history),
+            "hints": hints.state_dict() if hints else None,
         }
         save_checkpoint(folder / "checkpoints", progress.update, student, state)
 
@@ -100,7 +104,7 @@ def learn(
     with _polite_interrupt() as stop, _bar(config.updates, progress.update) as bar:
         while progress.update < config.updates and not stop():
             started = time.perf_counter()
-            metrics, samples, observation = _update(student, optimizer, envs, observation, generator)
+            metrics, samples, observation = _update(student, optimizer, envs, observation, generator, hints)
             progress.update += 1
             progress.episodes += len(observation["query"])
             progress.seconds += time.perf_counter() - started
@@ -129,7 +133,12 @@ def learn(
 
 
 def _update(
-    student: Student, optimizer: GRPO, envs: Any, observation: dict[str, tuple[str, ...]], generator: torch.Generator
+    student: Student,
+    optimizer: GRPO,
+    envs: Any,
+    observation: dict[str, tuple[str, ...]],
+    generator: torch.Generator,
+    hints: Hints | None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, tuple[str, ...]]]:
     """One rollout and one learning step: its metrics, a few rewrites to read, the next observation."""
     queries, g = observation["query"], envs.group_size
@@ -137,7 +146,8 @@ def _update(
     texts = student.texts(rollout)
     following, rewards_N, _, _, infos = envs.step(texts)
     rewards_P_G = torch.as_tensor(np.asarray(rewards_N, np.float32)).reshape(-1, g)
-    metrics = optimizer.update(rollout, rewards_P_G)
+    pairs = hints.pairs(infos["query"][::g]) if hints else []
+    metrics = optimizer.update(rollout, rewards_P_G, pairs)
     return _metrics(rollout, rewards_P_G, infos) | metrics, _samples(queries, texts, rewards_N), following
 
 

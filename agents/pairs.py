@@ -33,6 +33,7 @@ class WordModel:
 
     bought_N_T: (queries, title words) share of a query's bought titles that hold the word. given_Q_T: (query words,
     title words) the same for all queries that hold a query word. common_T: share of all titles with the word.
+    row_of: query id → N.
     """
 
     query_words_Q: dict[str, int]
@@ -40,6 +41,7 @@ class WordModel:
     bought_N_T: sp.csr_matrix
     given_Q_T: sp.csr_matrix
     common_T: FloatArray
+    row_of: dict[str, int]
 
 
 def words_of(text: str) -> list[str]:
@@ -82,12 +84,12 @@ def word_model(shop: Shop, queries: Sequence[Query]) -> WordModel:
     document_share_T = np.asarray(titles.sum(axis=0)).ravel() / max(len(shop.titles), 1)
     common_T = np.maximum(document_share_T, 1e-6).astype(np.float32)
     return WordModel(
-        query_words, title_words, _row_shares(counts_N_T, totals_N), _row_shares(counts_Q_T, totals_Q), common_T
+        query_words, title_words, _row_shares(counts_N_T, totals_N), _row_shares(counts_Q_T, totals_Q), common_T, row_of
     )
 
 
 def candidates(model: WordModel, queries: Sequence[Query], most: int = 3) -> list[list[str]]:
-    """Rewrites (words to add) that the log suggests for each of the queries that `model` was made from.
+    """Rewrites (words to add) that the log suggests for queries that `model` was made from.
 
     A word is worth share × log(share / share in all titles), what it adds to the divergence of the bought titles from
     the shop's. The best `most` words of the query's own purchases, of its words' purchases, and of both: each alone,
@@ -99,7 +101,7 @@ def candidates(model: WordModel, queries: Sequence[Query], most: int = 3) -> lis
     around_N_T = _row_shares(texts_N_Q @ model.given_Q_T, length_N)
     results = []
     for i, query in enumerate(queries):
-        own, around = model.bought_N_T[i], around_N_T[i]
+        own, around = model.bought_N_T[model.row_of[query.id]], around_N_T[i]
         ranked = [_best_words(part, model.common_T, names, query.text, most) for part in (own, around, own + around)]
         texts = [" ".join(words[:length]) for words in ranked for length in range(2, len(words) + 1)]
         texts += [word for words in ranked for word in words]
@@ -108,12 +110,16 @@ def candidates(model: WordModel, queries: Sequence[Query], most: int = 3) -> lis
 
 
 def telling_words(model: WordModel, queries: Sequence[Query], most: int) -> list[list[str]]:
-    """For each of the queries that `model` was made from, the `most` title words that set its purchases apart.
+    """For each of the queries that `model` was made from, up to `most` title words that set its purchases apart.
 
-    Words that the query has already are among them: they say what it is about.
+    A word must be in half of the bought titles. Words that the query has already are
+    among them: they say what it is about.
     """
     names = np.array(list(model.title_words_T))
-    return [_best_words(model.bought_N_T[i], model.common_T, names, "", most) for i in range(len(queries))]
+    common = model.bought_N_T.copy()
+    common.data = np.where(common.data >= 0.5, common.data, 0.0).astype(np.float32)
+    common.eliminate_zeros()
+    return [_best_words(common[i], model.common_T, names, "", most) for i in range(len(queries))]
 
 
 def _known_incidence(texts: Sequence[str], column: dict[str, int]) -> tuple[sp.csr_matrix, dict[str, int]]:
@@ -154,7 +160,8 @@ def simulator_scorer(make_simulator: Callable[[int, int], Simulator], chunk: int
 
         width = max(map(len, options), default=0)
         rewards_P_C = np.full((len(queries), width), np.nan, np.float32)
-        for start in tqdm(range(0, len(queries) if width else 0, chunk), desc="score candidates", leave=False):
+        starts = range(0, len(queries) if width else 0, chunk)
+        for start in tqdm(starts, desc="score candidates", leave=False, disable=len(starts) < 2):
             part, texts = queries[start : start + chunk], options[start : start + chunk]
             simulator = make_simulator(len(part), width)
             simulator.reset(part)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 VOCABULARY = 4096
 END = "<|end|>"
 EMBEDDING_STD = 0.05
-TELLING = 3
+TELLING = 5
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -85,7 +85,7 @@ def token_vectors(ids_of_texts: Sequence[Sequence[int]], vocabulary: int, hidden
     2014, "Neural Word Embedding as Implicit Matrix Factorization"). Tokens that are in no text get noise.
     """
     import scipy.sparse as sp
-    from scipy.sparse.linalg import svds
+    from scipy.sparse.linalg import eigsh
 
     rows = [sorted(set(ids)) for ids in ids_of_texts]
     indptr = np.cumsum([0, *map(len, rows)])
@@ -97,10 +97,11 @@ def token_vectors(ids_of_texts: Sequence[Sequence[int]], vocabulary: int, hidden
     kept = information > 0
     matrix = sp.csr_matrix((information[kept], (both.row[kept], both.col[kept])), shape=both.shape)
     rank = min(hidden, vocabulary - 1)
-    left, values, _ = svds(matrix, k=rank, random_state=seed)
+    # The matrix is symmetric: its singular vectors are eigenvectors, and eigsh takes a seed for its restarts.
+    values, left = eigsh(matrix, k=rank, rng=seed)
     noise = np.random.default_rng(seed).normal(size=(vocabulary, hidden))
     vectors = noise * 0.01
-    vectors[:, :rank] += left * np.sqrt(values)
+    vectors[:, :rank] += left * np.sqrt(np.abs(values))
     vectors[counts == 0] = noise[counts == 0] * vectors[counts > 0].std()
     return (vectors * (EMBEDDING_STD / vectors.std())).astype(np.float32)
 

@@ -25,6 +25,7 @@ from runs.cli import run
 
 if TYPE_CHECKING:
     from agents.base import Agent
+    from agents.hints import Hints
     from agents.student import Student
     from qr_env.retriever import Retriever
     from qr_env.shop import Shop
@@ -44,29 +45,32 @@ class Args:
     """tiny, smollm2-135m, or any causal LM: a Hugging Face id or a local folder."""
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
     """The engine that searches."""
-    judge: Literal["labels", "embedding"] = "embedding"
-    """Who grades while learning. `labels` reads the train split's grades; `embedding` needs no labels."""
+    judge: Literal["auto", "labels", "embedding"] = "auto"
+    """Who grades while learning: labels (the shop's own grades or known truth, train split only) or embedding (needs no
+    labels). auto takes labels where the shop knows its whole truth (generated), else embedding."""
     combine: Literal["expand", "replace", "union"] = "expand"
     """How a rewrite meets its original: added to its words, instead of them, or both lists merged."""
     weight: float = 1.0
     """Weight of the original's words in "expand"; the rewrite's is 1. Heavier is safer and gains less."""
-    pretrain: int = 24_000
+    pretrain: int = 16_000
     """Sequences of the shop's own text that `tiny` reads first."""
     warm_queries: int = 1_500
     """Queries of the past for the warm start, the most frequent first; 0 skips it."""
-    updates: int = 150
+    updates: int = 400
     """Online updates."""
     prompts: int = 32
     """Queries an update."""
     group_size: int = 8
     """Rewrites a query."""
-    learning_rate: float = 3e-4
-    """Of the online stage; the warm start uses three times as much."""
-    kl_coef: float = 0.01
+    learning_rate: float | None = None
+    """Of warm start and online stage; None is 1e-3 for tiny, 4e-5 for a pretrained student."""
+    kl_coef: float = 0.001
     """Price of leaving the warm start; 0 saves the reference pass."""
-    anchor_coef: float = 0.0
-    """Weight of the supervised loss on the warm-start pairs during online learning."""
-    temper: float = 0.5
+    normalize_std: bool = True
+    """Divide advantages by their group's deviation: faster with a judge that can be trusted, easier to exploit else."""
+    anchor_coef: float = 1.0
+    """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
+    temper: float = 0.25
     """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
     lora_rank: int = 0
     """0 trains all weights; else LoRA adapters of this rank."""
@@ -74,8 +78,6 @@ class Args:
     """Longest rewrite, in tokens."""
     evaluate_every: int = 25
     """Updates between evaluations on the dev split; checkpoints are written as often."""
-    held_out: int = 500
-    """Queries of the dev split for those evaluations."""
     on_bad_row: Literal["stop", "skip"] = "stop"
     """What to do with a dirty row of the shop's files."""
     tracker: Literal["none", "wandb"] = "none"
@@ -95,7 +97,9 @@ def main(args: Args) -> None:
 
     torch.manual_seed(args.seed)
     shop = read_shop(args)
-    facts = {"shop": shop.hash, "products": shop.products_hash, "template": TEMPLATE, "seed": args.seed}
+    if args.judge == "auto":
+        args = replace(args, judge="labels" if shop.qrels_complete else "embedding")
+    facts = {"shop": shop.hash, "template": TEMPLATE} | {name: getattr(args, name) for name in FACTS}
     from runs.folder import open_run
 
     open_run(args.out, args, facts, args.resume)
@@ -106,8 +110,7 @@ def main(args: Args) -> None:
         student, pairs = warm_start(args, world)
         (args.out / "warm_pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
         save_student(warm_folder, student)
-    progress_stopped = learn_online(args, world, warm_folder)
-    if progress_stopped:
+    if learn_online(args, world, warm_folder):
         _say(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
         return
     finish(args, world)
@@ -130,6 +133,9 @@ def read_shop(args: Args) -> Shop:
 
 CATALOGUE_QUERIES = 8_000
 WARM_EPOCHS = 2.0
+HELD_OUT = 500  # queries of the dev split that are scored during learning
+# A resumed run must have the same.
+FACTS = ("seed", "student", "retriever", "judge", "combine", "weight", "prompts", "group_size")
 BOTH = ("headroom", "better", "worse", "kept", "words ratio")  # figures that judge and labels both give
 
 
@@ -163,14 +169,20 @@ class World:
         from qr_env.simulator import Simulator
 
         return Simulator(
-            self.shop,
-            self.retriever,
-            self.judge,
-            Reward(),
+            *(self.shop, self.retriever, self.judge, Reward()),
             blocks=blocks,
             group_size=group_size,
             mode=self.args.combine,
+            original_weight=self.args.weight,
         )
+
+    def hints(self) -> Hints:
+        """Rewrites that the train split's log suggests."""
+        from agents.hints import Hints
+        from agents.pairs import simulator_scorer, word_model
+
+        model = word_model(self.shop, self.shop.split("train"))
+        return Hints(model, simulator_scorer(self.simulator), self.args.combine != "expand", self.args.seed)
 
     def envs(self) -> QueryRewriteVectorEnv:
         """The vectorised environment on the train split's stream."""
@@ -207,7 +219,7 @@ class World:
                 args.combine,
                 args.weight,
                 judge=judge,
-                limit=args.held_out,
+                limit=HELD_OUT,
                 seed=args.seed,
             )
 
@@ -228,6 +240,11 @@ class World:
         return score
 
 
+def learning_rate(args: Args) -> float:
+    """A model from noise can take large steps; a pretrained one would forget what it knows."""
+    return args.learning_rate or (1e-3 if args.student == "tiny" else 4e-5)
+
+
 def warm_start(args: Args, world: World) -> tuple[Student, list[tuple[str, str]]]:
     """A student that has read the shop's text (tiny) and imitates rewrites that engine and judge like."""
     from agents.sft import fine_tune, response_sequences
@@ -237,7 +254,7 @@ def warm_start(args: Args, world: World) -> tuple[Student, list[tuple[str, str]]
     if pairs:
         sequences = response_sequences(student.tokenizer, pairs)
         result = fine_tune(
-            student.model, student.tokenizer, sequences, learning_rate=3 * args.learning_rate,
+            student.model, student.tokenizer, sequences, learning_rate=learning_rate(args),
             batch_size=32, epochs=WARM_EPOCHS, seed=args.seed, description="warm start",
         )  # fmt: skip
         _say(f"warm start: loss {result['train_loss']:.2f}, {result['train_runtime']:.0f} s")
@@ -292,11 +309,17 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
         student, state = load_checkpoint(folder)
     else:
         student = Student.load(warm_folder, trainable=True)
-    pairs = [tuple(json.loads(line)) for line in (args.out / "warm_pairs.jsonl").read_text().splitlines()]
-    config = GRPOConfig(learning_rate=args.learning_rate, kl_coef=args.kl_coef, anchor_coef=args.anchor_coef)
+    config = GRPOConfig(
+        learning_rate(args), updates=args.updates, kl_coef=args.kl_coef, anchor_coef=args.anchor_coef,
+        normalize_std=args.normalize_std,
+    )  # fmt: skip
     reference = Student.load(warm_folder).model.requires_grad_(False) if args.kl_coef else None
-    optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(), pairs, reference)
-    envs, generator, progress = world.envs(), torch.Generator().manual_seed(args.seed), Progress()
+    accelerator = Accelerator()
+    if reference is not None:
+        reference.to(accelerator.device)
+    optimizer = GRPO(student.model, student.tokenizer, config, accelerator, reference)
+    envs, generator, progress = world.envs(), torch.Generator(accelerator.device).manual_seed(args.seed), Progress()
+    hints = world.hints() if args.anchor_coef else None
     alarms = Alarms(max_length=args.max_new_tokens - 0.5)
     if state is None:
         observation, _ = envs.reset(seed=args.seed)
@@ -306,13 +329,15 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
         generator.set_state(state["generator"])
         progress = Progress(state["update"], **state["progress"])
         alarms.history.extend(state["alarms"])
+        if hints:
+            hints.load_state_dict(state["hints"])
         set_rng_state(state["rng"])
     tracker = make_tracker(args.tracker, args.out, {"shop": args.shop}, None if state is None else progress.update)
     loop = LoopConfig(args.updates, args.evaluate_every, args.evaluate_every)
     try:
         learn(
             student, optimizer, envs, loop, score=world.held_out_score(), observation=observation, tracker=tracker,
-            folder=args.out, generator=generator, progress=progress, alarms=alarms,
+            folder=args.out, generator=generator, progress=progress, alarms=alarms, hints=hints,
         )  # fmt: skip
     finally:
         tracker.close()

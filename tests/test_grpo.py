@@ -69,12 +69,12 @@ def test_kl_starts_at_zero_and_its_price_keeps_the_policy_near():
 def test_the_anchor_pulls_towards_the_warm_start_pairs():
     model, tokenizer = small_model()
     pairs = list(zip(QUERIES, TARGETS, strict=True))
-    trainer = GRPO(model, tokenizer, GRPOConfig(3e-3, kl_coef=0.0, anchor_coef=1.0), Accelerator(cpu=True), pairs)
+    trainer = GRPO(model, tokenizer, GRPOConfig(3e-3, kl_coef=0.0, anchor_coef=1.0), Accelerator(cpu=True))
     generator = torch.Generator().manual_seed(0)
     losses = []
     for _ in range(40):
         rollout, _ = rollout_and_rewards(model, tokenizer, generator)
-        losses.append(trainer.update(rollout, torch.rand(4, 16, generator=generator))["anchor_loss"])
+        losses.append(trainer.update(rollout, torch.rand(4, 16, generator=generator), pairs)["anchor_loss"])
     assert losses[-1] < losses[0] / 3
 
 
