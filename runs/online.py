@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -56,7 +56,7 @@ class Args:
     """Sequences of the shop's own text that `tiny` reads first."""
     warm_queries: int = 1_500
     """Queries of the past for the warm start, the most frequent first; 0 skips it."""
-    updates: int = 400
+    updates: int = 600
     """Online updates."""
     prompts: int = 32
     """Queries an update."""
@@ -228,16 +228,31 @@ class World:
             exams["labels"] = exam(None)
 
         def score(student: Student) -> dict[str, float]:
-            figures = {f"eval/{name}": value for name, value in exams["judge"].quick(student).items()}
+            agent = Once(student)
+            figures = {f"eval/{name}": value for name, value in exams["judge"].quick(agent).items()}
             figures["eval/score"] = figures[f"eval/{exams['judge'].scorer.main}"]
             if "labels" in exams:
                 figures |= {
                     f"eval/judge {name}": figures.pop(f"eval/{name}") for name in BOTH if f"eval/{name}" in figures
                 }
-                figures |= {f"eval/{name}": value for name, value in exams["labels"].quick(student).items()}
+                figures |= {f"eval/{name}": value for name, value in exams["labels"].quick(agent).items()}
             return figures
 
         return score
+
+
+class Once:
+    """An agent whose rewrites are made once: the judge's and the labels' exams ask for the same ones."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent, self.name = agent, agent.name
+        self.known: dict[str, list[str]] = {}
+
+    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
+        """The agent's own, remembered by query; n and seed are those of the first call."""
+        fresh = [query for query in dict.fromkeys(queries) if query not in self.known]
+        self.known |= dict(zip(fresh, self.agent.rewrite(fresh, n, seed), strict=True))
+        return [self.known[query] for query in queries]
 
 
 def learning_rate(args: Args) -> float:

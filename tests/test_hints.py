@@ -1,0 +1,65 @@
+"""Hints: the log's suggestions for streaming queries, paid by engine and judge, replayed, resumable."""
+
+import numpy as np
+import pytest
+
+from agents.hints import REPLAY, Hints
+from agents.pairs import simulator_scorer, word_model
+from judges.labels import LabelsJudge
+from qr_env.reward import Reward
+from qr_env.simulator import Simulator
+from tests.fakes import WordRetriever, tiny_shop
+
+
+@pytest.fixture(scope="module")
+def world():
+    shop = tiny_shop()
+    train = shop.split("train")
+    parts = (shop, WordRetriever(shop), LabelsJudge(shop), Reward())
+    score = simulator_scorer(lambda blocks, group_size: Simulator(*parts, blocks=blocks, group_size=group_size))
+    return train, word_model(shop, train), score
+
+
+def test_a_couch_is_hinted_to_be_a_sofa_and_a_sofa_is_left_alone(world):
+    train, model, score = world
+    pairs = dict(Hints(model, score).pairs(train))
+    assert "sofa" in pairs["couch"].split()
+    assert pairs["sofa"] == ""
+
+
+def test_earlier_queries_are_replayed_and_asked_once(world):
+    train, model, score = world
+    asked = []
+
+    def counting(queries, options):
+        asked.extend(query.id for query in queries)
+        return score(queries, options)
+
+    hints = Hints(model, counting)
+    assert len(hints.pairs(train[:2])) == 2 + REPLAY * 2
+    later = hints.pairs(train[1:3])
+    assert {text for text, _ in later[2:]} <= {query.text for query in train[:3]}
+    assert asked == [query.id for query in train[:3]]
+
+
+def test_a_query_without_a_verdict_has_no_pair(world):
+    train, model, _ = world
+    silent = Hints(model, lambda queries, options: np.full((len(queries), 20), np.nan, np.float32))
+    options = silent.pairs([query for query in train if query.text == "couch"])
+    assert options == []
+
+
+def test_the_querys_own_words_are_kept_where_the_rewrite_is_searched_alone(world):
+    train, model, score = world
+    pairs = Hints(model, score, keep_words=True).pairs(train)
+    assert all(not rewrite or rewrite.startswith(f"{text} ") for text, rewrite in pairs)
+    assert any(rewrite for _, rewrite in pairs)
+
+
+def test_a_restored_one_goes_on_the_same(world):
+    train, model, score = world
+    first = Hints(model, score)
+    first.pairs(train[:3])
+    second = Hints(model, score)
+    second.load_state_dict(first.state_dict())
+    assert [second.pairs(train[2:5]) for _ in range(3)] == [first.pairs(train[2:5]) for _ in range(3)]
