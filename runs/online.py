@@ -104,6 +104,9 @@ def main(args: Args) -> None:
 
     open_run(args.out, args, facts, args.resume)
     _say(f"{shop!r}; run folder {args.out}")
+    if is_finished(args):
+        print(f"finished already (raise --updates to go on); report: {(args.out / 'report.html').resolve()}")
+        return
     world = World.make(args, shop)
     warm_folder = args.out / "checkpoints" / "warm"
     if not (warm_folder / "student.json").is_file():
@@ -114,6 +117,12 @@ def main(args: Args) -> None:
         _say(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
         return
     finish(args, world)
+
+
+def is_finished(args: Args) -> bool:
+    """All updates done, evaluated and reported."""
+    last = args.out / "checkpoints" / f"update-{args.updates:06d}"
+    return all(path.exists() for path in (last, args.out / "eval.json", args.out / "report.html"))
 
 
 def read_shop(args: Args) -> Shop:

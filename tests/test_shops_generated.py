@@ -123,7 +123,7 @@ def test_heldout_words_are_in_test_queries_alone(world: World) -> None:
     assert held.isdisjoint(elsewhere)
     marked_Q = world.shop.slices["held-out words"]
     assert not marked_Q[world.split_Q != "test"].any()
-    assert 0.25 <= marked_Q[world.split_Q == "test"].mean() <= 0.35
+    assert 0.09 <= marked_Q[world.split_Q == "test"].mean() <= 0.16
     untouched_Q = marked_Q & ~world.shop.slices["typo"] & ~world.shop.slices["joined/split"]
     assert all(not held.isdisjoint(said_Q[row]) for row in np.flatnonzero(untouched_Q))
     assert world.shop.slices["unknown word"][untouched_Q].all()
@@ -139,7 +139,7 @@ def test_taught_words_are_heard_often_in_training(world: World) -> None:
     aliases = np.array([heard.count(f" {name.lower()} ") for name in said])
     # Whole and well spelt: slips take another fifth of the hearings.
     assert names.min() >= 3 and np.median(names) >= 10
-    assert aliases.min() >= 3 and np.median(aliases) >= 20
+    assert aliases.min() >= 3 and np.median(aliases) >= 15
 
 
 def test_every_query_has_exact_products_and_levels_are_complete(world: World) -> None:
@@ -260,12 +260,14 @@ def test_hard_for_bm25_and_easy_for_the_oracle(
 def test_words_fail_as_often_as_in_a_real_shop(world: World, scores: dict[str, npt.NDArray[np.float64]]) -> None:
     slices = world.shop.slices
     assert 0.20 <= slices["unknown word"].mean() <= 0.30
+    # The test split has words of its own, and still about as many unknown ones as the rest.
+    assert slices["unknown word"][world.split_Q == "test"].mean() <= 0.32
     assert slices["no full match"].mean() >= 0.50
     assert (slices["unknown word"] <= slices["no full match"]).all()
     assert 0.35 <= slices["plain"].mean() <= 0.40
     assert scores["raw"][slices["plain"]].mean() >= 0.8  # best left alone
     for name in SLICES - {"plain", "broad"}:
-        assert slices[name].mean() >= 0.02
+        assert slices[name].mean() >= 0.01
         assert scores["oracle"][slices[name]].mean() > scores["raw"][slices[name]].mean() + 0.3
 
 
@@ -290,7 +292,7 @@ def test_traffic(world: World) -> None:
     rows_Q = np.array([int(name[1:]) for name in purchases["query_id"]])
     rows_P = np.array([world.shop.product_row[name] for name in purchases["product_id"]], np.int32)
     count_Q = np.bincount(rows_Q, minlength=len(frequency_Q))
-    assert count_Q.min() >= 1 and count_Q.max() <= 10
+    assert (count_Q == 0).mean() < 0.001 and count_Q.max() <= 10
     levels = world.shop.levels(rows_Q, rows_P[:, None])[:, 0]
     assert set(np.unique(levels)) == {SUBSTITUTE, EXACT}
     assert 0.90 <= (levels == EXACT).mean() <= 0.97

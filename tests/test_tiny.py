@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from agents.tiny import bought_titles, damage, new_model, pretrain_tiny, pretraining_sequences, train_tokenizer
+from agents.tiny import (
+    EMBEDDING_STD,
+    bought_titles,
+    damage,
+    new_model,
+    pretrain_tiny,
+    pretraining_pairs,
+    token_vectors,
+    train_tokenizer,
+)
 from tests.fakes import tiny_shop
 
 
@@ -25,13 +34,22 @@ def test_it_reads_purchases_of_train_queries_only():
     assert {query for query, _ in pairs} <= train
 
 
-def test_pretraining_text_holds_no_test_query():
-    shop = tiny_shop()
-    tokenizer = train_tokenizer(shop.titles)
-    texts = [tokenizer.decode(row["input_ids"]) for row in pretraining_sequences(shop, tokenizer, 500, seed=0)]
-    assert len(texts) == 500
-    assert any("query: couch" in text for text in texts)
-    assert not any("icebox" in text for text in texts)
+def test_pretraining_pairs_hold_no_test_query_and_say_what_a_couch_is():
+    pairs = pretraining_pairs(tiny_shop(), 500, seed=0)
+    assert len(pairs) == 500
+    assert pairs == pretraining_pairs(tiny_shop(), 500, seed=0)
+    assert any(text == "couch" and "sofa" in answer.split() for text, answer in pairs)
+    assert not any("icebox" in text for text, _ in pairs)
+
+
+def test_tokens_of_one_text_get_near_vectors_the_same_twice():
+    texts = [[1, 2], [1, 2], [1, 2, 5], [3, 4], [3, 4], [3, 4, 5]] * 3
+    vectors = token_vectors(texts, 8, 4, seed=0)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert unit[1] @ unit[2] > 0.9 > unit[1] @ unit[3] + 0.5
+    assert np.array_equal(vectors, token_vectors(texts, 8, 4, seed=0))
+    assert abs(vectors.std() - EMBEDDING_STD) < 1e-3
+    assert np.isfinite(vectors).all()
 
 
 def test_damage_changes_a_word_by_one_slip_and_is_seeded():
