@@ -3,7 +3,7 @@
 #   make test         set up, lint, type-check, run all tests
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq -c constraints.txt
 RUN := out/quickstart
 
 .PHONY: quickstart test check clean
