@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.models import model_folder
 from judges.embedding import EmbeddingJudge, Thresholds, fit_thresholds, level_probs
 from judges.factory import make_judge
 from qr_env.errors import ConfigError, JudgeError
@@ -121,8 +120,6 @@ def test_minilm_knows_that_a_couch_is_a_sofa() -> None:
     from agents.models import resolve
     from qr_env.encoder import Encoder
 
-    if not model_folder("minilm-l6").is_dir():
-        pytest.skip("MiniLM is not in the cache and tests have no network: qr models fetch minilm-l6")
     judge = EmbeddingJudge(SHOP, Encoder(resolve("minilm-l6")))
     queries = [SHOP.all_queries[row] for row in (1, 3, 5)]
     rows = np.array([[3, 13, 23]] * 3, np.int32)

@@ -141,7 +141,6 @@ def write_catalogue(folder):
     (folder / "queries.csv").write_text("query\n" + "".join(f"{query}\n" for query in queries))
 
 
-@pytest.mark.skipif(not MINILM.is_dir(), reason="needs the embedder: qr models fetch minilm-l6")
 def test_products_and_queries_alone_go_the_whole_road(tmp_path, capsys):
     cache = tmp_path / "cache" / "models"
     cache.mkdir(parents=True)
