@@ -13,10 +13,9 @@ In a training loop make one `Exam` and ask it again and again: what does not dep
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -236,58 +235,6 @@ def _words(texts: Sequence[str]) -> Array:
     return np.array([len(text.split()) for text in texts], np.float64)
 
 
-# The last exams, by what they were made of. They hold their shop and retriever, so an id cannot be another's.
-_EXAMS: OrderedDict[tuple[object, ...], Exam] = OrderedDict()
-_KEPT_EXAMS = 4
-
-
-def exam_of(
-    shop: Shop,
-    retriever: Retriever,
-    split: str = "test",
-    combine: str = "expand",
-    weight: float = combining.ORIGINAL_WEIGHT,
-    judge: Grader | None = None,
-    k: int = 100,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Exam:
-    """An `Exam`, remembered: the last four are kept with the raw queries' and the oracle's hits."""
-    key = (id(shop), id(retriever), split, combine, weight, id(judge), k, limit, seed)
-    if key not in _EXAMS:
-        _EXAMS[key] = Exam(shop, retriever, split, combine, weight, judge, k, limit, seed)
-    _EXAMS.move_to_end(key)
-    while len(_EXAMS) > _KEPT_EXAMS:
-        _EXAMS.popitem(last=False)
-    return _EXAMS[key]
-
-
-def evaluate(
-    shop: Shop,
-    retriever: Retriever,
-    agent: Rewriter,
-    split: str = "test",
-    combine: str = "expand",
-    weight: float = combining.ORIGINAL_WEIGHT,
-    judge: Grader | None = None,
-    k: int = 100,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Evaluation:
-    """Score one agent; arguments and errors as of `Exam`."""
-    return exam_of(shop, retriever, split, combine, weight, judge, k, limit, seed).mark(agent)
-
-
-def dev_score(
-    shop: Shop,
-    retriever: Retriever,
-    agent: Rewriter,
-    split: str = "dev",
-    combine: str = "expand",
-    weight: float = combining.ORIGINAL_WEIGHT,
-    judge: Grader | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-) -> dict[str, float]:
-    """The few figures that a training loop watches: `Exam.quick` of a remembered exam."""
-    return exam_of(shop, retriever, split, combine, weight, judge, limit=limit, seed=seed).quick(agent)
+def evaluate(shop: Shop, retriever: Retriever, agent: Rewriter, **settings: Any) -> Evaluation:
+    """Score one agent; settings and errors as of `Exam`. For several agents make one `Exam` and `mark` each."""
+    return Exam(shop, retriever, **settings).mark(agent)

@@ -20,9 +20,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
-from qr_env import combine, metrics
+from qr_env import before, combine, metrics
 from qr_env.feedback import Bought, TextFigures, feedback
 from qr_env.shop import Shop
 from qr_env.types import EXACT, GAINS, LEVELS, Grades, Hits, Query
@@ -210,15 +209,7 @@ def _judged(hits: Hits, grades: Grades) -> Array:
 
 def bought_outside(shop: Shop, queries: Sequence[Query], scorer: Scorer) -> Bought | None:
     """Products bought for each query outside search (BEQUE's E), graded; None where the shop has no such purchase."""
-    bought = shop.purchases.filter(pc.equal(shop.purchases["source"], "outside"))
-    place = {query.id: n for n, query in enumerate(queries)}
-    rows: list[list[int]] = [[] for _ in queries]
-    pairs = zip(bought["query_id"].to_pylist(), bought["product_id"].to_pylist(), strict=True)
-    for query_id, product_id in pairs:
-        if query_id in place and product_id in shop.product_row:
-            rows[place[query_id]].append(shop.product_row[product_id])
-    width = max(map(len, rows), default=0)
-    if width == 0:
+    rows_NM = before.bought_outside(shop, limit=max(len(shop.purchases), 1))[[query.row for query in queries]]
+    if not (rows_NM >= 0).any():
         return None
-    rows_NM = np.array([of_query + [-1] * (width - len(of_query)) for of_query in rows], np.int32)
     return Bought(rows_NM, scorer.grade(Hits(rows_NM, np.zeros(rows_NM.shape, np.float32))).relevance_NK)

@@ -10,7 +10,6 @@ that query, and an empty one keeps the original. :new asks for another query, :q
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +55,8 @@ class Args:
     """of the generated shop and the stream"""
     encoder: str = "minilm-l6"
     """sentence encoder of dense, hybrid and the embedding judge"""
-    cache: str = os.environ.get("QR_CACHE", "~/.cache/qr-env")
-    """folder that keeps indexes and vectors between runs"""
+    cache: str | None = None
+    """folder that keeps indexes and vectors between runs (default: $QR_CACHE, else ~/.cache/qr-env)"""
     json: str | None = None
     """write every rewrite with its hits and terms here as JSON ("-": standard output)"""
 
@@ -75,13 +74,14 @@ def main(args: Args) -> None:
 def set_up(args: Args) -> QueryRewriteEnv:
     """The environment that the flags describe."""
     from judges.factory import make_judge
+    from qr_env.download import cache_root
     from qr_env.env import QueryRewriteEnv
     from qr_env.retriever import make_retriever
     from qr_env.shops import load_shop
     from qr_env.stream import QueryStream
 
     shop = load_shop(args.source, data=args.data, seed=args.seed)
-    cache = Path(args.cache).expanduser()
+    cache = Path(args.cache).expanduser() if args.cache else cache_root()
     encoder: Any = None
     if args.retriever != "bm25" or args.judge == "embedding":
         from agents.models import resolve

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from agents.baselines import Identity, Oracle, Spell
 from judges.labels import LabelsJudge
 from qr_env.errors import ConfigError
-from qr_env.evaluate import Exam, choose_queries, dev_score, evaluate
+from qr_env.evaluate import Exam, choose_queries, evaluate
 from qr_env.evaluation import closed, plain_json
 from qr_env.scores import JudgeScorer, LabelScorer, condensed
 from qr_env.shop import Shop
@@ -189,7 +189,7 @@ def test_slices_partition_the_queries(shop: Shop) -> None:
 def test_quick_agrees_with_the_full_evaluation(shop: Shop, combine: str) -> None:
     retriever, agent = WordRetriever(shop), Spell(shop)
     full = evaluate(shop, retriever, agent, split="train", combine=combine)
-    quick = dev_score(shop, retriever, agent, split="train", combine=combine)
+    quick = Exam(shop, retriever, split="train", combine=combine).quick(agent)
     figures = full.summary["all"]["metrics"]
     assert quick["nDCG@10"] == pytest.approx(figures["nDCG@10"]["mean"], abs=1e-6)
     assert quick["identity/nDCG@10"] == pytest.approx(figures["nDCG@10"]["identity"], abs=1e-6)
@@ -200,9 +200,10 @@ def test_quick_agrees_with_the_full_evaluation(shop: Shop, combine: str) -> None
 
 def test_the_raw_queries_are_searched_once_for_all_agents(shop: Shop) -> None:
     retriever = WordRetriever(shop)
-    evaluate(shop, retriever, Identity(), split="dev")
+    exam = Exam(shop, retriever, split="dev")
+    exam.mark(Identity())
     calls = retriever.calls
-    evaluate(shop, retriever, Identity(), split="dev")
+    exam.mark(Identity())
     assert retriever.calls == calls + 1  # the agent's own search; the oracle and the raw queries are remembered
 
 
@@ -222,7 +223,7 @@ def test_a_judge_scores_shops_without_labels(shop: Shop) -> None:
 
 
 def test_an_outage_of_the_judge_is_missing_and_not_an_error(shop: Shop) -> None:
-    figures = dev_score(shop, WordRetriever(shop), Spell(shop), judge=FailingJudge(), split="train")
+    figures = Exam(shop, WordRetriever(shop), judge=FailingJudge(), split="train").quick(Spell(shop))
     assert figures["judge nDCG@10"] == 0 and figures["kept"] > 0  # the mean over queries that find nothing
     evaluation = evaluate(shop, WordRetriever(shop), Spell(shop), judge=FailingJudge(), split="train")
     summary = evaluation.summary["all"]["metrics"]
