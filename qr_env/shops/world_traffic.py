@@ -40,7 +40,8 @@ def draw_purchases(
     """Two to ten purchases a query, more for popular ones: mostly Exact, mostly cheap, mostly of liked brands."""
     taste_N = _taste(stock, rng)
     bought_N = np.clip(2 + rng.poisson(np.log2(frequency_N) * 0.6), 2, 10)
-    near_N = rng.binomial(bought_N, SUBSTITUTE_RATE)
+    # At least one Exact: there are three or more for every query, while some queries have no Substitute at all.
+    near_N = np.minimum(rng.binomial(bought_N, SUBSTITUTE_RATE), bought_N - 1)
     exact = _best(qrels, EXACT, bought_N - near_N, taste_N, rng)
     near = _best(qrels, SUBSTITUTE, near_N, taste_N, rng)
     query_rows, rows = np.concatenate([exact[0], near[0]]), np.concatenate([exact[1], near[1]])
