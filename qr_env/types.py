@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -105,3 +106,33 @@ class RewardTerms:
 
     total: FloatArray
     terms: dict[str, FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """What a shopper does with N result lists of K products: probabilities in [0, 1], float32.
+
+    examine_NK, click_NK, cart_NK, purchase_NK: chance that the product is looked at, clicked, put into the cart,
+    bought; click ≥ cart ≥ purchase. NaN where unknown (a missing grade, a failed answer), never 0, and on padding.
+    some_N3: chance of at least one click, one cart and one purchase in the list (the last is conversion); 0 for an
+    empty list, NaN where unknown.
+    """
+
+    examine_NK: FloatArray
+    click_NK: FloatArray
+    cart_NK: FloatArray
+    purchase_NK: FloatArray
+    some_N3: FloatArray
+
+
+class Shopper(Protocol):
+    """Who shops from a result list. `judges/shopper.py` computes one, `judges/llm_shopper.py` asks a language model."""
+
+    name: str
+
+    def engage(self, queries: Sequence[Query], rows_NK: RowArray, grades: Grades) -> Engagement:
+        """What is done with the list rows_NK[n] (product rows, -1 is padding) shown for queries[n], as typed.
+
+        grades: a judge's verdicts on the same lists; a shopper may read them, or the products themselves.
+        """
+        ...
