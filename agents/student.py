@@ -16,18 +16,27 @@ import torch
 
 from agents.prompt import TEMPLATE, parse_completions, prompt_ids
 from agents.rollout import Rollout, sample
+from qr_env.combine import ORIGINAL_WEIGHT
 from qr_env.errors import ConfigError
+
+SETTINGS_FILE = "student.json"
+SAVED = ("name", "max_new_tokens", "combine", "weight")
 
 
 @dataclass
 class Student:
-    """A causal LM, its tokenizer, and how long its rewrites may be (tokens). Implements `agents.base.Agent`."""
+    """A causal LM, its tokenizer, and how long its rewrites may be (tokens). Implements `agents.base.Agent`.
+
+    combine, weight: how its rewrites meet their originals (`qr_env.combine`), as it was trained.
+    """
 
     model: Any
     tokenizer: Any
     name: str = "student"
     max_new_tokens: int = 12
     batch_size: int = 256
+    combine: str = "expand"
+    weight: float = ORIGINAL_WEIGHT
 
     def sample(
         self,
@@ -72,8 +81,8 @@ class Student:
         folder = Path(folder)
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        settings = {"name": self.name, "max_new_tokens": self.max_new_tokens, "template": TEMPLATE}
-        (folder / "student.json").write_text(json.dumps(settings, indent=2) + "\n")
+        settings = {name: getattr(self, name) for name in SAVED} | {"template": TEMPLATE}
+        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path, trainable: bool = False) -> Student:
@@ -85,9 +94,7 @@ class Student:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder = Path(folder)
-        if not (folder / "student.json").is_file():
-            raise ConfigError(f"{folder} holds no student (student.json is missing); name a checkpoint folder")
-        settings = json.loads((folder / "student.json").read_text())
+        settings = saved_settings(folder)
         if settings["template"] != TEMPLATE:
             raise ConfigError(
                 f"{folder} was trained with the prompt {settings['template']!r}, this version has another"
@@ -99,7 +106,20 @@ class Student:
         else:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        return cls(model.eval(), tokenizer, settings["name"], settings["max_new_tokens"])
+        return cls(model.eval(), tokenizer, **{name: settings[name] for name in SAVED if name in settings})
+
+
+def saved_settings(folder: str | Path) -> dict[str, Any]:
+    """What `Student.save` noted beside the weights: `SAVED` and the prompt template, without reading the weights.
+
+    Raises:
+        ConfigError: no student is there.
+    """
+    file = Path(folder) / SETTINGS_FILE
+    if not file.is_file():
+        raise ConfigError(f"{folder} holds no student ({SETTINGS_FILE} is missing); name a checkpoint folder")
+    settings: dict[str, Any] = json.loads(file.read_text())
+    return settings
 
 
 def pretrained_student(name: str, max_new_tokens: int, lora_rank: int = 0) -> Student:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,10 +39,10 @@ class Args:
     """identity, spell, rm3, oracle, or checkpoint folders; several give several columns"""
     split: Literal["train", "dev", "test"] = "test"
     """which queries"""
-    combine: Literal["replace", "expand", "union"] = "expand"
-    """how a rewrite meets its original"""
-    weight: float = ORIGINAL_WEIGHT
-    """weight of the original's words in "expand"; the rewrite's is 1"""
+    combine: Literal["replace", "expand", "union"] | None = None
+    """how a rewrite meets its original; None: as the checkpoints were trained, else expand"""
+    weight: float | None = None
+    """weight of the original's words in "expand", the rewrite's is 1; None: the checkpoints' own, else 1"""
     judge: Literal["labels", "embedding"] = "labels"
     """who grades: the shop's labels, or a judge's opinion (for shops without labels)"""
     k: int = 100
@@ -86,6 +87,32 @@ def main(args: Args) -> None:
         _print(evaluations, seconds)
 
 
+def serving(args: Args) -> tuple[str, float]:
+    """`combine` and `weight`: the flags, else what the checkpoints among the agents were trained with, else defaults.
+
+    Raises:
+        ConfigError: a flag is left open and the checkpoints differ in it: one table compares one way of serving.
+    """
+    trained = _trained(args.agent)
+    chosen: list[Any] = []
+    for name, default in (("combine", "expand"), ("weight", ORIGINAL_WEIGHT)):
+        flag, own = getattr(args, name), {spec: notes.get(name, default) for spec, notes in trained.items()}
+        if flag is None and len(set(own.values())) > 1:
+            raise ConfigError(f"checkpoints differ in {name}: {own}; name one --{name} for all, or score them apart")
+        chosen.append(flag if flag is not None else next(iter(own.values()), default))
+    return chosen[0], chosen[1]
+
+
+def _trained(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What each checkpoint among the agents notes of itself."""
+    folders = [spec for spec in specs if (Path(spec) / "student.json").is_file()]
+    if not folders:
+        return {}  # no need of torch
+    from agents.student import saved_settings
+
+    return {folder: saved_settings(folder) for folder in folders}
+
+
 def set_up(args: Args) -> tuple[Shop, Exam]:
     """The shop, and the exam that the flags describe."""
     from judges.factory import make_judge
@@ -94,13 +121,14 @@ def set_up(args: Args) -> tuple[Shop, Exam]:
     from qr_env.retriever import make_retriever
     from qr_env.shops import load_shop
 
+    combine, weight = serving(args)
     shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
     cache = Path(args.cache).expanduser() if args.cache else cache_root()
     needs_encoder = args.retriever != "bm25" or args.judge == "embedding"
     encoder = _encoder(args.encoder, cache) if needs_encoder else None
     retriever = make_retriever(args.retriever, shop, cache, encoder=encoder)
     judge = None if args.judge == "labels" else make_judge(args.judge, shop, encoder=encoder)
-    exam = Exam(shop, retriever, args.split, args.combine, args.weight, judge, args.k, args.limit, args.seed)
+    exam = Exam(shop, retriever, args.split, combine, weight, judge, args.k, args.limit, args.seed)
     return shop, exam
 
 

@@ -273,7 +273,7 @@ def warm_start(args: Args, world: World) -> tuple[Student, list[tuple[str, str]]
     """A student that has read the shop's text (tiny) and imitates rewrites that engine and judge like."""
     from agents.sft import fine_tune, response_sequences
 
-    student = new_student(args, world.shop)
+    student = replace(new_student(args, world.shop), combine=args.combine, weight=args.weight)
     pairs = warm_pairs(args, world)
     if pairs:
         sequences = response_sequences(student.tokenizer, pairs)

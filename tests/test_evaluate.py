@@ -321,6 +321,22 @@ def test_the_verb_goes_without_labels_through_a_judge(
     assert "judge nDCG@10" in table and "Graded by judge embedding" in table
 
 
+def test_checkpoints_are_served_as_they_were_trained(tmp_path: Path) -> None:
+    from runs.evaluate import Args, serving
+
+    notes = {"a": ("replace", 2.0), "b": ("replace", 2.0), "c": ("expand", 2.0)}
+    for name, (combine, weight) in notes.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "student.json").write_text(json.dumps({"combine": combine, "weight": weight}))
+    a, b, c = (str(tmp_path / name) for name in notes)
+    assert serving(Args(agent=("identity", "spell"))) == ("expand", 1.0)
+    assert serving(Args(agent=("spell", a, b))) == ("replace", 2.0)
+    assert serving(Args(agent=(a,), combine="union", weight=3.0)) == ("union", 3.0)
+    with pytest.raises(ConfigError, match="differ in combine"):
+        serving(Args(agent=(a, c)))
+    assert serving(Args(agent=(a, c), combine="expand")) == ("expand", 2.0)
+
+
 def test_the_verb_refuses_to_score_nothing() -> None:
     from runs.evaluate import Args, main
 

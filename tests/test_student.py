@@ -1,6 +1,7 @@
 """The student as an agent: order kept, greedy first, saved and loaded the same."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -34,12 +35,12 @@ def test_no_queries_no_rewrites():
 
 
 def test_a_saved_student_is_the_same(tmp_path):
-    student = small_student()
+    student = replace(small_student(), combine="replace", weight=2.0)
     student.save(tmp_path / "s")
     loaded = Student.load(tmp_path / "s")
     assert same_weights(loaded.model, student.model)
     assert loaded.rewrite(QUERIES, n=3) == student.rewrite(QUERIES, n=3)
-    assert loaded.max_new_tokens == student.max_new_tokens
+    assert (loaded.max_new_tokens, loaded.combine, loaded.weight) == (student.max_new_tokens, "replace", 2.0)
 
 
 def test_a_folder_without_a_student_says_so(tmp_path):
