@@ -6,6 +6,7 @@ QrError
 ├── DownloadError        a file could not be fetched, or is not what was pinned
 ├── IndexMismatchError   an index or a checkpoint belongs to another shop
 ├── JudgeError           a judge cannot be used, or too many of its verdicts are missing
+│   └── StoreError       a verdict store is damaged, foreign, read-only, full or busy
 ├── ConfigError          a flag or a setting has an impossible value
 └── RunFolderError       a run folder is taken, foreign, or half written
 """
@@ -33,6 +34,10 @@ class IndexMismatchError(QrError):
 
 class JudgeError(QrError):
     """A judge cannot be used, or the share of missing verdicts passed its limit."""
+
+
+class StoreError(JudgeError):
+    """A verdict store is damaged, foreign, too new, read-only, out of disk or busy; what it holds is untouched."""
 
 
 class ConfigError(QrError):
