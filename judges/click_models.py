@@ -9,8 +9,8 @@
 a purchase: nested events, so the columns fall: a ≥ a·s ≥ cart ≥ purchase, a attraction and s satisfaction. Padding
 holds zeros. The chance of an event is P(examined) × given (the examination hypothesis, Richardson et al. 2007).
 
-- Position-based (PBM; the examination hypothesis of Craswell et al. 2008): E_k = θ_k whatever was clicked, positions independent;
-  P(some) = 1 − Π_k (1 − θ_k · given_k).
+- Position-based (PBM; the examination model of Craswell et al. 2008): E_k = θ_k whatever was clicked, every position
+  for itself; P(some) = 1 − Π_k (1 − θ_k · given_k).
 - Chains: E_1 = 1, E_{k+1} = E_k · [(1 − a_k) · after_skip + a_k (1 − s_k) · after_click]; a satisfied shopper stops.
     - cascade (Craswell et al. 2008): after_skip = 1, after_click = 0: one click at most.
     - dynamic Bayesian (DBN; Chapelle & Zhang 2009): after_skip = after_click = γ, the patience.
@@ -170,8 +170,6 @@ def _depth(given_NK4: Floats, generator: np.random.Generator) -> npt.NDArray[np.
 
 
 def _check_known(given_NK4: Floats, stay_NK: Floats | None) -> None:
-    unknown_N: npt.NDArray[np.bool_] = np.isnan(given_NK4).any(axis=(1, 2))
-    if stay_NK is not None:
-        unknown_N |= np.isnan(stay_NK).any(axis=1)
-    if unknown_N.any():
-        raise ValueError(f"{unknown_N.sum()} of {len(unknown_N)} lists hold ungraded products: sample the others only")
+    if np.isnan(given_NK4).any() or (stay_NK is not None and np.isnan(stay_NK).any()):
+        unknown = int(np.isnan(given_NK4[..., CLICK]).any(axis=1).sum())
+        raise ValueError(f"{unknown} of {len(given_NK4)} lists hold ungraded products: sample the others only")
