@@ -1,16 +1,22 @@
 # Two commands on a bare machine with Python >= 3.11:
 #   make quickstart   set up, run the main job on the embedded shop, print where the report is
 #   make test         set up, lint, type-check, run all tests
+# And make vllm: a vLLM server for the LLM judge, in an environment of its own (`make test` does it too, for `live` tests).
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq -c constraints.txt
 RUN := out/quickstart
+VLLM_PIP := .venv-vllm/bin/python -m pip install --disable-pip-version-check -qq
+VLLM := vllm==0.32.0
+# What of vLLM runs here: the ordinary package on a GPU machine, the CPU build on x86-64 with AVX2, elsewhere nothing.
+VLLM_KIND := $(shell if nvidia-smi -L >/dev/null 2>&1; then echo gpu; \
+	elif [ "$$(uname -sm)" = "Linux x86_64" ] && grep -qw avx2 /proc/cpuinfo; then echo cpu; fi)
 
-.PHONY: quickstart test check clean
+.PHONY: quickstart test check clean vllm
 quickstart: .venv/.ready-train .venv/.weights
 	$(BIN)/qr online --config runs/recipes/quickstart.yaml $$( [ -f $(RUN)/config.json ] && echo --resume )
 
-test: .venv/.ready-test .venv/.weights check
+test: .venv/.ready-test .venv/.weights check $(if $(VLLM_KIND),vllm)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.ready-test
@@ -37,5 +43,24 @@ check: .venv/.ready-test
 	$(BIN)/qr models fetch minilm-l6 smollm2-135m
 	@touch $@
 
+vllm: .venv-vllm/.ready-$(or $(VLLM_KIND),nowhere)
+
+.venv-vllm/.ready-cpu: constraints-vllm.txt
+	@echo "installing vLLM's CPU build into .venv-vllm (2.4 GB, some minutes) …"
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM_PIP) -c constraints-vllm.txt torch
+	$(VLLM_PIP) --no-deps -r constraints-vllm.txt
+	@touch $@
+
+.venv-vllm/.ready-gpu: Makefile
+	@echo "installing $(VLLM) into .venv-vllm (several GB) …"
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM_PIP) "$(VLLM)"
+	@touch $@
+
+.venv-vllm/.ready-nowhere:
+	@echo "vLLM needs an NVIDIA GPU (nvidia-smi answers) or Linux on x86-64 with AVX2; this is $$(uname -sm). Serve the" \
+		"model on another machine and name it in QR_JUDGE_URL." >&2; exit 1
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache
