@@ -203,6 +203,12 @@ class VerdictStore:
                 probs_M4[known] = np.frombuffer(kept, "<f4").reshape(-1, len(LEVELS))
         return probs_M4
 
+    def forget(self) -> None:
+        """Let go of the index in memory: what was pruned from the file is unknown from now on."""
+        with self._lock:
+            self._flush()
+            self._indexes.clear()
+
     def _index(self, db: sqlite3.Connection, fingerprint: str) -> _Index:
         """The judge's index, with all that was committed until now, here or elsewhere."""
         index = self._indexes.setdefault(fingerprint, _Index())

@@ -63,7 +63,7 @@ def connect(file: Path, read_only: bool = False) -> sqlite3.Connection:
                     f"{file}: there is no verdict store; name the right --store, or run with a judge first"
                 )
             _create(file)
-        db = _open_to_read(file) if read_only else _open(f"file:{quote(str(file.resolve()))}?mode=rw")
+        db = _open(read_uri(file) if read_only else f"file:{quote(str(file.resolve()))}?mode=rw")
         try:
             _check(db, file)
             db.execute("PRAGMA synchronous = FULL")
@@ -79,20 +79,22 @@ def _open(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
-def _open_to_read(file: Path) -> sqlite3.Connection:
-    """Reading WAL needs its side files; where the folder cannot take them and none is there, the file is all."""
+def read_uri(file: Path) -> str:
+    """How to open a store without writing. WAL needs its side files, or a folder that can take them; where there are
+    none and it cannot, the file is all there is and nobody can be changing it."""
     import sqlite3
 
     uri = f"file:{quote(str(file.resolve()))}?mode=ro"
     db = _open(uri)
     try:
         db.execute("SELECT * FROM sqlite_master").fetchone()
-        return db
     except sqlite3.OperationalError:
-        db.close()
         if file.with_name(file.name + "-wal").exists():
             raise
-        return _open(uri + "&immutable=1")
+        uri += "&immutable=1"
+    finally:
+        db.close()
+    return uri
 
 
 def _create(file: Path) -> None:
