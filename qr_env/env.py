@@ -21,7 +21,7 @@ from qr_env.reward import Reward
 from qr_env.shop import Shop
 from qr_env.simulator import RewardFunction, Simulator
 from qr_env.stream import QueryStream
-from qr_env.types import Grades, Hits, Query
+from qr_env.types import Grades, Hits, Query, Shopper
 
 
 class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
@@ -68,6 +68,8 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
       (1.0) times as heavy, with the rewrite's, "union" fuses both result lists.
     - `k` = 10: products a result list.
     - `stream`: where queries come from, a `QueryStream`.
+    - `shopper`: shops from the lists before and after, a `Shopper` (qr_env/types.py); `click`, `cart` and `purchase`
+      join figures and reward. None: nobody does.
 
     ## Version History
     - v0: first version.
@@ -86,6 +88,7 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
         k: int = 10,
         original_weight: float = ORIGINAL_WEIGHT,
         stream: QueryStream | None = None,
+        shopper: Shopper | None = None,
     ) -> None:
         self.simulator = Simulator(
             *(shop, retriever, judge, reward or Reward()),
@@ -93,6 +96,7 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
             mode=combine,
             k=k,
             original_weight=original_weight,
+            shopper=shopper,
         )
         self.shop = shop
         self.stream = stream or default_stream(shop)
@@ -118,7 +122,8 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
         info = self._info(step.query[0], "before", step.hits_before, step.grades_before)
         info |= self._info(step.query[0], "after", step.hits_after, step.grades_after)
         info["reward_terms"] = {name: float(values[0]) for name, values in step.terms.terms.items()}
-        info["feedback"] = {name: float(getattr(step.figures, name)[0]) for name in step.figures.__slots__}
+        figures = {name: getattr(step.figures, name) for name in step.figures.__slots__}
+        info["feedback"] = {name: float(values[0]) for name, values in figures.items() if values is not None}
         return _first(step.seen), float(step.rewards_N[0]), step.done, False, info
 
     def _info(self, query: Query, when: str, hits: Hits, grades: Grades) -> dict[str, Any]:

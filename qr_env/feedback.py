@@ -17,23 +17,28 @@ products, E products bought for x outside search. Per query, with what the paper
 - diversity  |Z_y \\ Z_x| / |Z_y|, share of products that the original did not find (MiniELM). An empty Z_y has 0.
 - gain       (DCG@10 of Z_y − DCG@10 of Z_x) / DCG@10 of ten Exact products, in [−1, 1]: the normaliser is fixed, so
   no label of what else the shop holds is needed.
+- click, cart, purchase (MiniELM's engagement), only where there is a shopper: the chance of at least one click, cart,
+  purchase in Z_y minus that in Z_x, in [−1, 1]; the last is conversion. Bounded, unlike a count of clicks, so a list
+  that is clicked through in search of something does not beat one that sells at once.
 
 Missing verdicts are never zero. A product at the same rank of both lists changes nothing, so its verdict is not needed
 for the gain; any other verdict missing from a top ten makes the gain, and with it the reward, NaN: an estimate would
 pay for finding what the judge cannot grade. Shares and counts are of the judged products, as if the others had not
-been found (read them beside `missing`), and NaN where a list holds products and none is judged.
+been found (read them beside `missing`), and NaN where a list holds products and none is judged. Engagement is NaN
+where the shopper's is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from qr_env.metrics import DEPTH, best_dcg, dcg, isin_rows
-from qr_env.types import FloatArray, Grades, Hits, RowArray
+from qr_env.types import Engagement, FloatArray, Grades, Hits, RowArray
 
 TAU = 0.5  # τ': a product counts as relevant when P(Exact or Substitute) is above it
 BoolArray = npt.NDArray[np.bool_]
@@ -46,7 +51,7 @@ class Feedback:
     mean_relevance, mean_relevance_before: mean f over the products in the top ten, in [0, 1]; 0 for an empty list.
     hitrate_gain: hitrate minus that of Z_x alone. missing: share of both lists' products without a verdict.
     words, words_original: lengths in words. copied: words of the rewrite that the original, or the rewrite before
-    them, already has. kept: the rewrite means "keep the original".
+    them, already has. kept: the rewrite means "keep the original". click, cart, purchase: None without a shopper.
     """
 
     gain: FloatArray
@@ -65,12 +70,17 @@ class Feedback:
     words_original: FloatArray
     copied: FloatArray
     kept: BoolArray
+    click: FloatArray | None = None
+    cart: FloatArray | None = None
+    purchase: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.gain)
 
     def __getitem__(self, index: slice | npt.NDArray[np.int_]) -> Feedback:
-        return Feedback(*(getattr(self, field.name)[index] for field in fields(self)))
+        values: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        taken: list[Any] = [None if value is None else value[index] for value in values]
+        return Feedback(*taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +126,7 @@ def feedback(
     texts: TextFigures,
     excellent_P: BoolArray | None = None,
     bought: Bought | None = None,
+    engaged: tuple[Engagement, Engagement] | None = None,
 ) -> Feedback:
     """Figures of N steps, vectorised; the formulas are in the module docstring.
 
@@ -125,6 +136,7 @@ def feedback(
         texts: `text_figures` of the same N.
         excellent_P: (products,) True for Z_e; None counts every product as excellent.
         bought: E; None: nothing was bought outside search.
+        engaged: what the shopper does with Z_x and with Z_y; None: there is no shopper.
     """
     judged_b, judged_a = _judged(before, grades_before), _judged(after, grades_after)
     found = before.found_NK.sum(axis=1) + after.found_NK.sum(axis=1)
@@ -155,6 +167,7 @@ def feedback(
         words_original=texts.words_original,
         copied=texts.copied,
         kept=texts.kept,
+        **_engagement(engaged, texts.kept),
     )
 
 
@@ -213,6 +226,15 @@ def _mean_relevance(hits: Hits, grades: Grades, judged_NK: BoolArray) -> FloatAr
     count_N = judged_NK.sum(axis=1)
     mean_N = _share(np.where(judged_NK, top_NK, 0.0).sum(axis=1), count_N)
     return np.where(hits.found_NK[:, :DEPTH].any(axis=1) & (count_N == 0), np.nan, mean_N).astype(np.float32)
+
+
+def _engagement(engaged: tuple[Engagement, Engagement] | None, kept_N: BoolArray) -> dict[str, FloatArray]:
+    """Change in the chance of at least one click, cart, purchase; exactly 0 for a kept original."""
+    if engaged is None:
+        return {}
+    before, after = engaged
+    change_N3 = np.where(kept_N[:, None], np.float32(0), after.some_N3 - before.some_N3)
+    return dict(zip(("click", "cart", "purchase"), change_N3.T, strict=True))
 
 
 def _increment(

@@ -10,7 +10,10 @@ not "keep the original":
     increment =  w.increment · i / (1 + i)                BEQUE's increment, saturated to [0, 1); off unless weighted
     hitrate   =  w.hitrate · (hitrate − hitrate of the original)                                      off as well
     diversity =  w.diversity · share of new products                                                  off as well
-    gate      = −(1 − r) · (w.gain · g⁺ + increment + hitrate⁺ + diversity)
+    click     =  w.click · (P(at least one click) − that of the original's list)      with a shopper; off as well
+    cart      =  w.cart · the same of carts                                                           off as well
+    purchase  =  w.purchase · the same of purchases: conversion                                       off as well
+    gate      = −(1 − r) · (w.gain · g⁺ + increment + hitrate⁺ + diversity + click⁺ + cart⁺ + purchase⁺)
                 r = min(1, m_after / (w.floor · m_before)), m the mean relevance of the top ten; r = 1 where m_before
                 or the floor is 0
     length    = −w.length · max(0, words − w.budget · words of the original)
@@ -38,6 +41,7 @@ from qr_env.feedback import Feedback
 from qr_env.types import FloatArray, RewardTerms
 
 TERMS = ("gain", "worse", "increment", "hitrate", "diversity", "gate", "length", "copy")
+ENGAGEMENT = ("click", "cart", "purchase")  # terms of their own where there is a shopper
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,22 @@ class Weights:
     """Pay for products bought outside search that are found now."""
     diversity: float = 0.0
     """Pay for products that the original did not find, relevant or not: keep the floor up."""
+    click: float = 0.0
+    """Pay for a list that is surely clicked instead of surely not. Needs a shopper, as the next two do."""
+    cart: float = 0.0
+    """The same for carts."""
+    purchase: float = 0.0
+    """The same for purchases: conversion."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             if not 0 <= getattr(self, field.name) < float("inf"):
                 raise ConfigError(f"reward weight {field.name}={getattr(self, field.name)!r}: must be a number ≥ 0")
+
+    @property
+    def engaged(self) -> bool:
+        """Whether a shopper is needed."""
+        return any(getattr(self, name) for name in ENGAGEMENT)
 
 
 FREE = Weights(worse=0.0, floor=0.0, length=0.0, copy=0.0)  # the gain alone
@@ -84,7 +99,7 @@ class Reward:
 
 
 def reward(figures: Feedback, weights: Weights = Weights()) -> RewardTerms:
-    """The formula of the module docstring, on N steps at once."""
+    """The formula of the module docstring, on N steps at once. Raises ConfigError for a weight without a shopper."""
     w = weights
     up, down = np.maximum(figures.gain, 0), np.maximum(-figures.gain, 0)
     terms = {
@@ -94,12 +109,15 @@ def reward(figures: Feedback, weights: Weights = Weights()) -> RewardTerms:
         "hitrate": _weighted(w.hitrate, figures.hitrate_gain),
         "diversity": _weighted(w.diversity, figures.diversity),
     }
+    terms |= _engagement(figures, w)
     won = w.gain * up + terms["increment"] + np.maximum(terms["hitrate"], 0) + terms["diversity"]
+    won = reduce(np.add, (np.maximum(terms[name], 0) for name in ENGAGEMENT if name in terms), won)
     terms["gate"] = -(1 - relevance_gate(figures, w.floor)) * won
     terms["length"] = -w.length * np.maximum(figures.words - w.budget * figures.words_original, 0)
     terms["copy"] = -w.copy * figures.copied / np.maximum(figures.words, 1)
+    names = TERMS if figures.click is None else TERMS + ENGAGEMENT
     # `+ 0.0` turns the -0.0 of a price that is not due into 0.0, which a log should show.
-    terms = {name: np.where(figures.kept, 0, terms[name]).astype(np.float32) + np.float32(0) for name in TERMS}
+    terms = {name: np.where(figures.kept, 0, terms[name]).astype(np.float32) + np.float32(0) for name in names}
     # Added one by one: numpy's own sum over terms orders its additions by the batch's size.
     return RewardTerms(total=reduce(np.add, terms.values()), terms=terms)
 
@@ -111,6 +129,15 @@ def relevance_gate(figures: Feedback, floor: float) -> FloatArray:
     need_N = floor * figures.mean_relevance_before
     ratio_N = np.divide(figures.mean_relevance, need_N, out=np.ones_like(need_N), where=need_N != 0)
     return np.minimum(ratio_N, np.float32(1))
+
+
+def _engagement(figures: Feedback, weights: Weights) -> dict[str, FloatArray]:
+    """The shopper's terms; none without a shopper."""
+    if figures.click is None:
+        if weights.engaged:
+            raise ConfigError(f"{weights}: click, cart and purchase need a shopper: give the environment shopper=…")
+        return {}
+    return {name: _weighted(getattr(weights, name), getattr(figures, name)) for name in ENGAGEMENT}
 
 
 def _weighted(weight: float, values_N: FloatArray) -> FloatArray:

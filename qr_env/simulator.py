@@ -26,8 +26,9 @@ from qr_env.before import BeforeStore, Slots, check_capacity, excellent
 from qr_env.errors import ConfigError
 from qr_env.feedback import Feedback, feedback, text_figures
 from qr_env.retriever import Retriever
+from qr_env.reward import Reward
 from qr_env.shop import Shop
-from qr_env.types import Grades, Hits, Query, RewardTerms, SearchText
+from qr_env.types import Engagement, Grades, Hits, Query, RewardTerms, SearchText, Shopper
 
 CAPACITY = 16_384
 RewardFunction = Callable[[Feedback], RewardTerms]
@@ -86,13 +87,16 @@ class Simulator:
         k: int = 10,
         original_weight: float = combine.ORIGINAL_WEIGHT,
         capacity: int = CAPACITY,
+        shopper: Shopper | None = None,
     ) -> None:
         combine.check(mode, original_weight)
         for name, value in {"blocks": blocks, "group_size": group_size, "max_turns": max_turns, "k": k}.items():
             if value < 1:
                 raise ConfigError(f"{name}={value}: must be at least 1")
         check_capacity(capacity, blocks)
-        self.retriever, self.judge, self.reward = retriever, judge, reward
+        if shopper is None and isinstance(reward, Reward) and reward.weights.engaged:
+            raise ConfigError(f"{reward.weights}: click, cart and purchase need a shopper, and there is none")
+        self.retriever, self.judge, self.reward, self.shopper = retriever, judge, reward, shopper
         self.blocks, self.group_size, self.max_turns = blocks, group_size, max_turns
         self.mode, self.k, self.original_weight = mode, k, original_weight
         self.store = BeforeStore(shop, k, capacity)
@@ -190,7 +194,8 @@ class Simulator:
         before, grades_before = self.store.hits(slots_U), self.store.grades(slots_U)
         query, bought = self.queries_N, self.store.bought(slots_U)
         after, grades_after = self._after(slots_U, originals_U, rewrites_U, texts.kept, fresh)
-        figures = feedback(before, after, grades_before, grades_after, texts, self.excellent_P, bought)
+        engaged = None if self.shopper is None else self._engaged(slots_U, before, grades_before, after, grades_after)
+        figures = feedback(before, after, grades_before, grades_after, texts, self.excellent_P, bought, engaged)
         shown = _Shown(after, grades_after, figures, self.reward(figures))
         terms, now = self._settle(_take(shown, inverse_N), texts.kept[inverse_N])
         return Step(
@@ -245,6 +250,18 @@ class Simulator:
         self.store.add(fresh, found, Grades(grades.probs_NK4[n:]))
         return after, Grades(grades.probs_NK4[:n, : self.k])
 
+    def _engaged(
+        self, slots_U: Slots, before: Hits, grades_before: Grades, after: Hits, grades_after: Grades
+    ) -> tuple[Engagement, Engagement]:
+        """One call of the shopper for both lists of U rewrites; the list of a query's original is shown once."""
+        assert self.shopper is not None
+        slots_B, first_B, place_U = np.unique(slots_U, return_index=True, return_inverse=True)
+        queries = [self.store.queries[slot] for slot in (*slots_B.tolist(), *slots_U.tolist())]
+        rows = np.concatenate([before.rows_NK[first_B], after.rows_NK])
+        probs = np.concatenate([grades_before.probs_NK4[first_B], grades_after.probs_NK4])
+        both = self.shopper.engage(queries, rows, Grades(probs))
+        return both[place_U], both[len(slots_B) :]
+
     def _settle(self, new: _Shown, kept_N: npt.NDArray[np.bool_]) -> tuple[RewardTerms, _Shown]:
         """Pay the turn: R_t − R_{t−1}, term by term; "keep" leaves what is shown."""
         if self.max_turns == 1:
@@ -273,7 +290,12 @@ def _where(mask_N: npt.NDArray[np.bool_], yes: _Shown, no: _Shown) -> _Shown:
     hits = Hits(*(np.concatenate([getattr(yes.hits, f), getattr(no.hits, f)]) for f in ("rows_NK", "scores_NK")))
     grades = Grades(np.concatenate([yes.grades.probs_NK4, no.grades.probs_NK4]))
     names = Feedback.__dataclass_fields__
-    figures = Feedback(*(np.concatenate([getattr(yes.figures, f), getattr(no.figures, f)]) for f in names))
+    figures = Feedback(*(_joined(getattr(yes.figures, f), getattr(no.figures, f)) for f in names))
     parts = {t: np.concatenate([yes.terms.terms[t], no.terms.terms[t]]) for t in no.terms.terms}
     terms = RewardTerms(np.concatenate([yes.terms.total, no.terms.total]), parts)
     return _take(_Shown(hits, grades, figures, terms), np.where(mask_N, np.arange(n), n + np.arange(n)))
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """One array after the other; a figure that nobody computed stays None."""
+    return None if first is None else np.concatenate([first, second])

@@ -124,6 +124,15 @@ class Engagement:
     purchase_NK: FloatArray
     some_N3: FloatArray
 
+    def __getitem__(self, index: slice | npt.NDArray[np.int_]) -> Engagement:
+        return Engagement(
+            self.examine_NK[index],
+            self.click_NK[index],
+            self.cart_NK[index],
+            self.purchase_NK[index],
+            self.some_N3[index],
+        )
+
 
 class Shopper(Protocol):
     """Who shops from a result list. `judges/shopper.py` computes one, `judges/llm_shopper.py` asks a language model."""

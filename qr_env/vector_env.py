@@ -27,7 +27,7 @@ from qr_env.reward import Reward
 from qr_env.shop import Shop
 from qr_env.simulator import RewardFunction, Simulator, Step
 from qr_env.stream import QueryStream
-from qr_env.types import Query
+from qr_env.types import Query, Shopper
 
 Observation = dict[str, tuple[str, ...]]
 BoolArray = npt.NDArray[np.bool_]
@@ -63,6 +63,7 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
         combine: str = "expand",
         k: int = 10,
         original_weight: float = ORIGINAL_WEIGHT,
+        shopper: Shopper | None = None,
     ) -> None:
         if num_envs < 1 or group_size < 1 or num_envs % group_size:
             raise ConfigError(
@@ -76,6 +77,7 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
             mode=combine,
             k=k,
             original_weight=original_weight,
+            shopper=shopper,
         )
         self.num_envs, self.group_size = num_envs, group_size
         self.stream = stream or default_stream(shop)

@@ -21,12 +21,14 @@ from qr_env.types import (
     EXACT,
     IRRELEVANT,
     SUBSTITUTE,
+    Engagement,
     FloatArray,
     Grades,
     Hits,
     Query,
     RowArray,
     SearchText,
+    Shopper,
 )
 
 COLORS = ("red", "blue", "green", "black", "white", "grey", "brown", "pink", "yellow", "beige")
@@ -183,6 +185,22 @@ class CountingJudge:
         self.calls += 1
         self.pairs += int((rows_NK >= 0).sum())
         return self.judge.grade(queries, rows_NK)  # type: ignore[attr-defined,no-any-return]
+
+
+class CountingShopper:
+    """Passes on to a shopper and counts: `calls`, and `lists` for the result lists shown."""
+
+    def __init__(self, shopper: Shopper) -> None:
+        self.shopper = shopper
+        self.name = "counting"
+        self.calls = 0
+        self.lists = 0
+
+    def engage(self, queries: Sequence[Query], rows_NK: RowArray, grades: Grades) -> Engagement:
+        """The inner shopper's engagement."""
+        self.calls += 1
+        self.lists += len(rows_NK)
+        return self.shopper.engage(queries, rows_NK, grades)
 
 
 class FailingJudge:

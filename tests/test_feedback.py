@@ -9,7 +9,7 @@ import pytest
 
 from qr_env.feedback import TAU, Bought, Feedback, TextFigures, feedback, group_coverage, text_figures
 from qr_env.metrics import best_dcg
-from qr_env.types import EXACT, Grades, Hits
+from qr_env.types import EXACT, Engagement, Grades, Hits
 
 PRODUCTS, N, K, M = 25, 60, 12, 3
 
@@ -141,3 +141,17 @@ def test_group_coverage_equals_sets(world: dict[str, np.ndarray]) -> None:
     ours = group_coverage(rows, relevant, group_size=4)
     loops = [len(set(rows[n : n + 4][relevant[n : n + 4]].tolist())) for n in range(0, N, 4)]
     assert ours.tolist() == loops
+
+
+def test_engagement_is_after_minus_before_missing_stays_missing_and_a_kept_original_is_zero() -> None:
+    lists = as_hits(np.tile(np.arange(10), (3, 1)))
+    exact = Grades(np.tile(np.eye(4, dtype=np.float32)[EXACT], (3, 10, 1)))
+    texts = text_figures(["couch"] * 3, ["sofa", "sofa", "couch"])
+    chances_NK = np.zeros((3, 10), np.float32)
+    some = np.array([[[0.5, 0.3, 0.1]] * 3, [[0.75, 0.2, 0.1], [0.75, np.nan, np.nan], [np.nan] * 3]], np.float32)
+    before, after = (Engagement(chances_NK, chances_NK, chances_NK, chances_NK, part) for part in some)
+    figures = feedback(lists, lists, exact, exact, texts, engaged=(before, after))[np.array([2, 1, 0])]
+    np.testing.assert_allclose(figures.click, [0, 0.25, 0.25])
+    np.testing.assert_allclose(figures.cart, [0, np.nan, -0.1], rtol=1e-6)
+    np.testing.assert_allclose(figures.purchase, [0, np.nan, 0])
+    assert feedback(lists, lists, exact, exact, texts).click is None

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 
 import numpy as np
 import pytest
 
 from qr_env.errors import ConfigError
 from qr_env.feedback import Feedback
-from qr_env.reward import FREE, TERMS, Reward, Weights
+from qr_env.reward import ENGAGEMENT, FREE, TERMS, Reward, Weights
 
 
 def figures(**values: float | bool) -> Feedback:
     """One step in which a two-word query got a two-word rewrite and nothing changed, except for `values`."""
-    start: dict[str, float | bool] = {field.name: 0.0 for field in fields(Feedback)}
+    # Without a shopper: its figures have a default, None.
+    start: dict[str, float | bool] = {field.name: 0.0 for field in fields(Feedback) if field.default is MISSING}
     start |= {"increment_defined": True, "hitrate_defined": True, "kept": False, "words": 2, "words_original": 2}
     start |= {"mean_relevance": 0.5, "mean_relevance_before": 0.5} | values
     return Feedback(**{n: np.array([v], bool if isinstance(v, bool) else np.float32) for n, v in start.items()})
@@ -63,6 +64,32 @@ def test_terms_add_up_and_are_named() -> None:
     assert tuple(terms.terms) == TERMS
     np.testing.assert_allclose(sum(terms.terms.values()), terms.total, rtol=1e-6)
     assert terms.total.dtype == np.float32 and terms.total.shape == (1,)
+
+
+SHOPPING = Weights(click=0.5, cart=1.0, purchase=2.0)
+
+
+def test_a_shopper_pays_for_clicks_carts_and_purchases() -> None:
+    values = {"click": 0.2, "cart": 0.1, "purchase": 0.05}
+    assert paid(**values) == 0.0, "off unless weighted"
+    assert paid(SHOPPING, **values) == pytest.approx(0.1 + 0.1 + 0.1)
+    assert paid(SHOPPING, click=-0.2, cart=0.0, purchase=-0.05) == pytest.approx(-0.2)
+    assert paid(SHOPPING, **values, mean_relevance=0.0) == pytest.approx(0.0, abs=1e-7), "behind the gate"
+    assert paid(SHOPPING, click=-0.2, cart=0.1, purchase=0.0, mean_relevance=0.0) == pytest.approx(-0.1)
+    terms = Reward(SHOPPING)(figures(**values)).terms
+    assert tuple(terms) == TERMS + ENGAGEMENT and terms["purchase"][0] == pytest.approx(0.1)
+
+
+def test_missing_engagement_is_nan_where_it_is_paid_for() -> None:
+    values = {"click": float("nan"), "cart": 0.0, "purchase": 0.0}
+    assert np.isnan(paid(SHOPPING, **values))
+    assert paid(gain=0.1, **values) == pytest.approx(0.1), "a term that is off needs no figure"
+    assert paid(SHOPPING, kept=True, **values) == 0.0
+
+
+def test_engagement_needs_a_shopper() -> None:
+    with pytest.raises(ConfigError, match="shopper"):
+        paid(Weights(purchase=1.0))
 
 
 @pytest.mark.parametrize("gain", [0.0, float("nan")])

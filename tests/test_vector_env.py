@@ -11,6 +11,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from judges.labels import LabelsJudge
+from judges.shopper import PROFILES, Biases, ModelShopper
 from qr_env.before import BeforeStore, bought_outside, excellent
 from qr_env.combine import ORIGINAL_WEIGHT
 from qr_env.env import QueryRewriteEnv
@@ -19,7 +20,7 @@ from qr_env.reward import FREE, Reward, Weights
 from qr_env.stream import QueryStream
 from qr_env.types import Grades, Query
 from qr_env.vector_env import QueryRewriteVectorEnv
-from tests.fakes import CountingJudge, FailingJudge, WordRetriever, tiny_shop
+from tests.fakes import CountingJudge, CountingShopper, FailingJudge, WordRetriever, tiny_shop
 
 SHOP = tiny_shop()
 TRAIN = SHOP.split("train")
@@ -64,6 +65,71 @@ def test_scalar_and_vector_paths_give_the_same(combine: str, max_turns: int) -> 
             assert info["hits_after"].tolist() == [row for row in infos["hits_after"].rows_NK[n] if row >= 0]
             if terminated:
                 assert infos["final_obs"][n] == seen
+
+
+SHOPPING = Weights(click=0.5, cart=1.0, purchase=2.0)
+
+
+@pytest.mark.parametrize("max_turns", [1, 3])
+def test_a_shopper_joins_figures_and_reward_alike_in_both_environments(max_turns: int) -> None:
+    shopper = CountingShopper(ModelShopper(SHOP, PROFILES, biases=Biases()))
+    settings: dict[str, Any] = {"max_turns": max_turns, "reward": Reward(SHOPPING), "shopper": shopper}
+    envs, scalar = (
+        make(len(TRAIN), **settings),
+        QueryRewriteEnv(SHOP, WordRetriever(SHOP), LabelsJudge(SHOP), **settings),
+    )
+    envs.reset(options={"queries": TRAIN})
+    generator = np.random.default_rng(1)
+    actions_TN = [generator.choice(REWRITES, len(TRAIN)).tolist() for _ in range(max_turns)]
+    steps = [envs.step(actions_N) for actions_N in actions_TN]
+    assert shopper.calls == max_turns, "one call a step"
+    for n, query in enumerate(TRAIN):
+        scalar.reset(options={"query": query})
+        for actions_N, (_, rewards_N, _, _, infos) in zip(actions_TN, steps, strict=True):
+            _, reward, *_, info = scalar.step(actions_N[n])
+            assert reward == rewards_N[n]
+            assert {"click", "cart", "purchase"} <= info["reward_terms"].keys() & info["feedback"].keys()
+            assert info["feedback"]["purchase"] == infos["feedback"].purchase[n]
+            assert reward == 0.0 or actions_N[n] != ""
+
+
+def test_engagement_in_the_step_is_what_the_shopper_says_of_the_lists_shown() -> None:
+    shopper = ModelShopper(SHOP)
+    envs = make(len(TRAIN), shopper=shopper, combine="replace")
+    envs.reset(options={"queries": TRAIN})
+    *_, infos = envs.step(["sofa"] * len(TRAIN))
+    before, after = (
+        shopper.engage(TRAIN, infos[f"hits_{when}"].rows_NK, infos[f"grades_{when}"]) for when in ("before", "after")
+    )
+    kept_N = infos["feedback"].kept
+    change_N = np.where(kept_N, 0, after.some_N3[:, 2] - before.some_N3[:, 2])
+    np.testing.assert_array_equal(infos["feedback"].purchase, change_N)
+    assert kept_N.tolist() == [query.text == "sofa" for query in TRAIN] and (change_N > 0).any()
+
+
+def test_a_list_is_shown_to_the_shopper_once() -> None:
+    shopper = CountingShopper(ModelShopper(SHOP))
+    envs = make(12, group_size=6, shopper=shopper)
+    envs.reset(options={"queries": TRAIN[:2]})
+    envs.step(["sofa", "sofa", "red", "red", "red", "red"] * 2)
+    assert shopper.lists == 2 + 4
+
+
+def test_without_a_shopper_there_is_no_engagement() -> None:
+    envs = make()
+    envs.reset(seed=0)
+    *_, infos = envs.step(["sofa"] * 4)
+    assert infos["feedback"].click is None and "click" not in infos["reward_terms"]
+    with pytest.raises(ConfigError, match="need a shopper"):
+        make(reward=Reward(SHOPPING))
+
+
+def test_ungraded_products_make_paid_engagement_nan_never_zero() -> None:
+    envs = make(judge=FailingJudge(), shopper=ModelShopper(SHOP), reward=Reward(SHOPPING))
+    envs.reset(options={"queries": TRAIN[:4]})
+    _, rewards_N, *_, infos = envs.step(["refrigerator", "sofa", "", "running shoes"])
+    assert np.isnan(rewards_N[[0, 1, 3]]).all() and rewards_N[2] == 0.0
+    assert np.isnan(infos["feedback"].purchase).tolist() == [True, True, False, True]
 
 
 def test_the_optimal_policy_scores_one_through_autoreset() -> None:
