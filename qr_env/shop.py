@@ -145,42 +145,29 @@ class Shop:
         """Known level of each pair, (N, K) int8: 0 Irrelevant … 3 Exact, -1 where nobody graded it or no product.
 
         Raises:
-            IndexError: a query row or product row is beyond the shop.
+            IndexError: a query row or product row is beyond the shop. ValueError: not one query row a line.
         """
-        query_rows_N1 = np.asarray(query_rows_N, np.int64).reshape(-1, 1)
-        rows_NK = np.asarray(rows_NK)
-        self._check_rows(query_rows_N1, rows_NK)
-        levels = np.full(rows_NK.size, -1, np.int8)
-        real = np.flatnonzero((rows_NK >= 0) & (query_rows_N1 >= 0))
-        if self.qrels_complete:
-            levels[real] = 0
-        asked_Q, line_N = np.unique(np.maximum(query_rows_N1, 0), return_inverse=True)
-        keys, labels = self._labels_of(asked_Q)
-        if len(keys):
-            wanted = (line_N.reshape(-1, 1) * self.qrels.shape[1] + rows_NK).ravel()[real]
-            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-            known = keys[at] == wanted
-            levels[real[known]] = labels[at[known]] - 1
-        return levels.reshape(rows_NK.shape)
+        from qr_env import step_kernels
+
+        asked_N = np.asarray(query_rows_N, np.int64).reshape(-1)
+        rows_NK = np.ascontiguousarray(rows_NK, np.int32)
+        if len(asked_N) != len(rows_NK):
+            raise ValueError(f"{len(asked_N)} query rows for {len(rows_NK)} lines of products")
+        self._check_rows(asked_N, rows_NK)
+        levels_NK = np.empty(rows_NK.shape, np.int8)
+        step_kernels.levels(*self._labels, asked_N, rows_NK, 0 if self.qrels_complete else -1, levels_NK)
+        return levels_NK
+
+    @cached_property
+    def _labels(self) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
+        """indptr, indices and data of `qrels`, in the types of the compiled loop."""
+        matrix = self.qrels
+        return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False), matrix.data
 
     def _check_rows(self, query_rows: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]) -> None:
         for what, values, size in (("query", query_rows, len(self.queries)), ("product", rows, len(self.products))):
             if values.size and values.max() >= size:
                 raise IndexError(f"{what} row {values.max()} is beyond the shop's {size:,}: is it of another shop?")
-
-    def _labels_of(self, query_rows_Q: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
-        """Place of each query in the list × products + product row of its graded pairs, ascending, and level + 1.
-
-        Binary search beats CSR indexing, and the labels of one batch stay in the processor's cache: all would not.
-        """
-        if not len(query_rows_Q) or not self.qrels.nnz:
-            return np.zeros(0, np.int64), np.zeros(0, np.int8)
-        start_Q, stop_Q = self.qrels.indptr[query_rows_Q], self.qrels.indptr[query_rows_Q + 1]
-        count_Q = stop_Q - start_Q
-        shift_Q = start_Q - (np.cumsum(count_Q) - count_Q)
-        at = np.repeat(shift_Q, count_Q) + np.arange(count_Q.sum())
-        place = np.repeat(np.arange(len(query_rows_Q)) * self.qrels.shape[1], count_Q)
-        return place + self.qrels.indices[at], self.qrels.data[at]
 
 
 def conform(table: pa.Table, schema: pa.Schema, what: str = "table") -> pa.Table:
