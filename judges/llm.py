@@ -99,7 +99,7 @@ class LLMJudge:
         prompt: str = "grade_v1",
         method: str = "auto",
         passes: Sequence[str] = ("plain",),
-        min_mass: float = 0.1,
+        min_mass: float = 0.05,
         max_missing: float = 0.5,
         max_product_tokens: int = 256,
         batch: int = 8,
