@@ -52,9 +52,9 @@ def store_file(path: str | Path) -> Path:
 
 
 def connect(file: Path, read_only: bool = False) -> sqlite3.Connection:
-    """An open store, in autocommit mode; the file is made where there is none. `read_only` writes nothing at all.
+    """An open store, in autocommit mode; the file is made where there is none, unless `read_only`.
 
-    Raises StoreError where the file is damaged, foreign, of a newer version, or cannot be opened.
+    Raises StoreError where the file is damaged, foreign, of another version, may not be written, or cannot be opened.
     """
     with named_errors(file):
         if not file.exists():
@@ -63,14 +63,25 @@ def connect(file: Path, read_only: bool = False) -> sqlite3.Connection:
                     f"{file}: there is no verdict store; name the right --store, or run with a judge first"
                 )
             _create(file)
-        db = _open(read_uri(file) if read_only else f"file:{quote(str(file.resolve()))}?mode=rw")
+        writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+        if not writable and not read_only:
+            # Now, and not when the first new verdict has been paid for.
+            raise StoreError(
+                f"{file}: may not be written, or its folder not: allow it, copy it, or choose another --store"
+            )
+        db = _open(_uri(file, "rw") if writable else read_uri(file))
         try:
             _check(db, file)
             db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA query_only = {read_only:d}")
         except BaseException:
             db.close()
             raise
         return db
+
+
+def _uri(file: Path, mode: str) -> str:
+    return f"file:{quote(str(file.resolve()))}?mode={mode}"
 
 
 def _open(uri: str) -> sqlite3.Connection:
@@ -80,11 +91,11 @@ def _open(uri: str) -> sqlite3.Connection:
 
 
 def read_uri(file: Path) -> str:
-    """How to open a store without writing. WAL needs its side files, or a folder that can take them; where there are
-    none and it cannot, the file is all there is and nobody can be changing it."""
+    """How to open a store that may not be written. WAL needs its side files, or a folder that can take them; where
+    there are none and it cannot, the file is all there is and nobody can be changing it."""
     import sqlite3
 
-    uri = f"file:{quote(str(file.resolve()))}?mode=ro"
+    uri = _uri(file, "ro")
     db = _open(uri)
     try:
         db.execute("SELECT * FROM sqlite_master").fetchone()
@@ -104,7 +115,7 @@ def _create(file: Path) -> None:
         new = file.with_name(f".{file.name}.{os.getpid()}")
         new.unlink(missing_ok=True)
         try:
-            db = _open(f"file:{quote(str(new.absolute()))}?mode=rwc")
+            db = _open(_uri(new, "rwc"))
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(SCHEMA)
             db.close()

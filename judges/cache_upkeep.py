@@ -144,7 +144,7 @@ def prune(
         fingerprint: of this judge. older_days: made longer ago. unused_days: not looked up for that many days.
         dry_run: count, delete nothing.
 
-    Other processes that have the store open still know them until they end. Raises ConfigError where no criterion is given.
+    Other processes that have the store open know them until they end. Raises ConfigError without any criterion.
     """
     now = time.time()
     criteria: dict[str, Any] = {
