@@ -55,18 +55,14 @@ def kept(originals: Sequence[str], rewrites: Sequence[str]) -> npt.NDArray[np.bo
     return np.fromiter(map(is_kept, originals, rewrites), np.bool_, len(originals))
 
 
-def search_text(original: str, rewrite: str, mode: str, weight: float = ORIGINAL_WEIGHT) -> SearchText:
-    """What to search for the rewrite of one query. For "union" it is the rewrite: the original is searched beside it.
+def joined(originals: Sequence[str], rewrites: Sequence[str], mode: str, weight: float) -> list[SearchText]:
+    """What to search for N rewrites that are not kept. For "union" it is the rewrite: the original is searched beside.
 
-    A kept original is itself, as a plain text, in every mode. Raises ConfigError for an unknown mode.
+    `mode` and `weight` as `check` allows them.
     """
-    check(mode, weight)
-    return original if is_kept(original, rewrite) else joined(original, rewrite, mode, weight)
-
-
-def joined(original: str, rewrite: str, mode: str, weight: float) -> SearchText:
-    """`search_text` of a rewrite that is known not to be kept, nothing checked."""
-    return ((original, weight), (rewrite, 1.0)) if mode == "expand" else rewrite
+    if mode != "expand":
+        return list(rewrites)
+    return [((original, weight), (rewrite, 1.0)) for original, rewrite in zip(originals, rewrites, strict=True)]
 
 
 def search_unique(retriever: Retriever, texts: Sequence[SearchText], k: int) -> Hits:
@@ -96,10 +92,8 @@ def search(
     check(mode, weight)
     n = len(originals)
     kept_N = kept(originals, rewrites)
-    texts: list[SearchText] = [
-        original if keep else joined(original, rewrite, mode, weight)
-        for original, rewrite, keep in zip(originals, rewrites, kept_N.tolist(), strict=True)
-    ]
+    parts = zip(originals, joined(originals, rewrites, mode, weight), kept_N.tolist(), strict=True)
+    texts: list[SearchText] = [original if keep else text for original, text, keep in parts]
     if mode != "union":
         return search_unique(retriever, texts, k)
     both = search_unique(retriever, [*texts, *originals], k)

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qr_env.metrics import DEPTH, best_dcg, dcg, isin_rows
+from qr_env.metrics import DEPTH, best_dcg, dcg
 from qr_env.types import Engagement, FloatArray, Grades, Hits, RowArray
 
 TAU = 0.5  # τ': a product counts as relevant when P(Exact or Substitute) is above it
@@ -138,31 +138,28 @@ def feedback(
         bought: E; None: nothing was bought outside search.
         engaged: what the shopper does with Z_x and with Z_y; None: there is no shopper.
     """
-    judged_b, judged_a = _judged(before, grades_before), _judged(after, grades_after)
-    found = before.found_NK.sum(axis=1) + after.found_NK.sum(axis=1)
-    unknown = _all_missing(before, judged_b) | _all_missing(after, judged_a)
-    gain = _gain(before, after, grades_before, grades_after)
-    relevant_a, relevant_b = _relevant(after, grades_after), _relevant(before, grades_before)
-    new_a = after.found_NK & ~isin_rows(after.rows_NK, before.rows_NK)
-    increment, increment_defined = _increment(before, after, relevant_b, relevant_a & new_a, excellent_P)
-    hitrate, hitrate_before, hitrate_defined = _hitrate(before, after, bought)
+    n = _counts(before, after, grades_before, grades_after, excellent_P, bought)
+    missing_b = (n["found_before"] > 0) & (n["judged_before"] == 0)
+    unknown = missing_b | ((n["found_after"] > 0) & (n["judged_after"] == 0))
 
     def known(values: npt.NDArray[np.floating]) -> FloatArray:
         return np.where(unknown, np.nan, values).astype(np.float32)
 
+    gain = _gain(before, after, grades_before, grades_after)
+    found, judged = n["found_before"] + n["found_after"], n["judged_before"] + n["judged_after"]
     return Feedback(
         gain=np.where(texts.kept, 0, gain).astype(np.float32),
-        relevance=known(_share(relevant_a.sum(axis=1), judged_a.sum(axis=1))),
-        mean_relevance=_mean_relevance(after, grades_after, judged_a),
-        mean_relevance_before=_mean_relevance(before, grades_before, judged_b),
-        increment=known(increment),
-        increment_defined=increment_defined,
-        hitrate=known(hitrate),
-        hitrate_gain=known(hitrate - hitrate_before),
-        hitrate_defined=hitrate_defined,
-        coverage=known(relevant_b.sum(axis=1) + (relevant_a & new_a).sum(axis=1).astype(np.float64)),
-        diversity=_share(new_a.sum(axis=1), after.found_NK.sum(axis=1)).astype(np.float32),
-        missing=_share(found - judged_b.sum(axis=1) - judged_a.sum(axis=1), found).astype(np.float32),
+        relevance=known(_share(n["relevant_after"], n["judged_after"])),
+        mean_relevance=n["mean_after"].astype(np.float32),
+        mean_relevance_before=n["mean_before"].astype(np.float32),
+        increment=known(_share(n["excellent_new"], n["excellent_before"])),
+        increment_defined=n["excellent_before"] > 0,
+        hitrate=known(_share(n["wanted_either"], n["wanted"])),
+        hitrate_gain=known(_share(n["wanted_either"] - n["wanted_before"], n["wanted"])),
+        hitrate_defined=n["wanted"] > 0,
+        coverage=known(n["relevant_before"] + n["new_relevant"]),
+        diversity=_share(n["new"], n["found_after"]).astype(np.float32),
+        missing=_share(found - judged, found).astype(np.float32),
         words=texts.words,
         words_original=texts.words_original,
         copied=texts.copied,
@@ -182,24 +179,28 @@ def group_coverage(rows_NK: RowArray, relevant_NK: BoolArray, group_size: int) -
     return (first_PM & (rows_PM >= 0)).sum(axis=1)
 
 
-def _relevant(hits: Hits, grades: Grades) -> BoolArray:
-    """f > τ'; a missing verdict is not known to be relevant."""
-    return (grades.relevance_NK > TAU) & hits.found_NK
-
-
 def _share(part_N: npt.NDArray[np.generic], whole_N: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """part / whole of counts, 0 where the whole, and so the part, is 0."""
     return np.divide(part_N, np.maximum(whole_N, 1))
 
 
-def _judged(hits: Hits, grades: Grades) -> BoolArray:
-    """Products with a verdict."""
-    return hits.found_NK & ~np.isnan(grades.probs_NK4[..., 0])
+def _counts(
+    before: Hits,
+    after: Hits,
+    grades_before: Grades,
+    grades_after: Grades,
+    excellent_P: BoolArray | None,
+    bought: Bought | None,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """What each of N pairs of lists holds, name → (N,), in one compiled pass: names in `step_kernels`."""
+    from qr_env import step_kernels
 
-
-def _all_missing(hits: Hits, judged_NK: BoolArray) -> BoolArray:
-    """Lists, (N,), that hold products and no verdict."""
-    return np.logical_and(hits.found_NK.any(axis=1), ~np.any(judged_NK, axis=1))
+    bought = bought or Bought(np.zeros((len(before), 0), np.int32), np.zeros((len(before), 0), np.float32))
+    excellent_P = np.zeros(0, np.bool_) if excellent_P is None else excellent_P
+    counts_CN = np.empty((len(step_kernels.COUNTS), len(before)))
+    lists = (before.rows_NK, grades_before.probs_NK4, after.rows_NK, grades_after.probs_NK4)
+    step_kernels.compare(*lists, excellent_P, bought.rows_NM, bought.relevance_NM, TAU, DEPTH, counts_CN)
+    return dict(zip(step_kernels.COUNTS, counts_CN, strict=True))
 
 
 def _gain(before: Hits, after: Hits, grades_before: Grades, grades_after: Grades) -> npt.NDArray[np.float64]:
@@ -219,15 +220,6 @@ def _top(hits: Hits, grades: Grades) -> tuple[RowArray, npt.NDArray[np.float64]]
     return rows_NK, gains_NK
 
 
-def _mean_relevance(hits: Hits, grades: Grades, judged_NK: BoolArray) -> FloatArray:
-    """Mean f over the judged products of the top ten; 0 for an empty list, NaN where nothing of it is judged."""
-    top_NK = grades.relevance_NK[:, :DEPTH].astype(np.float64)
-    judged_NK = judged_NK[:, :DEPTH]
-    count_N = judged_NK.sum(axis=1)
-    mean_N = _share(np.where(judged_NK, top_NK, 0.0).sum(axis=1), count_N)
-    return np.where(hits.found_NK[:, :DEPTH].any(axis=1) & (count_N == 0), np.nan, mean_N).astype(np.float32)
-
-
 def _engagement(engaged: tuple[Engagement, Engagement] | None, kept_N: BoolArray) -> dict[str, FloatArray]:
     """Change in the chance of at least one click, cart, purchase; exactly 0 for a kept original."""
     if engaged is None:
@@ -235,28 +227,3 @@ def _engagement(engaged: tuple[Engagement, Engagement] | None, kept_N: BoolArray
     before, after = engaged
     change_N3 = np.where(kept_N[:, None], np.float32(0), after.some_N3 - before.some_N3)
     return dict(zip(("click", "cart", "purchase"), change_N3.T, strict=True))
-
-
-def _increment(
-    before: Hits, after: Hits, relevant_b: BoolArray, added_a: BoolArray, excellent_P: BoolArray | None
-) -> tuple[npt.NDArray[np.float64], BoolArray]:
-    """(increment, denominator was not 0)."""
-    if excellent_P is not None:
-        relevant_b = relevant_b & excellent_P[before.rows_NK]
-        added_a = added_a & excellent_P[after.rows_NK]
-    base_N = relevant_b.sum(axis=1)
-    return added_a.sum(axis=1) / np.maximum(base_N, 1), base_N > 0
-
-
-def _hitrate(
-    before: Hits, after: Hits, bought: Bought | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], BoolArray]:
-    """(hitrate of Z_x ∪ Z_y, hitrate of Z_x, something relevant was bought outside search)."""
-    if bought is None or bought.rows_NM.shape[1] == 0:
-        nothing = np.zeros(len(before))
-        return nothing, nothing, nothing > 0
-    wanted_NM = (bought.relevance_NM > TAU) & (bought.rows_NM >= 0)
-    had_NM = isin_rows(bought.rows_NM, before.rows_NK) & wanted_NM
-    has_NM = had_NM | (isin_rows(bought.rows_NM, after.rows_NK) & wanted_NM)
-    total_N = wanted_NM.sum(axis=1)
-    return _share(has_NM.sum(axis=1), total_N), _share(had_NM.sum(axis=1), total_N), total_N > 0

@@ -15,7 +15,6 @@ import scipy.sparse as sp
 from qr_env.types import GAINS
 
 DEPTH = 10  # nDCG@10 is the figure that the field reports
-PAIRWISE = 1_024  # up to this many pairs of places a line, comparing all of them is faster than sorting
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -59,32 +58,3 @@ def recall(relevant_NK: npt.NDArray[np.bool_], total_N: npt.NDArray[np.integer],
     """Share of all relevant products among the first k, (N,); 0 where there is none to find."""
     found_N = relevant_NK[:, :k].sum(axis=1)
     return np.divide(found_N, total_N, out=np.zeros(len(relevant_NK)), where=np.asarray(total_N) > 0)
-
-
-def reciprocal_rank(relevant_NK: npt.NDArray[np.bool_]) -> Float64Array:
-    """1 / rank of the first relevant product, (N,); 0 where there is none."""
-    if relevant_NK.shape[1] == 0:
-        return np.zeros(len(relevant_NK))
-    return np.where(relevant_NK.any(axis=1), 1.0 / (1.0 + relevant_NK.argmax(axis=1)), 0.0)
-
-
-def isin_rows(rows_NK: npt.NDArray[np.int32], others_NM: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """(N, K) True where rows_NK[n, k] is a product of others_NM[n]. Padding (-1) is in nothing.
-
-    Short lists are compared pair by pair, long ones by one sort of each line.
-    """
-    n, k = rows_NK.shape
-    if others_NM.shape[1] == 0 or k == 0:
-        return np.zeros((n, k), np.bool_)
-    if k * others_NM.shape[1] <= PAIRWISE:
-        # Lines run along the last axis, so that each comparison is one long stretch: ten times faster than (N, K, M).
-        rows_KN, others_MN = np.ascontiguousarray(rows_NK.T), np.ascontiguousarray(others_NM.T)
-        same_KN = np.logical_or.reduce([rows_KN == other_N for other_N in others_MN])
-        return np.ascontiguousarray((same_KN & (rows_KN >= 0)).T)
-    # Keys of one line are apart from those of every other line, so one flat search serves all lines.
-    span = np.int64(max(int(rows_NK.max()), int(others_NM.max())) + 2)
-    offset_N1 = (np.arange(n, dtype=np.int64) * span)[:, None]
-    keys = np.sort(others_NM + offset_N1, axis=1).ravel()
-    wanted_NK = rows_NK + offset_N1
-    at_NK = np.minimum(np.searchsorted(keys, wanted_NK), len(keys) - 1)
-    return (keys[at_NK] == wanted_NK) & (rows_NK >= 0)

@@ -222,9 +222,10 @@ class Simulator:
         """What the shoppers see after U rewrites; a kept original's hits and grades are its own, untouched."""
         asked = np.flatnonzero(~kept_U)
         mode, weight = self.mode, self.original_weight
-        wanted: list[SearchText] = [combine.joined(originals_U[u], rewrites_U[u], mode, weight) for u in asked.tolist()]
         if len(asked) == len(kept_U):
-            return self._look(wanted, slots_U, fresh)
+            return self._look(combine.joined(originals_U, rewrites_U, mode, weight), slots_U, fresh)
+        originals, rewrites = ([texts_U[u] for u in asked.tolist()] for texts_U in (originals_U, rewrites_U))
+        wanted = combine.joined(originals, rewrites, mode, weight)
         hits, grades = self.store.hits(slots_U), self.store.grades(slots_U)
         found, verdicts = self._look(wanted, slots_U[asked], fresh)
         hits.rows_NK[asked], hits.scores_NK[asked] = found.rows_NK, found.scores_NK

@@ -6,6 +6,7 @@ levels(indptr, indices, data, query_rows_N, rows_NK, -1, levels_NK)         # fo
 from __future__ import annotations
 
 import numba as nb
+import numpy as np
 import numpy.typing as npt
 
 _INT8S = nb.types.Array(nb.int8, 1, "C", readonly=True)
@@ -36,11 +37,94 @@ def levels(
             if query < 0 or row < 0:
                 levels_NK[n, k] = -1
                 continue
-            low, high = start, stop
-            while low < high:
-                middle = (low + high) // 2
-                if indices[middle] < row:
-                    low = middle + 1
-                else:
-                    high = middle
-            levels_NK[n, k] = data[low] - 1 if low < stop and indices[low] == row else ungraded
+            low, left = start, stop - start
+            while left > 1:  # nothing to mispredict: the number of turns depends on the query alone
+                half = left // 2
+                low += half * (indices[low + half - 1] < row)
+                left -= half
+            levels_NK[n, k] = data[low] - 1 if stop > start and indices[low] == row else ungraded
+
+
+COUNTS = (
+    *("found_before", "judged_before", "relevant_before", "mean_before"),
+    *("found_after", "judged_after", "relevant_after", "mean_after"),
+    *("new", "new_relevant", "excellent_before", "excellent_new", "wanted", "wanted_before", "wanted_either"),
+)
+_GRADES = nb.types.Array(nb.float32, 3, "A", readonly=True)
+_ANY_LISTS = nb.types.Array(nb.int32, 2, "A", readonly=True)
+_MASK = nb.types.Array(nb.boolean, 1, "C", readonly=True)
+_VALUES = nb.types.Array(nb.float32, 2, "A", readonly=True)
+
+
+@nb.njit(inline="always")
+def _holds(rows: npt.NDArray, row: int) -> bool:
+    for other in rows:  # noqa: SIM110 - numba compiles no generators
+        if other == row:
+            return True
+    return False
+
+
+@nb.njit(inline="always")
+def _tally(rows: npt.NDArray, probs: npt.NDArray, tau: float, depth: int) -> tuple[float, float, float, float]:
+    """Of one list: products, those with a verdict, those with relevance above tau, mean relevance of the first."""
+    found, judged, relevant, top, total = 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(len(rows)):
+        if rows[k] < 0:
+            continue
+        found += 1
+        if np.isnan(probs[k, 0]):
+            continue
+        judged += 1
+        relevance = probs[k, 2] + probs[k, 3]
+        relevant += relevance > tau
+        if k < depth:
+            top += 1
+            total += relevance
+    return found, judged, relevant, np.nan if found > 0 and top == 0 else total / max(top, 1.0)
+
+
+_LISTS_AND_GRADES = (_ANY_LISTS, _GRADES, _ANY_LISTS, _GRADES)
+_REST = (_MASK, _ANY_LISTS, _VALUES, nb.float64, nb.int64, nb.float64[:, ::1])
+
+
+@nb.njit(nb.void(*_LISTS_AND_GRADES, *_REST), nogil=True, cache=True)
+def compare(
+    before_NK: npt.NDArray,
+    probs_before_NK4: npt.NDArray,
+    after_NK: npt.NDArray,
+    probs_after_NK4: npt.NDArray,
+    excellent_P: npt.NDArray,
+    bought_NM: npt.NDArray,
+    bought_relevance_NM: npt.NDArray,
+    tau: float,
+    depth: int,
+    counts_CN: npt.NDArray,
+) -> None:
+    """Fill counts_CN, a line for each of `COUNTS`: what two result lists hold, and what was bought outside search.
+
+    excellent_P: empty takes every product for excellent. depth: places that the mean relevance looks at.
+    """
+    for n in range(len(before_NK)):
+        before, after = before_NK[n], after_NK[n]
+        found_b, judged_b, relevant_b, mean_b = _tally(before, probs_before_NK4[n], tau, depth)
+        found_a, judged_a, relevant_a, mean_a = _tally(after, probs_after_NK4[n], tau, depth)
+        new, new_relevant, excellent, excellent_new, wanted, had, has = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for k in range(len(before)):
+            if before[k] >= 0 and probs_before_NK4[n, k, 2] + probs_before_NK4[n, k, 3] > tau:
+                excellent += len(excellent_P) == 0 or excellent_P[before[k]]
+        for k in range(len(after)):
+            if after[k] < 0 or _holds(before, after[k]):
+                continue
+            new += 1
+            if probs_after_NK4[n, k, 2] + probs_after_NK4[n, k, 3] > tau:
+                new_relevant += 1
+                excellent_new += len(excellent_P) == 0 or excellent_P[after[k]]
+        for m in range(bought_NM.shape[1]):
+            if bought_NM[n, m] >= 0 and bought_relevance_NM[n, m] > tau:
+                wanted += 1
+                seen = _holds(before, bought_NM[n, m])
+                had += seen
+                has += seen or _holds(after, bought_NM[n, m])
+        counts = (found_b, judged_b, relevant_b, mean_b, found_a, judged_a, relevant_a, mean_a)
+        for c, count in enumerate((*counts, new, new_relevant, excellent, excellent_new, wanted, had, has)):
+            counts_CN[c, n] = count

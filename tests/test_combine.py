@@ -13,16 +13,14 @@ from qr_env.types import Hits
 from tests.fakes import WordRetriever, tiny_shop
 
 
-def test_search_text_of_each_mode() -> None:
-    assert combine.search_text("couch", "sofa", "replace") == "sofa"
-    assert combine.search_text("couch", "sofa", "union") == "sofa"
-    assert combine.search_text("couch", "sofa", "expand", 3.0) == (("couch", 3.0), ("sofa", 1.0))
+def test_what_each_mode_searches() -> None:
+    assert combine.joined(["couch"], ["sofa"], "replace", 3.0) == ["sofa"]
+    assert combine.joined(["couch"], ["sofa"], "union", 3.0) == ["sofa"]
+    assert combine.joined(["couch"], ["sofa"], "expand", 3.0) == [(("couch", 3.0), ("sofa", 1.0))]
 
 
-@pytest.mark.parametrize("mode", combine.MODES)
 @pytest.mark.parametrize("rewrite", ["", "  ", "Red  Sofa", " red sofa\n", "RED SOFA"])
-def test_empty_or_equal_rewrite_keeps_the_original(mode: str, rewrite: str) -> None:
-    assert combine.search_text("red sofa", rewrite, mode) == "red sofa"
+def test_empty_or_equal_rewrite_keeps_the_original(rewrite: str) -> None:
     assert combine.is_kept("red sofa", rewrite)
     assert not combine.is_kept("red sofa", "sofa red")
 
@@ -83,6 +81,6 @@ def test_lists_are_padded_to_k() -> None:
 
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="mixed"):
-        combine.search_text("a", "b", "mixed")
+        combine.check("mixed", 1.0)
     with pytest.raises(ConfigError, match="original_weight=0"):
-        combine.search_text("a", "b", "expand", 0)
+        combine.check("expand", 0)
