@@ -99,7 +99,6 @@ def _config_defaults(args_type: type[ArgsT], argv: list[str]) -> tuple[ArgsT | N
 
 def _read_config(args_type: Any, path: Path) -> Any:
     """The dataclass with the values of a YAML file; settings without default that it leaves out stay open."""
-    import tyro
     import yaml
 
     if not path.is_file():
@@ -110,13 +109,41 @@ def _read_config(args_type: Any, path: Path) -> Any:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}; settings are lines of `name: value`")
-    known = {field.name: field for field in dataclasses.fields(args_type)}
-    if unknown := set(values) - set(known):
-        raise ConfigError(f"{path}: unknown settings {sorted(map(str, unknown))}; known are {sorted(known)}")
+    return _filled(args_type, path, values)
+
+
+def _filled(args_type: Any, path: Path, values: dict[str, Any]) -> Any:
+    """`args_type` with these values. A field that is itself a dataclass takes a map, or, where its flags have no
+    prefix (`tyro.conf.arg(name="")`), finds its settings among the others."""
+    import tyro
+
     hints = get_type_hints(args_type, include_extras=True)
-    given = {name: _typed(path, name, hints[name], value) for name, value in values.items()}
-    required = {name for name, field in known.items() if field.default is field.default_factory is dataclasses.MISSING}
+    groups = {name: _bare(hint) for name, hint in hints.items() if dataclasses.is_dataclass(_bare(hint))}
+    inline = {name: kind for name, kind in groups.items() if _has_no_prefix(hints[name])}
+    inner = {field.name: name for name, kind in inline.items() for field in dataclasses.fields(kind)}
+    fields = {field.name: field for field in dataclasses.fields(args_type)}
+    known = (set(fields) | set(inner)) - set(inline)
+    if unknown := set(values) - known:
+        raise ConfigError(f"{path}: unknown settings {sorted(map(str, unknown))}; known are {sorted(known)}")
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in groups:
+            given[name] = _filled(groups[name], path, value if isinstance(value, dict) else {name: value})
+        elif name not in inner:
+            given[name] = _typed(path, name, hints[name], value)
+    for name, kind in inline.items():
+        given[name] = _filled(kind, path, {key: value for key, value in values.items() if inner.get(key) == name})
+    required = {name for name, field in fields.items() if field.default is field.default_factory is dataclasses.MISSING}
     return args_type(**dict.fromkeys(required, tyro.MISSING) | given)
+
+
+def _bare(hint: Any) -> Any:
+    """A hint without what `Annotated` says of it."""
+    return hint.__origin__ if hasattr(hint, "__metadata__") else hint
+
+
+def _has_no_prefix(hint: Any) -> bool:
+    return any(getattr(note, "name", None) == "" for note in getattr(hint, "__metadata__", ()))
 
 
 def _typed(path: Path, name: str, hint: Any, value: Any) -> Any:
@@ -128,7 +155,7 @@ def _typed(path: Path, name: str, hint: Any, value: Any) -> Any:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             return tyro.cli(hint, args=texts)
     except SystemExit:
-        kind = hint.__origin__ if hasattr(hint, "__metadata__") else hint
+        kind = _bare(hint)
         name_of_kind = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
         raise ConfigError(f"{path}: {name}: {value!r} is not {name_of_kind}") from None
 

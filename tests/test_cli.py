@@ -6,9 +6,10 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+import tyro
 
 from qr_env.errors import ConfigError
 from runs import cli
@@ -180,3 +181,51 @@ def test_a_reader_that_leaves_is_no_error():
     command = f"{sys.executable} -m runs.online --help | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@dataclass
+class Prices:
+    """A group of settings."""
+
+    copy: float = 0.5
+    """Of a copy."""
+
+
+@dataclass
+class Judging:
+    """A group without a prefix."""
+
+    judge_url: str = ""
+    """Where."""
+
+
+@dataclass
+class Grouped:
+    """One group with its flags' prefix, one without."""
+
+    name: str
+    """Of it."""
+    reward: Prices = field(default_factory=Prices)
+    """Prices."""
+    judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
+    """Judges."""
+
+
+def test_groups_of_settings_come_from_maps_and_from_flat_keys(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("name: a\nreward: {copy: 0.25}\njudge_url: http://127.0.0.1:1\n")
+    seen = []
+    run(Grouped, seen.append, ["--config", str(config)])
+    run(Grouped, seen.append, ["--config", str(config), "--reward.copy", "1", "--judge-url", "x"])
+    assert seen == [
+        Grouped("a", Prices(0.25), Judging("http://127.0.0.1:1")),
+        Grouped("a", Prices(1.0), Judging("x")),
+    ]
+
+
+def test_an_unknown_setting_in_a_group_is_named(tmp_path, capsys):
+    config = tmp_path / "run.yaml"
+    config.write_text("name: a\nreward: {cpoy: 0.25}\n")
+    with pytest.raises(SystemExit):
+        run(Grouped, print, ["--config", str(config)])
+    assert "'cpoy'" in capsys.readouterr().err
