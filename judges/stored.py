@@ -120,14 +120,14 @@ class ShopJudge:
             for indices, part in self._stream(pairs):
                 self._check(pairs, indices, part)
                 probs_M4[indices] = np.where(np.isnan(part).any(axis=1, keepdims=True), np.nan, part)
-                waiting.append(np.asarray(indices))
+                waiting.append(np.asarray(indices, np.int64))
                 if time.monotonic() >= due:
                     due = self._keep(pairs, probs_M4, waiting)
         finally:
             self._keep(pairs, probs_M4, waiting)
         return probs_M4
 
-    def _stream(self, pairs: Pairs) -> Iterator[tuple[Indices, FloatArray]]:
+    def _stream(self, pairs: Pairs) -> Iterator[tuple[Indices | Sequence[int], FloatArray]]:
         if stream := getattr(self.pair_judge, "grade_stream", None):
             yield from stream(pairs)
             return
@@ -135,7 +135,7 @@ class ShopJudge:
             part = pairs[start : start + CHUNK]
             yield np.arange(start, start + len(part)), self.pair_judge.grade_pairs(part)
 
-    def _check(self, pairs: Pairs, indices: Indices, probs_M4: FloatArray) -> None:
+    def _check(self, pairs: Pairs, indices: Indices | Sequence[int], probs_M4: FloatArray) -> None:
         """JudgeError unless these are probabilities or missing: a store must not keep anything else."""
         if probs_M4.shape != (len(indices), len(LEVELS)):
             raise JudgeError(f"judge {self.name}: verdicts of shape {probs_M4.shape} for {len(indices)} pairs")
@@ -195,7 +195,7 @@ class ReplayOnly:
 
     def stats(self) -> dict[str, float]:
         """How many verdicts were not in the store, counted again in every batch that wants them."""
-        return {"missing": self._missing, "missing/not in store": self._missing}
+        return {"asked": self._missing, "missing": self._missing, "missing/not in store": self._missing}
 
 
 def replay(shop: Shop, store: VerdictStore, fingerprint: str | None = None) -> ShopJudge:

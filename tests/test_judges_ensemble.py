@@ -83,5 +83,5 @@ def test_impossible_weights(weights: list[float]) -> None:
 
 
 def test_one_judge_is_no_ensemble() -> None:
-    with pytest.raises(ConfigError, match="two judges.*failing"):
+    with pytest.raises(ConfigError, match=r"two judges.*failing"):
         EnsembleJudge([FailingJudge()])

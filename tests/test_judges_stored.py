@@ -62,13 +62,14 @@ class StreamingJudge(WordsJudge):
 
     kill = False
 
-    def grade_stream(self, pairs: Pairs) -> Iterator[tuple[np.ndarray, FloatArray]]:
+    def grade_stream(self, pairs: Pairs) -> Iterator[tuple[list[int], FloatArray]]:
         for m in range(len(pairs) - 1, -1, -1):
             if len(self.asked) >= self.limit:
                 if self.kill:
                     os.kill(os.getpid(), signal.SIGKILL)
                 raise KeyboardInterrupt
-            yield np.array([m]), self.grade_pairs([pairs[m]])
+            yield [m], self.grade_pairs([pairs[m]])
+            yield [], np.zeros((0, 4), np.float32)
 
 
 def lists(n: int, k: int, seed: int = 0) -> tuple[list[Query], np.ndarray]:
@@ -177,7 +178,7 @@ def test_a_slow_judges_verdicts_are_committed_one_by_one(tmp_path: Path, monkeyp
         put = store.put
         monkeypatch.setattr(store, "put", lambda *args: (sizes.append(len(args[1])), put(*args))[1])
         ShopJudge(SHOP, StreamingJudge(), store).grade(QUERIES[:1], np.arange(12, dtype=np.int32)[None])
-    assert sizes == [1] * 12
+    assert [size for size in sizes if size] == [1] * 12
 
 
 def test_the_verdict_of_a_faster_process_is_the_one_that_counts(tmp_path: Path) -> None:
