@@ -45,7 +45,8 @@ class GRPOConfig:
 
 @dataclass
 class GRPO:
-    """The optimiser of one policy. `model` is changed in place; `reference` is frozen (None at kl_coef 0)."""
+    """The optimiser of one policy. `model` is changed in place; `reference` is frozen (None at kl_coef 0). `trust` in
+    [0, 1]: how far the judge is believed, a factor of the learning rate (AdamW would undo one of the loss)."""
 
     model: Any
     tokenizer: Any
@@ -54,6 +55,7 @@ class GRPO:
     reference: Any = None
     optimizer: torch.optim.Optimizer = field(init=False)
     updates: int = 0
+    trust: float = 1.0
 
     def __post_init__(self) -> None:
         parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -98,7 +100,7 @@ class GRPO:
             self.config.learning_rate * min(1.0, self.updates / max(self.config.warmup_updates, 1)) * (1 - 0.9 * done)
         )
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * self.trust
 
     def _step(
         self, rollout: Rollout, advantages_N: Tensor, part: slice, anchor_pairs: Sequence[tuple[str, str]]
@@ -151,12 +153,12 @@ class GRPO:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights that the next update depends on."""
-        return {"optimizer": self.optimizer.state_dict(), "updates": self.updates}
+        return {"optimizer": self.optimizer.state_dict(), "updates": self.updates, "trust": self.trust}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self.updates = state["updates"]
+        self.updates, self.trust = state["updates"], state["trust"]
 
 
 def _select(rollout: Rollout, prompts: Tensor) -> Rollout:

@@ -81,7 +81,8 @@ def learn(
             reset or restored.
         observation: what its reset or restore returned.
         hints: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
-        score: held-out figures; "eval/score" decides which student is `checkpoints/best`.
+        score: held-out figures; "eval/score" decides which student is `checkpoints/best`, "judge/weight" (1 where it
+            is not there) is the optimiser's trust until the next ones.
 
     Raises:
         JudgeError: more than `config.max_failed` of the rewards were missing.
@@ -99,7 +100,7 @@ def learn(
         save_checkpoint(folder / "checkpoints", progress.update, student, state)
 
     if progress.update == 0 and not checkpoints(folder / "checkpoints"):
-        _evaluate(student, score, tracker, progress, folder)
+        optimizer.trust = _evaluate(student, score, tracker, progress, folder)
         save()
     with _polite_interrupt() as stop, _bar(config.updates, progress.update) as bar:
         while progress.update < config.updates and not stop():
@@ -123,7 +124,11 @@ def learn(
                     f"the judge is down or cannot grade these queries; mend it, then go on with --resume"
                 )
             if progress.update % config.evaluate_every == 0 or progress.update == config.updates:
-                _evaluate(student, score, tracker, progress, folder)
+                try:
+                    optimizer.trust = _evaluate(student, score, tracker, progress, folder)
+                except JudgeError:  # the gate, or a server that is gone: nothing learned is lost
+                    save()
+                    raise
             if progress.update % config.checkpoint_every == 0 or progress.update == config.updates:
                 save()
         progress.stopped = progress.update < config.updates
@@ -183,13 +188,14 @@ def _samples(queries: Sequence[str], texts: Sequence[str], rewards_N: Any) -> li
 
 def _evaluate(
     student: Student, score: Callable[[Student], dict[str, float]], tracker: Trackers, progress: Progress, folder: Path
-) -> None:
-    """Score on held-out queries, log, and keep the student if it is the best so far."""
+) -> float:
+    """Score on held-out queries, log, keep the student if it is the best so far; how far the judge is trusted now."""
     figures = score(student)
     tracker.log({"update": progress.update, "phase": "eval", "episodes": progress.episodes, **figures})
     if figures["eval/score"] > progress.best_score:
         progress.best_score = figures["eval/score"]
         save_student(folder / "checkpoints" / "best", student)
+    return figures.get("judge/weight", 1.0)
 
 
 def _bar(total: int, done: int) -> Any:

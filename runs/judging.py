@@ -1,37 +1,142 @@
-"""Judges by name, for every verb: "labels", "embedding", "llm", "cross-encoder:FOLDER", "replay", "ensemble:a,b".
+"""Judges and shoppers by name, for every verb.
 
-judge = open_judge("embedding", shop, JudgeOptions())
+    judge = open_judge("llm", shop, JudgeOptions(urls=("http://127.0.0.1:8000/v1",)))
+
+labels                  the shop's own grades, or the generated shop's truth
+embedding               similarity of query and product
+llm                     a language model behind an OpenAI-compatible server (`qr judge serve` starts one)
+cross-encoder[:MODEL]   a distilled judge's folder (default out/distill/student), or any one-logit model of the hub
+replay[:FINGERPRINT]    only what the verdict store holds, no judge present
+ensemble:A,B            the mean of several of these
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from judges.base import Judge
+from qr_env.errors import ConfigError
 from qr_env.shop import Shop
+from qr_env.types import Shopper
+
+if TYPE_CHECKING:
+    from judges.cache import VerdictStore
+    from qr_env.encoder import TextEncoder
+
+KINDS = ("labels", "embedding", "llm", "cross-encoder[:MODEL]", "replay[:FINGERPRINT]", "ensemble:A,B")
+DISTILLED = Path("out/distill/student")  # where `qr judge distill` leaves its judge
 
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """What a judge may need besides its name. urls: base URLs of OpenAI-compatible servers. model: the server's model
-    name; None asks it. store: folder of the verdict store; None keeps none. split: labels of this split only."""
+    """What a judge may need besides its name. urls: base URLs of OpenAI-compatible servers; () reads QR_JUDGE_URL.
+    model: the server's model name; None asks it. store: folder of the verdict store; None keeps none. split: labels of
+    this split only. encoder: of the embedding judge; None takes MiniLM. defend: clean product texts first."""
 
-    urls: tuple[str, ...] = ()
+    urls: Sequence[str] = ()
     model: str | None = None
     store: Path | None = None
     split: str | None = None
+    encoder: TextEncoder | None = None
+    defend: bool = False
 
 
 def open_judge(spec: str, shop: Shop, options: JudgeOptions = JudgeOptions()) -> Judge:
-    """The judge called `spec`, ready to grade the shop's products."""
+    """The judge called `spec`, ready to grade the shop's products.
+
+    Raises ConfigError for a name that is none, JudgeError for a judge that cannot be used.
+    """
+    kind, _, detail = spec.partition(":")
+    if options.defend:
+        from judges.defend import defended
+
+        return open_judge(spec, defended(shop), replace(options, defend=False))
+    if kind == "ensemble":
+        from judges.ensemble import EnsembleJudge
+
+        return EnsembleJudge([open_judge(name.strip(), shop, options) for name in detail.split(",") if name.strip()])
+    if kind in ("labels", "embedding") and not detail:
+        return _shop_judge(kind, shop, options)
+    if kind == "replay":
+        return _replay(shop, detail, options)
+    return _text_judge(kind, detail, shop, options)
+
+
+def _shop_judge(kind: str, shop: Shop, options: JudgeOptions) -> Judge:
     from judges.factory import make_judge
+
+    return make_judge(
+        kind, shop, (options.encoder or default_encoder()) if kind == "embedding" else None, options.split
+    )
+
+
+def default_encoder() -> TextEncoder:
+    """MiniLM, its product vectors kept in the cache folder."""
+    from agents.models import resolve
     from qr_env.download import cache_root
+    from qr_env.encoder import Encoder
 
-    encoder = None
-    if spec == "embedding":
+    return Encoder(resolve("minilm-l6"), cache_dir=cache_root())
+
+
+def _replay(shop: Shop, fingerprint: str, options: JudgeOptions) -> Judge:
+    from judges.cache import VerdictStore
+    from judges.stored import replay
+
+    if options.store is None:
+        raise ConfigError("judge 'replay' answers from a verdict store: name its folder")
+    return replay(shop, VerdictStore(options.store, read_only=True), fingerprint or None)
+
+
+def _text_judge(kind: str, detail: str, shop: Shop, options: JudgeOptions) -> Judge:
+    """A judge that reads texts, with the store in front of it."""
+    from judges.stored import ShopJudge
+
+    if kind == "llm" and not detail:
+        from judges.llm import LLMJudge
+
+        return ShopJudge(shop, LLMJudge(options.urls or None, options.model), open_store(options))
+    if kind == "cross-encoder":
         from agents.models import resolve
-        from qr_env.encoder import Encoder
+        from judges.cross_encoder import CrossEncoderJudge
 
-        encoder = Encoder(resolve("minilm-l6"), cache_dir=cache_root())
-    return make_judge(spec, shop, encoder, options.split)
+        if not detail and not DISTILLED.is_dir():
+            raise ConfigError(f"judge 'cross-encoder': no {DISTILLED}: run qr judge distill, or name a folder")
+        return ShopJudge(shop, CrossEncoderJudge.load(resolve(detail or str(DISTILLED))), open_store(options))
+    raise ConfigError(f"no judge {kind + (':' + detail if detail else '')!r}; choose one of {', '.join(KINDS)}")
+
+
+def open_store(options: JudgeOptions) -> VerdictStore | None:
+    """The verdict store that the options name."""
+    from judges.cache import VerdictStore
+
+    return VerdictStore(options.store) if options.store else None
+
+
+def open_shopper(kind: str, shop: Shop, options: JudgeOptions) -> Shopper | None:
+    """ "none", "model" (computed from the judge's grades) or "llm" (asked of the judge's server); five profiles."""
+    if kind == "none":
+        return None
+    from judges.shopper import PROFILES, ModelShopper
+
+    if kind == "model":
+        return ModelShopper(shop, PROFILES)
+    if kind != "llm":
+        raise ConfigError(f"no shopper {kind!r}; choose one of none, model, llm")
+    from judges.client import Client
+    from judges.llm_shopper import LLMShopper
+
+    return LLMShopper(shop, Client(server_urls(options)), options.model, profiles=PROFILES, store=open_store(options))
+
+
+def server_urls(options: JudgeOptions) -> list[str]:
+    """Those of the options, else of QR_JUDGE_URL."""
+    import os
+
+    urls = list(options.urls) or [url.strip() for url in os.environ.get("QR_JUDGE_URL", "").split(",") if url.strip()]
+    if not urls:
+        raise ConfigError("no server: give its URL, or QR_JUDGE_URL; `qr judge serve` starts one")
+    return urls

@@ -13,24 +13,35 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tqdm import tqdm
 
+from qr_env.reward import Weights
 from runs.cli import run
+from runs.world import JudgeFlags, World
 
 if TYPE_CHECKING:
     from agents.base import Agent
-    from agents.hints import Hints
     from agents.student import Student
-    from qr_env.retriever import Retriever
     from qr_env.shop import Shop
-    from qr_env.simulator import Simulator
-    from qr_env.vector_env import QueryRewriteVectorEnv
+
+
+@dataclass(frozen=True)
+class LearningFlags:
+    """How the online stage learns."""
+
+    kl_coef: float = 0.001
+    """Price of leaving the warm start; 0 saves the reference pass."""
+    normalize_std: bool = True
+    """Divide advantages by their group's deviation: faster with a judge that can be trusted, easier to exploit else."""
+    anchor_coef: float = 1.0
+    """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
+    temper: float = 0.25
+    """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
 
 
 @dataclass
@@ -45,9 +56,10 @@ class Args:
     """tiny, smollm2-135m, or any causal LM: a Hugging Face id or a local folder."""
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
     """The engine that searches."""
-    judge: Literal["auto", "labels", "embedding"] = "auto"
-    """Who grades while learning: labels (the shop's own grades or known truth, train split only) or embedding (needs no
-    labels). auto takes labels where the shop knows its whole truth (generated), else embedding."""
+    judge: str = "auto"
+    """Who grades while learning: labels (the shop's own grades or known truth), embedding (needs no labels), llm (a
+    server), cross-encoder[:MODEL] (`qr judge distill`), replay, ensemble:A,B. auto takes labels where the shop knows
+    its whole truth (generated), else embedding."""
     combine: Literal["expand", "replace", "union"] = "expand"
     """How a rewrite meets its original: added to its words, instead of them, or both lists merged."""
     weight: float = 1.0
@@ -64,14 +76,6 @@ class Args:
     """Rewrites a query."""
     learning_rate: float | None = None
     """Of warm start and online stage; None is 1e-3 for tiny, 4e-5 for a pretrained student."""
-    kl_coef: float = 0.001
-    """Price of leaving the warm start; 0 saves the reference pass."""
-    normalize_std: bool = True
-    """Divide advantages by their group's deviation: faster with a judge that can be trusted, easier to exploit else."""
-    anchor_coef: float = 1.0
-    """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
-    temper: float = 0.25
-    """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
     lora_rank: int = 0
     """0 trains all weights; else LoRA adapters of this rank."""
     max_new_tokens: int = 10
@@ -86,6 +90,10 @@ class Args:
     """Go on exactly where the run in --out stopped."""
     seed: int = 0
     """Of everything."""
+    learning: Annotated[LearningFlags, tyro.conf.arg(name="")] = field(default_factory=LearningFlags)
+    judging: Annotated[JudgeFlags, tyro.conf.arg(name="")] = field(default_factory=JudgeFlags)
+    reward: Weights = field(default_factory=Weights)
+    """Weights of the reward's terms (qr_env/reward.py)."""
 
 
 def main(args: Args) -> None:
@@ -142,126 +150,8 @@ def read_shop(args: Args) -> Shop:
 
 CATALOGUE_QUERIES = 8_000
 WARM_EPOCHS = 2.0
-HELD_OUT = 500  # queries of the dev split that are scored during learning
 # A resumed run must have the same.
 FACTS = ("seed", "student", "retriever", "judge", "combine", "weight", "prompts", "group_size")
-BOTH = ("headroom", "better", "worse", "kept", "words ratio")  # figures that judge and labels both give
-
-
-@dataclass
-class World:
-    """What the student learns in: the shop, its engine, its judge, and how the two are asked."""
-
-    args: Args
-    shop: Shop
-    retriever: Retriever
-    judge: Any
-
-    @classmethod
-    def make(cls, args: Args, shop: Shop) -> World:
-        from judges.factory import make_judge
-        from qr_env.download import cache_root
-        from qr_env.retriever import make_retriever
-
-        cache, encoder = cache_root(), None
-        if args.retriever != "bm25" or args.judge == "embedding":
-            from agents.models import resolve
-            from qr_env.encoder import Encoder
-
-            encoder = Encoder(resolve("minilm-l6"), cache_dir=cache)
-        retriever = make_retriever(args.retriever, shop, cache, encoder)
-        return cls(args, shop, retriever, make_judge(args.judge, shop, encoder))
-
-    def simulator(self, blocks: int, group_size: int) -> Simulator:
-        """The shop as the student meets it."""
-        from qr_env.reward import Reward
-        from qr_env.simulator import Simulator
-
-        return Simulator(
-            *(self.shop, self.retriever, self.judge, Reward()),
-            blocks=blocks,
-            group_size=group_size,
-            mode=self.args.combine,
-            original_weight=self.args.weight,
-        )
-
-    def hints(self) -> Hints:
-        """Rewrites that the train split's log suggests."""
-        from agents.hints import Hints
-        from agents.pairs import simulator_scorer, word_model
-
-        model = word_model(self.shop, self.shop.split("train"))
-        return Hints(model, simulator_scorer(self.simulator), self.args.combine != "expand", self.args.seed)
-
-    def envs(self) -> QueryRewriteVectorEnv:
-        """The vectorised environment on the train split's stream."""
-        from qr_env.reward import Reward
-        from qr_env.stream import QueryStream
-        from qr_env.vector_env import QueryRewriteVectorEnv
-
-        args = self.args
-        return QueryRewriteVectorEnv(
-            shop=self.shop,
-            retriever=self.retriever,
-            judge=self.judge,
-            reward=Reward(),
-            num_envs=args.prompts * args.group_size,
-            group_size=args.group_size,
-            stream=QueryStream(self.shop.split("train"), seed=args.seed, temper=args.temper),
-            combine=args.combine,
-            original_weight=args.weight,
-        )
-
-    def held_out_score(self) -> Callable[[Student], dict[str, float]]:
-        """Student → figures on dev queries, by the judge that trains (which picks the best student) and by labels.
-
-        The gap between the two is what the judge overstates; labels never choose anything.
-        """
-        from qr_env.evaluate import Exam
-
-        def exam(judge: Any) -> Exam:
-            args = self.args
-            return Exam(
-                self.shop,
-                self.retriever,
-                "dev",
-                args.combine,
-                args.weight,
-                judge=judge,
-                limit=HELD_OUT,
-                seed=args.seed,
-            )
-
-        exams = {"judge": exam(self.judge)}
-        if any(self.shop.qrels[query.row].nnz for query in self.shop.split("dev")):
-            exams["labels"] = exam(None)
-
-        def score(student: Student) -> dict[str, float]:
-            agent = Once(student)
-            figures = {f"eval/{name}": value for name, value in exams["judge"].quick(agent).items()}
-            figures["eval/score"] = figures[f"eval/{exams['judge'].scorer.main}"]
-            if "labels" in exams:
-                figures |= {
-                    f"eval/judge {name}": figures.pop(f"eval/{name}") for name in BOTH if f"eval/{name}" in figures
-                }
-                figures |= {f"eval/{name}": value for name, value in exams["labels"].quick(agent).items()}
-            return figures
-
-        return score
-
-
-class Once:
-    """An agent whose rewrites are made once: the judge's and the labels' exams ask for the same ones."""
-
-    def __init__(self, agent: Agent) -> None:
-        self.agent, self.name = agent, agent.name
-        self.known: dict[str, list[str]] = {}
-
-    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """The agent's own, remembered by query; n and seed are those of the first call."""
-        fresh = [query for query in dict.fromkeys(queries) if query not in self.known]
-        self.known |= dict(zip(fresh, self.agent.rewrite(fresh, n, seed), strict=True))
-        return [self.known[query] for query in queries]
 
 
 def learning_rate(args: Args) -> float:
@@ -334,16 +224,16 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     else:
         student = Student.load(warm_folder, trainable=True)
     config = GRPOConfig(
-        learning_rate(args), updates=args.updates, kl_coef=args.kl_coef, anchor_coef=args.anchor_coef,
-        normalize_std=args.normalize_std,
+        learning_rate(args), updates=args.updates, kl_coef=args.learning.kl_coef, anchor_coef=args.learning.anchor_coef,
+        normalize_std=args.learning.normalize_std,
     )  # fmt: skip
-    reference = Student.load(warm_folder).model.requires_grad_(False) if args.kl_coef else None
+    reference = Student.load(warm_folder).model.requires_grad_(False) if args.learning.kl_coef else None
     accelerator = Accelerator()
     if reference is not None:
         reference.to(accelerator.device)
     optimizer = GRPO(student.model, student.tokenizer, config, accelerator, reference)
     envs, generator, progress = world.envs(), torch.Generator(accelerator.device).manual_seed(args.seed), Progress()
-    hints = world.hints() if args.anchor_coef else None
+    hints = world.hints() if args.learning.anchor_coef else None
     alarms = Alarms(max_length=args.max_new_tokens - 0.5)
     if state is None:
         observation, _ = envs.reset(seed=args.seed)
@@ -369,20 +259,17 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
 
 
 def finish(args: Args, world: World) -> None:
-    """Evaluate on the test split, by human labels or known truth where there are any, and write the report."""
+    """Evaluate on the test split, by labels where there are any or by another judge, and write the report."""
     from rich.console import Console
 
     from agents.baselines import RM3, Identity, Oracle, Spell
     from agents.student import Student
-    from qr_env.evaluate import Exam
     from qr_env.tables import comparison
     from runs.report import write_eval, write_report
 
     shop, folder = world.shop, args.out / "checkpoints"
     split = "test" if shop.split("test") else "dev"  # a log of a few queries may hash none of them to test
-    labelled = any(shop.qrels[query.row].nnz for query in shop.split(split))
-    judge = None if labelled else world.judge
-    exam = Exam(shop, world.retriever, split, args.combine, args.weight, judge=judge, seed=args.seed)
+    exam = world.exam(split, world.report_judge(split))
     agents: list[Agent] = [Identity(), Spell(shop), RM3(shop, world.retriever)]
     students = {"warm start": folder / "warm", "online": folder / "best"}
     agents += [replace(Student.load(path), name=name) for name, path in students.items()]

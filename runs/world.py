@@ -1,0 +1,227 @@
+"""What a student learns in: shop, engine, judge, shopper and reward, put together from the launcher's settings.
+
+world = World.make(args, shop)          # args of `qr online`
+envs = world.envs()                     # the vectorised environment on the train split's stream
+world.held_out_score()(student)         # figures on dev queries, the judge's state among them
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from judges.base import Judge
+from judges.gate import Gate
+from qr_env.reward import Reward, Weights
+from qr_env.types import Shopper
+from runs.judging import JudgeOptions, open_judge, open_shopper
+
+if TYPE_CHECKING:
+    from agents.base import Agent
+    from agents.hints import Hints
+    from agents.student import Student
+    from judges.probes import ProbeSet
+    from qr_env.evaluate import Exam
+    from qr_env.retriever import Retriever
+    from qr_env.shop import Shop
+    from qr_env.simulator import Simulator
+    from qr_env.vector_env import QueryRewriteVectorEnv
+
+BOTH = ("headroom", "better", "worse", "kept", "words ratio")  # figures that judge and labels both give
+CONVERSION = 0.5  # weight of a purchase where a shopper is asked for and no engagement is weighted
+
+
+@dataclass(frozen=True)
+class JudgeFlags:
+    """Settings of judge and shopper, besides their names."""
+
+    judge_url: tuple[str, ...] = ()
+    """llm: base URLs of OpenAI-compatible servers, such as `qr judge serve` starts; else QR_JUDGE_URL."""
+    judge_model: str | None = None
+    """llm: the model's name at the server; the only one by default."""
+    judge_store: Path | None = None
+    """Folder of the verdict store, in which every verdict is paid for once; OUT/verdicts by default."""
+    judge_defend: bool = False
+    """Clean product texts of what is written for a judge before it reads them."""
+    min_kappa: float = 0.0
+    """The gate: agreement with the shop's train and dev grades that a judge must have, at the start and at every
+    evaluation; 0 asks for none."""
+    low_kappa: Literal["refuse", "weigh"] = "refuse"
+    """A judge below it: refused, or let in with a learning rate smaller by κ / min_kappa."""
+    probes: int = 32
+    """Queries with planted products that ride along at every evaluation (judge/exploit_rate); 0: none."""
+    shopper: Literal["none", "model", "llm"] = "none"
+    """Who clicks and buys: computed from grades, prices and tastes, or played by the judge's server. Set
+    --reward.click, .cart, .purchase; without them a purchase weighs 0.5."""
+    held_out: int = 500
+    """Dev queries that are scored while learning."""
+    report_judge: str = "auto"
+    """Who reports at the end: auto is labels where there are any, else another judge than the one that trained."""
+
+    def options(self, out: Path) -> JudgeOptions:
+        """For `open_judge`, in a run's folder."""
+        return JudgeOptions(
+            self.judge_url, self.judge_model, self.judge_store or out / "verdicts", defend=self.judge_defend
+        )
+
+
+@dataclass
+class World:
+    """What the student learns in. `gate` says how far the judge is trusted; `reward` what is paid."""
+
+    args: Any
+    shop: Shop
+    retriever: Retriever
+    judge: Judge
+    shopper: Shopper | None = None
+    gate: Gate = field(default_factory=Gate)
+
+    @classmethod
+    def make(cls, args: Any, shop: Shop) -> World:
+        """Engine, judge and shopper of the settings. Raises JudgeError for a judge that the gate refuses."""
+        from qr_env.download import cache_root
+        from qr_env.retriever import make_retriever
+        from runs.judging import default_encoder
+
+        flags: JudgeFlags = args.judging
+        encoder = default_encoder() if args.retriever != "bm25" or "embedding" in args.judge else None
+        retriever = make_retriever(args.retriever, shop, cache_root(), encoder)
+        options = replace(flags.options(args.out), encoder=encoder)
+        gate = Gate(flags.min_kappa, flags.low_kappa, seed=args.seed)
+        world = cls(args, shop, retriever, open_judge(args.judge, shop, options), gate=gate)
+        world.shopper = open_shopper(flags.shopper, shop, options)
+        if gate.min_kappa:
+            print(gate.enforce(gate.check(world.judge, shop, retriever=retriever)), file=sys.stderr)
+        return world
+
+    @property
+    def reward(self) -> Reward:
+        """By the settings' weights; a shopper whose engagement nobody weighted is paid for by purchases."""
+        weights: Weights = self.args.reward
+        if self.shopper is not None and not weights.engaged:
+            weights = replace(weights, purchase=CONVERSION)
+        return Reward(weights)
+
+    def simulator(self, blocks: int, group_size: int) -> Simulator:
+        """The shop as the student meets it."""
+        from qr_env.simulator import Simulator
+
+        return Simulator(
+            *(self.shop, self.retriever, self.judge, self.reward),
+            blocks=blocks,
+            group_size=group_size,
+            mode=self.args.combine,
+            original_weight=self.args.weight,
+            shopper=self.shopper,
+        )
+
+    def hints(self) -> Hints:
+        """Rewrites that the train split's log suggests."""
+        from agents.hints import Hints
+        from agents.pairs import simulator_scorer, word_model
+
+        model = word_model(self.shop, self.shop.split("train"))
+        return Hints(model, simulator_scorer(self.simulator), self.args.combine != "expand", self.args.seed)
+
+    def envs(self) -> QueryRewriteVectorEnv:
+        """The vectorised environment on the train split's stream."""
+        from qr_env.stream import QueryStream
+        from qr_env.vector_env import QueryRewriteVectorEnv
+
+        args = self.args
+        return QueryRewriteVectorEnv(
+            shop=self.shop,
+            retriever=self.retriever,
+            judge=self.judge,
+            reward=self.reward,
+            num_envs=args.prompts * args.group_size,
+            group_size=args.group_size,
+            stream=QueryStream(self.shop.split("train"), seed=args.seed, temper=args.learning.temper),
+            combine=args.combine,
+            original_weight=args.weight,
+            shopper=self.shopper,
+        )
+
+    def exam(self, split: str, judge: Judge | None, limit: int | None = None) -> Exam:
+        """How an agent is scored on a split: by a judge, or by labels (None)."""
+        from qr_env.evaluate import Exam
+
+        args = self.args
+        return Exam(
+            self.shop, self.retriever, split, args.combine, args.weight, judge=judge, limit=limit, seed=args.seed
+        )
+
+    def labelled(self, split: str) -> bool:
+        """Whether any query of the split has a grade."""
+        return any(self.shop.qrels[query.row].nnz for query in self.shop.split(split))
+
+    def held_out_score(self) -> Callable[[Student], dict[str, float]]:
+        """Student → figures on dev queries, by the judge that trains (which picks the best student) and by labels.
+
+        The gap between the two is what the judge overstates; labels never choose anything. Raises JudgeError when the
+        gate refuses the judge on what the student shows now.
+        """
+        limit = self.args.judging.held_out
+        exams = {"judge": self.exam("dev", self.judge, limit)}
+        if self.labelled("dev"):
+            exams["labels"] = self.exam("dev", None, limit)
+
+        def score(student: Student) -> dict[str, float]:
+            agent = Once(student)
+            figures = {f"eval/{name}": value for name, value in exams["judge"].quick(agent).items()}
+            figures["eval/score"] = figures[f"eval/{exams['judge'].scorer.main}"]
+            if "labels" in exams:
+                figures |= {
+                    f"eval/judge {name}": figures.pop(f"eval/{name}") for name in BOTH if f"eval/{name}" in figures
+                }
+                figures |= {f"eval/{name}": value for name, value in exams["labels"].quick(agent).items()}
+            return figures | self.judge_figures(exams["judge"], agent)
+
+        return score
+
+    def judge_figures(self, exam: Exam, agent: Agent) -> dict[str, float]:
+        """How the judge does now: planted products that fool it, agreement on what the agent shows, its own counts."""
+        figures: dict[str, float] = {}
+        if self.args.judging.probes:
+            figures |= self._probes.exploit_rate(self.judge)
+        if self.gate.min_kappa:
+            shown = exam.search(exam.rewrites(agent)).rows_NK[:, :10]
+            figures |= self.gate.enforce(self.gate.check(self.judge, self.shop, (exam.queries, shown))).metrics()
+        counts = self.judge.stats() if hasattr(self.judge, "stats") else {}
+        return figures | {f"judge/{name}": float(value) for name, value in counts.items()}
+
+    @cached_property
+    def _probes(self) -> ProbeSet:
+        from judges.probes import ProbeSet
+
+        return ProbeSet.from_shop(self.shop, self.args.judging.probes, self.args.seed)
+
+    def report_judge(self, split: str) -> Judge | None:
+        """Who reports: None is labels. `auto` takes labels, else the embedding judge, unless it is what trained."""
+        spec = self.args.judging.report_judge
+        if spec == "labels" or (spec == "auto" and self.labelled(split)):
+            return None
+        if spec == "auto":
+            spec = "embedding"
+        if spec == self.args.judge:
+            print(f"reported by {spec}, the judge that trained: name another with --report-judge", file=sys.stderr)
+            return self.judge
+        return open_judge(spec, self.shop, self.args.judging.options(self.args.out))
+
+
+class Once:
+    """An agent whose rewrites are made once: the judge's and the labels' exams ask for the same ones."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent, self.name = agent, agent.name
+        self.known: dict[str, list[str]] = {}
+
+    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
+        """The agent's own, remembered by query; n and seed are those of the first call."""
+        fresh = [query for query in dict.fromkeys(queries) if query not in self.known]
+        self.known |= dict(zip(fresh, self.agent.rewrite(fresh, n, seed), strict=True))
+        return [self.known[query] for query in queries]
