@@ -122,7 +122,7 @@ class ModelShopper:
             raise ConfigError("a shopper needs at least one profile")
         self.profiles, self.model, self.biases = tuple(profiles), model, biases
         self.price_P = relative_price(shop)
-        brands, self._brand_P = _codes(shop.products["brand"])
+        brands, self._brand_P = brand_codes(shop)
         self._color_P = _codes(shop.products["color"])[1]
         self._taste_RP = [taste(profile, self.price_P, brands, self._brand_P) for profile in self.profiles]
 
@@ -178,7 +178,7 @@ class ModelShopper:
 
 def given_examined(profile: Profile, taste_NK: Floats, grades: Grades) -> Floats:
     """The formulas of the module docstring, (N, K, 4) float64; NaN where a grade is missing."""
-    click_NKL = _attraction(profile, taste_NK)
+    click_NKL = attraction(profile, taste_NK)
     probs_NKL = grades.probs_NK4.astype(np.float64)
     given_NK4 = np.empty((*taste_NK.shape, 4))
     given_NK4[..., CLICK] = (probs_NKL * click_NKL).sum(axis=2)
@@ -188,7 +188,7 @@ def given_examined(profile: Profile, taste_NK: Floats, grades: Grades) -> Floats
     return given_NK4
 
 
-def _attraction(profile: Profile, taste_NK: Floats) -> Floats:
+def attraction(profile: Profile, taste_NK: Floats) -> Floats:
     """a_l for every level, (N, K, 4), written without logarithms: σ(logit A + t) = A e^t / (A e^t + 1 − A)."""
     liked_NKL = np.array(profile.attract) * np.exp(taste_NK)[..., None]
     return liked_NKL / (liked_NKL + (1.0 - np.array(profile.attract)))
@@ -221,6 +221,11 @@ def run_before(code_NK: Ints) -> Ints:
     new_NK = np.ones(code_NK.shape, np.bool_)
     new_NK[:, 1:] = (code_NK[:, 1:] != code_NK[:, :-1]) | (code_NK[:, 1:] < 0)
     return position_K - np.maximum.accumulate(np.where(new_NK, position_K, 0), axis=1)
+
+
+def brand_codes(shop: Shop) -> tuple[list[str], Ints]:
+    """Brands, and each product's place among them, (P,); -1 where the brand is unknown."""
+    return _codes(shop.products["brand"])
 
 
 def _codes(column: pa.ChunkedArray, blank: str | None = "") -> tuple[list[str], Ints]:
