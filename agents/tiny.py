@@ -7,14 +7,15 @@ So small (0.9 M parameters) that online learning can be watched on two cores. Th
    bought for them, becomes the (tied) embedding, so that "couch" begins next to "sofa". Trained from noise, a
    transformer spends its first thousands of steps on finding that out; measured here, 400 steps closed 41 % of the
    headroom with the decomposition and less than nothing without (runs/LOG.md);
-3. ordinary training in the student's own prompt: query → the telling words of what was bought, and denoising:
-   damaged words → the word that was meant.
+3. ordinary training in the student's own prompt: query, half of the time with a slip of the keyboard → the telling
+   words of what was bought, and denoising: damaged words → the word that was meant.
 
 It knows no word that the shop never wrote: for that there is `smollm2-135m`.
 """
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ import numpy as np
 from agents.pairs import telling_words, word_model
 from agents.prompt import prompt_text
 from agents.sft import fine_tune, response_sequences
+from qr_env.misspell import slip
 from qr_env.shop import Shop
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ VOCABULARY = 4096
 END = "<|end|>"
 EMBEDDING_STD = 0.05
 TELLING = 5
+SLIPPED = 0.5  # of the queries that it reads are mistyped
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -118,6 +121,8 @@ def pretraining_pairs(shop: Shop, n: int, seed: int) -> list[tuple[str, str]]:
     )
     told_N = [(text, " ".join(words)) for text, words in told if words]
     pairs = [told_N[i] for i in rng.integers(len(told_N), size=3 * n // 4)] if told_N else []
+    slips = random.Random(seed)
+    pairs = [(slip(text, slips), words) if slips.random() < SLIPPED else (text, words) for text, words in pairs]
     pairs += _damaged(shop.titles, n - len(pairs), rng)
     return [pairs[i] for i in rng.permutation(len(pairs))]
 

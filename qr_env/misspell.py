@@ -1,6 +1,7 @@
 """How shoppers write: typos, joined and split words, units, plurals, a word left out.
 
 careless(["usb", "headphones"], random.Random(0), known={"head", "phones"})  # "usb head phones"
+slip("coffee grinder", random.Random(0))                                     # "cofee grinder"
 """
 
 from __future__ import annotations
@@ -51,8 +52,80 @@ def typo(word: str, rng: random.Random) -> str:
     return rng.choice(slips)
 
 
+def slip(text: str, rng: random.Random) -> str:
+    """The text with one slip: a typo, a word written as it sounds, two words joined or one split; no list of known
+    words is needed. The text itself where there is nothing to slip on."""
+    words = text.split()
+    for way, _ in sorted(_SLIPS, key=lambda way: rng.random() ** (1 / way[1]), reverse=True):
+        if (changed := way(words, rng)) != words:
+            return " ".join(changed)
+    return text
+
+
+def sounded(word: str, rng: random.Random) -> str:
+    """The word as somebody spells it who has only heard it: one group of letters by another of the same sound, another
+    vowel, or one of a double letter gone; never the first letter. The word itself where none of it is possible."""
+    ways = [
+        word[:at] + new + word[at + len(old) :]
+        for old, new in _SOUNDS
+        for at in range(1, len(word) - len(old) + 1)
+        if word.startswith(old, at)
+    ]
+    ways += [word[:at] + word[at + 1 :] for at in range(1, len(word)) if word[at] == word[at - 1]]
+    vowels = [at for at in range(1, len(word)) if word[at] in "aeiou"]
+    ways += [word[:at] + rng.choice("aeiou".replace(word[at], "")) + word[at + 1 :] for at in vowels]
+    return rng.choice(ways) if ways else word
+
+
+# Spellings of one sound in English, each way round where both are written.
+_SOUNDS = [("ph", "f"), ("f", "ph"), ("ck", "k"), ("c", "k"), ("k", "c"), ("s", "z"), ("z", "s"), ("y", "i")]
+_SOUNDS += [("i", "y"), ("qu", "kw"), ("x", "ks"), ("ee", "ea"), ("ea", "ee"), ("ou", "u"), ("v", "w"), ("w", "v")]
+
+
+def _long(words: list[str]) -> list[int]:
+    """Places of the words that are long enough to slip on."""
+    return [at for at, word in enumerate(words) if len(word) > 3 and word.isalpha()]
+
+
+def _slip_typo(words: list[str], rng: random.Random) -> list[str]:
+    return _typo(words, rng, ())
+
+
+def _slip_sound(words: list[str], rng: random.Random) -> list[str]:
+    long = _long(words)
+    if not long:
+        return words
+    at = rng.choice(long)
+    return [*words[:at], sounded(words[at], rng), *words[at + 1 :]]
+
+
+def _slip_join(words: list[str], rng: random.Random) -> list[str]:
+    pairs = [at for at in range(len(words) - 1) if (words[at] + words[at + 1]).isalpha()]
+    if not pairs:
+        return words
+    at = rng.choice(pairs)
+    return [*words[:at], words[at] + words[at + 1], *words[at + 2 :]]
+
+
+def _slip_split(words: list[str], rng: random.Random) -> list[str]:
+    long = [at for at in _long(words) if len(words[at]) > 5]
+    if not long:
+        return words
+    at = rng.choice(long)
+    cut = rng.randrange(3, len(words[at]) - 2)
+    return [*words[:at], words[at][:cut], words[at][cut:], *words[at + 1 :]]
+
+
+_SLIPS: list[tuple[Callable[[list[str], random.Random], list[str]], float]] = [
+    (_slip_typo, 4.0),
+    (_slip_sound, 3.0),
+    (_slip_join, 2.0),
+    (_slip_split, 1.0),
+]
+
+
 def _typo(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
-    long = [at for at, word in enumerate(words) if len(word) > 3 and word.isalpha()]
+    long = _long(words)
     if not long:
         return words
     at = rng.choice(long)

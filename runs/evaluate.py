@@ -43,8 +43,12 @@ class Args:
     """how a rewrite meets its original; None: as the checkpoints were trained, else expand"""
     weight: float | None = None
     """weight of the original's words in "expand", the rewrite's is 1; None: the checkpoints' own, else 1"""
-    judge: Literal["labels", "embedding"] = "labels"
-    """who grades: the shop's labels, or a judge's opinion (for shops without labels)"""
+    judge: str = "labels"
+    """who grades: labels, or a judge's opinion: embedding, llm, cross-encoder[:MODEL], replay, ensemble:A,B"""
+    judge_url: tuple[str, ...] = ()
+    """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
+    store: Path | None = None
+    """folder of the verdict store, where verdicts are kept and replayed from"""
     k: int = 100
     """length of the result lists"""
     limit: int | None = None
@@ -115,19 +119,20 @@ def _trained(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def set_up(args: Args) -> tuple[Shop, Exam]:
     """The shop, and the exam that the flags describe."""
-    from judges.factory import make_judge
     from qr_env.download import cache_root
     from qr_env.evaluate import Exam
     from qr_env.retriever import make_retriever
     from qr_env.shops import load_shop
+    from runs.judging import JudgeOptions, open_judge
 
     combine, weight = serving(args)
     shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
     cache = Path(args.cache).expanduser() if args.cache else cache_root()
-    needs_encoder = args.retriever != "bm25" or args.judge == "embedding"
+    needs_encoder = args.retriever != "bm25" or "embedding" in args.judge
     encoder = _encoder(args.encoder, cache) if needs_encoder else None
     retriever = make_retriever(args.retriever, shop, cache, encoder=encoder)
-    judge = None if args.judge == "labels" else make_judge(args.judge, shop, encoder=encoder)
+    options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder)
+    judge = None if args.judge == "labels" else open_judge(args.judge, shop, options)
     exam = Exam(shop, retriever, args.split, combine, weight, judge, args.k, args.limit, args.seed)
     return shop, exam
 

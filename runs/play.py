@@ -73,17 +73,17 @@ def main(args: Args) -> None:
 
 def set_up(args: Args) -> QueryRewriteEnv:
     """The environment that the flags describe."""
-    from judges.factory import make_judge
     from qr_env.download import cache_root
     from qr_env.env import QueryRewriteEnv
     from qr_env.retriever import make_retriever
     from qr_env.shops import load_shop
     from qr_env.stream import QueryStream
+    from runs.judging import JudgeOptions, open_judge
 
     shop = load_shop(args.source, data=args.data, seed=args.seed)
     cache = Path(args.cache).expanduser() if args.cache else cache_root()
     encoder: Any = None
-    if args.retriever != "bm25" or args.judge == "embedding":
+    if args.retriever != "bm25" or "embedding" in args.judge:
         from agents.models import resolve
         from qr_env.encoder import Encoder
 
@@ -92,7 +92,7 @@ def set_up(args: Args) -> QueryRewriteEnv:
     queries = shop.all_queries if args.split == "all" else shop.split(args.split)
     stream = QueryStream(queries or shop.all_queries, args.seed)
     settings: dict[str, Any] = {"combine": args.combine, "k": args.k, "original_weight": args.weight, "stream": stream}
-    return QueryRewriteEnv(shop, retriever, make_judge(args.judge, shop, encoder=encoder), **settings)
+    return QueryRewriteEnv(shop, retriever, open_judge(args.judge, shop, JudgeOptions(encoder=encoder)), **settings)
 
 
 def play(env: QueryRewriteEnv, console: Console) -> list[dict[str, Any]]:

@@ -121,11 +121,13 @@ class World:
 
     def hints(self) -> Hints:
         """Rewrites that the train split's log suggests."""
-        from agents.hints import Hints
+        from agents.hints import SLIPS, Hints
         from agents.pairs import simulator_scorer, word_model
 
         model = word_model(self.shop, self.shop.split("train"))
-        return Hints(model, simulator_scorer(self.simulator), self.args.combine != "expand", self.args.seed)
+        slips = 0 if "llm" in self.args.judge else SLIPS  # a verdict on each twin's list would have to be paid for
+        keep_words = self.args.combine != "expand"
+        return Hints(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed)
 
     def envs(self) -> QueryRewriteVectorEnv:
         """The vectorised environment on the train split's stream."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.hints import REPLAY, Hints
+from agents.hints import REPLAY, SLIPS, Hints, twins
 from agents.pairs import simulator_scorer, word_model
 from judges.labels import LabelsJudge
 from qr_env.reward import Reward
@@ -38,8 +38,23 @@ def test_earlier_queries_are_replayed_and_asked_once(world):
     hints = Hints(model, counting)
     assert len(hints.pairs(train[:2])) == 2 + REPLAY * 2
     later = hints.pairs(train[1:3])
-    assert {text for text, _ in later[2:]} <= {query.text for query in train[:3]}
-    assert asked == [query.id for query in train[:3]]
+    known = {text for query in train[:3] for text in (query.text, *(t.text for t in twins(query, SLIPS, 0)))}
+    assert {text for text, _ in later[2:]} <= known
+    assert later[0][0] == train[1].text and list(dict.fromkeys(asked)) == [query.id for query in train[:3]]
+    assert len(asked) == len(known)  # each text once
+
+
+def test_a_twin_is_the_same_wish_typed_with_one_slip(world):
+    train, model, score = world
+    query = next(query for query in train if query.text == "couch")
+    made = twins(query, 6, seed=1)
+    assert made == twins(query, 6, seed=1) and len({twin.text for twin in made}) == len(made) > 2
+    assert all((twin.row, twin.id) == (query.row, query.id) and twin.text != query.text for twin in made)
+    hints = Hints(model, score)
+    hints.pairs([query])
+    learnt = dict(hints.known[query.id])
+    assert all("sofa" in learnt[twin.text].split() for twin in twins(query, SLIPS, 0))
+    assert len(Hints(model, score, slips=0).pairs([query])) == 1 + REPLAY
 
 
 def test_a_query_without_a_verdict_has_no_pair(world):
