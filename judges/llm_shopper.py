@@ -17,6 +17,7 @@ JudgeError after what succeeded has been kept. The shopper sees the first `page`
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ class LLMShopper:
     Args:
         shop: whose products are shown.
         client: to servers of one model, which must have proven to hold a JSON schema, or be good at it.
-        model: the name that the servers know; None takes the only one that they serve.
+        model: the name that the servers know; None reads QR_JUDGE_MODEL, then takes the only one that they serve.
         profiles: who shops; their `about` is what the model is told.
         habits: tell it of RewardRank's habits too: decay by position, runs of a brand or colour, rubbish near the top.
         page: products shown.
@@ -85,7 +86,8 @@ class LLMShopper:
     ) -> None:
         if not profiles or page < 1 or max_product_tokens < 1 or not 0 <= max_missing <= 1:
             raise ConfigError(f"{len(profiles)} profiles, {page=}, {max_product_tokens=}, {max_missing=}: impossible")
-        self.client, self.model, self.profiles, self.page = client, model, tuple(profiles), page
+        self.model = model or os.environ.get("QR_JUDGE_MODEL") or None
+        self.client, self.profiles, self.page = client, tuple(profiles), page
         self.store, self.max_missing, self.max_product_tokens = store, max_missing, max_product_tokens
         self.prompt, said = load_prompt(prompt)
         self.habits = said if habits else ""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qr_env.retriever import Retriever
     from qr_env.shop import Shop
     from qr_env.types import Engagement, Grades, Query, RowArray
+    from runs.judging import JudgeOptions
 
 ASKED = 256  # lists that a language model is shown at a time
 
@@ -94,16 +95,17 @@ class Guess:
 
 def main(args: Args) -> None:
     """Guess, compare, report."""
+    from qr_env.download import cache_root
     from qr_env.retriever import make_retriever
     from qr_env.shops import load_shop
-    from runs.judging import JudgeOptions, open_judge
+    from runs.judging import default_encoder, open_judge
 
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit {args.limit}: must be at least 1")
     shop = load_shop(args.shop, data=args.data)
-    cache = _cache()
-    retriever = make_retriever(args.retriever, shop, cache, _encoder(cache) if args.retriever != "bm25" else None)
-    judge = open_judge(args.judge, shop, JudgeOptions(args.url, args.model, args.store))
+    encoder = default_encoder() if args.retriever != "bm25" else None
+    retriever = make_retriever(args.retriever, shop, cache_root(), encoder)
+    judge = open_judge(args.judge, shop, _options(args))
     report: dict[str, Any] = {"shop": shop.name, "shopper": args.shopper, "judge": judge.name, "k": args.k}
     lists, clicked_NK = _lists(args, shop, retriever, judge)
     report |= {"lists": len(lists.queries), "from": str(args.log or f"{args.retriever}, {args.split}")}
@@ -118,17 +120,10 @@ def main(args: Args) -> None:
         _print(report)
 
 
-def _cache() -> Path:
-    from qr_env.download import cache_root
+def _options(args: Args) -> JudgeOptions:
+    from runs.judging import JudgeOptions
 
-    return cache_root()
-
-
-def _encoder(cache: Path) -> Any:
-    from agents.models import resolve
-    from qr_env.encoder import Encoder
-
-    return Encoder(resolve("minilm-l6"), cache_dir=cache)
+    return JudgeOptions(urls=args.url, model=args.model, store=args.store)
 
 
 def _lists(args: Args, shop: Shop, retriever: Retriever, judge: Judge) -> tuple[Lists, Bools | None]:
@@ -210,20 +205,20 @@ def _asked(args: Args, shop: Shop, lists: Lists) -> dict[str, Guess]:
 
     from tqdm import tqdm
 
-    from judges.cache import VerdictStore
     from judges.client import Client
     from judges.llm_shopper import LLMShopper
     from judges.shopper import AVERAGE, PROFILES
+    from runs.judging import open_store, server_urls
 
-    urls = args.url or tuple(filter(None, os.environ.get("QR_JUDGE_URL", "").split(",")))
-    if not urls:
-        raise ConfigError("--shopper llm has no server: give --url, or QR_JUDGE_URL; `qr judge serve` starts one")
+    options = _options(args)
     with ExitStack() as stack:
-        client = stack.enter_context(Client(urls, os.environ.get("QR_JUDGE_KEY")))
-        store = stack.enter_context(VerdictStore(args.store)) if args.store else None
+        client = stack.enter_context(Client(server_urls(options), os.environ.get("QR_JUDGE_KEY")))
+        if (store := open_store(options)) is not None:
+            stack.enter_context(store)
         profiles = PROFILES if args.profiles else (AVERAGE,)
-        model = args.model or os.environ.get("QR_JUDGE_MODEL") or None
-        shopper = LLMShopper(shop, client, model, profiles=profiles, habits=args.biases, page=args.k, store=store)
+        shopper = LLMShopper(
+            *(shop, client, args.model), profiles=profiles, habits=args.biases, page=args.k, store=store
+        )
         starts = tqdm(range(0, len(lists.queries), ASKED), desc="visits", unit=f" × {ASKED} lists")
         parts = [shopper.engage(*_part(lists, slice(start, start + ASKED))) for start in starts]
     return _by_depth(parts)

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from judges.client import Client, Failure
 from judges.llm_shopper import ACTIONS, LLMShopper, load_prompt, read_visit, visit_schema
 from judges.shopper import AVERAGE, PROFILES, Profile
 from qr_env.errors import ConfigError, JudgeError
+from qr_env.shops.files import write_shop
 from qr_env.types import Grades
+from runs.judge_shopper import Args, main
 from tests.fakes import tiny_shop
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -218,6 +221,24 @@ def test_product_text_cannot_leave_its_fence(serve: Callable[..., ShopServer]) -
     marks = set(re.findall(r"^\d+ \((\w{6})\) ", text, flags=re.MULTILINE))
     assert len(marks) == 1 and "<|im_end|>" not in text and "\x1b" not in text
     assert len(re.findall(r"^\d+ \(", text, flags=re.MULTILINE)) == 4
+
+
+def test_the_verb_reports_a_language_model(
+    serve: Callable[..., ShopServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shop(SHOP, tmp_path / "shop")
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+    server, report = serve(by_color), tmp_path / "report.json"
+    args = Args(shop=str(tmp_path / "shop"), shopper="llm", url=(server.url,), k=10, split="train", json=str(report))
+    for _ in range(2):
+        main(replace(args, store=tmp_path / "store"))
+    found = json.loads(report.read_text())["purchases"]
+    assert found["llm"]["AUC search"]["queries"] == found["grades alone"]["AUC search"]["queries"] > 0
+    assert found["llm"]["AUC outside"]["mean"] == 1.0, "blue, bought outside, goes further than what nobody bought"
+    assert len(server.requests) == len({request["messages"][0]["content"] for request in server.requests})
+    monkeypatch.delenv("QR_JUDGE_URL", raising=False)
+    with pytest.raises(ConfigError, match="no server"):
+        main(replace(args, url=()))
 
 
 def test_impossible_settings_are_refused() -> None:
