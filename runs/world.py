@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from judges.base import Judge
-from judges.gate import Gate
+from judges.gate import Gate, GateResult
 from qr_env.reward import Reward, Weights
 from qr_env.types import Shopper
 from runs.judging import JudgeOptions, open_judge, open_shopper
@@ -71,7 +71,7 @@ class JudgeFlags:
 
 @dataclass
 class World:
-    """What the student learns in. `gate` says how far the judge is trusted; `reward` what is paid."""
+    """What the student learns in. `gate` says how far the judge is trusted, `admitted` what it said at the start."""
 
     args: Any
     shop: Shop
@@ -79,6 +79,7 @@ class World:
     judge: Judge
     shopper: Shopper | None = None
     gate: Gate = field(default_factory=Gate)
+    admitted: GateResult | None = None
 
     @classmethod
     def make(cls, args: Any, shop: Shop) -> World:
@@ -95,7 +96,8 @@ class World:
         world = cls(args, shop, retriever, open_judge(args.judge, shop, options), gate=gate)
         world.shopper = open_shopper(flags.shopper, shop, options)
         if gate.min_kappa:
-            print(gate.enforce(gate.check(world.judge, shop, retriever=retriever)), file=sys.stderr)
+            world.admitted = gate.enforce(gate.check(world.judge, shop, retriever=retriever))
+            print(world.admitted, file=sys.stderr)
         return world
 
     @property
@@ -190,9 +192,11 @@ class World:
         figures: dict[str, float] = {}
         if self.args.judging.probes:
             figures |= self._probes.exploit_rate(self.judge)
-        if self.gate.min_kappa:
+        if self.admitted is not None:
             shown = exam.search(exam.rewrites(agent)).rows_NK[:, :10]
-            figures |= self.gate.enforce(self.gate.check(self.judge, self.shop, (exam.queries, shown))).metrics()
+            now = self.gate.check(self.judge, self.shop, (exam.queries, shown))
+            # Too few graded products among those shown now: what was found at the start stands.
+            figures |= (self.gate.enforce(now) if now.known else self.admitted).metrics()
         counts = self.judge.stats() if hasattr(self.judge, "stats") else {}
         return figures | {f"judge/{name}": float(value) for name, value in counts.items()}
 
