@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -103,19 +104,25 @@ class Bought:
 
 def text_figures(originals: Sequence[str], rewrites: Sequence[str]) -> TextFigures:
     """Lengths and copies of N rewrites, in words of the `plain` texts."""
-    split = {original: original.casefold().split() for original in set(originals)}
-    sets = {original: frozenset(words) for original, words in split.items()}
-    # Chains of maps, because this is the larger part of what a step costs besides its search.
-    had_N, said_N = list(map(split.__getitem__, originals)), list(map(str.split, map(str.casefold, rewrites)))
-    new_N = map(len, map(set.difference, map(set, said_N), map(sets.__getitem__, originals)))
-    words_N, words_original_N = (np.fromiter(map(len, texts), np.float32) for texts in (said_N, had_N))
-    copied_N = words_N - np.fromiter(new_N, np.float32)
-    kept_N = words_N == 0
-    for n in np.flatnonzero(
-        (copied_N == words_N) & (words_N == words_original_N)
-    ).tolist():  # the others cannot be kept
-        kept_N[n] = said_N[n] == had_N[n]
-    return TextFigures(words_N, words_original_N, copied_N, kept_N)
+    from qr_env import step_kernels
+
+    place = {text: at for at, text in enumerate(dict.fromkeys(originals))}
+    folded = list(map(str.casefold, (*place, *rewrites)))
+    starts_T = np.zeros(len(folded) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, folded), np.int64, len(folded)), out=starts_T[1:])
+    codes = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
+    original_N = np.fromiter(map(place.__getitem__, originals), np.int64, len(originals))
+    figures_4N = np.zeros((4, len(rewrites)), np.float32)
+    if len(rewrites):
+        step_kernels.compare_texts(codes, starts_T, original_N, _spaces(), figures_4N)
+    words_N, words_original_N, copied_N, same_N = figures_4N
+    return TextFigures(words_N, words_original_N, copied_N, (words_N == 0) | (same_N > 0))
+
+
+@cache
+def _spaces() -> BoolArray:
+    """What `str.split` splits at, by code point; all are below the length."""
+    return np.array([chr(code).isspace() for code in range(0x3001)])
 
 
 def feedback(

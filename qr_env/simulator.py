@@ -185,11 +185,11 @@ class Simulator:
 
     def _play(self, rewrites_N: Sequence[str], done: bool, fresh: Sequence[Query]) -> Step:
         """Everything of a step but moving on. Equal rewrites of one query are worked on once (axis U)."""
-        place: dict[tuple[int, str], int] = {}
-        pairs = zip(self._slots_N.tolist(), rewrites_N, strict=True)
-        inverse_N = np.array([place.setdefault(pair, len(place)) for pair in pairs], np.int64)
-        originals_U, rewrites_U = [self.store.queries[slot].text for slot, _ in place], [text for _, text in place]
-        slots_U = np.array([slot for slot, _ in place], np.int64)
+        pairs = list(zip(self._slots_N.tolist(), rewrites_N, strict=True))
+        place = {pair: at for at, pair in enumerate(dict.fromkeys(pairs))}
+        inverse_N = np.fromiter(map(place.__getitem__, pairs), np.int64, len(pairs))
+        slots, rewrites_U = zip(*place, strict=True)
+        slots_U, originals_U = np.array(slots, np.int64), [self.store.queries[slot].text for slot in slots]
         texts = text_figures(originals_U, rewrites_U)
         before, grades_before = self.store.hits(slots_U), self.store.grades(slots_U)
         query, bought = self.queries_N, self.store.bought(slots_U)
@@ -214,8 +214,8 @@ class Simulator:
     def _after(
         self,
         slots_U: Slots,
-        originals_U: list[str],
-        rewrites_U: list[str],
+        originals_U: Sequence[str],
+        rewrites_U: Sequence[str],
         kept_U: npt.NDArray[np.bool_],
         fresh: Sequence[Query],
     ) -> tuple[Hits, Grades]:

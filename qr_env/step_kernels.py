@@ -1,6 +1,7 @@
 """Compiled loops of one environment step, kept on disk by numba: each replaces a dozen passes of numpy over a batch.
 
 levels(indptr, indices, data, query_rows_N, rows_NK, -1, levels_NK)         # for `Shop.levels`
+compare(…, counts_CN), compare_texts(…, figures_4N)                         # for `qr_env.feedback`
 """
 
 from __future__ import annotations
@@ -128,3 +129,81 @@ def compare(
         counts = (found_b, judged_b, relevant_b, mean_b, found_a, judged_a, relevant_a, mean_a)
         for c, count in enumerate((*counts, new, new_relevant, excellent, excellent_new, wanted, had, has)):
             counts_CN[c, n] = count
+
+
+@nb.njit(inline="always")
+def _split(
+    codes: npt.NDArray, at: int, stop: int, space_C: npt.NDArray, begins: npt.NDArray, ends: npt.NDArray, n: int
+) -> int:
+    """Note where the words of codes[at:stop] begin and end, from place n on; returns the place after the last."""
+    inside = False
+    for i in range(at, stop):
+        blank = codes[i] < len(space_C) and space_C[codes[i]]
+        if not blank and not inside:
+            begins[n] = i
+            n += 1
+        if not blank:
+            ends[n - 1] = i + 1
+        inside = not blank
+    return n
+
+
+@nb.njit(inline="always")
+def _equal(codes: npt.NDArray, begins: npt.NDArray, ends: npt.NDArray, a: int, b: int) -> bool:
+    """Whether words a and b are the same."""
+    if ends[a] - begins[a] != ends[b] - begins[b]:
+        return False
+    for i in range(ends[a] - begins[a]):  # noqa: SIM110 - numba compiles no generators
+        if codes[begins[a] + i] != codes[begins[b] + i]:
+            return False
+    return True
+
+
+@nb.njit(inline="always")
+def _slot(codes: npt.NDArray, begins: npt.NDArray, ends: npt.NDArray, word: int, table: npt.NDArray) -> np.int64:
+    """Where the word is in the hash table (its number + 1), or the free place (0) where it belongs."""
+    key = np.uint64(14695981039346656037)  # FNV-1a
+    for i in range(begins[word], ends[word]):
+        key = (key ^ np.uint64(codes[i])) * np.uint64(1099511628211)
+    at = np.int64((key ^ (key >> np.uint64(32))) & np.uint64(len(table) - 1))
+    while table[at] and not _equal(codes, begins, ends, table[at] - 1, word):
+        at = (at + 1) & (len(table) - 1)
+    return at
+
+
+_CODES = nb.types.Array(nb.uint32, 1, "C", readonly=True)
+
+
+@nb.njit(nb.void(_CODES, _LONGS, _LONGS, _MASK, nb.float32[:, ::1]), nogil=True, cache=True)
+def compare_texts(
+    codes: npt.NDArray, starts_T: npt.NDArray, original_N: npt.NDArray, space_C: npt.NDArray, figures_4N: npt.NDArray
+) -> None:
+    """Fill figures_4N: words of the rewrite, of its original, words said before, and 1 where both say the same words.
+
+    codes: all texts' code points, text t at starts_T[t] : starts_T[t + 1]; the last N are the rewrites. original_N:
+    the original of each. space_C: which code points part words.
+    """
+    first = len(starts_T) - 1 - len(original_N)
+    longest = np.max(np.diff(starts_T))
+    size = 16
+    while size < 2 * longest + 4:  # a word has a character and a space: never more than half full
+        size *= 2
+    table = np.zeros(size, np.int64)
+    begins, ends, used = np.empty((3, longest + 2), np.int64)
+    for n in range(len(original_N)):
+        o, r = original_N[n], first + n
+        had = _split(codes, starts_T[o], starts_T[o + 1], space_C, begins, ends, 0)
+        all_words = _split(codes, starts_T[r], starts_T[r + 1], space_C, begins, ends, had)
+        said, distinct, new, same = all_words - had, 0, 0, all_words == 2 * had
+        for word in range(all_words):
+            at = _slot(codes, begins, ends, word, table)
+            if table[at] == 0:
+                table[at] = word + 1
+                used[distinct] = at
+                distinct += 1
+                new += word >= had
+            if same and word >= had:
+                same = _equal(codes, begins, ends, word, word - had)
+        for i in range(distinct):
+            table[used[i]] = 0
+        figures_4N[0, n], figures_4N[1, n], figures_4N[2, n], figures_4N[3, n] = said, had, said - new, same

@@ -6,12 +6,16 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qr_env.feedback import TAU, Bought, Feedback, TextFigures, feedback, group_coverage, text_figures
 from qr_env.metrics import best_dcg
 from qr_env.types import EXACT, Engagement, Grades, Hits
 
 PRODUCTS, N, K, M = 25, 60, 12, 3
+# Few letters, so that words meet; what changes its length when folded, what no encoding likes, all kinds of spaces.
+WORDS = st.text(st.sampled_from("aAbßẞİé中\ud800😀 \n\t\x1c\x85\xa0\u2003\u3000\u200b"), max_size=12)
 
 
 def as_hits(rows_NK: np.ndarray) -> Hits:
@@ -134,6 +138,16 @@ def test_text_figures_count_words_and_copies() -> None:
     assert texts.copied.tolist() == [2, 2, 0, 0]
     assert texts.kept.tolist() == [False, True, True, False]
     assert len(text_figures([], []).words) == 0
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=8))
+def test_text_figures_equal_pythons_own_words(pairs: list[tuple[str, str]]) -> None:
+    texts = text_figures(*map(list, zip(*pairs, strict=True)))
+    for n, (original, rewrite) in enumerate(pairs):
+        had, said = original.casefold().split(), rewrite.casefold().split()
+        assert (texts.words_original[n], texts.words[n]) == (len(had), len(said))
+        assert texts.copied[n] == len(said) - len(set(said) - set(had))
+        assert texts.kept[n] == (not said or said == had)
 
 
 def test_group_coverage_equals_sets(world: dict[str, np.ndarray]) -> None:
