@@ -181,7 +181,7 @@ class LLMShopper:
         query, products = self._asker.query(query), [self._asker.product(self._texts[row]) for row in rows]
         if not query:
             raise Failure("blank", "a query without a visible character")
-        mark = nonce(query, *products)
+        mark = nonce(self.prompt.shared.template, self.prompt.own.template, query, *products)
         listed = "\n".join(f"{n} ({mark}) {product} (/{mark})" for n, product in enumerate(products, 1))
         facts = {"profile": profile.about, "habits": self.habits, "query": query, "nonce": mark, "products": listed}
         facts["count"] = str(len(products))

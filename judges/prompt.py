@@ -33,6 +33,7 @@ FOLDER = Path(__file__).parent / "prompts"
 KINDS = ("label", "list", "json", "reason")
 QUERY_BYTES = 512  # of a query: nobody types more, and a query must not push the rubric out of sight
 _BRACKETS = str.maketrans("<>[]", "()()")
+_SYLLABLES = ("bdfghjklmnprstvz", "aeiou")  # consonants and vowels take turns
 _INVISIBLE = re.compile(r"[^\S ]+|[^\w\s]", re.UNICODE)  # candidates only: letters and digits need no second look
 
 
@@ -80,12 +81,17 @@ def cut_bytes(text: str, limit: int) -> str:
 
 
 def nonce(*texts: str) -> str:
-    """Six hexadecimal digits that occur in none of the texts; the same for the same texts."""
+    """Four letters, such as "muvi", that occur in none of the texts; the same for the same texts.
+
+    Two syllables: a tokenizer makes two or three tokens of them, of as many hexadecimal digits one each.
+    """
+    known = "\0".join(texts).casefold()
     for count in range(1 << 16):
-        mark = hashlib.blake2b("\0".join((str(count), *texts)).encode(), digest_size=3).hexdigest()
-        if not any(mark in text for text in texts):
+        digits = hashlib.blake2b(f"{count}\0{known}".encode(), digest_size=4).digest()
+        mark = "".join(_SYLLABLES[place % 2][digit % len(_SYLLABLES[place % 2])] for place, digit in enumerate(digits))
+        if mark not in known:
             return mark
-    raise ConfigError(f"no mark is free for a text of {sum(map(len, texts))} characters: cut it")
+    raise ConfigError(f"no mark is free for a text of {len(known)} characters: cut it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,7 @@ class Prompt:
 
     def render(self, query: str, products: Sequence[str], labels: Labels) -> tuple[str, str]:
         """The two parts of the prompt for products of a query; texts must have gone through `clean` already."""
-        mark = nonce(query, *products)
+        mark = nonce(self.shared.template, self.own.template, query, *products)
         product = products[0] if self.kind != "list" else _numbered(products, mark)
         facts = {"query": query, "product": product, "nonce": mark, "count": str(len(products))}
         facts |= {"letters": labels.brief, "labels": self._rubric(labels)}
@@ -159,4 +165,5 @@ def _joined(fields: Sequence[str], values: Sequence[str | float | None]) -> str:
 
 
 def _numbered(products: Sequence[str], mark: str) -> str:
-    return "\n".join(f"({n} {mark}) {product} (/{n} {mark})" for n, product in enumerate(products, 1))
+    """A line each, begun by a mark: where the next one stands a product has ended, `clean` leaves no line breaks."""
+    return "\n".join(f"{mark} {n}: {product}" for n, product in enumerate(products, 1))
