@@ -31,11 +31,13 @@ from qr_env.errors import ConfigError, JudgeError
 
 HOST = "127.0.0.1"
 PYTHON = Path(__file__).parents[1] / ".venv-vllm" / "bin" / "python"
-COMMON = ("--enable-prefix-caching",)
+COMMON = ("--enable-prefix-caching", "--enable-prompt-tokens-details")  # what the cache saved is in every reply
 # float32: CPUs without bf16 units. Eager: compiling takes two minutes. Blocks of 32 (16 is refused): only whole blocks
 # are shared, and the CPU's default of 128 tokens is longer than a judge's instructions.
 CPU_FLAGS = ("--dtype", "float32", "--enforce-eager", "--block-size", "32")
-CPU_SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "2"}  # GiB
+# GiB of cache. vLLM computes on all cores but one: VLLM_CPU_NUM_OF_RESERVED_CPU=0 takes that one too, which pays on a
+# machine that does nothing else, and on a busy one makes every step wait for its slowest thread.
+CPU_SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "2"}
 TAIL_BYTES = 4_000  # of the log, in an error
 # Sleeps until its standard input ends, which it does when we die, however we die; then ends the server's group.
 WATCHDOG = """read -r _; kill -s TERM -- "-$1"; n=0
