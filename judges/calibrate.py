@@ -41,6 +41,7 @@ LENGTH_BINS = 6
 
 def calibrate(judge: Judge, shop: Shop, sample: Sample, seed: int = 0, progress: bool = False) -> dict[str, Any]:
     """Everything known of a judge on a sample, as plain values; NaN where a figure is not defined."""
+    judge.grade(sample.queries[:1], sample.rows_QK[:1, :1])  # loads what is loaded once: not the judge's speed
     asked = ask(judge, sample.queries, sample.rows_QK, progress)
     known_QK = (sample.levels_QK >= 0) & ~np.isnan(asked.probs_QK4[..., 0])
     query_M, _ = np.nonzero(known_QK)
