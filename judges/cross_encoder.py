@@ -241,7 +241,7 @@ class OnnxScorer:
         try:
             import onnxruntime
         except ImportError as error:
-            raise ConfigError("backend onnx needs onnxruntime: pip install 'qr-env[judge]', or say torch") from error
+            raise ConfigError("backend onnx needs onnxruntime: pip install 'qr-env[onnx]', or say torch") from error
         if not path.is_file():
             raise JudgeError(f"{path} is missing: export the judge again, or choose backend='torch'")
         options = onnxruntime.SessionOptions()

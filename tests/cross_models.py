@@ -3,12 +3,8 @@
 import json
 from functools import cache
 
-WORDS = (
-    "a sofa couch settee red blue green black white grey brown pink yellow beige running shoes trainers fridge icebox"
-)
-WORDS += (
-    " refrigerator freezer lindholm frosta velo seater fabric men size by runing shoos 0 1 2 3 4 5 6 7 8 9 l 42 300"
-)
+WORDS = "a sofa couch settee red blue green black white grey brown pink yellow beige running shoes trainers fridge"
+WORDS += " icebox refrigerator freezer lindholm frosta velo seater fabric men size by runing shoos l 42 300"
 
 
 def small_bert(folder, layers=2, labels=1, seed=0):
@@ -42,7 +38,12 @@ def _tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    words = [*marks, *dict.fromkeys(WORDS.split()), *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")]
+    words = [
+        *marks,
+        *dict.fromkeys(WORDS.split()),
+        *"0123456789",
+        *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),
+    ]
     vocabulary = {word: n for n, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()

@@ -1,0 +1,324 @@
+"""The stages of `qr judge distill`: each reads what is in the run folder, else makes it and leaves it there.
+
+with Road.open(args, shop) as road:
+    road.lines(); road.point(size=400, seed=0); road.transfer()
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from judges.augment import CatalogueJudge, Groups, catalogue_groups, traffic_groups
+from judges.base import Judge
+from judges.cross_encoder import Calibration, CrossEncoderJudge
+from judges.samples import Sample, ask, labelled_sample
+from qr_env.errors import ConfigError
+from qr_env.types import FloatArray, RowArray
+from runs.judge_distill_report import figures
+
+if TYPE_CHECKING:
+    from judges.cache import VerdictStore
+    from judges.cross_training import Loss, TrainSettings
+    from qr_env.encoder import Encoder
+    from qr_env.retriever import Retriever
+    from qr_env.shop import Shop
+    from runs.judge_distill import Args
+
+TEACHER_FIELDS = ("title", "brand", "color", "description")
+STUDENT_FIELDS = ("title", "brand", "color")
+TRANSFER_PAIRS = 2_000
+DEPTH = 10  # of the test queries' result lists
+TRAIN_SEED, POOL_SEED, DEV_SEED = 1, 2, 3  # of what is drawn; students have their own
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """G lists with the teacher's verdicts."""
+
+    texts: list[str]
+    rows_GK: RowArray
+    probs_GK4: FloatArray
+
+    @classmethod
+    def read(cls, path: Path) -> Pool:
+        with np.load(path) as held:
+            return cls(held["texts"].tolist(), held["rows_GK"], held["probs_GK4"])
+
+    def write(self, path: Path) -> None:
+        scratch = path.with_suffix(".part.npz")
+        np.savez_compressed(scratch, texts=np.array(self.texts), rows_GK=self.rows_GK, probs_GK4=self.probs_GK4)
+        scratch.replace(path)
+
+
+@dataclass
+class Road:
+    """One run: its settings, its shop, and what was opened for it."""
+
+    args: Args
+    shop: Shop
+    store: VerdictStore
+    loaded: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    @contextmanager
+    def open(cls, args: Args, shop: Shop) -> Iterator[Road]:
+        """With the verdict store open."""
+        from judges.cache import VerdictStore
+
+        with VerdictStore(args.store or args.out / "store") as store:
+            yield cls(args, shop, store)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What dense retrieval and the embedding judge share."""
+        from agents.models import resolve
+        from qr_env.download import cache_root
+        from qr_env.encoder import Encoder
+
+        return Encoder(resolve("minilm-l6"), cache_dir=cache_root())
+
+    @cached_property
+    def retrievers(self) -> list[Retriever]:
+        """Those of --retrievers."""
+        from qr_env.download import cache_root
+        from qr_env.retriever import make_retriever
+
+        names = self.args.retrievers
+        return [
+            make_retriever(name, self.shop, cache_root(), None if name == "bm25" else self.encoder) for name in names
+        ]
+
+    @cached_property
+    def similarity(self) -> Judge:
+        """The embedding judge: what a distilled one has to beat."""
+        from judges.factory import make_judge
+
+        return make_judge("embedding", self.shop, self.encoder)
+
+    @cached_property
+    def exam(self) -> Sample:
+        """Result lists of test queries, with the shop's grades."""
+        queries = [query for query in self.shop.split("test") if self.shop.qrels_complete or self._graded(query.row)]
+        if not queries:
+            raise ConfigError(f"{self.shop!r} has no graded test queries to report on; grade some, or use another shop")
+        chosen = np.random.default_rng(0).permutation(len(queries))[: self.args.held_out]
+        queries = [queries[i] for i in chosen.tolist()]
+        rows_QK = self.retrievers[0].search([query.text for query in queries], DEPTH).rows_NK
+        return Sample(queries, rows_QK, self.shop.levels([query.row for query in queries], rows_QK).astype(np.int8))
+
+    def _graded(self, row: int) -> bool:
+        return bool(self.shop.qrels.indptr[row + 1] > self.shop.qrels.indptr[row])
+
+    @cached_property
+    def teacher(self) -> Judge:
+        """What grades the lists; trained first where it has to be."""
+        name = self.args.teacher
+        if name == "self":
+            return CatalogueJudge(self._made[0], self.similarity)
+        if name == "train":
+            return self._stored(self._trained_teacher())
+        from runs.judging import JudgeOptions, open_judge
+
+        options = JudgeOptions(self.args.judge_url, self.args.judge_model, self.args.store or self.args.out / "store")
+        return open_judge(name, self.shop, options)
+
+    def _stored(self, judge: CrossEncoderJudge) -> Judge:
+        from judges.stored import ShopJudge
+
+        return ShopJudge(self.shop, judge, self.store)
+
+    def _trained_teacher(self) -> CrossEncoderJudge:
+        """A cross-encoder on the labels of training queries; it reads the description."""
+        from judges.cross_training import soft_bce
+        from judges.labels import LabelsJudge
+
+        folder, args = self.args.out / "teacher", self.args
+        if not (folder / "config.json").is_file():
+            groups = traffic_groups(self.shop, self.retrievers, args.teacher_queries, "train", TRAIN_SEED)
+            probs_GK4 = LabelsJudge(self.shop, "train").grade(groups.queries, groups.rows_GK).probs_NK4
+            if np.isnan(probs_GK4).all():
+                raise ConfigError(f"{self.shop!r} has no training labels for a teacher: --teacher self, or a judge")
+            pool = Pool([query.text for query in groups.queries], groups.rows_GK, probs_GK4)
+            read = Calibration(fields=TEACHER_FIELDS, max_length=args.teacher_length)
+            self._learn(pool, soft_bce, args.teacher_base, 0, read, folder, self._settings(0), "teacher")
+        return CrossEncoderJudge(folder)
+
+    def _settings(self, seed: int) -> TrainSettings:
+        from judges.cross_training import TrainSettings
+
+        return TrainSettings(self.args.epochs, lr=self.args.lr, anchor=self.args.anchor, seed=seed)
+
+    def _learn(
+        self,
+        pool: Pool,
+        loss: Loss,
+        base: str,
+        layers: int,
+        read: Calibration,
+        folder: Path,
+        settings: TrainSettings,
+        name: str,
+    ) -> None:
+        """Train, export, fit the grades on held-out ones: the folder appears when it serves."""
+        from agents.models import resolve
+        from judges.cross_export import export
+        from judges.cross_training import Examples, load_classifier, soft_targets, train
+        from judges.pair_tokens import PairTokens
+        from qr_env.encoder import product_texts
+
+        model, tokenizer = load_classifier(resolve(base), layers or None, settings.seed)
+        products = product_texts(self.shop, read.fields)
+        examples = Examples(pool.texts, pool.rows_GK, soft_targets(pool.probs_GK4), products)
+        train(model, PairTokens(tokenizer, read.max_length), examples, loss, settings, progress=name)
+        origin = {"base": base, "shop": self.shop.hash, "lists": len(pool.texts), "seed": settings.seed}
+        origin |= {"teacher": "labels" if name == "teacher" else self.args.teacher}
+        scratch = folder.with_name(f".{folder.name}")
+        export(model, tokenizer, scratch, replace(read, provenance=origin))
+        judge = CrossEncoderJudge(scratch)
+        queries, rows_GK, levels_GK, source = self._dev_grades(of_labels=name == "teacher")
+        at_G, at_K = np.nonzero(levels_GK >= 0)
+        pairs = [
+            (queries[g], products[row]) for g, row in zip(at_G.tolist(), rows_GK[at_G, at_K].tolist(), strict=True)
+        ]
+        judge.fit(pairs, levels_GK[at_G, at_K], source).write(scratch)
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
+
+    @cached_property
+    def _made(self) -> tuple[Shop, Groups]:
+        """self: queries made from the catalogue; the last `held_out` of them are kept from the students."""
+        wanted = max(self.args.sizes) + self.args.held_out
+        return catalogue_groups(self.shop, self.retrievers, wanted, POOL_SEED)
+
+    def _dev_grades(self, of_labels: bool) -> tuple[list[str], RowArray, npt.NDArray[np.int64], str]:
+        """Query texts, rows, levels (-1 unknown) of held-out lists, and whose grades they are."""
+        wanted, teacher, held_out = self.args.calibrate_on, self.args.teacher, self.args.held_out
+        split = "dev" if self.shop.split("dev") else "train"
+        if of_labels or wanted == "labels" or (wanted == "auto" and teacher in ("train", "labels")):
+            groups = traffic_groups(self.shop, self.retrievers, held_out, split, DEV_SEED)
+            levels_GK = self.shop.levels([query.row for query in groups.queries], groups.rows_GK)
+            source, rows_GK = f"labels of {self.shop.name}, {split}", groups.rows_GK
+            return [query.text for query in groups.queries], rows_GK, levels_GK.astype(np.int64), source
+        if teacher == "self":
+            groups = self._made_part(slice(max(self.args.sizes), None))
+        else:
+            groups = traffic_groups(self.shop, self.retrievers, held_out, split, DEV_SEED)
+        kept = self._kept("dev.npz", groups)
+        levels_GK = np.where(np.isnan(kept.probs_GK4[..., 0]), -1, np.nan_to_num(kept.probs_GK4).argmax(-1))
+        return kept.texts, kept.rows_GK, levels_GK, f"verdicts of {teacher}"
+
+    def _made_part(self, part: slice) -> Groups:
+        """self: some of the made queries, in their order; those after the largest size are held out."""
+        made = self._made[1]
+        if len(made) <= max(self.args.sizes):
+            raise ConfigError(
+                f"{self.shop!r} gives {len(made)} queries of its own: smaller --sizes leave some to fit on"
+            )
+        return Groups(made.queries[part], made.rows_GK[part])
+
+    def _kept(self, name: str, groups: Groups | None = None) -> Pool:
+        """The teacher's verdicts on lists, from the folder or asked for."""
+        path = self.args.out / name
+        if not path.is_file():
+            groups = groups or self._pool_groups()
+            asked = ask(self.teacher, groups.queries, groups.rows_GK, progress=True)
+            texts = [query.text for query in groups.queries]
+            Pool(texts, groups.rows_GK, asked.probs_QK4).write(path)
+        return Pool.read(path)
+
+    def _pool_groups(self) -> Groups:
+        if self.args.teacher == "self":
+            return self._made_part(slice(max(self.args.sizes)))
+        return traffic_groups(self.shop, self.retrievers, max(self.args.sizes), "train", POOL_SEED)
+
+    def lines(self) -> dict[str, dict[str, float]]:
+        """Figures of the teacher and of the embedding judge on the test lists."""
+        path = self.args.out / "lines.json"
+        if not path.is_file():
+            names = {"embedding": self.similarity} | ({} if self.args.teacher == "self" else {"teacher": self.teacher})
+            found = {}
+            for name, judge in names.items():
+                asked = ask(judge, self.exam.queries, self.exam.rows_QK, progress=True)
+                found[name] = figures(asked.probs_QK4, self.exam)
+            _write(path, found)
+        held: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+        return held
+
+    def point(self, size: int, seed: int) -> dict[str, Any]:
+        """One student: trained on `size` lists of the pool, drawn by `seed`; its figures on the test lists."""
+        path = self.args.out / "points" / f"{size}-{seed}.json"
+        if not path.is_file():
+            keep = size == best_size(self.args) and seed == self.args.seeds[0]
+            folder = self.args.out / ("student" if keep else "points/student")
+            _write(path, self._student(size, seed, folder))
+            if not keep:
+                shutil.rmtree(folder)
+        held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return held
+
+    def _student(self, size: int, seed: int, folder: Path) -> dict[str, Any]:
+        from judges.cross_training import anchored
+
+        pool = self._kept("pool.npz")
+        chosen = np.random.default_rng(seed).permutation(len(pool.texts))[:size]
+        part = Pool([pool.texts[g] for g in chosen.tolist()], pool.rows_GK[chosen], pool.probs_GK4[chosen])
+        read = Calibration(fields=STUDENT_FIELDS, max_length=self.args.length)
+        loss, settings = anchored(self.args.anchor), self._settings(seed)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        name = f"student {size}, seed {seed}"
+        self._learn(part, loss, self.args.student, self.args.layers, read, folder, settings, name)
+        judge = CrossEncoderJudge(folder)
+        asked = ask(self._fresh(judge), self.exam.queries, self.exam.rows_QK, progress=True)
+        return {
+            "size": size,
+            "lists": len(chosen),
+            "pairs": int((part.rows_GK >= 0).sum()),
+            "seed": seed,
+            "figures": figures(asked.probs_QK4, self.exam),
+            "pairs_per_second": judge.stats()["pairs_per_second"],
+        }
+
+    def _fresh(self, judge: CrossEncoderJudge, shop: Shop | None = None) -> Judge:
+        """Of a shop, past the store: a student that is thrown away leaves no verdicts."""
+        from judges.stored import ShopJudge
+
+        return ShopJudge(shop or self.shop, judge)
+
+    def transfer(self) -> dict[str, Any]:
+        """Student, and embedding judge, against the human labels of --report-shop."""
+        from judges.factory import make_judge
+        from qr_env.shops import load_shop
+
+        shop = load_shop(str(self.args.report_shop), data=self.args.report_data)
+        sample = labelled_sample(shop, ("train", "dev", "test"), TRANSFER_PAIRS)
+        students = {"student": CrossEncoderJudge(self.args.out / "student")}
+        if self.args.teacher == "train":
+            students["teacher"] = CrossEncoderJudge(self.args.out / "teacher")
+        judges = {name: self._fresh(judge, shop) for name, judge in students.items()}
+        judges |= {"embedding": make_judge("embedding", shop, self.encoder)}
+        asked = {name: ask(judge, sample.queries, sample.rows_QK, progress=True) for name, judge in judges.items()}
+        rows = {name: figures(found.probs_QK4, sample) for name, found in asked.items()}
+        return {"shop": shop.name, "pairs": sample.pairs, "queries": len(sample.queries), "figures": rows}
+
+
+def best_size(args: Args) -> int:
+    """The size whose first student is kept."""
+    return max(args.sizes)
+
+
+def _write(path: Path, payload: Any) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".part")
+    scratch.write_text(json.dumps(payload, indent=2) + "\n", encoding="utf-8")
+    scratch.replace(path)
