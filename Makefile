@@ -36,7 +36,7 @@ check: .venv/.ready-test
 	@touch $@
 
 .venv/.ready-test: .venv/.ready-train
-	$(PIP) -e '.[train,dense,wandb,test]'
+	$(PIP) -e '.[train,dense,onnx,wandb,test]'
 	@touch $@
 
 .venv/.weights: .venv/.ready-train
