@@ -9,7 +9,7 @@ each does is described in `judges/llm.py`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,29 +95,27 @@ class Asker:
 
 
 def ask_top(asker: Asker, query: str, products: Sequence[str], labels: Labels) -> Answer:
-    """One product, one token, unconstrained."""
-    text = "".join(asker.prompt.render(query, products, labels))
-    position = _token(asker.generate(text, query, max_tokens=1, logprobs=True, top_logprobs=asker.server.top))
-    masses_4, most = replies.label_masses(position, labels.letters)
-    mass = float(np.nansum(masses_4))
-    unseen_4 = np.isnan(masses_4)
-    if unseen_4.any() and mass >= asker.min_mass and unseen_4.sum() * most > SETTLED * mass and asker.server.choice:
-        settled = ask_choice(asker, query, products, labels)
-        return Answer(settled.probs_M4, np.array([mass]), position.token)
-    masses_4[unseen_4] = most / 2
-    return Answer(_normalised(masses_4[None]), np.array([mass]), position.token)
+    """One token for each of M products, unconstrained."""
+    positions = _first_tokens(asker, query, products, labels)
+    read = [replies.label_masses(position, labels.letters) for position in positions]
+    masses_M4, most_M = np.array([masses for masses, _ in read]), np.array([most for _, most in read])
+    mass_M, unseen_M4 = np.nansum(masses_M4, axis=1), np.isnan(masses_M4)
+    probs_M4 = _normalised(np.where(unseen_M4, most_M[:, None] / 2, masses_M4))
+    unsettled_M = (unseen_M4.sum(axis=1) * most_M > SETTLED * mass_M) & (mass_M >= asker.min_mass)
+    if asker.server.choice and unsettled_M.any():
+        again = np.flatnonzero(unsettled_M).tolist()
+        probs_M4[again] = ask_choice(asker, query, [products[n] for n in again], labels).probs_M4
+    return Answer(probs_M4, mass_M, " ".join(position.token for position in positions))
 
 
 def ask_choice(asker: Asker, query: str, products: Sequence[str], labels: Labels) -> Answer:
-    """One product, one token, constrained to the letters."""
-    text = "".join(asker.prompt.render(query, products, labels))
+    """One token for each of M products, constrained to the letters."""
     only = {"choice": list(labels.letters)}
-    options = {"max_tokens": 1, "logprobs": True, "top_logprobs": asker.server.top, "structured_outputs": only}
-    position = _token(asker.generate(text, query, **options))
-    replies.letter_positions([position], labels.letters, 1)
-    masses_4 = np.nan_to_num(replies.label_masses(position, labels.letters)[0])
-    mass = np.nan if asker.server.masked else masses_4.sum()
-    return Answer(_normalised(masses_4[None]), np.array([mass]), position.token)
+    positions = _first_tokens(asker, query, products, labels, structured_outputs=only)
+    replies.letter_positions(positions, labels.letters, len(products))
+    masses_M4 = np.nan_to_num([replies.label_masses(position, labels.letters)[0] for position in positions])
+    mass_M = np.full(len(products), np.nan) if asker.server.masked else masses_M4.sum(axis=1)
+    return Answer(_normalised(masses_M4), mass_M, " ".join(position.token for position in positions))
 
 
 def ask_list(asker: Asker, query: str, products: Sequence[str], labels: Labels) -> Answer:
@@ -173,10 +171,30 @@ METHODS: dict[str, Method] = {
     "json": ask_stated,
     "reason": ask_stated,
 }
-SEVERAL = ("scoring", "list")  # methods that take several products of a query
 
 
-def _token(reply: dict[str, Any]) -> replies.Position:
+def takes_several(method: str, server: Capabilities) -> bool:
+    """Whether one request can hold several products of a query."""
+    return method in ("scoring", "list") or (method in ("top", "choice") and server.batches)
+
+
+def _first_tokens(
+    asker: Asker, query: str, products: Sequence[str], labels: Labels, **options: Any
+) -> list[replies.Position]:
+    """The first token of the answer about each of M products, in one request."""
+    texts = ["".join(asker.prompt.render(query, [product], labels)) for product in products]
+    options |= {"max_tokens": 1, "logprobs": True, "top_logprobs": asker.server.top}
+    if not asker.server.batches:
+        return [_first(asker.generate(text, query, **options)) for text in texts]
+    before, after = asker.server.template
+    texts = [before + text + after for text in texts]
+    if before:
+        options["add_special_tokens"] = False
+    path, request = body("completions", True, asker.server.model, texts, **options)
+    return [_first(reply) for reply in replies.split(asker.send(path, request, query), len(texts))]
+
+
+def _first(reply: Mapping[str, Any]) -> replies.Position:
     positions = replies.read_positions(reply)
     if not positions:
         raise Failure("no_logprobs", "an answer without a token")

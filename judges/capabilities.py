@@ -11,8 +11,10 @@
   validity, while an unconstrained token's tell the true mass. `LLMJudge` therefore reads the latter first.
 - **json** (`response_format`): a schema that admits one unlikely object only.
 - **tokenize**: /tokenize and /detokenize give the text back.
-- **scoring**: /generative_scoring gives 1 for a single label under softmax, less without, and the chat template could
-  be found by tokenizing a chat.
+- **batches**: plain completion answers two prompts in one request, and what the chat template puts around a message
+  could be found: tokenizing it as text gives the tokens of the chat. One request then holds several products, which
+  saves most of what a request costs the server's front end and this client.
+- **scoring**: /generative_scoring gives 1 for a single label under softmax, less without.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from judges.client import Client, Failure
-from judges.replies import Position, read_choice, read_positions, read_scores
+from judges.replies import Position, read_choice, read_positions, read_scores, split
 from qr_env.errors import JudgeError
 
 TOP = 20  # log-probabilities asked for: the most that OpenAI and a default vLLM give
@@ -43,8 +45,8 @@ class Capabilities:
     version: of vLLM, "" where the server is another. root: last part of the path or hub name that the model was loaded
     from; of a Hugging Face cache, its revision. context: most tokens of prompt and answer, 0 where unknown.
     api: "chat" or "completions". top: log-probabilities a token, 0 without. choice: constrained decoding works.
-    masked: its log-probabilities are taken after the mask. label_tokens, template: for scoring, token id of every
-    label letter, and what the chat template puts before and after a message.
+    masked: its log-probabilities are taken after the mask. template: what the chat template puts before and after a
+    message. label_tokens: id of every label letter, for scoring.
     """
 
     url: str
@@ -58,6 +60,7 @@ class Capabilities:
     masked: bool = False
     json: bool = False
     tokenize: bool = False
+    batches: bool = False
     scoring: bool = False
     label_tokens: tuple[tuple[str, int], ...] = ()
     template: tuple[str, str] = ("", "")
@@ -67,8 +70,9 @@ class Capabilities:
         return asdict(self)
 
 
-def body(api: str, vllm: bool, model: str, text: str, **options: Any) -> tuple[str, dict[str, Any]]:
-    """Path and JSON of a request that generates after one user message, without randomness, without thinking."""
+def body(api: str, vllm: bool, model: str, text: str | list[str], **options: Any) -> tuple[str, dict[str, Any]]:
+    """Path and JSON of a request that generates after one user message, without randomness, without thinking; of plain
+    completion, after a text, or each of several."""
     request: dict[str, Any] = {"model": model, "temperature": 0, **options}
     if api == "completions":
         if request.pop("logprobs", False):
@@ -90,7 +94,8 @@ def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD")
     top = len(free.likely) if free is not None and len(free.likely) >= LEAST_TOP else 0
     choice, masked = _choice(prober, free)
     tokenize = _tokenize(prober)
-    label_tokens, template = _scoring(prober, letters) if tokenize else ((), ("", ""))
+    template = _template(prober, tokenize)
+    label_tokens = _scoring(prober, letters) if tokenize and template else ()
     return Capabilities(
         url=url,
         model=prober.model,
@@ -103,9 +108,10 @@ def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD")
         masked=masked,
         json=_json(prober),
         tokenize=tokenize,
+        batches=template is not None and _batches(prober, template, top),
         scoring=bool(label_tokens),
         label_tokens=label_tokens,
-        template=template,
+        template=template or ("", ""),
     )
 
 
@@ -126,7 +132,8 @@ class _Prober:
                 self.refusal = str(failure)
                 if failure.status in (401, 403):
                     raise JudgeError(f"{failure}: give the key with api_key=, or QR_JUDGE_KEY") from failure
-                if failure.status is not None and (not failure.passing or attempt == TRIES - 1):
+                gone = failure.kind in ("connect", "timeout")
+                if not gone and (not failure.passing or attempt == TRIES - 1):
                     return None
                 if attempt == TRIES - 1:
                     raise JudgeError(
@@ -138,6 +145,14 @@ class _Prober:
     def generate(self, text: str, **options: Any) -> dict[str, Any] | None:
         """Reply to a message."""
         return self.ask(*body(self.api, self.vllm, self.model, text, **options))
+
+    def says(self, text: str, **options: Any) -> str:
+        """The text of a reply to a message, "" where there is none."""
+        reply = self.generate(text, **options)
+        try:
+            return read_choice(reply or {})[0]
+        except Failure:
+            return ""
 
     def first(self, **options: Any) -> Position | None:
         """The first token of the answer to `QUESTION`, None without log-probabilities."""
@@ -175,8 +190,7 @@ def _choice(prober: _Prober, free: Position | None) -> tuple[bool, bool]:
     said = free.token.strip() if free is not None else ""
     letter = next(letter for letter in LETTERS if letter != said)
     constraint = {"structured_outputs": {"choice": [letter]}}
-    reply = prober.generate(QUESTION, max_tokens=1, **constraint)
-    if reply is None or read_choice(reply)[0].strip() != letter:
+    if prober.says(QUESTION, max_tokens=1, **constraint).strip() != letter:
         return False, False
     position = prober.first(**constraint)
     others = [p for token, p in position.likely.items() if token.strip() != letter] if position else []
@@ -189,10 +203,9 @@ def _json(prober: _Prober) -> bool:
         "type": "json_schema",
         "json_schema": {"name": "code", "schema": schema | {"additionalProperties": False}},
     }
-    reply = prober.generate("Say hello.", max_tokens=32, response_format=wanted)
     try:
-        return reply is not None and bool(json.loads(read_choice(reply)[0]) == {"code": CODE})
-    except (ValueError, Failure):
+        return bool(json.loads(prober.says("Say hello.", max_tokens=32, response_format=wanted)) == {"code": CODE})
+    except ValueError:
         return False
 
 
@@ -213,23 +226,42 @@ def _tokenize(prober: _Prober) -> bool:
     return bool(tokens) and _text(prober, tokens).strip() == text
 
 
-def _scoring(prober: _Prober, letters: str) -> tuple[tuple[tuple[str, int], ...], tuple[str, str]]:
-    """(label tokens, template); empty where /generative_scoring does not do what it says."""
+def _template(prober: _Prober, tokenize: bool) -> tuple[str, str] | None:
+    """What stands before and after a message; None where that cannot be found."""
+    if prober.api == "completions":
+        return "", ""
+    if not tokenize:
+        return None
+    options = {"enable_thinking": False}
+    chat = _tokens(prober, messages=[{"role": "user", "content": MARK}], chat_template_kwargs=options)
+    before, mark, after = _text(prober, chat).partition(MARK) if chat else ("", "", "")
+    again = _tokens(prober, prompt=before + MARK + after, add_special_tokens=False) if mark else []
+    return (before, after) if again and again == chat else None
+
+
+def _batches(prober: _Prober, template: tuple[str, str], top: int) -> bool:
+    """Two prompts in one request get the answers that they get alone."""
+    texts = [template[0] + text + template[1] for text in (QUESTION, "Say hello.")]
+    options = {"max_tokens": 1, "logprobs": True, "top_logprobs": max(top, 1)}
+    options |= {"add_special_tokens": False} if template[0] else {}
+    reply = prober.ask(*body("completions", prober.vllm, prober.model, texts, **options))
+    try:
+        both = [read_positions(part)[0] for part in split(reply or {}, 2)]
+    except (Failure, IndexError):
+        return False
+    alone = prober.first()
+    return alone is not None and alone.token.strip() == both[0].token.strip()
+
+
+def _scoring(prober: _Prober, letters: str) -> tuple[tuple[str, int], ...]:
+    """Token of each letter; empty where /generative_scoring does not do what it says."""
     ids = {letter: _tokens(prober, prompt=letter, add_special_tokens=False) for letter in letters}
     if any(len(tokens) != 1 for tokens in ids.values()):
-        return (), ("", "")
-    template = ("", "")
-    if prober.api == "chat":
-        options = {"enable_thinking": False}
-        chat = _tokens(prober, messages=[{"role": "user", "content": MARK}], chat_template_kwargs=options)
-        before, mark, after = _text(prober, chat).partition(MARK) if chat else ("", "", "")
-        if not mark:
-            return (), ("", "")
-        template = (before, after)
+        return ()
     probe = {"model": prober.model, "query": QUESTION, "items": [" A", " B"], "label_token_ids": ids[letters[0]]}
     relative, true = (prober.ask("/generative_scoring", probe | {"apply_softmax": soft}) for soft in (True, False))
     try:
         works = bool((read_scores(relative or {}, 2) > 0.999).all() and (read_scores(true or {}, 2) < 0.999).all())
     except Failure:
         works = False
-    return (tuple((letter, tokens[0]) for letter, tokens in ids.items()), template) if works else ((), ("", ""))
+    return tuple((letter, tokens[0]) for letter, tokens in ids.items()) if works else ()

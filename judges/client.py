@@ -17,6 +17,7 @@ import logging
 import random
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -182,14 +183,18 @@ class Client:
             endpoint.in_flight += 1
         return self._once(endpoint, "GET" if body is None else "POST", path, body)
 
-    def run(self, work: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Generator[_Result, None, None]:
-        """work(job) of every job as they finish, `concurrency` at a time; closing the iterator gives up the others."""
-        pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="judge")
+    def run(
+        self, work: Callable[[_Job], _Result], jobs: Iterable[_Job], threads: int | None = None
+    ) -> Generator[_Result, None, None]:
+        """work(job) of every job as they finish, `threads` at a time (None: `concurrency`); closing the iterator gives
+        up the others."""
+        threads = threads or self.concurrency
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="judge")
         pending: set[Future[_Result]] = set()
         try:
             for job in jobs:
                 pending.add(pool.submit(work, job))
-                if len(pending) >= 2 * self.concurrency:
+                if len(pending) >= 2 * threads:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     yield from (future.result() for future in done)
             while pending:
@@ -270,6 +275,7 @@ class Client:
                 timeout = httpx.Timeout(self.timeout, connect=min(self.timeout, 10.0))
                 direct = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}  # never by a proxy
                 self._http = httpx.Client(limits=limits, timeout=timeout, mounts=direct)
+                weakref.finalize(self, self._http.close)  # a judge that nobody closes leaves no open sockets either
             return self._http
 
     def wait(self, failure: Failure, attempt: int) -> None:

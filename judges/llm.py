@@ -38,7 +38,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from judges.asking import METHODS, SEVERAL, Array, Asker, Method
+from judges.asking import METHODS, Array, Asker, Method, takes_several
 from judges.capabilities import Capabilities, prove
 from judges.client import Client, Failure
 from judges.prompt import PASSES, Prompt
@@ -47,6 +47,7 @@ from qr_env.shop import Shop
 from qr_env.types import FloatArray
 
 LABEL_METHODS = ("auto", "top", "choice", "scoring")
+HOPELESS = ("connect", "timeout", "breaker", "stopped")  # with these, asking again one by one only takes longer
 FEW = 8  # smaller batches say too little about a share of missing verdicts
 HINTS = {
     "low_mass": "the model does not answer with a label: use a larger one, another prompt, or a lower min_mass",
@@ -83,9 +84,10 @@ class LLMJudge:
         min_mass: probability that the labels must have together.
         max_missing: share of a batch that may be missing.
         max_product_tokens: a product text is cut to so many (so many bytes where the server does not tokenize).
-        batch: products a request, where the method takes several.
+        batch: products of a query in one request, where method and server take several.
         price: dollars for a million prompt tokens and a million generated ones.
-        concurrency, timeout, retries, backoff, patience: see `judges.client.Client`.
+        concurrency: products that are being graded at once, over all servers; a GPU server takes several hundred.
+        timeout, retries, backoff, patience: see `judges.client.Client`.
     """
 
     name = "llm"
@@ -121,6 +123,7 @@ class LLMJudge:
         self.model = model or os.environ.get("QR_JUDGE_MODEL") or None
         self.passes, self.min_mass, self.max_missing = tuple(passes), min_mass, max_missing
         self.max_product_tokens, self.batch, self.price = max_product_tokens, batch, price
+        self.concurrency = concurrency
         self._method = method
         self._details: dict[str, str] = {}
         self._starting = threading.RLock()
@@ -141,9 +144,11 @@ class LLMJudge:
         """What was proven of each server, once. Raises JudgeError where one cannot be used, or they differ."""
         with self._starting:
             found = tuple(prove(self.client, endpoint.url, self.model) for endpoint in self.client.endpoints)
-        alike = {(server.model, server.root, server.api, server.version) for server in found}
+        alike = {(server.model, server.root, server.api, server.version, server.template) for server in found}
         if len(alike) > 1:
-            raise JudgeError(f"the servers differ in (model, root, api, version): {sorted(alike)}; name equal ones")
+            raise JudgeError(
+                f"the servers differ in model, root, API, version or template: {sorted(alike)}; name equal"
+            )
         return found
 
     @cached_property
@@ -152,7 +157,7 @@ class LLMJudge:
         every = self.capabilities
         flags: dict[str, Any] = {
             flag: min(getattr(server, flag) for server in every)
-            for flag in ("top", "choice", "json", "tokenize", "scoring")
+            for flag in ("top", "choice", "json", "tokenize", "batches", "scoring")
         }
         return replace(every[0], **flags)
 
@@ -209,10 +214,11 @@ class LLMJudge:
         asker = Asker(self.client, self.server, self.prompt, self.max_product_tokens, self.min_mass)
         method, missing, start = METHODS[self.method], Counter[str](), time.monotonic()
         most = self.max_missing * len(pairs) if len(pairs) >= FEW else float("inf")
-        jobs = _jobs(pairs, self.batch if self.method in SEVERAL else 1)
+        size = self.batch if takes_several(self.method, self.server) else 1
+        jobs = _jobs(pairs, size)
         # Past the limit nothing new is asked, but what is on its way, and will be paid for, is handed out.
         allowed = itertools.takewhile(lambda _: missing.total() <= most, jobs)
-        results = self.client.run(lambda job: self._answer(asker, method, job), allowed)
+        results = self.client.run(lambda job: self._answer(asker, method, job), allowed, -(-self.concurrency // size))
         try:
             for verdicts in results:
                 missing.update(kind for kind in verdicts.kinds_M if kind)
@@ -234,14 +240,18 @@ class LLMJudge:
         return {"asked": 0.0, "missing": 0.0} | counts | ({"mass": mass / known} if known else {})
 
     def _answer(self, asker: Asker, method: Method, job: Job) -> Verdicts:
-        """All passes over the products of one job, averaged; every product missing where one pass came to nothing."""
+        """All passes over the products of one job, averaged. Where that comes to nothing for several products, each is
+        asked about alone, so that one bad reply costs one verdict; where it does for one, it is missing."""
         query, products, places = job
         try:
-            shown, products = asker.query(query), [asker.product(text) for text in products]
-            if not shown or not all(products):
+            shown, cut = asker.query(query), [asker.product(text) for text in products]
+            if not shown or not all(cut):
                 raise Failure("blank", f"no text in the query {query!r:.50} or a product")
-            answers = [method(asker, shown, products, PASSES[name]) for name in self.passes]
+            answers = [method(asker, shown, cut, PASSES[name]) for name in self.passes]
         except Failure as failure:
+            if len(products) > 1 and failure.kind not in HOPELESS:
+                alone = zip(products, places, strict=True)
+                return _joined([self._answer(asker, method, (query, [text], [equal])) for text, equal in alone])
             self._details[failure.kind] = str(failure)
             nothing = np.full((len(products), 4), np.nan)
             return self._verdicts(places, nothing, nothing[:, 0], [failure.kind] * len(products), failure.detail)
@@ -275,6 +285,16 @@ class LLMJudge:
             f"{missing.total()} of {asked} verdicts are missing (limit {self.max_missing:.0%}): {counts}. Last "
             f"{common}: {self._details.get(common, 'the labels had too little probability')}. The way out: {hint}"
         )
+
+
+def _joined(parts: list[Verdicts]) -> Verdicts:
+    return Verdicts(
+        [place for part in parts for place in part.pairs_M],
+        np.concatenate([part.probs_M4 for part in parts]),
+        np.concatenate([part.mass_M for part in parts]),
+        [kind for part in parts for kind in part.kinds_M],
+        "\n".join(part.text for part in parts),
+    )
 
 
 def _jobs(pairs: Sequence[tuple[str, str]], size: int) -> Iterator[Job]:

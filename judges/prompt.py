@@ -140,7 +140,7 @@ class Prompt:
 
     def render(self, query: str, products: Sequence[str], labels: Labels) -> tuple[str, str]:
         """The two parts of the prompt for products of a query; texts must have gone through `clean` already."""
-        mark = nonce(self.shared.template, self.own.template, query, *products)
+        mark = nonce(self.shared.template, self.own.template, labels.brief, *self.levels, query, *products)
         product = products[0] if self.kind != "list" else _numbered(products, mark)
         facts = {"query": query, "product": product, "nonce": mark, "count": str(len(products))}
         facts |= {"letters": labels.brief, "labels": self._rubric(labels)}

@@ -42,6 +42,18 @@ def read_choice(reply: Mapping[str, Any]) -> tuple[str, str]:
     return text if isinstance(text, str) else "", str(reason)
 
 
+def split(reply: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """The reply to `count` prompts in one request as one reply a prompt, in the order of the prompts."""
+    try:
+        choices = {int(choice["index"]): choice for choice in reply["choices"]}
+        parts = [{"choices": [choices[n]]} for n in range(count)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise Failure("bad_reply", f"no {count} choices in {reply!r:.200}") from error
+    if len(reply["choices"]) != count:
+        raise Failure("bad_reply", f"{len(reply['choices'])} choices for {count} prompts")
+    return parts
+
+
 def read_positions(reply: Mapping[str, Any]) -> list[Position]:
     """The generated tokens with their log-probabilities, of either API."""
     text, _ = read_choice(reply)

@@ -1,0 +1,330 @@
+"""A real HTTP server on loopback that plays vLLM's OpenAI API, well or badly, as a test asks it to.
+
+    with Misbehaving() as server:
+        server.faults.extend(["500", "hang", "reset"])   # the next generations, one each; "" is a good reply
+        LLMJudge(server.url).grade_pairs(pairs)
+        server.kill(); server.start()                    # connections die; then the same port answers again
+    server.delay = 0.1                               # seconds that every reply takes
+    server.gather = 64                               # no reply before as many requests are there at once
+
+Its model knows the truth of a prompt: Exact where a product has all words of the query, Substitute where it has some,
+else Irrelevant (`level`). It answers through the letters that the prompt gives to the grades, so a judge that mixes
+them up is caught. A token is a character, its id the code point.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import socket
+import struct
+import sys
+import threading
+from collections import Counter, deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+MASS = 0.9  # of the labels; the rest is for "The"
+SHARES = {True: 0.7, False: 0.1}  # of that mass, for the right label and each other one
+TEMPLATE = ("<|user|>", "<|end|><|assistant|>")
+LEVELS = ("Irrelevant", "Complement", "Substitute", "Exact")
+
+
+def level(query: str, product: str) -> int:
+    """The truth that the model knows."""
+    asked, said = set(query.lower().split()), set(re.findall(r"\w+", product.lower()))
+    return 3 if asked <= said else 2 if asked & said else 0
+
+
+class Misbehaving:
+    """The server. vllm: has /version, /tokenize and /generative_scoring. obeys: constrained decoding. masked: its
+    log-probabilities are taken after the constraint. chat: has a chat template. logprobs: sends them, `top` at most.
+    batches: takes several prompts in one request. favours_first: share of the mass that the label listed first gets
+    whatever the truth. key: bearer token that it wants."""
+
+    def __init__(self, **features: Any) -> None:
+        self.vllm = self.obeys = self.masked = self.chat = self.logprobs = self.batches = True
+        self.favours_first, self.key, self.model, self.top = 0.0, "", "play-1b", 20
+        for name, value in features.items():
+            if not hasattr(self, name):
+                raise TypeError(f"no feature {name!r}")
+            setattr(self, name, value)
+        self.faults: deque[str] = deque()
+        self.always = ""
+        self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.answered: Counter[str] = Counter()
+        self.in_flight = self.most_in_flight = 0
+        self.delay = 0.0
+        self.gather = 0
+        self.gathered = threading.Event()
+        self.lock = threading.Lock()
+        self.open: set[socket.socket] = set()
+        self.port = 0
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Listen, on the port of the last time where there was one."""
+        self.alive = threading.Event()
+        self.http = _Http(("127.0.0.1", self.port), _handler(self))
+        self.port = self.http.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def kill(self) -> None:
+        """As kill −9: the port is closed and every connection dies."""
+        self.alive.set()
+        self.http.shutdown()
+        self.http.server_close()
+        with self.lock:
+            dying = list(self.open)
+        for connection in dying:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # its handler, reading or writing, finds the end
+
+    def fault(self) -> str:
+        """What goes wrong with the next generation."""
+        with self.lock:
+            return self.faults.popleft() if self.faults else self.always
+
+    def prompts(self) -> list[str]:
+        """Of all generations so far."""
+        bodies = [body for path, body in self.seen if path.endswith("completions")]
+        texts = [body.get("prompt") or body["messages"][0]["content"] for body in bodies]
+        return [text for each in texts for text in ([each] if isinstance(each, str) else each)]
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads, block_on_close, request_queue_size = True, False, 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is gone is no error here."""
+        if not isinstance(sys.exception(), OSError | ValueError):
+            super().handle_error(request, client_address)
+
+
+def _reset(connection: socket.socket) -> None:
+    """Have the other side see a reset instead of an end, once the handler is done with the connection."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _handler(outer: Misbehaving) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            with outer.lock:
+                outer.open.add(self.connection)
+
+        def finish(self) -> None:
+            with outer.lock:
+                outer.open.discard(self.connection)
+            super().finish()
+
+        def do_GET(self) -> None:
+            self.reply(*get(outer, self.path, self.headers.get("Authorization", "")))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with outer.lock:
+                outer.seen.append((self.path, body))
+                outer.in_flight += 1
+                outer.most_in_flight = max(outer.most_in_flight, outer.in_flight)
+                if outer.in_flight >= outer.gather:
+                    outer.gathered.set()
+            outer.alive.wait(outer.delay)
+            outer.gathered.wait(20)
+            try:
+                self.respond(body)
+            finally:
+                with outer.lock:
+                    outer.in_flight -= 1
+
+        def respond(self, body: dict[str, Any]) -> None:
+            generates = self.path.endswith(("completions", "scoring"))
+            fault = outer.fault() if generates else ""
+            with outer.lock:
+                outer.answered[fault] += generates
+            status, reply = post(outer, self.path, body)
+            if fault == "hang":
+                outer.alive.wait(30)
+            if fault in ("hang", "reset"):
+                self.close_connection = True
+                _reset(self.connection)
+                return
+            headers = {}
+            if fault[:3].isdigit():
+                code, _, after = fault.partition(":")
+                status, reply = int(code), {"error": {"message": f"misbehaving: {code}"}}
+                headers = {"Retry-After": after} if after else {}
+            elif status == 200 and fault:
+                reply = spoil(reply, fault)
+            self.reply(status, reply, headers, fault)
+
+        def reply(self, status: int, reply: Any, headers: dict[str, str] | None = None, fault: str = "") -> None:
+            data = json.dumps(reply).encode()
+            if fault == "malformed":
+                data = data[: len(data) // 2]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2] if fault == "cut" else data)
+            self.close_connection = self.close_connection or fault == "cut"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
+
+
+def spoil(reply: dict[str, Any], fault: str) -> Any:
+    """A good reply made bad, with status 200."""
+    if fault == "cut" or fault == "malformed":
+        return reply
+    if fault == "not_an_object":
+        return [reply]
+    if fault == "no_choices":
+        return {**reply, "choices": []}
+    choice = reply["choices"][0]
+    if fault == "no_logprobs":
+        return {**reply, "choices": [{**choice, "logprobs": None}]}
+    tokens: dict[str, dict[str, Any]] = {
+        "other_labels": {"X": -0.2, "Y": -2.0},
+        "impossible": {"E": 0.7, "S": 0.1},
+        "not_a_number": {"E": "high"},
+    }
+    if fault in tokens:
+        return {**reply, "choices": [_choice("X", [("X", tokens[fault])], "chat" if "message" in choice else "text")]}
+    if fault == "cut_text":
+        return {**reply, "choices": [{**choice, "message": {"content": '{"grade": "'}, "finish_reason": "length"}]}
+    assert fault.startswith("says:"), fault
+    return {**reply, "choices": [{**choice, "message": {"content": fault[5:]}}]}
+
+
+def get(outer: Misbehaving, path: str, authorization: str) -> tuple[int, Any]:
+    """/version and /v1/models."""
+    if outer.key and authorization != f"Bearer {outer.key}":
+        return 401, {"error": {"message": "a key is needed"}}
+    if path == "/version" and outer.vllm:
+        return 200, {"version": "0.32.0"}
+    if path == "/v1/models":
+        card = {"id": outer.model, "object": "model", "root": f"/models/{outer.model}", "max_model_len": 2048}
+        return 200, {"object": "list", "data": [card]}
+    return 404, {"error": {"message": f"no {path}"}}
+
+
+def post(outer: Misbehaving, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    """Everything that has a body."""
+    if body.get("model") != outer.model:
+        return 404, {"error": {"message": f"The model `{body.get('model')}` does not exist."}}
+    if path == "/v1/chat/completions" and outer.chat:
+        return 200, generate(outer, body["messages"][0]["content"], body, "chat")
+    if path == "/v1/completions":
+        if not isinstance(body["prompt"], str) and not outer.batches:
+            return 400, {"error": {"message": "prompt: a string is expected"}}
+        if isinstance(body["prompt"], str):
+            return 200, generate(outer, body["prompt"], body, "text")
+        each = [generate(outer, prompt, body, "text") for prompt in body["prompt"]]
+        used: dict[str, Any] = {"prompt_tokens_details": {"cached_tokens": 16 * len(each)}}
+        used |= {name: sum(r["usage"][name] for r in each) for name in ("prompt_tokens", "completion_tokens")}
+        choices = [{**reply["choices"][0], "index": n} for n, reply in enumerate(each)]
+        return 200, {**each[0], "choices": choices[::-1], "usage": used}
+    if outer.vllm and path == "/tokenize":
+        text = body["prompt"] if "prompt" in body else TEMPLATE[0] + body["messages"][0]["content"] + TEMPLATE[1]
+        return 200, {"tokens": [ord(character) for character in text], "count": len(text), "max_model_len": 2048}
+    if outer.vllm and path == "/detokenize":
+        return 200, {"prompt": "".join(map(chr, body["tokens"]))}
+    if outer.vllm and path == "/generative_scoring":
+        return 200, score(outer, body)
+    return 404, {"error": {"message": f"no {path}"}}
+
+
+def score(outer: Misbehaving, body: dict[str, Any]) -> dict[str, Any]:
+    """Probability of the first label only, as vLLM's."""
+    letter, soft = chr(body["label_token_ids"][0]), body.get("apply_softmax", True)
+    scores = []
+    for item in body["items"]:
+        likely = believes(outer, body["query"] + item)[0]
+        scores.append(1.0 if soft else likely.get(letter, 0.0))
+    data = [{"index": n, "object": "score", "score": score} for n, score in enumerate(scores)]
+    return {
+        "object": "list",
+        "model": outer.model,
+        "data": data,
+        "usage": {"prompt_tokens": 10, "completion_tokens": 1},
+    }
+
+
+def believes(outer: Misbehaving, prompt: str) -> list[dict[str, float]]:
+    """Probability of each token, at each place of the answer."""
+    letters = dict(re.findall(r"^([A-Z]) = (\w+):", prompt, re.MULTILINE))
+    if not letters:
+        return [{"A": 0.8, "The": 0.1, "B": 0.05, "E": 0.03, "Yes": 0.01}]
+    query = re.search(r"^Query: (.*)$", prompt, re.MULTILINE)[1]  # type: ignore[index]
+    one = re.findall(r"^\(([a-z]+)\)\n(.*)\n\(/\1\)$", prompt, re.MULTILINE)
+    many = re.findall(r"^([a-z]+) \d+: (.*)$", prompt, re.MULTILINE)
+    return [_belief(outer, letters, LEVELS[level(query, product)]) for _, product in one or many]
+
+
+def _belief(outer: Misbehaving, letters: dict[str, str], truth: str) -> dict[str, float]:
+    knows = MASS * (1 - outer.favours_first)
+    probs = {letter: knows * SHARES[name == truth] for letter, name in letters.items()}
+    probs[next(iter(letters))] += MASS * outer.favours_first
+    return {**probs, "The": 1 - MASS}
+
+
+def generate(outer: Misbehaving, prompt: str, body: dict[str, Any], api: str) -> dict[str, Any]:
+    """A reply of either API: JSON where a schema asks for it, else the likeliest tokens that the constraint allows."""
+    places = believes(outer, prompt)
+    constraint = body.get("structured_outputs", {}) if outer.obeys else {}
+    wanted = body.get("response_format", {}).get("json_schema", {}).get("schema") if outer.obeys else None
+    if wanted or '{"' in prompt:
+        best = max(places[0], key=lambda token: places[0][token])
+        fields = {name: spec.get("enum", ["why"])[0] for name, spec in (wanted or {}).get("properties", {}).items()}
+        text = json.dumps({**fields, "grade": best} if "grade" in fields or not wanted else fields)
+        choice = _choice(text, [], api)
+    else:
+        allowed = constraint.get("choice") or re.findall(r"[A-Z]", constraint.get("regex", "")) or None
+        answer = [_say(outer, place, allowed, body.get("top_logprobs") or body.get("logprobs")) for place in places]
+        spaced = [(token if n == 0 else f" {token}", likely) for n, (token, likely) in enumerate(answer)]
+        choice = _choice("".join(token for token, _ in spaced), spaced, api)
+    if not outer.logprobs or not body.get("logprobs"):
+        choice["logprobs"] = None
+    tokens = {"prompt_tokens": len(prompt), "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 16}}
+    return {"model": outer.model, "choices": [choice], "usage": tokens}
+
+
+def _say(
+    outer: Misbehaving, probs: dict[str, float], allowed: list[str] | None, top: int | None
+) -> tuple[str, dict[str, float]]:
+    """The likeliest token that is allowed, and the log-probabilities of the `top` likeliest."""
+    within = {token: probs.get(token, 1e-6) for token in allowed or probs}
+    token = max(within, key=lambda t: within[t])
+    if allowed and outer.masked:
+        probs = {t: p / sum(within.values()) for t, p in within.items()} | {"The": 0.0, "A ": 0.0, "An": 0.0}
+    best = sorted(probs.items(), key=lambda item: -item[1])[: min(top or 1, outer.top)]
+    return token, {t: math.log(p) if p else -9999.0 for t, p in best}
+
+
+def _choice(text: str, answer: list[tuple[str, dict[str, float]]], api: str) -> dict[str, Any]:
+    if api == "text":
+        logprobs: dict[str, Any] = {"tokens": [t for t, _ in answer], "top_logprobs": [likely for _, likely in answer]}
+        return {"index": 0, "text": text, "finish_reason": "stop", "logprobs": logprobs}
+    content = [
+        {"token": token, "logprob": 0.0, "top_logprobs": [{"token": t, "logprob": p} for t, p in likely.items()]}
+        for token, likely in answer
+    ]
+    message = {"role": "assistant", "content": text}
+    return {"index": 0, "message": message, "finish_reason": "stop", "logprobs": {"content": content}}
