@@ -82,7 +82,7 @@ def _missing_kinds(counts: dict[str, float]) -> dict[str, float]:
 def _speed(asked: Asked, verdicts: int) -> dict[str, float]:
     """Verdicts a second, and tokens per 1,000 verdicts where the judge counts tokens."""
     speed = {"verdicts/s": verdicts / max(asked.seconds, 1e-9), "seconds": asked.seconds}
-    tokens = sum(value for name, value in asked.counts.items() if name.startswith("tokens"))
+    tokens = sum(asked.counts.get(name, 0.0) for name in ("tokens", "tokens/prompt", "tokens/completion"))
     speed["share from store"] = asked.counts.get("store/hits", 0.0) / max(1, verdicts)
     return speed | ({"tokens/1000": 1000 * tokens / max(1, verdicts)} if tokens else {})
 

@@ -3,10 +3,10 @@
     judge = open_judge("embedding", defended(shop))      # rows are the same; retrieval goes on with the raw shop
 
 It works for every judge, because it stands before the judge: control and zero-width characters go, so do markup and
-pieces of JSON, clauses that give orders to a reader, words that are said over and over (all of them: an honest title
-does not say a word three times), and what is beyond a length that honest texts have. What it cannot do: a query's
-words written once into a foreign title look like any title. `qr judge probe` reports rates before and after, and
-`touched` how many honest products it changes.
+pieces of JSON, clauses from where they give orders to a reader, words that are said over and over (all of them: an
+honest title seldom says a word three times), and what is beyond a length that honest texts have. What it cannot do: a
+query's words written once into a foreign title look like any title. `qr judge probe` reports rates before and after,
+and `touched` how many honest titles it changes.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def clean(text: str, longest: int, spam: bool = True) -> str:
     """
     seen = _UNSEEN.sub(" ", text)
     plain = _MARKUP.sub(". ", seen)
-    kept = [clause for clause in _CLAUSE.split(plain) if not _ORDER.search(clause)]
-    changed = plain != text or len(kept) != len(_CLAUSE.split(plain))
+    kept = [_ORDER.split(clause, maxsplit=1)[0] for clause in _CLAUSE.split(plain)]
+    changed = plain != text or any(map(_ORDER.search, _CLAUSE.split(plain)))
     words = (" ".join(kept) if changed else text).split()
     calm = _without_spam(words) if spam else words
     if not changed and len(calm) == len(words) <= longest:

@@ -17,6 +17,9 @@ from runs.charts import Chart, Line, chart
 Report = Mapping[str, Any]
 LEVEL_COLORS = (5, 0, 3, 2)  # of the page's CSS variables, by level
 MAPS = {"as is": 0, "temperature": 3, "isotonic": 2}
+STYLE = """.charts { grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
+.charts table { font-size: 13px; margin: 8px 0; } .charts td, .charts th { padding: 6px 8px; }"""
+FEW = 10  # pairs below which a point of the reliability diagram is chance
 # Row of the table → (where in a judge's report, what it means).
 ROWS: dict[str, tuple[Sequence[str], str]] = {
     "κ": (("figures", "kappa"), "Agreement of the most probable level with the human one beyond chance (Cohen); 1 is "
@@ -52,7 +55,7 @@ def write_page(path: Path, report: Report) -> Path:
     facts = f"{report['split']} queries: {report['pairs']:,} graded pairs of {report['queries']:,} queries, seed "
     facts += f"{report['seed']}. {report['machine']['cores']} cores {report['machine']['cpu']}."
     parts = [
-        "<style>.charts { grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); }</style>",
+        f"<style>{STYLE}</style>",
         f"<h1>Judges on {escape(report['shop'])}</h1><p class=soft>{escape(facts)}</p>",
         figure_table(report["judges"], report["min_kappa"]),
         *(judge_section(name, one) for name, one in report["judges"].items()),
@@ -123,10 +126,9 @@ def reliability_chart(one: Report) -> str:
     curves = {name: one["maps"][name]["reliability"] for name in MAPS if name in one["maps"]}
     curves = curves or {"as is": one["reliability"]}
     lines = [Line("perfect", [(0.0, 0.0), (1.0, 1.0)], 1)]
-    lines += [
-        Line(name, [(said, true) for said, true, _ in points], MAPS[name], True) for name, points in curves.items()
-    ]
-    note = "Share that is Exact or Substitute; maps fitted on half of the queries, drawn for the other"
+    for name, points in curves.items():
+        lines.append(Line(name, [(said, true) for said, true, n in points if n >= FEW], MAPS[name], dots=True))
+    note = f"Share that is Exact or Substitute, bins of {FEW} pairs or more. Maps: fitted on half the queries"
     return chart(Chart("Reliability", "stated P(Exact or Substitute)", lines, note=note, percent=True))
 
 
