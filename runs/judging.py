@@ -12,6 +12,7 @@ ensemble:A,B            the mean of several of these
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,13 +130,12 @@ def open_shopper(kind: str, shop: Shop, options: JudgeOptions) -> Shopper | None
     from judges.client import Client
     from judges.llm_shopper import LLMShopper
 
-    return LLMShopper(shop, Client(server_urls(options)), options.model, profiles=PROFILES, store=open_store(options))
+    client = Client(server_urls(options), os.environ.get("QR_JUDGE_KEY"))
+    return LLMShopper(shop, client, options.model, profiles=PROFILES, store=open_store(options))
 
 
 def server_urls(options: JudgeOptions) -> list[str]:
     """Those of the options, else of QR_JUDGE_URL."""
-    import os
-
     urls = list(options.urls) or [url.strip() for url in os.environ.get("QR_JUDGE_URL", "").split(",") if url.strip()]
     if not urls:
         raise ConfigError("no server: give its URL, or QR_JUDGE_URL; `qr judge serve` starts one")
