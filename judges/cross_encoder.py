@@ -97,8 +97,7 @@ class CrossEncoderJudge:
 
     def __init__(self, folder: Path | str, backend: str = "auto", batch_size: int = 0, threads: int = 0) -> None:
         self.folder = Path(folder)
-        if not (self.folder / "config.json").is_file():
-            raise JudgeError(f"{folder} is no model folder (no config.json); train one with `qr judge distill`")
+        check_one_logit(self.folder)
         if backend not in BACKENDS:
             raise ConfigError(f"no backend {backend!r}; choose one of {', '.join(BACKENDS)}")
         self.calibration = Calibration.read(self.folder)
@@ -211,6 +210,21 @@ class CrossEncoderJudge:
             mask = (np.arange(width) < lengths_M[batch, None]).astype(np.int64)
             scores_M[batch] = self._model(ids_ML[batch, :width], types_ML[batch, :width], mask)
         return scores_M
+
+
+def check_one_logit(folder: Path) -> None:
+    """JudgeError unless the folder is a sequence classifier with one logit: any other would be given a random head."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise JudgeError(f"{folder} is no model folder (no config.json); train one with `qr judge distill`")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    kinds = config.get("architectures") or ["unknown"]
+    logits = len(config.get("id2label") or "01")  # Hugging Face's default is two labels
+    if not kinds[0].endswith("ForSequenceClassification") or logits != 1:
+        raise JudgeError(
+            f"{folder} is {kinds[0]} with {logits} labels, not a cross-encoder with one logit; make one of it with "
+            "`qr judge distill --student`"
+        )
 
 
 def fit_cuts(scores_M: npt.NDArray[np.floating], levels_M: Levels) -> Thresholds:

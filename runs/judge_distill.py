@@ -14,7 +14,6 @@ The recipe is Walmart's (arXiv 2505.07105), see `judges/cross_training.py` and `
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,10 +106,10 @@ def main(args: Args) -> None:
     finish(args, report | {"kept": {"size": best_size(args), "seed": args.seeds[0]}})
 
 
-def facts(args: Args, shop: Shop) -> dict[str, Any]:
+def facts(args: Args, shop: Shop) -> dict[str, str]:
     """What a resumed run must share."""
-    fixed = {name: value for name, value in asdict(args).items() if name not in FREE}
-    return {"shop": shop.hash, "settings": json.dumps(fixed, default=str)}
+    fixed = {name: str(value) for name, value in asdict(args).items() if name not in FREE}
+    return fixed | {"shop": shop.hash}
 
 
 def curve(road: Road) -> dict[str, Any]:

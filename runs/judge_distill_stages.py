@@ -129,7 +129,8 @@ class Road:
             return self._stored(self._trained_teacher())
         from runs.judging import JudgeOptions, open_judge
 
-        options = JudgeOptions(self.args.judge_url, self.args.judge_model, self.args.store or self.args.out / "store")
+        store = self.args.store or self.args.out / "store"
+        options = JudgeOptions(urls=self.args.judge_url, model=self.args.judge_model, store=store)
         return open_judge(name, self.shop, options)
 
     def _stored(self, judge: CrossEncoderJudge) -> Judge:

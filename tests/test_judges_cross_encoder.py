@@ -144,6 +144,8 @@ def test_broken_folders_are_named(tmp_path: Path, exported: Path) -> None:
         CrossEncoderJudge(tmp_path)
     with pytest.raises(ConfigError, match="no backend 'tpu'"):
         CrossEncoderJudge(exported, "tpu")
+    with pytest.raises(JudgeError, match="with 5 labels, not a cross-encoder with one logit"):
+        CrossEncoderJudge(small_bert(tmp_path / "nli", labels=5))
     folder = small_bert(tmp_path / "bert")
     with pytest.raises(JudgeError, match=ONNX):
         CrossEncoderJudge(folder, "onnx").score_pairs(PAIRS[:1])
