@@ -157,7 +157,7 @@ class LLMJudge:
         every = self.capabilities
         flags: dict[str, Any] = {
             flag: min(getattr(server, flag) for server in every)
-            for flag in ("top", "choice", "json", "tokenize", "batches", "scoring")
+            for flag in ("top", "choice", "json", "tokenize", "batches", "held", "scoring")
         }
         return replace(every[0], **flags)
 
@@ -183,7 +183,7 @@ class LLMJudge:
         cut = f"{self.max_product_tokens}{'tokens' if server.tokenize else 'bytes'}"
         parts = [self.name, server.model, server.root, f"{prompt.name}:{prompt.hash}", self.method]
         settled = "settled" if self.method == "top" and server.choice else ""
-        batch = f"batch{self.batch}" if self.method == "list" else ""
+        batch = f"batch{self.batch}{'held' if server.held else ''}" if self.method == "list" else ""
         return "|".join([*parts, settled, batch, "+".join(self.passes), f"mass{self.min_mass:g}", cut])
 
     def product_texts(self, shop: Shop) -> list[str]:
@@ -231,8 +231,9 @@ class LLMJudge:
 
     def stats(self) -> dict[str, float]:
         """Since it was made: asked, missing, missing/KIND, requests, retries, retries/KIND, tokens/prompt,
-        tokens/completion, tokens/cached (where the server tells), seconds (of waiting for batches), request_seconds
-        (summed over requests), cost (dollars), mass (mean, where known)."""
+        tokens/completion, tokens/cached (as far as the server tells: of several prompts in one request, vLLM 0.32 tells
+        one's), seconds (of waiting for batches), request_seconds (summed over requests), cost (dollars), mass (mean,
+        where known)."""
         counts = self.client.tally.read()
         known, mass = counts.pop("mass_known", 0.0), counts.pop("mass", 0.0)
         prompt, completion = (counts.get(f"tokens/{kind}", 0.0) for kind in ("prompt", "completion"))
