@@ -121,14 +121,17 @@ def ask_choice(asker: Asker, query: str, products: Sequence[str], labels: Labels
 def ask_list(asker: Asker, query: str, products: Sequence[str], labels: Labels) -> Answer:
     """M products, one letter each, in one reply."""
     text = "".join(asker.prompt.render(query, products, labels))
-    letter, count = f"[{labels.letters}]", len(products)
-    options: dict[str, Any] = {"max_tokens": 2 * count, "logprobs": True, "top_logprobs": asker.server.top}
-    if asker.server.choice:
+    letter, count, server = f"[{labels.letters}]", len(products), asker.server
+    options: dict[str, Any] = {"max_tokens": 2 * count, "logprobs": True, "top_logprobs": server.top}
+    if server.held:  # a token a product; a grammar would have the model write the spaces between
+        ids = server.tokens_of(labels.letters)
+        options |= {"max_tokens": count, "min_tokens": count, "allowed_token_ids": ids, "logprob_token_ids": ids}
+    elif server.choice:
         options["structured_outputs"] = {"regex": f"{letter}( {letter}){{{count - 1}}}"}
     reply = asker.generate(text, query, **options)
     found = replies.letter_positions(replies.read_positions(reply), labels.letters, count)
     masses_M4 = np.nan_to_num([replies.label_masses(position, labels.letters)[0] for position in found])
-    known = not (asker.server.choice and asker.server.masked)
+    known = server.held or not (server.choice and server.masked)
     mass_M = masses_M4.sum(axis=1) if known else np.full(count, np.nan)
     return Answer(_normalised(masses_M4), mass_M, replies.read_choice(reply)[0])
 
@@ -184,6 +187,8 @@ def _first_tokens(
     """The first token of the answer about each of M products, in one request."""
     texts = ["".join(asker.prompt.render(query, [product], labels)) for product in products]
     options |= {"max_tokens": 1, "logprobs": True, "top_logprobs": asker.server.top}
+    if asker.server.held:  # then no letter is missing among the likeliest, and none has to be settled
+        options["logprob_token_ids"] = asker.server.tokens_of(labels.letters)
     if not asker.server.batches:
         return [_first(asker.generate(text, query, **options)) for text in texts]
     before, after = asker.server.template

@@ -14,6 +14,8 @@
 - **batches**: plain completion answers two prompts in one request, and what the chat template puts around a message
   could be found: tokenizing it as text gives the tokens of the chat. One request then holds several products, which
   saves most of what a request costs the server's front end and this client.
+- **held** (vLLM's `allowed_token_ids` and `logprob_token_ids`): two tokens are generated of which only one kind is
+  allowed, and the log-probabilities of the tokens named come with them, taken **before** that, so their mass is true.
 - **scoring**: /generative_scoring gives 1 for a single label under softmax, less without.
 """
 
@@ -34,6 +36,7 @@ LEAST_TOP = 4  # fewer could not hold the four labels
 TRIES = 3
 QUESTION = "Answer with one capital letter of the alphabet, nothing else."
 LETTERS = "QZXJ"
+UNSAID = "B"  # of the label letters, the one that no greeting is
 CODE = "mauve-7"  # no model says this by itself
 MARK = "qqplaceholderqq"
 
@@ -46,7 +49,8 @@ class Capabilities:
     from; of a Hugging Face cache, its revision. context: most tokens of prompt and answer, 0 where unknown.
     api: "chat" or "completions". top: log-probabilities a token, 0 without. choice: constrained decoding works.
     masked: its log-probabilities are taken after the mask. template: what the chat template puts before and after a
-    message. label_tokens: id of every label letter, for scoring.
+    message. held: generation can be held to tokens, whose true log-probabilities are told. label_tokens: id of every
+    label letter, and of a space and the letter where that is one token too.
     """
 
     url: str
@@ -61,9 +65,14 @@ class Capabilities:
     json: bool = False
     tokenize: bool = False
     batches: bool = False
+    held: bool = False
     scoring: bool = False
     label_tokens: tuple[tuple[str, int], ...] = ()
     template: tuple[str, str] = ("", "")
+
+    def tokens_of(self, letters: str) -> list[int]:
+        """Ids of letters, with and without a space before them."""
+        return [token for text, token in self.label_tokens if text.strip() in letters]
 
     def as_dict(self) -> dict[str, Any]:
         """For reports, as JSON values."""
@@ -95,7 +104,7 @@ def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD")
     choice, masked = _choice(prober, free)
     tokenize = _tokenize(prober)
     template = _template(prober, tokenize)
-    label_tokens = _scoring(prober, letters) if tokenize and template else ()
+    label_tokens = _label_tokens(prober, letters) if tokenize else {}
     return Capabilities(
         url=url,
         model=prober.model,
@@ -109,8 +118,9 @@ def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD")
         json=_json(prober),
         tokenize=tokenize,
         batches=template is not None and _batches(prober, template, top),
-        scoring=bool(label_tokens),
-        label_tokens=label_tokens,
+        held=bool(label_tokens) and _held(prober, label_tokens),
+        scoring=bool(label_tokens) and template is not None and _scoring(prober, label_tokens[letters[0]]),
+        label_tokens=tuple(label_tokens.items()),
         template=template or ("", ""),
     )
 
@@ -253,15 +263,33 @@ def _batches(prober: _Prober, template: tuple[str, str], top: int) -> bool:
     return alone is not None and alone.token.strip() == both[0].token.strip()
 
 
-def _scoring(prober: _Prober, letters: str) -> tuple[tuple[str, int], ...]:
-    """Token of each letter; empty where /generative_scoring does not do what it says."""
-    ids = {letter: _tokens(prober, prompt=letter, add_special_tokens=False) for letter in letters}
-    if any(len(tokens) != 1 for tokens in ids.values()):
-        return ()
-    probe = {"model": prober.model, "query": QUESTION, "items": [" A", " B"], "label_token_ids": ids[letters[0]]}
+def _label_tokens(prober: _Prober, letters: str) -> dict[str, int]:
+    """Id of each letter, and of a space and the letter; empty where a letter is not one token."""
+    ids = {text: _tokens(prober, prompt=text, add_special_tokens=False) for one in letters for text in (one, f" {one}")}
+    if any(len(ids[letter]) != 1 for letter in letters):
+        return {}
+    return {text: tokens[0] for text, tokens in ids.items() if len(tokens) == 1}
+
+
+def _held(prober: _Prober, ids: Mapping[str, int]) -> bool:
+    """Two tokens where the model would not say either, with the probabilities of these and of others."""
+    letter = UNSAID
+    limits = {"max_tokens": 2, "min_tokens": 2, "allowed_token_ids": [ids[letter]]}
+    reply = prober.generate("Say hello.", logprobs=True, top_logprobs=1, logprob_token_ids=[*ids.values()], **limits)
+    try:
+        positions = read_positions(reply or {})
+    except Failure:
+        return False
+    return [position.token.strip() for position in positions] == [letter] * 2 and all(
+        position.likely.keys() >= set(ids) and sum(position.likely.values()) < 0.99 for position in positions
+    )
+
+
+def _scoring(prober: _Prober, token: int) -> bool:
+    """Whether /generative_scoring does what it says."""
+    probe = {"model": prober.model, "query": QUESTION, "items": [" A", " B"], "label_token_ids": [token]}
     relative, true = (prober.ask("/generative_scoring", probe | {"apply_softmax": soft}) for soft in (True, False))
     try:
-        works = bool((read_scores(relative or {}, 2) > 0.999).all() and (read_scores(true or {}, 2) < 0.999).all())
+        return bool((read_scores(relative or {}, 2) > 0.999).all() and (read_scores(true or {}, 2) < 0.999).all())
     except Failure:
-        works = False
-    return tuple((letter, tokens[0]) for letter, tokens in ids.items()) if works else ()
+        return False
