@@ -231,7 +231,8 @@ def test_a_store_does_not_hide_the_order_of_a_judge_of_texts(tmp_path: Path) -> 
     with VerdictStore(tmp_path) as store:
         judge = ShopJudge(SHOP, First(), store)
         reports = [calibrate(judge, SHOP, everything()) for _ in range(2)]
-    assert [report["speed"]["share from store"] for report in reports] == [0, 1]
+    first, second = (report["speed"]["share from store"] for report in reports)
+    assert first < 0.01 and second == 1
     assert reports[1]["order"]["bias"]["low"] > 0.1
 
 
