@@ -42,7 +42,8 @@ class BeforeStore:
         self._titles = [clean(title, TITLE_CHARS) for title in shop.titles]
         self.bought_PM = bought_outside(shop)
         self._slot: dict[tuple[int, str], int] = {}  # in order of use
-        self._incomplete: set[tuple[int, str]] = set()
+        self._incomplete: set[tuple[int, str]] = set()  # must be asked again before they are used again
+        self._on_sale_P: npt.NDArray[np.bool_] | None = None
         self.queries: list[Query] = [Query(-1, "", "")] * capacity
         self.text: list[str] = [""] * capacity  # the query, and
         self.context: list[str] = [""] * capacity  # the titles it found, as the observation shows them
@@ -65,6 +66,12 @@ class BeforeStore:
         if slot >= 0:
             self._slot[key] = slot
         return -1
+
+    def expire(self, on_sale_P: npt.NDArray[np.bool_]) -> None:
+        """The assortment changed: every entry is searched and graded again before it is used again, since a product
+        that came may belong into any list; what was bought counts as far as it is on sale, (products,) bool."""
+        self._incomplete.update(self._slot)
+        self._on_sale_P = on_sale_P
 
     def missing(self, queries: Sequence[Query]) -> list[Query]:
         """The distinct queries among these that must be searched and graded."""
@@ -133,7 +140,8 @@ class BeforeStore:
         rows_N = np.fromiter((query.row for query in queries), np.int64, len(queries))
         if not len(self.bought_PM):
             return np.full((len(queries), self.bought_PM.shape[1]), -1, np.int32)
-        return np.where(rows_N[:, None] >= 0, self.bought_PM[rows_N], np.int32(-1))
+        bought_NM = np.where(rows_N[:, None] >= 0, self.bought_PM[rows_N], np.int32(-1))
+        return bought_NM if self._on_sale_P is None else np.where(self._on_sale_P[bought_NM], bought_NM, np.int32(-1))
 
 
 def clean(text: str, limit: int) -> str:

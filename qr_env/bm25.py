@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Fewer queries than this are not worth a second thread.
 _QUERIES_A_THREAD = 64
+_NO_MASK = np.zeros(0, np.bool_)  # everything is on sale
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +119,14 @@ class BM25:
             raise IndexMismatchError(f"{folder} is damaged ({error}); delete it and build the index again") from error
         return cls(engine, shop.products_hash, settings, threads)
 
-    def search(self, queries: Sequence[SearchText], k: int) -> Hits:
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: npt.NDArray[np.bool_] | None = None) -> Hits:
         """The k best products of each query; see `Retriever.search`. Ties go to the lower row."""
         check_k(k)
         rows_NK = np.full((len(queries), k), -1, np.int32)
         scores_NK = np.full((len(queries), k), -np.inf, np.float32)
         if len(queries):
-            self._search_into(*self._encode(queries), rows_NK, scores_NK)
+            mask_P = _NO_MASK if on_sale_P is None else on_sale_P
+            self._search_into(mask_P, *self._encode(queries), rows_NK, scores_NK)
         return Hits(rows_NK, scores_NK)
 
     def tokens(self, text: str) -> list[str]:
@@ -170,7 +172,9 @@ class BM25:
         self._ids[word] = number
         return number
 
-    def _search_into(self, ids: npt.NDArray, weights: npt.NDArray, starts: npt.NDArray, *out: npt.NDArray) -> None:
+    def _search_into(
+        self, mask_P: npt.NDArray, ids: npt.NDArray, weights: npt.NDArray, starts: npt.NDArray, *out: npt.NDArray
+    ) -> None:
         """Run the compiled loop, the batch cut into one slice a thread (it holds no interpreter lock)."""
         from qr_env import bm25_kernel
 
@@ -178,7 +182,7 @@ class BM25:
 
         def part(first: int, last: int) -> None:
             rows_NK, scores_NK = (array[first:last] for array in out)
-            search(*self._arrays, self.num_docs, ids, weights, starts[first : last + 1], rows_NK, scores_NK)
+            search(*self._arrays, self.num_docs, mask_P, ids, weights, starts[first : last + 1], rows_NK, scores_NK)
 
         n = len(starts) - 1
         threads = max(1, min(self.threads, n // _QUERIES_A_THREAD))

@@ -14,7 +14,9 @@ import numpy.typing as npt
 _FLOATS = nb.types.Array(nb.float32, 1, "C", readonly=True)
 _INTS = nb.types.Array(nb.int32, 1, "C", readonly=True)
 _LONGS = nb.types.Array(nb.int64, 1, "C", readonly=True)
-_SIGNATURE = nb.void(_FLOATS, _INTS, _LONGS, nb.int64, _INTS, _FLOATS, _LONGS, nb.int32[:, ::1], nb.float32[:, ::1])
+_MASK = nb.types.Array(nb.boolean, 1, "C", readonly=True)
+_OUT = (nb.int32[:, ::1], nb.float32[:, ::1])
+_SIGNATURE = nb.void(_FLOATS, _INTS, _LONGS, nb.int64, _MASK, _INTS, _FLOATS, _LONGS, *_OUT)
 
 
 @nb.njit(inline="always")
@@ -58,12 +60,25 @@ def _top(found: npt.NDArray, n_found: int, total: npt.NDArray, rows: npt.NDArray
         _sift_down(scores, rows, 0, end)
 
 
+@nb.njit(inline="always")
+def _to_front(found: npt.NDArray, n_found: int, on_sale: npt.NDArray) -> int:
+    """Move the found documents that are on sale to the front, how many; all stay in `found`: sums are reset by it."""
+    n_open = 0
+    for i in range(n_found):
+        doc = found[i]
+        if on_sale[doc]:
+            found[i], found[n_open] = found[n_open], doc
+            n_open += 1
+    return n_open
+
+
 @nb.njit(_SIGNATURE, nogil=True, cache=True)
 def search(
     data: npt.NDArray,
     indices: npt.NDArray,
     indptr: npt.NDArray,
     num_docs: int,
+    on_sale: npt.NDArray,
     terms: npt.NDArray,
     weights: npt.NDArray,
     starts: npt.NDArray,
@@ -72,7 +87,8 @@ def search(
 ) -> None:
     """Fill rows_NK and scores_NK (already padded) for N queries; query n has terms[starts[n] : starts[n + 1]].
 
-    terms: int32 term ids; weights: float32 > 0, one a term. Documents without any of the terms do not appear.
+    terms: int32 term ids; weights: float32 > 0, one a term. Documents without any of the terms do not appear, nor do
+    those that are False in on_sale, (documents,) bool; empty for all.
     """
     total = np.zeros(num_docs, np.float32)
     found = np.empty(num_docs + 1, np.int32)
@@ -85,6 +101,7 @@ def search(
                 found[n_found] = doc  # stays only if this is its first term: no branch to mispredict
                 n_found += total[doc] == 0
                 total[doc] += weight * data[i]
-        _top(found, n_found, total, rows_NK[n], scores_NK[n])
+        n_open = _to_front(found, n_found, on_sale) if len(on_sale) else n_found
+        _top(found, n_open, total, rows_NK[n], scores_NK[n])
         for i in range(n_found):
             total[found[i]] = 0

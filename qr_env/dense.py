@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from qr_env.encoder import PRODUCT_FIELDS, TextEncoder, encode_queries, product_vectors
 from qr_env.errors import IndexMismatchError
@@ -24,6 +25,7 @@ from qr_env.shop import Shop
 from qr_env.types import FloatArray, Hits, SearchText
 
 _FILE = "index.faiss"
+BoolArray = npt.NDArray[np.bool_]
 # FAISS on a GPU gives at most this many hits a query; longer lists are searched on the CPU.
 _GPU_MAX_K = 2048
 
@@ -100,19 +102,44 @@ class Dense:
             raise IndexMismatchError(f"{folder} is damaged; delete it and build the index again ({error})") from error
         return cls(index, encoder, shop.products_hash, DenseSettings(**{**saved, "fields": tuple(saved["fields"])}))
 
-    def search(self, queries: Sequence[SearchText], k: int) -> Hits:
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: BoolArray | None = None) -> Hits:
         """The k nearest products of each query; see `Retriever.search`. An empty query finds nothing."""
         check_k(k)
-        return self.search_vectors(encode_queries(self.encoder, queries), k)
+        return self.search_vectors(encode_queries(self.encoder, queries), k, on_sale_P)
 
-    def search_vectors(self, vectors_ND: FloatArray, k: int) -> Hits:
+    def search_vectors(self, vectors_ND: FloatArray, k: int, on_sale_P: BoolArray | None = None) -> Hits:
         """The same for query vectors of length 1 (or 0: finds nothing); shape (N, k)."""
+        if on_sale_P is None:
+            return self._nearest(vectors_ND, k)
+        return self._on_sale(np.asarray(vectors_ND, np.float32), k, on_sale_P)
+
+    def _on_sale(self, vectors_ND: FloatArray, k: int, on_sale_P: BoolArray) -> Hits:
+        """Of some products only: more than k are fetched and sifted, as fast as a search of all; lists that come out
+        short are searched again through a filter in FAISS, which looks at one product after the other."""
+        import faiss
+
+        off = len(on_sale_P) - int(np.count_nonzero(on_sale_P))
+        width = k + 8 + 3 * k * off // max(len(on_sale_P), 1)
+        wide = self._nearest(vectors_ND, width)
+        shown_NK = (wide.rows_NK >= 0) & on_sale_P[wide.rows_NK]
+        hits = _sifted(wide, shown_NK, k)
+        short = np.flatnonzero((hits.rows_NK[:, -1] < 0) & (wide.rows_NK[:, -1] >= 0))
+        if len(short) and width < len(on_sale_P):
+            selector: Any = cast(Any, faiss).IDSelectorBitmap(np.packbits(on_sale_P, bitorder="little"))
+            again = self._nearest(vectors_ND[short], k, selector)
+            hits.rows_NK[short], hits.scores_NK[short] = again.rows_NK, again.scores_NK
+        return hits
+
+    def _nearest(self, vectors_ND: FloatArray, k: int, selector: Any = None) -> Hits:
+        """Of all products, or those that a FAISS selector lets pass (searched on the CPU)."""
         rows_NK = np.full((len(vectors_ND), k), -1, np.int32)
         scores_NK = np.full((len(vectors_ND), k), -np.inf, np.float32)
         width = min(k, self.index.ntotal)
         if width and len(vectors_ND):
-            index = self._on_gpu if self._on_gpu is not None and width <= _GPU_MAX_K else self.index
-            cosines, found = index.search(np.ascontiguousarray(vectors_ND, np.float32), width)
+            on_gpu = self._on_gpu is not None and width <= _GPU_MAX_K and selector is None
+            index = self._on_gpu if on_gpu else self.index
+            settings = None if selector is None else _with_selector(self.index, selector)
+            cosines, found = index.search(np.ascontiguousarray(vectors_ND, np.float32), width, params=settings)
             rows_NK[:, :width], scores_NK[:, :width] = _ordered(found, cosines, np.any(vectors_ND, axis=1))
         return Hits(rows_NK, scores_NK)
 
@@ -144,6 +171,25 @@ def _index(vectors_ND: FloatArray, settings: DenseSettings) -> Any:
         index.add(np.ascontiguousarray(vectors_ND[start : start + (1 << 18)]))
     index.nprobe = max(1, round(cells * settings.probe))
     return index
+
+
+def _with_selector(index: Any, selector: Any) -> Any:
+    """FAISS' search parameters: those of the index, and the filter."""
+    import faiss
+
+    api: Any = faiss  # whose stubs know the C++ constructors only
+    if isinstance(index, faiss.IndexIVF):
+        return api.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
+    return api.SearchParameters(sel=selector)
+
+
+def _sifted(wide: Hits, keep_NW: BoolArray, k: int) -> Hits:
+    """The first k hits of each list that are to be kept, in their order, (N, k)."""
+    order_NK = np.argsort(~keep_NW, axis=1, kind="stable")[:, :k]
+    kept_NK = np.take_along_axis(keep_NW, order_NK, axis=1)
+    rows_NK = np.where(kept_NK, np.take_along_axis(wide.rows_NK, order_NK, axis=1), np.int32(-1))
+    scores_NK = np.where(kept_NK, np.take_along_axis(wide.scores_NK, order_NK, axis=1), np.float32(-np.inf))
+    return Hits(rows_NK, scores_NK)
 
 
 def _ordered(found_NK: np.ndarray, cosines_NK: FloatArray, asked_N: Any) -> tuple[np.ndarray, FloatArray]:

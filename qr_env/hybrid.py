@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from qr_env.bm25 import BM25
 from qr_env.dense import Dense
 from qr_env.encoder import TextEncoder
 from qr_env.errors import ConfigError
-from qr_env.retriever import META, Retriever, check_k, read_meta, whole_folder, write_meta
+from qr_env.retriever import META, FilteredRetriever, check_k, read_meta, whole_folder, write_meta
 from qr_env.shop import Shop
 from qr_env.types import Hits, SearchText
 
@@ -33,7 +34,7 @@ class Hybrid:
 
     name = "hybrid"
 
-    def __init__(self, retrievers: Sequence[Retriever], rrf_k: int = 60) -> None:
+    def __init__(self, retrievers: Sequence[FilteredRetriever], rrf_k: int = 60) -> None:
         """rrf_k: how little the top of a list counts more than what follows; 60 in the paper."""
         if not retrievers:
             raise ConfigError("Hybrid needs at least one retriever")
@@ -45,10 +46,10 @@ class Hybrid:
         """BM25 and dense of a shop with their defaults."""
         return cls((BM25.build(shop), Dense.build(shop, encoder)), rrf_k)
 
-    def search(self, queries: Sequence[SearchText], k: int) -> Hits:
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: npt.NDArray[np.bool_] | None = None) -> Hits:
         """The k best products of each query by fused rank; see `Retriever.search`."""
         check_k(k)
-        lists = [retriever.search(queries, max(k, DEPTH)) for retriever in self.retrievers]
+        lists = [retriever.search(queries, max(k, DEPTH), on_sale_P) for retriever in self.retrievers]
         return fuse([hits.rows_NK for hits in lists], k, self.rrf_k)
 
     def save(self, folder: Path) -> None:
@@ -64,7 +65,7 @@ class Hybrid:
     def load(cls, folder: Path, shop: Shop, encoder: TextEncoder) -> Hybrid:
         """Read what `save` wrote; IndexMismatchError when it is of another shop or encoder."""
         saved = read_meta(folder, cls.name, shop)
-        retrievers: list[Retriever] = []
+        retrievers: list[FilteredRetriever] = []
         for number, kind in enumerate(saved["retrievers"]):
             part = Path(folder) / f"{number}-{kind}"
             retrievers.append(BM25.load(part, shop) if kind == "bm25" else Dense.load(part, shop, encoder))

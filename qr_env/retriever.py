@@ -17,6 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from qr_env.errors import ConfigError, IndexMismatchError
 from qr_env.shop import Shop
 from qr_env.types import Hits, SearchText, WeightedText
@@ -50,7 +53,17 @@ class Retriever(Protocol):
         ...
 
 
-def make_retriever(kind: str, shop: Shop, cache_dir: Path | None, encoder: TextEncoder | None = None) -> Retriever:
+class FilteredRetriever(Retriever, Protocol):
+    """One that can leave products out while it searches, as all of ours can: what a changing assortment needs."""
+
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: npt.NDArray[np.bool_] | None = None) -> Hits:
+        """As above; on_sale_P: (products,) bool, find only these, k of them where so many match; None finds all."""
+        ...
+
+
+def make_retriever(
+    kind: str, shop: Shop, cache_dir: Path | None, encoder: TextEncoder | None = None
+) -> FilteredRetriever:
     """Build the retriever, or load it when `cache_dir` holds one of the same products and settings.
 
     kind: "bm25", "dense" or "hybrid" (bm25 + dense). cache_dir: None keeps everything in memory.

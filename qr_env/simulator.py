@@ -10,10 +10,14 @@ Several turns. Let R_t be the reward of the rewrite of turn t against the ORIGIN
 R_t − R_{t−1}, term by term, so an episode's rewards add up to the reward of its last rewrite, and one turn is the
 special case R_1. "Keep" leaves what is shown as it is and earns exactly 0 on every turn. A turn whose verdicts are
 missing is NaN, and the next one is measured from the last turn that is known.
+
+A changing assortment (`LiveRetriever`). An episode keeps the epoch that it began in, so before, after and every turn
+are of one assortment; the next episodes begin in the newest, and what was known of their queries is asked again.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,6 +27,7 @@ import numpy.typing as npt
 
 from qr_env import combine
 from qr_env.before import BeforeStore, Slots, check_capacity, excellent
+from qr_env.churn import LiveRetriever, View
 from qr_env.errors import ConfigError
 from qr_env.feedback import Feedback, feedback, text_figures
 from qr_env.retriever import Retriever
@@ -96,7 +101,7 @@ class Simulator:
         check_capacity(capacity, blocks)
         if shopper is None and isinstance(reward, Reward) and reward.weights.engaged:
             raise ConfigError(f"{reward.weights}: click, cart and purchase need a shopper, and there is none")
-        self.retriever, self.judge, self.reward, self.shopper = retriever, judge, reward, shopper
+        self.source, self.judge, self.reward, self.shopper = retriever, judge, reward, shopper
         self.blocks, self.group_size, self.max_turns = blocks, group_size, max_turns
         self.mode, self.k, self.original_weight = mode, k, original_weight
         self.store = BeforeStore(shop, k, capacity)
@@ -107,11 +112,30 @@ class Simulator:
         self._slots_N: Slots = np.zeros(0, np.int64)
         self._shown: _Shown | None = None
         self._known: dict[str, npt.NDArray[np.float32]] = {}
+        self.retriever = retriever  # what this episode searches: of a live one, the view that the episode began with
+        self._renew()
+
+    def _renew(self) -> bool:
+        """Before episodes begin: take the newest epoch. True where the assortment changed."""
+        if not isinstance(self.source, LiveRetriever):
+            return False
+        view = self.source.view()
+        if isinstance(self.retriever, View) and self.retriever.epoch is view.epoch:
+            return False
+        self.retriever = view
+        self.store.expire(view.epoch.on_sale_P)
+        return True
 
     @property
     def queries_N(self) -> list[Query]:
         """The query that each of N rewrites is for."""
         return [query for query in self.queries_P for _ in range(self.group_size)]
+
+    def beside(self, group_size: int) -> Simulator:
+        """The same shop, and the same memory of its queries, for other rewrites of one turn; this episode goes on."""
+        other = copy.copy(self)
+        other.group_size, other.max_turns = group_size, 1
+        return other
 
     def before(self) -> tuple[Hits, Grades]:
         """Own hits and grades of each of N's query."""
@@ -120,8 +144,13 @@ class Simulator:
     def reset(self, queries_P: Sequence[Query]) -> None:
         """Start episodes on these queries, one a block; those not remembered are searched and graded in one go."""
         self._check_blocks(queries_P)
-        self._look([], np.zeros(0, np.int64), self.store.missing(queries_P))
+        self._renew()
+        self._learn(queries_P)
         self._enter(queries_P)
+
+    def _learn(self, queries_P: Sequence[Query]) -> None:
+        """Search and grade those of the queries that the store does not know."""
+        self._look([], np.zeros(0, np.int64), self.store.missing(queries_P))
 
     def step(self, rewrites_N: Sequence[str], next_P: Sequence[Query] | None = None) -> Step:
         """Search, grade and pay N rewrites; where episodes end and `next_P` is given, start on those queries.
@@ -136,6 +165,8 @@ class Simulator:
         self._played.append(list(rewrites_N))
         if following:
             self._check_blocks(following)
+            if self._renew():  # found with this step's view, which is no longer the newest
+                self._learn(following)
             self._enter(following)
         return step
 
