@@ -10,14 +10,18 @@ import hashlib
 import json
 import random
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from agents.student import Student
 from qr_env.errors import RunFolderError
+from qr_env.whole import saving
 
 STATE_FILE = "state.pt"
 MANIFEST = "manifest.json"
@@ -29,31 +33,43 @@ def save_checkpoint(folder: Path, update: int, student: Student, state: dict[str
 
     Args:
         state: the trainer's, the environment's and the loop's own state; the global RNGs are added here.
+
+    Raises:
+        RunFolderError: the disk is full or broken; the checkpoints before are untouched.
     """
     target = folder / f"update-{update:06d}"
-    aside = folder / f".{target.name}.part"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    student.save(aside)
-    torch.save(state | {"update": update, "rng": rng_state()}, aside / STATE_FILE)
-    sums = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
-    (aside / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n")
-    shutil.rmtree(target, ignore_errors=True)
-    aside.replace(target)
+    with _replacing(target) as aside:
+        student.save(aside)
+        torch.save(state | {"update": update, "rng": rng_state()}, aside / STATE_FILE)
+        sums = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
+        (aside / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n")
     for old in checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old)
     return target
 
 
 def save_student(folder: Path, student: Student) -> Path:
-    """Write a student for serving, without trainer state, replacing what was there."""
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    student.save(aside)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.replace(folder)
+    """Write a student for serving, without trainer state, replacing what was there; errors as `save_checkpoint`."""
+    with _replacing(folder) as aside:
+        student.save(aside)
     return folder
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A folder to write in, which takes the target's place when all went well and else vanishes."""
+    aside = target.with_name(f".{target.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    with saving(target):
+        aside.mkdir(parents=True)
+        try:
+            yield aside
+            shutil.rmtree(target, ignore_errors=True)
+            aside.replace(target)
+        except (RuntimeError, SafetensorError) as error:  # how torch and safetensors report a disk's error
+            raise OSError(str(error)) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -65,18 +81,27 @@ def load_checkpoint(folder: Path) -> tuple[Student, dict[str, Any]]:
     """The newest checkpoint's student, trainable, and its state; call `set_rng_state(state["rng"])` before going on.
 
     Raises:
-        RunFolderError: there is none, or a file is missing or not what was written.
+        RunFolderError: there is none, or a file is missing or not what was written; names the one before, if any.
     """
     found = checkpoints(folder)
     if not found:
         raise RunFolderError(f"no checkpoint in {folder}; start the run without --resume")
     newest = found[-1]
-    for name, expected in json.loads((newest / MANIFEST).read_text()).items():
-        file = newest / name
-        if not file.is_file() or _sha256(file) != expected:
-            raise RunFolderError(f"{file} is missing or damaged; delete {newest} to go on from the checkpoint before")
+    if (damaged := _damaged(newest)) is not None:
+        way_out = f"to go on from {found[-2].name}" if len(found) > 1 else "and start the stage anew: none is before it"
+        raise RunFolderError(f"{damaged} is missing or damaged; delete {newest} {way_out}")
     state = torch.load(newest / STATE_FILE, weights_only=False)
     return Student.load(newest, trainable=True), state
+
+
+def _damaged(checkpoint: Path) -> Path | None:
+    """The first file that is not what the manifest says, the manifest if it cannot be read; None: all is well."""
+    try:
+        sums = json.loads((checkpoint / MANIFEST).read_bytes())
+        files = {checkpoint / name: expected for name, expected in sums.items()}
+    except (ValueError, AttributeError):
+        return checkpoint / MANIFEST
+    return next((file for file, expected in files.items() if not file.is_file() or _sha256(file) != expected), None)
 
 
 def rng_state() -> dict[str, Any]:

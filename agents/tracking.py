@@ -1,4 +1,7 @@
-"""Where metrics go: always `metrics.jsonl` and `samples.jsonl` in the run folder, and Weights & Biases if asked."""
+"""Where metrics go: always `metrics.jsonl` and `samples.jsonl` in the run folder, and Weights & Biases if asked.
+
+Wall-clock times go to `timings.jsonl` instead, so that the metrics of two runs of one seed are equal to the byte.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from qr_env.errors import ConfigError
+from qr_env.whole import saving, write_whole
 
+TIMINGS = ("seconds",)  # metrics that are times
 SAMPLE_FIELDS = ("update", "query", "rewrite", "reward")
 
 
@@ -35,12 +40,16 @@ class JsonlTracker:
     """
 
     def __init__(self, folder: Path, resume_from: int | None = None) -> None:
-        self.metrics_file, self.samples_file = folder / "metrics.jsonl", folder / "samples.jsonl"
-        for file in (self.metrics_file, self.samples_file):
+        files = [folder / name for name in ("metrics.jsonl", "samples.jsonl", "timings.jsonl")]
+        self.metrics_file, self.samples_file, self.timings_file = files
+        for file in files:
             _drop_after(file, -1 if resume_from is None else resume_from)
 
     def log(self, metrics: dict[str, Any]) -> None:
-        _append(self.metrics_file, [metrics])
+        _append(self.metrics_file, [{name: value for name, value in metrics.items() if name not in TIMINGS}])
+        if not metrics.keys().isdisjoint(TIMINGS):
+            shown = ("update", "episodes", *TIMINGS)
+            _append(self.timings_file, [{name: metrics[name] for name in shown if name in metrics}])
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:
         _append(self.samples_file, rows)
@@ -103,7 +112,7 @@ def make_tracker(kind: str, folder: Path, config: dict[str, Any], resume_from: i
 
 
 def _append(file: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with file.open("a", encoding="utf-8") as out:
+    with saving(file), file.open("a", encoding="utf-8") as out:
         out.writelines(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in rows)
 
 
@@ -116,4 +125,5 @@ def _drop_after(file: Path, update: int) -> None:
     for line in file.read_bytes().split(b"\n")[:-1]:
         if json.loads(line)["update"] <= update:
             kept.append(line + b"\n")
-    file.write_bytes(b"".join(kept))
+    with saving(file):
+        write_whole(file, b"".join(kept))

@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from qr_env.errors import RunFolderError
+from qr_env.whole import saving, write_whole
 
 PACKAGES = ("torch", "transformers", "trl", "numpy", "bm25s", "faiss-cpu", "gymnasium", "qr-env")
 CONFIG_FILE = "config.json"
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Nobody else works in the folder as long as this lasts; made if it is not there, gone again if it stays empty.
+
+    The lock is the kernel's, on the folder itself: it leaves no file, and a killed process leaves no lock.
+
+    Raises:
+        RunFolderError: another process works there, or the disk knows no locks.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFolderError(f"another process works in {folder}; wait for it, or name another --out") from None
+        except OSError as error:
+            raise RunFolderError(f"{folder} cannot be locked ({error}); name an --out on a local disk") from error
+        yield
+    finally:
+        os.close(handle)
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def open_run(folder: Path, args: Any, facts: dict[str, Any], resume: bool) -> None:
@@ -32,7 +63,8 @@ def open_run(folder: Path, args: Any, facts: dict[str, Any], resume: bool) -> No
             raise RunFolderError(f"{folder} holds a run already; go on with --resume, or name another --out")
         folder.mkdir(parents=True, exist_ok=True)
         payload = {"args": _plain(args), "facts": facts, "environment": environment()}
-        config.write_text(json.dumps(payload, indent=2, default=str) + "\n", encoding="utf-8")
+        with saving(config):
+            write_whole(config, json.dumps(payload, indent=2, default=str) + "\n")
         return
     if not config.is_file():
         raise RunFolderError(f"{folder} holds no run to resume (no {CONFIG_FILE}); start it without --resume")

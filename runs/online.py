@@ -97,7 +97,15 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Run every stage that is not done yet."""
+    """Run every stage that is not done yet, alone in the run folder."""
+    from runs.folder import only_one
+
+    with only_one(args.out):
+        run_stages(args)
+
+
+def run_stages(args: Args) -> None:
+    """Read the shop, warm start, learn, evaluate and report."""
     import torch
 
     from agents.checkpoint import save_student

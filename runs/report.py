@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from qr_env.errors import ConfigError, RunFolderError
+from qr_env.whole import saving, write_whole
 from runs.cli import run
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def write_eval(
     }
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(payload, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / EVAL_FILE).write_text(text + "\n", encoding="utf-8")
+    with saving(folder / EVAL_FILE):
+        write_whole(folder / EVAL_FILE, text + "\n")
     return folder / EVAL_FILE
 
 
@@ -146,12 +148,13 @@ def write_report(folder: Path) -> Path:
         sections.curves(metrics),
         sections.evaluation_tables(evaluation),
         sections.rewrites(evaluation),
-        sections.what_was_run(config, metrics),
+        sections.what_was_run(config, [*metrics, *read_metrics(folder / "timings.jsonl")]),
         sections.glossary(evaluation),
     ]
     template = string.Template(Path(__file__).with_name("report_template.html").read_text(encoding="utf-8"))
     page = template.substitute(title=escape(f"{name}: query rewriting run"), body="\n".join(filter(None, parts)))
-    (folder / REPORT_FILE).write_text(page, encoding="utf-8")
+    with saving(folder / REPORT_FILE):
+        write_whole(folder / REPORT_FILE, page)
     return folder / REPORT_FILE
 
 

@@ -1,5 +1,8 @@
 """Checkpoints are whole or not there, pruned, and damage is named."""
 
+import resource
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +50,46 @@ def test_damage_is_named(tmp_path, file):
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(RunFolderError, match=file.replace(".", r"\.")):
         load_checkpoint(tmp_path)
+
+
+def test_of_two_checkpoints_the_sound_one_before_is_offered(tmp_path):
+    first, second = (save_checkpoint(tmp_path, update, small_student(), {}) for update in (1, 2))
+    (second / "state.pt").unlink()
+    with pytest.raises(RunFolderError, match=r"delete .*update-000002 to go on from update-000001"):
+        load_checkpoint(tmp_path)
+    second.rename(tmp_path / "broken")
+    assert load_checkpoint(tmp_path)[1]["update"] == 1
+    (first / "manifest.json").write_text('{"state.pt": ')
+    with pytest.raises(RunFolderError, match=r"manifest\.json is missing or damaged.*none is before it"):
+        load_checkpoint(tmp_path)
+
+
+@contextmanager
+def no_file_longer_than(size):
+    """The kernel refuses longer files, as it refuses everything on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("state", [{}, {"envs": list(range(10**6))}])  # the weights, or only the state, do not fit
+def test_a_full_disk_is_named_and_takes_nothing(tmp_path, state):
+    student = small_student()
+    save_checkpoint(tmp_path, 1, student, {})
+    best = save_student(tmp_path / "best", student)
+    size = (best / "model.safetensors").stat().st_size
+    with no_file_longer_than(size + 10_000 if state else size // 2):
+        with pytest.raises(RunFolderError, match="update-000002 could not be written"):
+            save_checkpoint(tmp_path, 2, student, state)
+        if not state:
+            with pytest.raises(RunFolderError, match="best could not be written"):
+                save_student(best, small_student(seed=1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "update-000001"]
+    assert load_checkpoint(tmp_path)[1]["update"] == 1
+    assert same_weights(Student.load(best).model, student.model)
 
 
 def test_nothing_to_resume(tmp_path):

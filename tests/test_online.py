@@ -118,16 +118,13 @@ def test_metrics_have_the_names_that_the_report_reads(tmp_path, student, guesser
     run(tmp_path, student, 2, evaluate_every=1, reference=guesser.model)
     phases = [(line["phase"], line["update"]) for line in lines(tmp_path)]
     assert phases == [("eval", 0), ("online", 1), ("eval", 1), ("online", 2), ("eval", 2)]
-    names = {"update", "episodes", "seconds", "reward", "reward_std", "kl", "entropy", "loss", "grad_norm"}
+    names = {"update", "episodes", "reward", "reward_std", "kl", "entropy", "loss", "grad_norm"}
     names |= {"completions/mean_length", "keep_fraction", "groups/zero_variance", "judge/failed_fraction"}
     assert names | {"reward/gain", "reward/worse", "reward/length"} <= set(online(tmp_path)[0])
+    assert [set(line) for line in lines(tmp_path, "timings.jsonl")] == [{"update", "episodes", "seconds"}] * 2
     samples = lines(tmp_path, "samples.jsonl")
     assert [row["update"] for row in samples] == [1, 1, 1, 1, 2, 2, 2, 2]
     assert set(samples[0]) == {"update", "query", "rewrite", "reward"}
-
-
-def without_seconds(folder):
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines(folder)]
 
 
 def test_a_run_that_is_resumed_is_the_run_that_was_not_stopped(tmp_path, student, guesser):
@@ -145,8 +142,8 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not_stopped(tmp_path, student
     progress = run(half, loaded, 8, state=state, **every)
     assert progress.update == 8
     assert same_weights(loaded.model, student.model)
-    assert without_seconds(half) == without_seconds(whole)
-    assert (half / "samples.jsonl").read_bytes() == (whole / "samples.jsonl").read_bytes()
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (half / name).read_bytes() == (whole / name).read_bytes()
     first, second = (load_checkpoint(folder / "checkpoints") for folder in (whole, half))
     assert same_weights(first[0].model, second[0].model)
     assert first[1]["envs"] == second[1]["envs"]
@@ -281,8 +278,8 @@ def test_two_runs_of_one_seed_write_the_same(tmp_path, student):
     twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
     for name, one in (("a", student), ("b", twin)):
         run(tmp_path / name, one, 3)
-    assert without_seconds(tmp_path / "a") == without_seconds(tmp_path / "b")
-    assert all(x.read_bytes() == y.read_bytes() for x, y in [[tmp_path / n / "samples.jsonl" for n in "ab"]])
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_the_stream_does_not_repeat_itself(tmp_path, student):

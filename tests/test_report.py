@@ -42,13 +42,15 @@ def run_folder(tmp_path: Path, shop: Shop, evaluations: dict[str, Evaluation]) -
     write_eval(folder, evaluations, shop)
     rows: list[dict[str, object]] = [
         {"update": 0, "phase": "eval", "eval/nDCG@10": 0.4321, "eval/identity/nDCG@10": 0.3987},
-        {"update": 1, "phase": "online", "reward": 0.1, "kl": float("nan"), "episodes": 64, "seconds": 2.0},
-        {"update": 2, "phase": "online", "reward": 0.2, "kl": 0.01, "episodes": 128, "seconds": 4.0},
+        {"update": 1, "phase": "online", "reward": 0.1, "kl": float("nan"), "episodes": 64},
+        {"update": 2, "phase": "online", "reward": 0.2, "kl": 0.01, "episodes": 128},
         {"update": 2, "phase": "eval", "eval/nDCG@10": 0.5, "eval/identity/nDCG@10": 0.3987},
     ]
     rows[2]["eval/oracle/nDCG@10"] = 0.9123
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metrics.jsonl").write_text(lines + '{"update": 3, "rew')
+    times = [{"update": number, "episodes": 64 * number, "seconds": 2.0 * number} for number in (1, 2)]
+    (folder / "timings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in times))
     config = {"args": {"shop": EVIL, "student": "tiny"}, "environment": {"commit": "abc1234", "machine": "2 cores"}}
     (folder / "config.json").write_text(json.dumps(config))
     return folder

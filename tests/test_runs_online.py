@@ -93,10 +93,6 @@ def test_a_longer_run_goes_on_from_the_last_update(finished, shop_folder, tmp_pa
     assert steps(out) == [*ALL_STEPS, ("online", 4), ("eval", 4)]
 
 
-def without_seconds(out):
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines(out)]
-
-
 def test_a_run_killed_after_the_warm_start_becomes_the_run_that_was_not(finished, shop_folder, tmp_path):
     out = tmp_path / "run"
     (out / "checkpoints").mkdir(parents=True)
@@ -108,8 +104,8 @@ def test_a_run_killed_after_the_warm_start_becomes_the_run_that_was_not(finished
     warm = sorted((file.name, file.stat().st_mtime_ns) for file in (out / "checkpoints" / "warm").iterdir())
     main(args(shop_folder, out, resume=True))
     assert sorted((file.name, file.stat().st_mtime_ns) for file in (out / "checkpoints" / "warm").iterdir()) == warm
-    assert without_seconds(out) == without_seconds(finished)
-    assert (out / "samples.jsonl").read_bytes() == (finished / "samples.jsonl").read_bytes()
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
     ours, theirs = (load_checkpoint(folder / "checkpoints")[0] for folder in (out, finished))
     assert same_weights(ours.model, theirs.model)
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from agents.tracking import JsonlTracker, Trackers, make_tracker
-from qr_env.errors import ConfigError
+from qr_env.errors import ConfigError, RunFolderError
 
 ROW = {"update": 1, "query": "couch\u2028 – größe\n", "rewrite": "sofa", "reward": 0.5}
 
@@ -63,6 +63,22 @@ def test_a_run_without_checkpoint_begins_with_empty_files(tmp_path):
     metrics, samples = filled(tmp_path, 2)
     JsonlTracker(tmp_path)
     assert lines(metrics) == lines(samples) == []
+
+
+def test_times_are_apart_from_the_metrics(tmp_path):
+    tracker = make_tracker("none", tmp_path, {})
+    tracker.log({"update": 1, "reward": 0.5, "episodes": 8, "seconds": 1.5})
+    tracker.log({"update": 1, "eval/score": 0.5})
+    assert lines(tmp_path / "metrics.jsonl")[0] == {"update": 1, "reward": 0.5, "episodes": 8}
+    assert lines(tmp_path / "timings.jsonl") == [{"update": 1, "episodes": 8, "seconds": 1.5}]
+    make_tracker("none", tmp_path, {}, resume_from=0)
+    assert lines(tmp_path / "timings.jsonl") == []
+
+
+def test_a_full_disk_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl could not be written.*No space left"):
+        make_tracker("none", tmp_path, {}).log({"update": 1})
 
 
 def test_all_trackers_get_everything():
