@@ -2,9 +2,11 @@
 
     qr bench retrieval --json bench.json
     qr bench env --shop icecat --data ../shared/data
+    qr bench judge --json bench_judge.json
 
 retrieval: our search against bm25s and FAISS called directly (`runs/bench_retrieval.py`).
 env: the vector environment against its engine and against a loop over the scalar one (`runs/bench_env.py`).
+judge: label probabilities against JSON replies, on one vLLM server (`runs/bench_judge.py`).
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from runs.cli import run, write_json
 class Args:
     """What to measure, on which shop."""
 
-    what: tyro.conf.Positional[Literal["retrieval", "env"]]
-    """retrieval: search. env: episodes."""
+    what: tyro.conf.Positional[Literal["retrieval", "env", "judge"]]
+    """retrieval: search. env: episodes. judge: verdicts of a language model."""
     shop: Annotated[str, tyro.conf.arg(aliases=["--source"])] = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
@@ -37,7 +39,13 @@ class Args:
     k: int = 50
     """retrieval: hits a query"""
     rounds: int = 7
-    """timed turns; the median counts"""
+    """timed turns; the median counts. judge: 3 at most, they take a minute each"""
+    pairs: int = 40
+    """judge: (query, product) pairs a round, in lists of 10"""
+    url: str | None = None
+    """judge: a server that runs; default starts vLLM with `model` and stops it"""
+    model: str = "smollm2-135m"
+    """judge: what it starts with"""
     threads: int = 0
     """retrieval: threads for both sides; 0 takes OMP_NUM_THREADS, else every core"""
     json: str | None = None
@@ -50,7 +58,7 @@ def main(args: Args) -> None:
     from runs.timing import stamped
 
     shop = load_shop(args.shop, args.data)
-    report = stamped(_retrieval(args, shop) if args.what == "retrieval" else _env(args, shop))
+    report = stamped({"retrieval": _retrieval, "env": _env, "judge": _judge}[args.what](args, shop))
     if args.json != "-":
         _show(report)
     write_json(args.json, report)
@@ -72,6 +80,20 @@ def _env(args: Args, shop: Any) -> dict[str, Any]:
     return bench(shop, kinds, encoder, cache_root(), args.rounds)
 
 
+def _judge(args: Args, shop: Any) -> dict[str, Any]:
+    from agents.models import resolve
+    from judges.server import VLLMServer
+    from qr_env.download import cache_root
+    from qr_env.retriever import make_retriever
+    from runs.bench_judge import bench
+
+    retriever, rounds = make_retriever("bm25", shop, cache_root()), min(args.rounds, 3)
+    if args.url:
+        return bench(shop, retriever, args.url, args.pairs, rounds=rounds)
+    with VLLMServer(resolve(args.model), name=args.model, wait=1_200) as server:
+        return bench(shop, retriever, server.url, args.pairs, rounds=rounds, group=server.pid)
+
+
 def _encoder(args: Args, **settings: Any) -> Any:
     from agents.models import resolve
     from qr_env.encoder import Encoder
@@ -86,6 +108,9 @@ def _show(report: dict[str, Any]) -> None:
         print(f"{name:{width}}  {ratio:7.3f}  " + "  ".join(f"{who} {rate:,.0f}/s" for who, rate in rates.items()))
     for kind, rates in report.get("episodes_per_second", {}).items():
         print(f"{kind}: episodes/s  " + "  ".join(f"{who} {rate:,.0f}" for who, rate in rates.items()))
+    for name, rate in report.get("verdicts_per_second", {}).items():
+        costs = report["a_verdict"].get(name, {})
+        print(f"{name}: {rate:,.1f} verdicts/s  " + "  ".join(f"{what} {cost:.3g}" for what, cost in costs.items()))
     machine = report["machine"]
     print(f"{report['sizes']}\n{machine['cpu']}, {machine['cores']} cores, load {machine['load']}")
 
