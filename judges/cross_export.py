@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 from judges.cross_encoder import ONNX, Calibration, OnnxScorer
 from judges.cross_training import forward, quiet
-from judges.pair_tokens import Ids
+from judges.pair_tokens import Ids, PairTokens
 from qr_env.retriever import whole_folder
 from qr_env.types import FloatArray
 
@@ -27,28 +28,45 @@ AGREEMENT = 0.99  # least correlation of int8 scores with the model's
 SAMPLE = (64, 24)  # pairs and tokens of the comparison
 OPSET = 17
 
+Inputs = tuple[Ids, Ids, Ids]  # ids, types, mask
 log = logging.getLogger("judges.cross_export")
 
 
-def export(model: Any, tokenizer: Any, folder: Path, calibration: Calibration, int8: bool = True) -> Path:
+def export(
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    calibration: Calibration,
+    pairs: Sequence[tuple[str, str]] = (),
+    int8: bool = True,
+) -> Path:
     """Write the folder, whole or not at all. Without the packages `onnx` and `onnxruntime`, or with a model that does
-    not translate, the folder has no `model.onnx` and is served by PyTorch; the provenance says which it was."""
+    not translate, the folder has no `model.onnx` and is served by PyTorch; the provenance says which it was.
+
+    pairs: (query, product) texts on which int8 is compared with 32 bits; without any, random tokens, which is harder.
+    """
+    inputs = _laid_out(PairTokens(tokenizer, calibration.max_length), pairs) if pairs else _sample(model, *SAMPLE)
     with whole_folder(folder) as scratch, quiet():
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        state = _write_onnx(model, scratch / ONNX, int8)
+        state = _write_onnx(model, scratch / ONNX, inputs, int8)
         replace(calibration, provenance=calibration.provenance | {"onnx": state}).write(scratch)
     return folder
 
 
-def _write_onnx(model: Any, path: Path, int8: bool) -> str:
+def _laid_out(tokens: PairTokens, pairs: Sequence[tuple[str, str]]) -> Inputs:
+    ids_ML, types_ML, lengths_M = tokens.layout(*zip(*pairs, strict=True))
+    return ids_ML, types_ML, (np.arange(ids_ML.shape[1]) < lengths_M[:, None]).astype(np.int64)
+
+
+def _write_onnx(model: Any, path: Path, inputs: Inputs, int8: bool) -> str:
     """What became of it, in words."""
     if find_spec("onnxruntime") is None or find_spec("onnx") is None:
         return "none: onnx and onnxruntime are not installed"
     wide = path.with_name("wide.onnx")
     try:
         to_onnx(model, wide)
-        exact = _correlation(model, wide)
+        exact = _correlation(model, wide, inputs)
         if exact < 1 - 1e-4:
             raise ValueError(f"its scores correlate {exact:.4f} with the model's")
     except Exception as error:  # tracing fails in as many ways as there are architectures
@@ -57,7 +75,7 @@ def _write_onnx(model: Any, path: Path, int8: bool) -> str:
         return f"none: {type(error).__name__}"
     if int8:
         quantize(wide, path)
-        if (agreement := _correlation(model, path)) >= AGREEMENT:
+        if (agreement := _correlation(model, path, inputs)) >= AGREEMENT:
             wide.unlink()
             return f"int8, correlation {agreement:.4f} with 32 bits"
         log.warning("int8 scores correlate %.3f with the model's: kept in 32 bits", agreement)
@@ -118,7 +136,7 @@ def quantize(wide: Path, path: Path) -> None:
         root.setLevel(level)
 
 
-def _sample(model: Any, pairs: int, tokens: int) -> tuple[Ids, Ids, Ids]:
+def _sample(model: Any, pairs: int, tokens: int) -> Inputs:
     """Random inputs of several lengths."""
     rng = np.random.default_rng(0)
     ids_ML = rng.integers(model.config.vocab_size, size=(pairs, tokens))
@@ -128,11 +146,10 @@ def _sample(model: Any, pairs: int, tokens: int) -> tuple[Ids, Ids, Ids]:
     return ids_ML, types_ML, mask_ML
 
 
-def _correlation(model: Any, path: Path) -> float:
-    """Of the file's scores with the model's, on random pairs."""
+def _correlation(model: Any, path: Path, inputs: Inputs) -> float:
+    """Of the file's scores with the model's."""
     import torch
 
-    inputs = _sample(model, *SAMPLE)
     with torch.inference_mode():
         wanted: FloatArray = forward(model, *inputs).cpu().numpy()
     found = OnnxScorer(path, threads=1)(*inputs)

@@ -49,7 +49,7 @@ class TrainSettings:
 
     epochs: int = 2
     groups: int = 8
-    lr: float = 2e-4
+    lr: float = 3e-4
     warmup: float = 0.1
     min_steps: int = 60
     max_epochs: int = 6

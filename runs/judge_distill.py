@@ -46,7 +46,7 @@ class Args:
     teacher: str = "train"
     """train: a cross-encoder fine-tuned on the shop's training labels. self: the catalogue, without labels. Or a judge:
     labels, embedding, llm, cross-encoder:FOLDER, ensemble:a,b"""
-    teacher_queries: int = 300
+    teacher_queries: int = 100
     """train: labelled queries that the teacher learns from"""
     teacher_base: str = "minilm-l6"
     """train: weights it starts from, minilm-l6, a Hugging Face id or a folder; encoders and causal LMs"""
@@ -60,13 +60,13 @@ class Args:
     """tokens of a pair that the student reads"""
     retrievers: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25", "dense")
     """engines that lists are drawn from; test lists are the first one's ten best"""
-    sizes: tuple[int, ...] = (1600,)
-    """lists that students learn from, 8 products each; several make the curve: 100 200 400 800 1600"""
+    sizes: tuple[int, ...] = (800,)
+    """lists that students learn from, 8 products each; several make the curve: 50 100 200 400 800"""
     seeds: tuple[int, ...] = (0,)
     """a student each: which lists, their order, the fresh head"""
     epochs: int = 2
     """passes over the lists; small sets are repeated until there are enough steps"""
-    lr: float = 2e-4
+    lr: float = 3e-4
     """learning rate of teacher and student"""
     anchor: float = 0.1
     """weight of the pointwise error beside the margins, which holds the level of the scores"""

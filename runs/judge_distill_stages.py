@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from judges.augment import CatalogueJudge, Groups, catalogue_groups, traffic_groups
 from judges.base import Judge
 from judges.cross_encoder import Calibration, CrossEncoderJudge
+from judges.embedding import Levels
 from judges.samples import Sample, ask, labelled_sample
 from qr_env.errors import ConfigError
 from qr_env.types import FloatArray, RowArray
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 TEACHER_FIELDS = ("title", "brand", "color", "description")
 STUDENT_FIELDS = ("title", "brand", "color")
 TRANSFER_PAIRS = 2_000
+COMPARED = 256  # held-out pairs on which int8 is compared with 32 bits
 DEPTH = 10  # of the test queries' result lists
 TRAIN_SEED, POOL_SEED, DEV_SEED = 1, 2, 3  # of what is drawn; students have their own
 
@@ -183,15 +184,11 @@ class Road:
         train(model, PairTokens(tokenizer, read.max_length), examples, loss, settings, progress=name)
         origin = {"base": base, "shop": self.shop.hash, "lists": len(pool.texts), "seed": settings.seed}
         origin |= {"teacher": "labels" if name == "teacher" else self.args.teacher}
+        pairs, levels_M, source = self._dev_pairs(products, of_labels=name == "teacher")
         scratch = folder.with_name(f".{folder.name}")
-        export(model, tokenizer, scratch, replace(read, provenance=origin))
+        export(model, tokenizer, scratch, replace(read, provenance=origin), pairs[:COMPARED])
         judge = CrossEncoderJudge(scratch)
-        queries, rows_GK, levels_GK, source = self._dev_grades(of_labels=name == "teacher")
-        at_G, at_K = np.nonzero(levels_GK >= 0)
-        pairs = [
-            (queries[g], products[row]) for g, row in zip(at_G.tolist(), rows_GK[at_G, at_K].tolist(), strict=True)
-        ]
-        judge.fit(pairs, levels_GK[at_G, at_K], source).write(scratch)
+        judge.fit(pairs, levels_M, source).write(scratch)
         shutil.rmtree(folder, ignore_errors=True)
         scratch.rename(folder)
 
@@ -201,22 +198,22 @@ class Road:
         wanted = max(self.args.sizes) + self.args.held_out
         return catalogue_groups(self.shop, self.retrievers, wanted, POOL_SEED)
 
-    def _dev_grades(self, of_labels: bool) -> tuple[list[str], RowArray, npt.NDArray[np.int64], str]:
-        """Query texts, rows, levels (-1 unknown) of held-out lists, and whose grades they are."""
+    def _dev_pairs(self, products: list[str], of_labels: bool) -> tuple[list[tuple[str, str]], Levels, str]:
+        """Held-out pairs as texts, their levels, and whose grades they are."""
         wanted, teacher, held_out = self.args.calibrate_on, self.args.teacher, self.args.held_out
         split = "dev" if self.shop.split("dev") else "train"
         if of_labels or wanted == "labels" or (wanted == "auto" and teacher in ("train", "labels")):
             groups = traffic_groups(self.shop, self.retrievers, held_out, split, DEV_SEED)
-            levels_GK = self.shop.levels([query.row for query in groups.queries], groups.rows_GK)
-            source, rows_GK = f"labels of {self.shop.name}, {split}", groups.rows_GK
-            return [query.text for query in groups.queries], rows_GK, levels_GK.astype(np.int64), source
+            source = f"labels of {self.shop.name}, {split}"
+            levels_GK = self.shop.levels([query.row for query in groups.queries], groups.rows_GK).astype(np.int64)
+            return *_known([query.text for query in groups.queries], groups.rows_GK, levels_GK, products), source
         if teacher == "self":
             groups = self._made_part(slice(max(self.args.sizes), None))
         else:
             groups = traffic_groups(self.shop, self.retrievers, held_out, split, DEV_SEED)
         kept = self._kept("dev.npz", groups)
         levels_GK = np.where(np.isnan(kept.probs_GK4[..., 0]), -1, np.nan_to_num(kept.probs_GK4).argmax(-1))
-        return kept.texts, kept.rows_GK, levels_GK, f"verdicts of {teacher}"
+        return *_known(kept.texts, kept.rows_GK, levels_GK, products), f"verdicts of {teacher}"
 
     def _made_part(self, part: slice) -> Groups:
         """self: some of the made queries, in their order; those after the largest size are held out."""
@@ -310,6 +307,16 @@ class Road:
         asked = {name: ask(judge, sample.queries, sample.rows_QK, progress=True) for name, judge in judges.items()}
         rows = {name: figures(found.probs_QK4, sample) for name, found in asked.items()}
         return {"shop": shop.name, "pairs": sample.pairs, "queries": len(sample.queries), "figures": rows}
+
+
+def _known(
+    texts: list[str], rows_GK: RowArray, levels_GK: Levels, products: list[str]
+) -> tuple[list[tuple[str, str]], Levels]:
+    """The pairs of lists that have a level, as texts, and their levels."""
+    at_G, at_K = np.nonzero(levels_GK >= 0)
+    rows_M = rows_GK[at_G, at_K].tolist()
+    pairs = [(texts[g], products[row]) for g, row in zip(at_G.tolist(), rows_M, strict=True)]
+    return pairs, levels_GK[at_G, at_K]
 
 
 def best_size(args: Args) -> int:

@@ -29,7 +29,7 @@ PAIRS = [(query, title) for query in QUERIES for title in SHOP.titles]
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("judge")
     model, tokenizer = load_classifier(small_bert(root / "bert"))
-    return export(model, tokenizer, root / "served", Calibration(max_length=24, source="test"))
+    return export(model, tokenizer, root / "served", Calibration(max_length=24, source="test"), PAIRS)
 
 
 def test_pairs_are_laid_out_as_the_tokenizer_does_it(exported: Path) -> None:
