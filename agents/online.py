@@ -24,6 +24,7 @@ from agents.alarms import Alarms
 from agents.checkpoint import checkpoints, save_checkpoint, save_student
 from agents.grpo import GRPO
 from agents.hints import Hints
+from agents.promotion import Promotion
 from agents.rollout import Rollout
 from agents.student import Student
 from agents.tracking import Trackers
@@ -35,11 +36,12 @@ FEW = 8  # rewrites whose verdicts are missing are no proof that the judge is do
 
 @dataclass
 class LoopConfig:
-    """updates: when to stop (in total, resumed ones included). evaluate_every, checkpoint_every: in updates.
+    """updates: when to stop (in total, resumed ones included; math.inf: when told to). evaluate_every,
+    checkpoint_every: in updates.
     max_failed: share of missing rewards, of rewrites that were none of "keep", that stops the run: a judge that is
     down teaches nothing."""
 
-    updates: int
+    updates: float
     evaluate_every: int = 20
     checkpoint_every: int = 20
     max_failed: float = 0.5
@@ -73,6 +75,7 @@ def learn(
     progress: Progress,
     alarms: Alarms,
     hints: Hints | None = None,
+    promotion: Promotion | None = None,
 ) -> Progress:
     """Learn until `config.updates`, Ctrl-C, or a judge that is down; every end leaves a checkpoint to resume from.
 
@@ -81,6 +84,7 @@ def learn(
             reset or restored.
         observation: what its reset or restore returned.
         hints: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
+        promotion: serves a policy of its own, which the learner's take over only when proven better; None: none.
         score: held-out figures; "eval/score" decides which student is `checkpoints/best`, "judge/weight" (1 where it
             is not there) is the optimiser's trust until the next ones.
 
@@ -94,27 +98,46 @@ def learn(
             "envs": envs.state_dict(),
             "generator": generator.get_state(),
             "progress": progress.state_dict(),
-            "alarms": list(alarms.history),
+            "alarms": alarms.state_dict(),
             "hints": hints.state_dict() if hints else None,
+            "promotion": promotion.state_dict() if promotion else None,
         }
         save_checkpoint(folder / "checkpoints", progress.update, student, state)
+        if promotion:
+            promotion.prune()
+
+    def evaluate() -> None:
+        figures = score(student)
+        rings = alarms.check_held_out(figures)
+        optimizer.trust = _log_evaluation(student, figures, rings, tracker, progress, folder)
+        if promotion:
+            promotion.decide_held_out(progress.update, student, optimizer, rings, tracker)
+            if rings:
+                alarms.history.clear()
+
+    if promotion:
+        promotion.begin(student, progress.update, tracker)
 
     if progress.update == 0 and not checkpoints(folder / "checkpoints"):
-        optimizer.trust = _evaluate(student, score, tracker, progress, folder)
+        evaluate()
         save()
     with _polite_interrupt() as stop, _bar(config.updates, progress.update) as bar:
         while progress.update < config.updates and not stop():
-            started = time.perf_counter()
+            started, queries_P = time.perf_counter(), envs.simulator.queries_P if promotion else []
             metrics, samples, observation = _update(student, optimizer, envs, observation, generator, hints)
             progress.update += 1
             progress.episodes += len(observation["query"])
+            if promotion:
+                metrics |= promotion.observe(progress.update, envs.simulator, queries_P)
             progress.seconds += time.perf_counter() - started
             metrics |= {"seconds": progress.seconds, "episodes": progress.episodes}
             tracker.samples([{"update": progress.update, **row} for row in samples])
-            for message in alarms.check(metrics):
-                metrics.setdefault("alarms", []).append(message)
-                bar.write(f"ALARM at update {progress.update}: {message}", file=sys.stderr)
-            tracker.log({"update": progress.update, "phase": "online", **metrics})
+            rings = alarms.check(metrics)
+            tracker.log({"update": progress.update, "phase": "online", **metrics, **_told(rings, progress)})
+            if promotion:
+                promotion.decide(progress.update, student, optimizer, rings, tracker)
+                if rings:  # a fresh start deserves a full window
+                    alarms.history.clear()
             _show(bar, metrics)
             asked = (1.0 - metrics["keep_fraction"]) * len(observation["query"])
             if metrics["judge/failed_fraction"] > config.max_failed and asked >= FEW:
@@ -125,7 +148,7 @@ def learn(
                 )
             if progress.update % config.evaluate_every == 0 or progress.update == config.updates:
                 try:
-                    optimizer.trust = _evaluate(student, score, tracker, progress, folder)
+                    evaluate()
                 except JudgeError:  # the gate, or a server that is gone: nothing learned is lost
                     save()
                     raise
@@ -186,21 +209,36 @@ def _samples(queries: Sequence[str], texts: Sequence[str], rewards_N: Any) -> li
     return [{"query": queries[i], "rewrite": texts[i], "reward": float(rewards_N[i])} for i in picks]
 
 
-def _evaluate(
-    student: Student, score: Callable[[Student], dict[str, float]], tracker: Trackers, progress: Progress, folder: Path
+def _told(rings: Sequence[str], progress: Progress) -> dict[str, list[str]]:
+    """The alarms that ring, for the log; also said aloud."""
+    from tqdm import tqdm
+
+    for message in rings:
+        tqdm.write(f"ALARM at update {progress.update}: {message}", file=sys.stderr)
+    return {"alarms": list(rings)} if rings else {}
+
+
+def _log_evaluation(
+    student: Student,
+    figures: dict[str, float],
+    rings: Sequence[str],
+    tracker: Trackers,
+    progress: Progress,
+    folder: Path,
 ) -> float:
-    """Score on held-out queries, log, keep the student if it is the best so far; how far the judge is trusted now."""
-    figures = score(student)
-    tracker.log({"update": progress.update, "phase": "eval", "episodes": progress.episodes, **figures})
+    """Log held-out figures, keep the student if it is the best so far; how far the judge is trusted now."""
+    told = _told(rings, progress)
+    tracker.log({"update": progress.update, "phase": "eval", "episodes": progress.episodes, **figures, **told})
     if figures["eval/score"] > progress.best_score:
         progress.best_score = figures["eval/score"]
         save_student(folder / "checkpoints" / "best", student)
     return figures.get("judge/weight", 1.0)
 
 
-def _bar(total: int, done: int) -> Any:
+def _bar(updates: float, done: int) -> Any:
     from tqdm import tqdm
 
+    total = updates if math.isfinite(updates) else None
     return tqdm(total=total, initial=done, desc="online", unit="update", mininterval=1.0)
 
 

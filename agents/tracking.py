@@ -40,12 +40,16 @@ class JsonlTracker:
     """
 
     def __init__(self, folder: Path, resume_from: int | None = None) -> None:
-        files = [folder / name for name in ("metrics.jsonl", "samples.jsonl", "timings.jsonl")]
-        self.metrics_file, self.samples_file, self.timings_file = files
+        names = ("metrics.jsonl", "samples.jsonl", "timings.jsonl", "promotions.jsonl")
+        files = [folder / name for name in names]
+        self.metrics_file, self.samples_file, self.timings_file, self.promotions_file = files
         for file in files:
             _drop_after(file, -1 if resume_from is None else resume_from)
 
     def log(self, metrics: dict[str, Any]) -> None:
+        if metrics.get("phase") == "promotion":
+            _append(self.promotions_file, [metrics])
+            return
         _append(self.metrics_file, [{name: value for name, value in metrics.items() if name not in TIMINGS}])
         if not metrics.keys().isdisjoint(TIMINGS):
             shown = ("update", "episodes", *TIMINGS)

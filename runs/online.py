@@ -12,6 +12,7 @@ GRPO on the stream → evaluation on held-out queries → report.html. All of it
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from runs.world import JudgeFlags, World
 
 if TYPE_CHECKING:
     from agents.base import Agent
+    from agents.promotion import Promotion
     from agents.student import Student
     from qr_env.shop import Shop
 
@@ -42,6 +44,25 @@ class LearningFlags:
     """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
     temper: float = 0.25
     """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
+
+
+@dataclass(frozen=True)
+class PromotionFlags:
+    """What serves while the student learns, and for how long."""
+
+    promotion: Literal["off", "on"] = "off"
+    """on: a policy of its own serves the stream, and a copy of the student takes its place only when a paired
+    sequential test has proven it better; an alarm rolls back. checkpoints/serving, promotions.jsonl."""
+    canary: float = 0.1
+    """Share of the traffic that a candidate serves once half of the evidence is there."""
+    promotion_alpha: float = 0.05
+    """Bound on promoting a candidate that is not better, however often one looks."""
+    promotion_spend: bool = False
+    """The bound is for all candidates of the run together; else it is for each."""
+    promotion_queries: int = 4_096
+    """Queries after which a candidate that is not proven better is given up."""
+    forever: bool = False
+    """Learn until Ctrl-C or SIGTERM, whatever --updates says; then --resume goes on."""
 
 
 @dataclass
@@ -92,6 +113,7 @@ class Args:
     """Of everything."""
     learning: Annotated[LearningFlags, tyro.conf.arg(name="")] = field(default_factory=LearningFlags)
     judging: Annotated[JudgeFlags, tyro.conf.arg(name="")] = field(default_factory=JudgeFlags)
+    serving: Annotated[PromotionFlags, tyro.conf.arg(name="")] = field(default_factory=PromotionFlags)
     reward: Weights = field(default_factory=Weights)
     """Weights of the reward's terms (qr_env/reward.py)."""
 
@@ -131,12 +153,18 @@ def run_stages(args: Args) -> None:
         save_student(warm_folder, student)
     if learn_online(args, world, warm_folder):
         _say(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
+        if args.serving.forever:  # its only end: what can be told without an hour of evaluation
+            from runs.report import write_report
+
+            print(f"report: {write_report(args.out).resolve()}")
         return
     finish(args, world)
 
 
 def is_finished(args: Args) -> bool:
     """All updates done, evaluated and reported."""
+    if args.serving.forever:
+        return False
     last = args.out / "checkpoints" / f"update-{args.updates:06d}"
     return all(path.exists() for path in (last, args.out / "eval.json", args.out / "report.html"))
 
@@ -232,8 +260,8 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     else:
         student = Student.load(warm_folder, trainable=True)
     config = GRPOConfig(
-        learning_rate(args), updates=args.updates, kl_coef=args.learning.kl_coef, anchor_coef=args.learning.anchor_coef,
-        normalize_std=args.learning.normalize_std,
+        learning_rate(args), updates=0 if args.serving.forever else args.updates, kl_coef=args.learning.kl_coef,
+        anchor_coef=args.learning.anchor_coef, normalize_std=args.learning.normalize_std,
     )  # fmt: skip
     reference = Student.load(warm_folder).model.requires_grad_(False) if args.learning.kl_coef else None
     accelerator = Accelerator()
@@ -250,20 +278,37 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
         observation = envs.load_state_dict(state["envs"])
         generator.set_state(state["generator"])
         progress = Progress(state["update"], **state["progress"])
-        alarms.history.extend(state["alarms"])
+        alarms.load_state_dict(state["alarms"])
         if hints:
             hints.load_state_dict(state["hints"])
         set_rng_state(state["rng"])
+    promotion = make_promotion(args)
+    if promotion and state and state.get("promotion"):
+        promotion.load_state_dict(state["promotion"], student)
     tracker = make_tracker(args.tracker, args.out, {"shop": args.shop}, None if state is None else progress.update)
-    loop = LoopConfig(args.updates, args.evaluate_every, args.evaluate_every)
+    loop = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
     try:
         learn(
             student, optimizer, envs, loop, score=world.held_out_score(), observation=observation, tracker=tracker,
             folder=args.out, generator=generator, progress=progress, alarms=alarms, hints=hints,
+            promotion=promotion,
         )  # fmt: skip
     finally:
         tracker.close()
     return progress.stopped
+
+
+def make_promotion(args: Args) -> Promotion | None:
+    """What guards the serving policy, or None."""
+    from agents.promotion import Promotion, PromotionConfig
+
+    flags = args.serving
+    if flags.promotion == "off":
+        return None
+    config = PromotionConfig(
+        flags.canary, flags.promotion_alpha, flags.promotion_queries, flags.promotion_spend, args.evaluate_every
+    )
+    return Promotion(config, args.out / "checkpoints", args.seed)
 
 
 def finish(args: Args, world: World) -> None:
@@ -280,6 +325,8 @@ def finish(args: Args, world: World) -> None:
     exam = world.exam(split, world.report_judge(split))
     agents: list[Agent] = [Identity(), Spell(shop), RM3(shop, world.retriever)]
     students = {"warm start": folder / "warm", "online": folder / "best"}
+    if args.serving.promotion == "on":
+        students["serving"] = folder / "serving"
     agents += [replace(Student.load(path), name=name) for name, path in students.items()]
     agents += [Oracle(shop)] if shop.oracle else []
     evaluations = {agent.name: exam.mark(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}

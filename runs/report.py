@@ -136,6 +136,7 @@ def write_report(folder: Path) -> Path:
         RunFolderError: no such folder, nothing of a run in it, or a file of it is not JSON.
     """
     from runs import report_sections as sections
+    from runs.report_promotion import promotions
 
     folder = Path(folder)
     config, evaluation = _read_json(folder / "config.json"), _read_json(folder / EVAL_FILE)
@@ -146,6 +147,7 @@ def write_report(folder: Path) -> Path:
     parts = [
         sections.headline(name, config, metrics, evaluation),
         sections.curves(metrics),
+        promotions(read_metrics(folder / "promotions.jsonl"), metrics),
         sections.evaluation_tables(evaluation),
         sections.rewrites(evaluation),
         sections.what_was_run(config, [*metrics, *read_metrics(folder / "timings.jsonl")]),

@@ -163,7 +163,8 @@ def evaluation_tables(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def _table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str], bool]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str], bool]]) -> str:
+    """A scrolling table: rows are (name, cells as HTML, whether the row stands out); names are escaped, cells not."""
     head = "".join(f"<th>{escape(name)}</th>" for name in ("", *heads))
     body = "".join(
         f"<tr{' class=main' if main else ''}><td>{escape(name)}</td><td>{'</td><td>'.join(cells)}</td></tr>"
@@ -182,7 +183,7 @@ def _figure_table(agents: Mapping[str, Any]) -> str:
     ]
     if reports[0]["headroom"]:
         rows.insert(1, ("headroom closed", [_room(report["headroom"]) for report in reports], True))
-    return _table(list(agents), rows)
+    return table(list(agents), rows)
 
 
 def _slice_table(agents: Mapping[str, Any]) -> str:
@@ -192,7 +193,7 @@ def _slice_table(agents: Mapping[str, Any]) -> str:
     for name, report in first.items():
         cells = [_cell(record["summary"][name]["metrics"][main], main) for record in agents.values()]
         rows.append((f"{name} ({report['queries']:,})", cells, name == "all"))
-    return _table(list(agents), rows)
+    return table(list(agents), rows)
 
 
 def _cell(figure: Mapping[str, Any], name: str) -> str:

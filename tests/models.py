@@ -1,9 +1,12 @@
 """Small real causal LMs for the tests: an untrained Llama and a tokenizer trained on a few words."""
 
+import copy
 from functools import cache
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
+from agents.sft import response_sequences
 from agents.student import Student
 
 WORDS = "sofa couch settee red blue green running shoes trainers fridge refrigerator freezer black white 0 1 2 3"
@@ -28,6 +31,29 @@ def small_student(seed=0, max_new_tokens=4):
     """An untrained student."""
     model, tokenizer = small_model(seed=seed)
     return Student(model, tokenizer, "small", max_new_tokens)
+
+
+def taught_student(pairs, steps=80):
+    """A student that knows (query, rewrite) pairs by heart: a second or two of full-batch AdamW."""
+    student = copied(small_student())
+    rows = response_sequences(student.tokenizer, pairs)
+    ids, labels = ([torch.tensor(row[name]) for row in rows] for name in ("input_ids", "labels"))
+    batch = {
+        "input_ids": pad_sequence(ids, batch_first=True, padding_value=student.tokenizer.pad_token_id),
+        "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
+    }
+    optimizer = torch.optim.AdamW(student.model.parameters(), lr=1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        student.model(**batch).loss.backward()
+        optimizer.step()
+    return student
+
+
+def copied(student):
+    """The same student with weights of its own."""
+    return Student(copy.deepcopy(student.model), student.tokenizer, student.name, student.max_new_tokens)
 
 
 def same_weights(first, second):

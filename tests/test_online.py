@@ -74,7 +74,7 @@ def run(folder, student, updates, *, envs=None, state=None, score=held_out, refe
     config = config or GRPOConfig(learning_rate=3e-3, kl_coef=0.01 if reference else 0.0, warmup_updates=3)
     optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(cpu=True), reference=reference)
     envs, generator, progress = envs or make_envs(), torch.Generator().manual_seed(0), Progress()
-    alarms = loop.pop("alarms", None) or Alarms(window=3)
+    alarms, promotion = loop.pop("alarms", None) or Alarms(window=3), loop.pop("promotion", None)
     if state is None:
         observation, _ = envs.reset(seed=0)
     else:
@@ -82,7 +82,9 @@ def run(folder, student, updates, *, envs=None, state=None, score=held_out, refe
         observation = envs.load_state_dict(state["envs"])
         generator.set_state(state["generator"])
         progress = Progress(state["update"], **state["progress"])
-        alarms.history.extend(state["alarms"])
+        alarms.load_state_dict(state["alarms"])
+        if promotion:
+            promotion.load_state_dict(state["promotion"], student)
         set_rng_state(state["rng"])
     folder.mkdir(parents=True, exist_ok=True)
     tracker = make_tracker("none", folder, {}, None if state is None else progress.update)
@@ -95,6 +97,7 @@ def run(folder, student, updates, *, envs=None, state=None, score=held_out, refe
         generator=generator,
         progress=progress,
         alarms=alarms,
+        promotion=promotion,
     )
 
 
