@@ -20,7 +20,7 @@ from qr_env.retriever import Retriever
 from qr_env.reward import Reward
 from qr_env.shop import Shop
 from qr_env.simulator import RewardFunction, Simulator
-from qr_env.stream import QueryStream
+from qr_env.stream import QueryStream, Stream
 from qr_env.types import Grades, Hits, Query, Shopper
 
 
@@ -67,7 +67,7 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
     - `combine` = "expand": "replace" searches the rewrite alone, "expand" the original's words, `original_weight`
       (1.0) times as heavy, with the rewrite's, "union" fuses both result lists.
     - `k` = 10: products a result list.
-    - `stream`: where queries come from, a `QueryStream`.
+    - `stream`: where queries come from, a `QueryStream` or a `ReplayLog`.
     - `shopper`: shops from the lists before and after, a `Shopper` (qr_env/types.py); `click`, `cart` and `purchase`
       join figures and reward. None: nobody does.
 
@@ -87,7 +87,7 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
         combine: str = "expand",
         k: int = 10,
         original_weight: float = ORIGINAL_WEIGHT,
-        stream: QueryStream | None = None,
+        stream: Stream | None = None,
         shopper: Shopper | None = None,
     ) -> None:
         self.simulator = Simulator(
@@ -99,7 +99,7 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
             shopper=shopper,
         )
         self.shop = shop
-        self.stream = stream or default_stream(shop)
+        self.stream: Stream = stream or default_stream(shop)
         spaces: dict[str, Space[Any]] = {"query": text_space(QUERY_CHARS), "context": text_space(CONTEXT_CHARS)}
         self.observation_space = cast(Space[dict[str, str]], Dict(spaces))
         self.action_space = text_space(QUERY_CHARS)
@@ -144,8 +144,8 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state` was taken."""
+        self.stream.load_state_dict(state["stream"])  # first: what is on sale may follow its clock
         self.simulator.load_state_dict(state["simulator"])
-        self.stream.load_state_dict(state["stream"])
 
 
 def _first(observation: dict[str, tuple[str, ...]]) -> dict[str, str]:
@@ -157,10 +157,10 @@ def default_stream(shop: Shop) -> QueryStream:
     return QueryStream(shop.split("train") or shop.all_queries)
 
 
-def reseed(stream: QueryStream, seed: int | None) -> None:
+def reseed(stream: Stream, seed: int | None) -> None:
     """Start the stream's draw anew, in place; None leaves it where it is."""
     if seed is not None:
-        stream.load_state_dict(QueryStream(stream.queries, seed, stream.temper).state_dict())
+        stream.reseed(seed)
 
 
 def as_query(asked: str | Query) -> Query:

@@ -26,7 +26,7 @@ from qr_env.retriever import Retriever
 from qr_env.reward import Reward
 from qr_env.shop import Shop
 from qr_env.simulator import RewardFunction, Simulator, Step
-from qr_env.stream import QueryStream
+from qr_env.stream import Stream
 from qr_env.types import Query, Shopper
 
 Observation = dict[str, tuple[str, ...]]
@@ -58,7 +58,7 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
         reward: RewardFunction | None = None,
         num_envs: int = 1,
         group_size: int = 1,
-        stream: QueryStream | None = None,
+        stream: Stream | None = None,
         max_turns: int = 1,
         combine: str = "expand",
         k: int = 10,
@@ -80,7 +80,7 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
             shopper=shopper,
         )
         self.num_envs, self.group_size = num_envs, group_size
-        self.stream = stream or default_stream(shop)
+        self.stream: Stream = stream or default_stream(shop)
         self._set_spaces()
 
     def _set_spaces(self) -> None:
@@ -134,8 +134,8 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
 
     def load_state_dict(self, state: dict[str, Any]) -> Observation:
         """Go on exactly where `state` was taken; returns the observation that it stood at."""
+        self.stream.load_state_dict(state["stream"])  # first: what is on sale may follow its clock
         self.simulator.load_state_dict(state["simulator"])
-        self.stream.load_state_dict(state["stream"])
         return self.simulator.observe()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qr_env.errors import ConfigError, IndexMismatchError
-from qr_env.stream import QueryStream
+from qr_env.stream import QueryStream, with_zipf
 from qr_env.types import Query
 
 
@@ -105,3 +106,59 @@ def test_what_makes_no_sense_is_refused() -> None:
         QueryStream([Query(0, "x", "x", float("nan"))])
     with pytest.raises(ConfigError, match=r"take\(-1\)"):
         QueryStream(log()).take(-1)
+
+
+def test_sessions_follow_up_in_their_own_department() -> None:
+    queries, topics = log(200), [f"topic {row % 10}" for row in range(200)]
+    stream = QueryStream(queries, seed=4, sessions=0.5, topics=topics)
+    seen: dict[str, list[int]] = {}
+    for _ in range(500):
+        arrivals = stream.arrivals(16)
+        assert len({arrival.query.row for arrival in arrivals}) == 16, "distinct inside a take, follow-ups too"
+        for arrival in arrivals:
+            seen.setdefault(arrival.session, []).append(arrival.query.row)
+    assert all(len({row % 10 for row in rows}) == 1 for rows in seen.values())
+    assert all(row != after for rows in seen.values() for row, after in pairwise(rows))
+    assert 8_000 / len(seen) == pytest.approx(2.0, rel=0.1), "half of the queries open a session"
+    assert [arrival.at for arrival in arrivals] == list(range(7_984, 8_000))
+
+
+def test_sessions_resume_to_the_byte() -> None:
+    stream = QueryStream(log(), seed=4, sessions=0.6)
+    stream.take(40)
+    state = json.loads(json.dumps(stream.state_dict()))
+    later = stream.arrivals(100)
+    other = QueryStream(log(), seed=0, sessions=0.6)
+    other.load_state_dict(state)
+    assert other.arrivals(100) == later
+    with pytest.raises(IndexMismatchError, match=r"sessions 0\.6, here 0\.0"):
+        QueryStream(log()).load_state_dict(state)
+
+
+def test_one_query_alone_can_have_sessions() -> None:
+    assert [query.id for query in QueryStream(log(1), sessions=0.9).take(5)] == ["q0"] * 5
+
+
+def test_reseed_begins_anew() -> None:
+    stream = QueryStream(log(), seed=1, sessions=0.3)
+    first = stream.arrivals(60)
+    stream.reseed(2)
+    assert stream.taken == 0 and stream.arrivals(60) == QueryStream(log(), seed=2, sessions=0.3).arrivals(60)
+    stream.reseed(1)
+    assert stream.arrivals(60) == first
+
+
+def test_a_log_that_does_not_count_gets_zipf_traffic() -> None:
+    queries = with_zipf([Query(row, f"q{row}", f"text {row}") for row in range(1_000)], 1.0, seed=3)
+    found = np.sort([query.frequency for query in queries])[::-1]
+    np.testing.assert_allclose(found, 1_000 / np.arange(1, 1_001))
+    assert queries[0].frequency != 1_000.0 and {query.row for query in queries} == set(range(1_000))
+    with pytest.raises(ConfigError, match="Zipf exponent 0"):
+        with_zipf(queries, 0)
+
+
+def test_impossible_sessions_are_refused() -> None:
+    with pytest.raises(ConfigError, match="sessions 1"):
+        QueryStream(log(), sessions=1.0)
+    with pytest.raises(ConfigError, match="2 topics for 50 queries"):
+        QueryStream(log(), topics=["a", "b"])

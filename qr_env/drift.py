@@ -1,0 +1,389 @@
+"""What changes in a shop while queries stream in: events, their schedule, and what they do to traffic, words, products.
+
+    drift = Drift(shop, load_plan("words"))
+    stream = QueryStream(drift.queries, seed=0, drift=drift)
+    retriever = LiveRetriever(engine, drift.assortment)
+
+The clock counts queries: an event begins at query `at` and lasts `length` queries, 0 for good. Kinds:
+
+- season: `share` of the traffic goes to one department. trend: to five queries out of the tail, that nobody searched
+  before, all at once. Both on top of what is asked anyway: p = (1 − share) · p + share · p(within).
+- brand: a new brand. Until `at` its products are not on sale and nobody asks for it; then they are, and `share` of the
+  traffic asks for it for `length` queries.
+- typos: `share` of the queries are mistyped (`qr_env.misspell.slip`).
+- words: shoppers say `share` of the phrases otherwise. The generated shop knows other words for the same things (its
+  held-out ones); for your own shop `what` names a YAML file of `phrase: other phrase`.
+- churn: `share` of the products leave, and as many come from the reserve. add, remove: one half of that. With a length
+  it happens in `SWAPS` deliveries over that time.
+
+A plan is a YAML file (fields of `Plan` and `Event`) or the name of a preset. `every` > 0 adds random events for ever,
+one in so many queries. Whatever happens at a clock is a pure function of shop, plan and clock: nothing to save but the
+clock. A query whose text drifts keeps its id and row: the need, its labels and its purchases stay the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from qr_env.churn import Assortment
+from qr_env.departments import departments, naming
+from qr_env.errors import ConfigError
+from qr_env.misspell import slip
+from qr_env.shop import Shop
+from qr_env.types import Query
+
+TRAFFIC, WORDING, CATALOGUE = ("season", "trend", "brand"), ("typos", "words"), ("brand", "churn", "add", "remove")
+KINDS = (*TRAFFIC, *WORDING, *CATALOGUE[1:])
+RANDOM_KINDS = ("season", "trend", "typos", "words", "churn")
+SWAPS = 8
+TREND = 5  # queries of a flash trend
+SMALL = 0.1  # share of the phrases or products that a random event replaces
+BoolArray = npt.NDArray[np.bool_]
+Weights = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change; see the module docstring. what: the department, query, brand or file; "" draws one by the seed."""
+
+    kind: str
+    at: int
+    length: int = 0
+    share: float = 0.3
+    what: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"no event {self.kind!r}; choose one of {', '.join(KINDS)}")
+        if self.at < 0 or self.length < 0 or not 0 < self.share <= 1:
+            raise ConfigError(f"{self}: at and length must be ≥ 0 queries, share in (0, 1]")
+
+    def active(self, at: int) -> bool:
+        """Whether it goes on at query `at`."""
+        return self.at <= at and (not self.length or at < self.at + self.length)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """events: in any order. reserve: share of the products that is not on sale at the start, from which products come.
+    every: mean number of queries between random events, 0 for none. seed: of everything that is drawn."""
+
+    events: tuple[Event, ...] = ()
+    reserve: float = 0.0
+    every: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.reserve < 1 or self.every < 0:
+            raise ConfigError(f"reserve={self.reserve}, every={self.every}: reserve must be in [0, 1), every ≥ 0")
+        coming = [event for event in self.events if event.kind in ("churn", "add")]
+        if not self.reserve and coming:
+            raise ConfigError(f"{coming[0]}: products must come from somewhere, give the plan a reserve, such as 0.1")
+
+
+PRESETS = {
+    "words": Plan((Event("words", 6_400, share=1.0),)),
+    "churn": Plan((Event("churn", 3_200, 12_800, 0.1),), reserve=0.1),
+    "busy": Plan(
+        (
+            Event("season", 3_200, 3_200, 0.4),
+            Event("churn", 4_800, 9_600, 0.1),
+            Event("trend", 8_000, 1_600, 0.3),
+            Event("brand", 9_600, 3_200, 0.2),
+            Event("typos", 11_200, 1_600, 0.5),
+            Event("words", 12_800, share=0.5),
+        ),
+        reserve=0.1,
+    ),
+    "random": Plan(reserve=0.1, every=2_000),
+}
+
+
+def load_plan(spec: str) -> Plan:
+    """A preset by name, or a YAML file. Raises ConfigError for what is neither, or names a field that there is not."""
+    import yaml
+
+    if spec in PRESETS:
+        return PRESETS[spec]
+    path = Path(spec)
+    if not path.is_file():
+        raise ConfigError(f"--drift {spec}: no such file, and no preset; presets are {', '.join(PRESETS)}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        events = tuple(Event(**event) for event in values.pop("events", ()))
+        return Plan(events, **values)
+    except (yaml.YAMLError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is no plan ({' '.join(str(error).split())}); see qr_env/drift.py") from error
+
+
+class Drift:
+    """A plan in a shop: what is asked, how it is worded and what is on sale at any clock.
+
+    Args:
+        shop: holds all products that are ever sold. plan: what happens.
+        queries: what can be asked; None takes the train split, or all.
+
+    `assortment` is what is on sale now; the stream calls `settle`, which publishes what is due.
+    Raises ConfigError where the shop cannot have an event: no such department or brand, no other words.
+    """
+
+    def __init__(self, shop: Shop, plan: Plan, queries: Sequence[Query] | None = None) -> None:
+        self.shop, self.plan = shop, plan
+        self.queries = list(queries or shop.split("train") or shop.all_queries)
+        self._events: list[Event] = []
+        self._members: list[BoolArray] = []  # of each event: the queries that its traffic goes to
+        self._shifts: dict[int, tuple[re.Pattern[str], dict[str, str]]] = {}
+        for event in sorted(plan.events, key=lambda event: event.at):
+            self._admit(event)
+        self._randoms, self._next_at = 0, self._gap(0)
+        self._start_P = self._opening()
+        self._mask_P, self._done, self._clock = self._start_P.copy(), 0, 0
+        self._moved: dict[int, BoolArray] = {}  # of each event: the products that it moved so far
+        self.assortment = Assortment(len(shop.products), self.on_sale(0))
+
+    def events(self, at: int) -> list[Event]:
+        """Those that have begun by query `at`, with what was drawn for them."""
+        self._draw_until(at)
+        return [event for event in self._events if event.at <= at]
+
+    def traffic(self, weights_N: Weights, at: int) -> Weights:
+        """Chance of each query at clock `at`, (N,), from its usual weight; 0 for the queries of a brand to come."""
+        self._draw_until(at)
+        share_N = np.where(self._to_come(at), 0.0, weights_N)
+        share_N /= share_N.sum()
+        for event, among_N in zip(self._events, self._members, strict=True):
+            within_N = share_N * among_N
+            if event.kind in TRAFFIC and event.active(at) and within_N.any():
+                share_N = (1 - event.share) * share_N + event.share * within_N / within_N.sum()
+        return share_N
+
+    def traffic_key(self, at: int) -> tuple[bool, ...]:
+        """Changes whenever `traffic` does: which of its events have begun by `at`, and whether they still go on."""
+        self._draw_until(at)
+        begun = [event for event in self._events if event.kind in TRAFFIC and event.at <= at]
+        return tuple(event.active(at) for event in begun)
+
+    def worded(self, query: Query, at: int) -> Query:
+        """The query as it is typed at clock `at`: words that shifted, then, for some, a slip drawn for this clock."""
+        self._draw_until(at)
+        text = self.said(query.text, at)
+        for number, event in enumerate(self._events):
+            if event.kind == "typos" and event.active(at):
+                draw = random.Random(f"{self.plan.seed} {number} {at}")
+                text = slip(text, draw) if draw.random() < event.share else text
+        return query if text == query.text else replace(query, text=text)
+
+    def said(self, text: str, at: int) -> str:
+        """The text in the words of clock `at`, without slips."""
+        self._draw_until(at)
+        for number, event in enumerate(self._events):
+            if event.kind == "words" and event.active(at):
+                pattern, other = self._shift(number)
+                text = pattern.sub(lambda found, other=other: other[found[0].lower()], text)  # type: ignore[misc]
+        return text
+
+    def shop_at(self, at: int) -> Shop:
+        """The shop with all its queries in the words of clock `at`: same ids, rows and labels. To evaluate on."""
+        texts = [self.said(text, at) for text in self.shop.queries["query"].to_pylist()]
+        table = self.shop.queries.set_column(1, "query", pa.array(texts, pa.string()))
+        return replace(self.shop, queries=table)
+
+    def settle(self, at: int) -> None:
+        """Publish what is on sale at clock `at`, if that is something else than now."""
+        self.assortment.publish(self.on_sale(at))
+
+    def on_sale(self, at: int) -> BoolArray:
+        """(products,) at clock `at`; asked in rising order it goes on from the last, else from the start."""
+        self._draw_until(at)
+        if at < self._clock:
+            self._rewind()
+        self._clock = at
+        for _, number, delivery, of in self._deliveries(at)[self._done :]:
+            self._deliver(number, delivery, of)
+            self._done += 1
+        return self._mask_P
+
+    def fingerprint(self) -> str:
+        """Of the plan: a stream's state belongs to one."""
+        return hashlib.sha256(repr(asdict(self.plan)).encode()).hexdigest()[:16]
+
+    def _to_come(self, at: int) -> BoolArray:
+        """(N,) queries of brands that are not there yet."""
+        held = [m for e, m in zip(self._events, self._members, strict=True) if e.kind == "brand" and e.at > at]
+        return np.any(held, axis=0) if held else np.zeros(len(self.queries), np.bool_)
+
+    def _gap(self, number: int) -> int:
+        """Clock from the last random event, or the start, to the next."""
+        if not self.plan.every:
+            return 0
+        return 1 + int(np.random.default_rng([self.plan.seed, 1, number]).exponential(self.plan.every))
+
+    def _draw_until(self, at: int) -> None:
+        """Random events up to a clock come into being, each a function of its number."""
+        while self.plan.every and self._next_at <= at:
+            rng = np.random.default_rng([self.plan.seed, 2, self._randoms])
+            kind = str(rng.choice([kind for kind in RANDOM_KINDS if self._can(kind)]))
+            length = int(self.plan.every * rng.uniform(0.5, 1.5))
+            share = SMALL if kind in ("words", "churn") else float(rng.uniform(0.2, 0.5))
+            self._admit(Event(kind, self._next_at, length, share))
+            self._randoms += 1
+            self._next_at += self._gap(self._randoms)
+
+    def _can(self, kind: str) -> bool:
+        """Whether the shop can have a random event of a kind."""
+        if kind == "season":
+            return bool(self.department_N.any())
+        if kind == "words":
+            return bool(self._other_words)
+        return kind != "churn" or self.plan.reserve > 0
+
+    def _admit(self, event: Event) -> None:
+        """Take an event up: draw what it leaves open, find its queries."""
+        rng = np.random.default_rng([self.plan.seed, 3, len(self._events)])
+        find: Callable[[Event, np.random.Generator], tuple[str, BoolArray]] | None
+        find = {"season": self._season, "trend": self._trend, "brand": self._brand}.get(event.kind)
+        what, among_N = find(event, rng) if find else (event.what, np.zeros(len(self.queries), np.bool_))
+        self._events.append(replace(event, what=what))
+        self._members.append(among_N)
+        if event.kind == "words":
+            self._shift(len(self._events) - 1)  # a shop without other words is refused now, not at the event
+
+    @cached_property
+    def department_N(self) -> npt.NDArray[np.str_]:
+        """Department of each of the stream's queries, "" where unknown."""
+        names = departments(self.shop)
+        return np.array([names[query.row] if query.row >= 0 else "" for query in self.queries], np.str_)
+
+    def _season(self, event: Event, rng: np.random.Generator) -> tuple[str, BoolArray]:
+        known = np.unique(self.department_N[self.department_N != ""]).tolist()
+        if not known or (event.what and event.what not in known):
+            raise ConfigError(f"no department {event.what!r} among the queries'; there are {known}")
+        what = event.what or str(rng.choice(known))
+        return what, self.department_N == what
+
+    def _trend(self, event: Event, rng: np.random.Generator) -> tuple[str, BoolArray]:
+        if event.what:
+            among_N = naming(self.queries, event.what)
+            if not among_N.any():
+                raise ConfigError(f"trend: no query holds {event.what!r}")
+            return event.what, among_N
+        frequency_N = np.array([query.frequency for query in self.queries])
+        tail = np.flatnonzero(frequency_N <= np.median(frequency_N))
+        chosen = rng.choice(tail, min(TREND, len(tail)), replace=False)
+        among_N = np.zeros(len(self.queries), np.bool_)
+        among_N[chosen] = True
+        return " | ".join(self.queries[n].text for n in chosen.tolist()), among_N
+
+    def _brand(self, event: Event, rng: np.random.Generator) -> tuple[str, BoolArray]:
+        sold = self.shop.products["brand"].unique().to_pylist()
+        for what in [event.what] if event.what else rng.permutation(sorted(filter(None, sold))).tolist():
+            if what in sold and (among_N := naming(self.queries, what)).any():
+                return what, among_N
+        raise ConfigError(f"brand: no product and query of brand {event.what!r}: name another, or leave it open")
+
+    @cached_property
+    def _other_words(self) -> dict[str, str]:
+        return generated_words() if self.shop.name.startswith("generated") else {}
+
+    def _shift(self, number: int) -> tuple[re.Pattern[str], dict[str, str]]:
+        """What event `number` replaces: a pattern of phrases, longest first, and phrase → other phrase."""
+        if number not in self._shifts:
+            event = self._events[number]
+            pairs = sorted((_read_words(event.what) if event.what else self._other_words).items())
+            if not pairs:
+                raise ConfigError(f"{self.shop!r} knows no other words: name a YAML file of `phrase: other` in `what`")
+            rng = np.random.default_rng([self.plan.seed, 4, number])
+            some = rng.permutation(len(pairs))[: max(1, round(event.share * len(pairs)))]
+            other = {old.lower(): new for old, new in (pairs[n] for n in sorted(some.tolist()))}
+            longest = sorted(other, key=lambda phrase: (-len(phrase), phrase))
+            pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest))})\b", re.IGNORECASE)
+            self._shifts[number] = pattern, other
+        return self._shifts[number]
+
+    def _opening(self) -> BoolArray:
+        """What is on sale at the start: all but the reserve and the brands to come."""
+        mask_P = ~self._of_brands(-1)
+        rng = np.random.default_rng([self.plan.seed, 5])
+        mask_P[rng.permutation(len(mask_P))[: round(self.plan.reserve * len(mask_P))]] = False
+        return mask_P
+
+    def _rewind(self) -> None:
+        """Back to the opening."""
+        self._mask_P, self._done, self._clock = self._start_P.copy(), 0, 0
+        self._moved.clear()
+
+    def _of_brands(self, at: int) -> BoolArray:
+        """(products,) of brands that are still to come at `at`."""
+        names = [event.what for event in self._events if event.kind == "brand" and event.at > at]
+        held = pa.compute.is_in(self.shop.products["brand"], value_set=pa.array(names, pa.string()))
+        return np.asarray(held.to_numpy(), np.bool_)
+
+    def _deliveries(self, at: int) -> list[tuple[int, int, int, int]]:
+        """(clock, event, which delivery, of how many), due by `at`, in the order in which they happen."""
+        due = []
+        for number, event in enumerate(self._events):
+            if event.kind in CATALOGUE:
+                of = SWAPS if event.length and event.kind != "brand" else 1
+                due += [(event.at + event.length * j // of, number, j, of) for j in range(of)]
+        return sorted(one for one in due if one[0] <= at)
+
+    def _deliver(self, number: int, delivery: int, of: int) -> None:
+        """Products leave and come by one delivery of an event."""
+        event, mask_P = self._events[number], self._mask_P
+        if event.kind == "brand":
+            mask_P |= np.asarray(pa.compute.equal(self.shop.products["brand"], event.what).to_numpy(), np.bool_)
+            return
+        whole = event.share * np.count_nonzero(self._start_P)
+        n = round(whole * (delivery + 1) / of) - round(whole * delivery / of)
+        rng = np.random.default_rng([self.plan.seed, 6, number, delivery])
+        moved_P = self._moved.setdefault(number, np.zeros(len(mask_P), np.bool_))  # nobody moves twice in one event
+        on, off = np.flatnonzero(mask_P & ~moved_P), np.flatnonzero(~mask_P & ~moved_P & ~self._of_brands(event.at))
+        leaving, coming = rng.permutation(on), rng.permutation(off)[:n]
+        if event.kind != "add":
+            leaving = leaving[: n if event.kind == "remove" else len(coming)]
+            mask_P[leaving], moved_P[leaving] = False, True
+        if event.kind != "remove":
+            mask_P[coming], moved_P[coming] = True, True
+
+
+def generated_words() -> dict[str, str]:
+    """Phrase of the generated shop's shoppers → a held-out phrase for the same thing, where it means one thing only."""
+    from qr_env.shops.world_vocabulary import load_vocabulary
+
+    vocabulary = load_vocabulary()
+    sides = [(one.shopper, one.heldout) for one in vocabulary.types]
+    sides += [(one.purposes, one.heldout_purposes) for one in vocabulary.types]
+    sides += [
+        (one.shopper, one.heldout) for table in (vocabulary.colors, vocabulary.materials) for one in table.values()
+    ]
+    spoken = [phrase for said, _ in sides for phrase in said] + [noun for one in vocabulary.types for noun in one.noun]
+    return {
+        phrase: heldout[n % len(heldout)]
+        for said, heldout in sides
+        for n, phrase in enumerate(said)
+        if heldout and spoken.count(phrase) == 1
+    }
+
+
+def _read_words(path: str) -> dict[str, str]:
+    """A YAML file of `phrase: other phrase`."""
+    import yaml
+
+    try:
+        words: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"words: {path} cannot be read ({error})") from error
+    if not isinstance(words, dict) or not all(isinstance(side, str) for pair in words.items() for side in pair):
+        raise ConfigError(f"words: {path} must be lines of `phrase: other phrase`")
+    return words
