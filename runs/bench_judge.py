@@ -3,20 +3,21 @@
     make vllm && qr bench judge --json bench_judge.json      # starts a server; runs/bench.py calls `bench`
     qr bench judge --url http://127.0.0.1:8000/v1            # on a server that runs
 
-Each round takes queries that no round had before, each with the products that BM25 finds for it, and has every
-contender grade the same pairs, in turns that rotate, so that none always profits from a prefix that another left in the
-server's cache:
+Each round takes queries that no round had before, drawn anew in every run, because a server remembers prompts; each
+with the products that BM25 finds for it. Every contender grades the same pairs, in turns that rotate, so that none
+always profits from a prefix that another left in the server's cache:
 
-- ours: one request for all products of a query, one token a product, read as probabilities (`list_v1`).
+- list: one request for all products of a query, one token a product, read as probabilities (`list_v1`).
 - label: one token a pair, read as probabilities (`grade_v1`).
 - json, reason: the usual practice, a JSON reply a pair, without or with a reason before the grade, 32 requests in
   flight. They share our client, its connections and its order of requests by query.
 
-Then the same pairs once more from a warm store. `ours / json` is how many times as many verdicts a second, the median
-over rounds of the ratio within a round. Where the server is our own, the CPU seconds that it spent on a verdict are
+Then the last pairs from a warm store. `list / json` is how many times as many verdicts a second, the median over
+rounds of the ratio within a round. Where the server is our own, the CPU seconds that it spent on a verdict are
 reported too: unlike the clock they hardly depend on what else the machine does, which is noted as the load.
 
-Order bias of `ours`: the last round's lists are graded once more in reverse.
+A list has a price: a verdict depends on the product's place and neighbours. `order_bias` says how much, from grading
+the last round's lists once more in reverse.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from qr_env.shop import Shop
 from qr_env.types import GAINS, FloatArray
 
 CONTENDERS: dict[str, dict[str, Any]] = {
-    "ours": {"prompt": "list_v1", "batch": 10},
+    "list": {"prompt": "list_v1", "batch": 10},
     "label": {"prompt": "grade_v1"},
     "json": {"prompt": "json_v1", "concurrency": 32},
     "reason": {"prompt": "reason_v1", "concurrency": 32},
@@ -59,14 +60,17 @@ def bench(
     rounds: int = 3,
     group: int | None = None,
     model: str | None = None,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Ratios, verdicts a second, tokens and CPU seconds a verdict.
 
     pairs: a round, in lists of k products. group: process group of the server, where it is ours. model: its name there.
+    seed: of the draw of queries; None takes another every time, as it should be on a server that has seen the bench.
     """
+    seed = time.time_ns() % 2**32 if seed is None else seed
     judges = {name: LLMJudge(url, model, min_mass=0.0, timeout=600.0, **how) for name, how in CONTENDERS.items()}
     turns, step = {name: Turns(judge, group) for name, judge in judges.items()}, max(pairs // k, 1)
-    lists = lists_of(shop, retriever, judges["ours"].product_texts(shop), rounds * step, k)
+    lists = lists_of(shop, retriever, judges["list"].product_texts(shop), rounds * step, k, seed)
     load = []
     for start in range(0, len(lists), step):
         part = lists[start : start + step]
@@ -74,15 +78,22 @@ def bench(
         order = np.roll(list(turns), start // step).tolist()
         for name in order:
             turns[name].take(flat(part))
-    store = _store_seconds(judges["ours"], flat(part), turns["ours"].last)
+    store = _store_seconds(judges["list"], flat(part), turns["list"].last)
     rates = {name: 1 / median(turn.wall) for name, turn in turns.items()}
     return {
         "ratios": _ratios(turns, store),
         "verdicts_per_second": rates | {"store": 1 / store},
         "a_verdict": {name: turn.costs() for name, turn in turns.items()},
-        "order_bias": order_bias(judges["ours"], part, turns["ours"].last),
-        "sizes": {"shop": repr(shop), "pairs": len(flat(lists)), "rounds": len(load), "k": k, "load": load},
-        "server": judges["ours"].capabilities[0].as_dict(),
+        "order_bias": order_bias(judges["list"], part, turns["list"].last),
+        "sizes": {
+            "shop": repr(shop),
+            "pairs": len(flat(lists)),
+            "rounds": len(load),
+            "k": k,
+            "load": load,
+            "seed": seed,
+        },
+        "server": judges["list"].capabilities[0].as_dict(),
     }
 
 
@@ -113,19 +124,21 @@ class Turns:
 def _ratios(turns: dict[str, Turns], store: float) -> dict[str, float]:
     """How many times as fast; the median over rounds of the ratio within a round."""
     ratios = {}
-    for ours in ("ours", "label"):
+    for ours in ("list", "label"):
         for theirs in ("json", "reason"):
             pairs = zip(turns[theirs].wall, turns[ours].wall, strict=True)
             ratios[f"{ours} / {theirs}"] = median(slow / fast for slow, fast in pairs)
             if turns[ours].group is not None:
                 pairs = zip(turns[theirs].cpu, turns[ours].cpu, strict=True)
                 ratios[f"{ours} / {theirs}, by server CPU"] = median(slow / fast for slow, fast in pairs)
-    return ratios | {"store / ours": median(turns["ours"].wall) / store}
+    return ratios | {"store / list": median(turns["list"].wall) / store}
 
 
-def lists_of(shop: Shop, retriever: Retriever, texts: Sequence[str], count: int, k: int) -> Lists:
-    """`count` queries of the shop with the texts of the k products found for each, those with fewer left out."""
+def lists_of(shop: Shop, retriever: Retriever, texts: Sequence[str], count: int, k: int, seed: int) -> Lists:
+    """`count` random queries of the shop with the texts of the k products found for each, those with fewer left out."""
     queries = list(dict.fromkeys(query.text for query in shop.split("test") or shop.all_queries))
+    np.random.default_rng(seed).shuffle(queries)
+    queries = queries[: 20 * count]
     found = retriever.search(queries, k).rows_NK
     full = np.flatnonzero((found >= 0).all(axis=1))[:count]
     if not len(full):
