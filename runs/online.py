@@ -4,6 +4,7 @@
     qr online my_shop/ --judge embedding --out out/mine             # products.csv and queries.csv are enough
     qr online generated --student smollm2-135m --out out/smollm     # a student that knows words the shop never wrote
     qr online generated --out out/quickstart --resume               # go on after Ctrl-C
+    qr online generated --promotion on --forever                    # until told to stop; serves only what is proven
 
 Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge like →
 GRPO on the stream → evaluation on held-out queries → report.html. All of it lands in --out.
@@ -27,6 +28,7 @@ from runs.world import JudgeFlags, World
 
 if TYPE_CHECKING:
     from agents.base import Agent
+    from agents.learner import Learner
     from agents.promotion import Promotion
     from agents.student import Student
     from qr_env.shop import Shop
@@ -36,6 +38,16 @@ if TYPE_CHECKING:
 class LearningFlags:
     """How the online stage learns."""
 
+    optimizer: Literal["grpo", "ppo"] = "grpo"
+    """grpo: the group's mean reward is the baseline. ppo: a value head predicts it, token by token."""
+    epochs: int | None = None
+    """Passes over a rollout; None is 1 for grpo, 2 for ppo."""
+    ratio: Literal["token", "sequence"] = "token"
+    """grpo: what is clipped, the probability ratio of each token or of the whole rewrite (GSPO)."""
+    leave_one_out: bool = False
+    """grpo: compare a rewrite with the others of its group only (RLOO)."""
+    kl_target: float = 0.0
+    """ppo: nats a token that the price of KL is steered to; 0 leaves it at kl_coef."""
     kl_coef: float = 0.001
     """Price of leaving the warm start; 0 saves the reference pass."""
     normalize_std: bool = True
@@ -248,7 +260,6 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
 
     from agents.alarms import Alarms
     from agents.checkpoint import checkpoints, load_checkpoint, set_rng_state
-    from agents.grpo import GRPO, GRPOConfig
     from agents.online import LoopConfig, Progress, learn
     from agents.student import Student
     from agents.tracking import make_tracker
@@ -259,15 +270,12 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
         student, state = load_checkpoint(folder)
     else:
         student = Student.load(warm_folder, trainable=True)
-    config = GRPOConfig(
-        learning_rate(args), updates=0 if args.serving.forever else args.updates, kl_coef=args.learning.kl_coef,
-        anchor_coef=args.learning.anchor_coef, normalize_std=args.learning.normalize_std,
-    )  # fmt: skip
+    student.keep_hidden = args.learning.optimizer == "ppo"
     reference = Student.load(warm_folder).model.requires_grad_(False) if args.learning.kl_coef else None
     accelerator = Accelerator()
     if reference is not None:
         reference.to(accelerator.device)
-    optimizer = GRPO(student.model, student.tokenizer, config, accelerator, reference)
+    optimizer = make_learner(args, student, accelerator, reference)
     envs, generator, progress = world.envs(), torch.Generator(accelerator.device).manual_seed(args.seed), Progress()
     hints = world.hints() if args.learning.anchor_coef else None
     alarms = Alarms(max_length=args.max_new_tokens - 0.5)
@@ -309,6 +317,30 @@ def make_promotion(args: Args) -> Promotion | None:
         flags.canary, flags.promotion_alpha, flags.promotion_queries, flags.promotion_spend, args.evaluate_every
     )
     return Promotion(config, args.out / "checkpoints", args.seed)
+
+
+def make_learner(args: Args, student: Student, accelerator: Any, reference: Any) -> Learner:
+    """PPO or GRPO, by the settings."""
+    from agents.grpo import GRPO, GRPOConfig
+    from agents.ppo import PPO, PPOConfig
+
+    flags = args.learning
+    common: dict[str, Any] = {
+        "learning_rate": learning_rate(args),
+        "updates": 0 if args.serving.forever else args.updates,
+        "kl_coef": flags.kl_coef,
+        "anchor_coef": flags.anchor_coef,
+    }
+    parts = student.model, student.tokenizer
+    if flags.optimizer == "ppo":
+        return PPO(
+            *parts, PPOConfig(epochs=flags.epochs or 2, kl_target=flags.kl_target, **common), accelerator, reference
+        )
+    config = GRPOConfig(
+        epochs=flags.epochs or 1, normalize_std=flags.normalize_std, leave_one_out=flags.leave_one_out,
+        ratio=flags.ratio, aggregation=flags.ratio, **common,
+    )  # fmt: skip
+    return GRPO(*parts, config, accelerator, reference)
 
 
 def finish(args: Args, world: World) -> None:

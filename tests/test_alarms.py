@@ -1,8 +1,12 @@
 """Alarms ring on collapse, after a full window, and not before."""
 
+import re
+
+import pytest
+
 from agents.alarms import Alarms
 
-FINE = {"entropy": 1.0, "completions/mean_length": 4.0, "groups/zero_variance": 0.3}
+FINE = {"entropy": 1.0, "completions/mean_length": 4.0, "groups/zero_variance": 0.3, "kl": 0.5}
 
 
 def rings(**changed):
@@ -19,6 +23,7 @@ def test_each_collapse_has_its_message_once_the_window_is_full():
         ("entropy", 0.001, "exploring"),
         ("completions/mean_length", 12.0, "budget"),
         ("groups/zero_variance", 1.0, "identical"),
+        ("kl", 12.0, "left what it was taught"),
     ):
         early, still, late = rings(**{name: value})
         assert early == still == []
@@ -30,3 +35,31 @@ def test_one_odd_update_is_no_alarm():
     alarms = Alarms(window=3)
     messages = [alarms.check(FINE | {"entropy": value}) for value in (1.0, 0.0, 1.0)]
     assert messages[-1] == []
+
+
+HELD_OUT = {"judge/exploit_rate": 0.2, "eval/judge nDCG@10": 0.5, "eval/nDCG@10": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"judge/exploit_rate": 0.25}, ""),
+        ({"judge/exploit_rate": 0.35}, "exploit rate 0.35, up by 0.15"),
+        ({"eval/judge nDCG@10": 0.6, "eval/nDCG@10": 0.45}, ""),  # both rise
+        ({"eval/judge nDCG@10": 0.42, "eval/nDCG@10": 0.35}, ""),  # both fall: the shop has changed
+        ({"eval/judge nDCG@10": 0.56, "eval/nDCG@10": 0.39}, r"the judge says \+0.060, the labels -0.010"),
+    ],
+)
+def test_the_judge_is_held_to_the_first_evaluation(changed, word):
+    alarms = Alarms()
+    assert alarms.check_held_out(HELD_OUT) == []
+    restored = Alarms()
+    restored.load_state_dict(alarms.state_dict())
+    rings = restored.check_held_out(HELD_OUT | changed)
+    assert len(rings) == bool(word)
+    assert not word or re.search(word, rings[0])
+
+
+def test_an_evaluation_without_judge_figures_is_silent():
+    alarms = Alarms()
+    assert [alarms.check_held_out({"eval/nDCG@10": value}) for value in (0.5, 0.1)] == [[], []]

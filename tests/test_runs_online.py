@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import pytest
 
@@ -10,7 +11,8 @@ from agents.models import model_folder
 from agents.student import Student
 from qr_env.errors import RunFolderError
 from qr_env.shops.files import write_shop
-from runs.online import Args, main
+from qr_env.vector_env import QueryRewriteVectorEnv
+from runs.online import Args, PromotionFlags, main
 from tests.fakes import QUERIES, tiny_shop
 from tests.models import same_weights
 
@@ -150,3 +152,29 @@ def test_products_and_queries_alone_go_the_whole_road(tmp_path, capsys):
     assert (out / "report.html").is_file()
     agents = json.loads((out / "eval.json").read_text())["agents"]
     assert list(agents) == ["identity", "spell", "rm3", "warm start", "online"]
+
+
+def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_folder, tmp_path, monkeypatch, capsys):
+    """SIGTERM in the second update of each start; the two together are one run."""
+    out, step = tmp_path / "run", QueryRewriteVectorEnv.step
+
+    def terminated(self, actions):
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, actions)
+
+    monkeypatch.setattr(QueryRewriteVectorEnv, "step", terminated)
+    serving = PromotionFlags(promotion="on", forever=True)
+    for resume in (False, True):
+        main(args(shop_folder, out, serving=serving, updates=1, evaluate_every=1, resume=resume))
+        assert "report.html" in capsys.readouterr().out
+    assert [update for phase, update in steps(out) if phase == "online"] == [1, 2, 3, 4]
+    assert [line["event"] for line in lines(out, "promotions.jsonl")] == ["serving", "shadow"]
+    assert all({"serve/gain", "serve/canary"} <= set(line) for line in lines(out) if line["phase"] == "online")
+    assert Student.load(out / "checkpoints" / "serving").rewrite(["couch"])
+    assert "What served, and why" in (out / "report.html").read_text(encoding="utf-8")
+    monkeypatch.undo()
+    main(args(shop_folder, out, serving=PromotionFlags(promotion="on"), updates=5, resume=True))
+    agents = json.loads((out / "eval.json").read_text())["agents"]
+    assert list(agents) == ["identity", "spell", "rm3", "warm start", "online", "serving", "oracle"]
