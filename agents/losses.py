@@ -1,6 +1,7 @@
 """Losses of online learning: pure functions of tensors, one formula each, checked against TRL and float64 loops.
 
-Shapes: N sequences (P queries × G rewrites, a query's group in one block), T completion tokens.
+Shapes: N sequences (P queries × G rewrites, a query's group in one block), T completion tokens. A mask is 1 on tokens
+that count; what stands elsewhere is finite and ignored.
 """
 
 from __future__ import annotations
@@ -11,18 +12,25 @@ import torch
 from torch import Tensor
 
 Aggregation = Literal["token", "sequence", "constant"]
+RatioLevel = Literal["token", "sequence"]
 
 
-def group_advantages(rewards_P_G: Tensor, normalize_std: bool = False, eps: float = 1e-4) -> Tensor:
+def group_advantages(
+    rewards_P_G: Tensor, normalize_std: bool = False, eps: float = 1e-4, leave_one_out: bool = False
+) -> Tensor:
     """Advantage of each rewrite within its query's group, (P, G).
 
     A = r − mean(r), divided by std(r) + eps if asked (Shao et al. 2024, GRPO, eq. 3; without std: Dr. GRPO, Liu et
-    al. 2025). A missing reward (NaN) takes no part in the mean and has advantage 0: it neither teaches nor counts.
+    al. 2025). leave_one_out: A = r − mean of the *other* rewards, unbiased (RLOO, Kool et al. 2019; Ahmadian et al.
+    2024, eq. 8), which is n/(n − 1) times the first. A missing reward (NaN) takes no part in the mean and has
+    advantage 0: it neither teaches nor counts.
     """
     known_P_G = ~torch.isnan(rewards_P_G)
     count_P = known_P_G.sum(dim=1, keepdim=True).clamp(min=1)
     rewards_P_G = torch.where(known_P_G, rewards_P_G, 0.0)
     centred_P_G = torch.where(known_P_G, rewards_P_G - rewards_P_G.sum(dim=1, keepdim=True) / count_P, 0.0)
+    if leave_one_out:
+        centred_P_G = centred_P_G * count_P / (count_P - 1).clamp(min=1)
     if not normalize_std:
         return centred_P_G
     # The sample deviation (n − 1), as torch.std and TRL have it.
@@ -48,27 +56,34 @@ def aggregate(values_N_T: Tensor, mask_N_T: Tensor, how: Aggregation, constant: 
     if how == "token":
         return masked_N_T.sum() / mask_N_T.sum().clamp(min=1.0)
     if how == "sequence":
-        return (masked_N_T.sum(dim=1) / mask_N_T.sum(dim=1).clamp(min=1.0)).mean()
-    return masked_N_T.sum() / (len(values_N_T) * max(constant, 1))
+        return (masked_N_T.sum(dim=1) / mask_N_T.sum(dim=1).clamp(min=1.0)).sum() / max(len(values_N_T), 1)
+    return masked_N_T.sum() / (max(len(values_N_T), 1) * max(constant, 1))
+
+
+def log_ratios(logprobs_N_T: Tensor, old_logprobs_N_T: Tensor, mask_N_T: Tensor, level: RatioLevel = "token") -> Tensor:
+    """log ρ of policy and sampling policy, (N, T): a token's own, or one a sequence, the mean over its tokens, whose
+    exponential is the length-normalised ratio of GSPO (Zheng et al. 2025, eq. 7). Gradients flow through every token.
+    """
+    difference_N_T = (logprobs_N_T - old_logprobs_N_T) * mask_N_T
+    if level == "token":
+        return difference_N_T
+    mean_N_1 = difference_N_T.sum(dim=1, keepdim=True) / mask_N_T.sum(dim=1, keepdim=True).clamp(min=1.0)
+    return mean_N_1.expand_as(difference_N_T)
 
 
 def clipped_policy_loss(
-    logprobs_N_T: Tensor,
-    old_logprobs_N_T: Tensor,
-    advantages_N: Tensor,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
+    log_ratios_N_T: Tensor, advantages_N_T: Tensor, clip_low: float = 0.2, clip_high: float = 0.2
 ) -> tuple[Tensor, Tensor]:
     """Per-token clipped surrogate −min(ρA, clip(ρ, 1−low, 1+high)A), and where the clip was active, both (N, T).
 
-    Schulman et al. 2017 (PPO, eq. 7); clip_high > clip_low is DAPO's clip-higher.
+    Schulman et al. 2017 (PPO, eq. 7); clip_high > clip_low is DAPO's clip-higher. advantages: (N, T), or (N, 1) for
+    one a sequence.
     """
-    ratio_N_T = torch.exp(logprobs_N_T - old_logprobs_N_T)
+    ratio_N_T = torch.exp(log_ratios_N_T)
     clipped_N_T = ratio_N_T.clamp(1.0 - clip_low, 1.0 + clip_high)
-    advantages_N_1 = advantages_N[:, None]
-    loss_N_T = -torch.minimum(ratio_N_T * advantages_N_1, clipped_N_T * advantages_N_1)
-    too_low_N_T = (ratio_N_T < 1.0 - clip_low) & (advantages_N_1 < 0)
-    too_high_N_T = (ratio_N_T > 1.0 + clip_high) & (advantages_N_1 > 0)
+    loss_N_T = -torch.minimum(ratio_N_T * advantages_N_T, clipped_N_T * advantages_N_T)
+    too_low_N_T = (ratio_N_T < 1.0 - clip_low) & (advantages_N_T < 0)
+    too_high_N_T = (ratio_N_T > 1.0 + clip_high) & (advantages_N_T > 0)
     return loss_N_T, too_low_N_T | too_high_N_T
 
 
@@ -76,3 +91,51 @@ def kl_k3(logprobs_N_T: Tensor, ref_logprobs_N_T: Tensor) -> Tensor:
     """Per-token estimate of KL(policy ‖ reference), (N, T): e^d − d − 1 with d = ref − policy (Schulman's k3)."""
     difference_N_T = ref_logprobs_N_T - logprobs_N_T
     return torch.exp(difference_N_T) - difference_N_T - 1.0
+
+
+def generalized_advantages(
+    rewards_N_T: Tensor, values_N_T: Tensor, mask_N_T: Tensor, gamma: float = 1.0, gae_lambda: float = 0.95
+) -> tuple[Tensor, Tensor]:
+    """Advantages and value targets (advantage + value) of every token, both (N, T), 0 where masked.
+
+    A_t = Σ_k (γλ)^k δ_{t+k}, δ_t = r_t + γ V_{t+1} − V_t (Schulman et al. 2016, GAE, eq. 16). rewards: paid at any
+    token, so that each turn of an episode earns its own. values: V_t, of the state before token t; after a row's last
+    token it is 0. mask: 1 on the first tokens of a row, 0 behind them.
+    """
+    rewards_N_T, values_N_T = rewards_N_T * mask_N_T, values_N_T * mask_N_T
+    following_N_T = torch.nn.functional.pad(values_N_T[:, 1:], (0, 1))
+    deltas_N_T = rewards_N_T + gamma * following_N_T - values_N_T
+    # The recursion as one product: its matrix holds (γλ)^(s−t) for s ≥ t. Rewrites are short.
+    steps_T = torch.arange(rewards_N_T.shape[1], device=rewards_N_T.device)
+    ahead_T_T = steps_T[:, None] - steps_T[None, :]
+    powers_T_T = (gamma * gae_lambda) ** ahead_T_T.clamp(min=0).to(deltas_N_T.dtype)
+    decay_T_T = torch.where(ahead_T_T >= 0, powers_T_T, 0.0)
+    advantages_N_T = (deltas_N_T @ decay_T_T) * mask_N_T
+    return advantages_N_T, advantages_N_T + values_N_T
+
+
+def whiten(values_N_T: Tensor, mask_N_T: Tensor, eps: float = 1e-8) -> Tensor:
+    """Mean 0 and deviation 1 over the tokens that count, 0 elsewhere."""
+    count = mask_N_T.sum().clamp(min=1.0)
+    centred_N_T = (values_N_T - (values_N_T * mask_N_T).sum() / count) * mask_N_T
+    return centred_N_T / (centred_N_T.square().sum() / count + eps).sqrt()
+
+
+def clipped_value_loss(
+    values_N_T: Tensor, old_values_N_T: Tensor, returns_N_T: Tensor, clip: float = 0.2
+) -> tuple[Tensor, Tensor]:
+    """Per-token ½ max((V − R)², (clip(V, V_old ± clip) − R)²), and where the clip was active, both (N, T).
+
+    As in the published PPO code (Huang et al. 2022, "The 37 implementation details of PPO", detail 9).
+    """
+    near_N_T = old_values_N_T + (values_N_T - old_values_N_T).clamp(-clip, clip)
+    plain_N_T, clipped_N_T = (values_N_T - returns_N_T).square(), (near_N_T - returns_N_T).square()
+    return 0.5 * torch.maximum(plain_N_T, clipped_N_T), clipped_N_T > plain_N_T
+
+
+def adapted_kl_coef(coef: float, kl: float, target: float, gain: float = 0.1) -> float:
+    """The next price of KL: up when the last update's was above the target, down when below.
+
+    β ← β (1 + gain · clip(KL / target − 1, −0.2, 0.2)) (Ziegler et al. 2019, section 2.2).
+    """
+    return coef * (1.0 + gain * min(max(kl / target - 1.0, -0.2), 0.2))

@@ -1,4 +1,4 @@
-"""Online learning: queries stream in, the student rewrites them in groups, the shop answers, GRPO updates.
+"""Online learning: queries stream in, the student rewrites them in groups, the shop answers, PPO or GRPO learns.
 
 The loop is `learn`. It knows nothing of shops or judges: an environment pays rewards, a function scores the student on
 held-out queries, a tracker writes figures, and a checkpoint holds all that the next update depends on.
@@ -22,8 +22,8 @@ import torch
 
 from agents.alarms import Alarms
 from agents.checkpoint import checkpoints, save_checkpoint, save_student
-from agents.grpo import GRPO
 from agents.hints import Hints
+from agents.learner import Learner
 from agents.promotion import Promotion
 from agents.rollout import Rollout
 from agents.student import Student
@@ -63,7 +63,7 @@ class Progress:
 
 def learn(
     student: Student,
-    optimizer: GRPO,
+    optimizer: Learner,
     envs: Any,
     config: LoopConfig,
     *,
@@ -162,7 +162,7 @@ def learn(
 
 def _update(
     student: Student,
-    optimizer: GRPO,
+    optimizer: Learner,
     envs: Any,
     observation: dict[str, tuple[str, ...]],
     generator: torch.Generator,

@@ -27,7 +27,8 @@ SAVED = ("name", "max_new_tokens", "combine", "weight")
 class Student:
     """A causal LM, its tokenizer, and how long its rewrites may be (tokens). Implements `agents.base.Agent`.
 
-    combine, weight: how its rewrites meet their originals (`qr_env.combine`), as it was trained.
+    combine, weight: how its rewrites meet their originals (`qr_env.combine`), as it was trained. keep_hidden: rollouts
+    hold the states that a value head reads.
     """
 
     model: Any
@@ -37,6 +38,7 @@ class Student:
     batch_size: int = 256
     combine: str = "expand"
     weight: float = ORIGINAL_WEIGHT
+    keep_hidden: bool = False
 
     def sample(
         self,
@@ -55,6 +57,7 @@ class Student:
             self.tokenizer.pad_token_id,
             temperature,
             generator,
+            self.keep_hidden,
         )
 
     def texts(self, rollout: Rollout) -> list[str]:

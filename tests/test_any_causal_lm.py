@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from agents.grpo import GRPO, GRPOConfig
 from agents.prompt import prompt_ids
-from agents.rollout import completion_logprobs
+from agents.rollout import score
 from agents.student import Student, pretrained_student
 from tests.models import WORDS, same_weights
 
@@ -57,7 +57,7 @@ def test_it_rewrites(gpt2):
 
 def test_its_logprobs_are_those_of_the_model_alone(gpt2):
     rollout = gpt2.sample(QUERIES, 4, generator=torch.Generator().manual_seed(0))
-    scored = completion_logprobs(gpt2.model, rollout)[0] * rollout.mask_N_T
+    scored = score(gpt2.model, rollout).logprobs_N_T
     torch.testing.assert_close(scored, rollout.logprobs_N_T, atol=1e-5, rtol=0)
     prompts = prompt_ids(gpt2.tokenizer, QUERIES)
     for row, tokens in enumerate(rollout.completions()):

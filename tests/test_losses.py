@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from agents.losses import aggregate, clipped_policy_loss, group_advantages, kl_k3, zero_variance_groups
-from agents.rollout import Rollout, completion_logprobs
+from agents.losses import (
+    adapted_kl_coef,
+    aggregate,
+    clipped_policy_loss,
+    clipped_value_loss,
+    generalized_advantages,
+    group_advantages,
+    kl_k3,
+    log_ratios,
+    whiten,
+    zero_variance_groups,
+)
+from agents.rollout import Rollout, score
 from tests.models import small_model
 
 
@@ -22,6 +33,16 @@ def slow_advantages(rewards, normalize_std, eps=1e-4):
     return np.array(out)
 
 
+def slow_leave_one_out(rewards):
+    out = np.zeros((len(rewards), len(rewards[0])))
+    for p, group in enumerate(rewards):
+        for i, r in enumerate(group):
+            others = [other for j, other in enumerate(group) if j != i and not math.isnan(other)]
+            if not math.isnan(r) and others:
+                out[p, i] = r - sum(others) / len(others)
+    return out
+
+
 @pytest.mark.parametrize("normalize_std", [False, True])
 def test_advantages_equal_a_float64_loop(normalize_std):
     rewards = np.random.default_rng(0).normal(size=(50, 8))
@@ -29,6 +50,108 @@ def test_advantages_equal_a_float64_loop(normalize_std):
     rewards[7] = np.nan
     ours = group_advantages(torch.tensor(rewards), normalize_std).numpy()
     np.testing.assert_allclose(ours, slow_advantages(rewards.tolist(), normalize_std), atol=1e-12)
+
+
+def test_leave_one_out_advantages_equal_a_float64_loop():
+    rewards = np.random.default_rng(1).normal(size=(40, 6))
+    rewards[3, 2] = rewards[3, 5] = np.nan
+    rewards[4, 1:] = np.nan
+    rewards[7] = np.nan
+    ours = group_advantages(torch.tensor(rewards), leave_one_out=True).numpy()
+    np.testing.assert_allclose(ours, slow_leave_one_out(rewards.tolist()), atol=1e-12)
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_clipped_loss_of_token_and_sequence_ratios_equals_a_float64_loop(level):
+    generator = torch.Generator().manual_seed(0)
+    n, t = 12, 6
+    new, old = torch.randn((2, n, t), generator=generator, dtype=torch.float64) * 0.5
+    lengths = torch.randint(0, t + 1, (n,), generator=generator)
+    mask = (torch.arange(t) < lengths[:, None]).double()
+    advantages = torch.randn(n, generator=generator, dtype=torch.float64)
+    ours, clipped = clipped_policy_loss(log_ratios(new, old, mask, level), advantages[:, None], 0.1, 0.3)
+    for i in range(n):
+        length = int(lengths[i])
+        for j in range(length):
+            own = [(new[i, k] - old[i, k]).item() for k in range(length)]
+            ratio = math.exp(own[j] if level == "token" else sum(own) / length)
+            a = advantages[i].item()
+            plain, held = ratio * a, min(max(ratio, 0.9), 1.3) * a
+            assert ours[i, j].item() == pytest.approx(-min(plain, held), abs=1e-12)
+            assert clipped[i, j].item() == (held < plain)
+
+
+def slow_gae(rewards, values, lengths, gamma, lam):
+    advantages, returns = np.zeros_like(rewards), np.zeros_like(rewards)
+    for i, length in enumerate(lengths):
+        running = 0.0
+        for t in reversed(range(length)):
+            following = values[i, t + 1] if t + 1 < length else 0.0
+            running = rewards[i, t] + gamma * following - values[i, t] + gamma * lam * running
+            advantages[i, t], returns[i, t] = running, running + values[i, t]
+    return advantages, returns
+
+
+@pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 1.0), (0.99, 0.0), (1.0, 1.0)])
+def test_advantages_of_tokens_equal_a_float64_loop(gamma, lam):
+    rng = np.random.default_rng(0)
+    rewards, values = rng.normal(size=(2, 30, 8))
+    lengths = rng.integers(0, 9, size=30)
+    mask = torch.tensor(np.arange(8) < lengths[:, None]).double()
+    ours = generalized_advantages(torch.tensor(rewards), torch.tensor(values), mask, gamma, lam)
+    for mine, slow in zip(ours, slow_gae(rewards, values, lengths, gamma, lam), strict=True):
+        np.testing.assert_allclose(mine.numpy(), slow, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("lam", "published"),
+    [
+        (1.0, [-1.45118, -4.4557, 2.5396, 0.5249, -0.49]),
+        (0.7, [-0.676979, -5.248167, 2.4846, 0.6704, -0.49]),
+        (0.4, [0.56731, -6.042, 2.3431, 0.815, -0.49]),
+    ],
+)
+def test_advantages_of_tokens_equal_the_numbers_published_with_rlax(lam, published):
+    """google-deepmind/rlax, multistep_test.py: five steps at discount 0.99, cut off where the value is −1. Our rows end
+    in a terminal state, so what lies behind the cut is part of the last reward."""
+    rewards = torch.tensor([[0.0, 0.0, 1.0, 0.0, -0.5 + 0.99 * -1.0]])
+    values = torch.tensor([[1.0, 4.0, -3.0, -2.0, -1.0]])
+    ours, _ = generalized_advantages(rewards, values, torch.ones(1, 5), 0.99, lam)
+    torch.testing.assert_close(ours, torch.tensor([published]), atol=1e-5, rtol=1e-5)
+
+
+def test_a_turns_reward_is_credited_to_the_tokens_before_it_only():
+    rewards = torch.tensor([[0.0, 1.0, 0.0, 0.0]])  # the first of two turns ends with the second token
+    advantages, _ = generalized_advantages(rewards, torch.zeros(1, 4), torch.ones(1, 4), 1.0, 1.0)
+    assert advantages.tolist() == [[1.0, 1.0, 0.0, 0.0]]
+
+
+def test_clipped_value_loss_equals_a_loop():
+    generator = torch.Generator().manual_seed(0)
+    values, old, returns = torch.randn((3, 5, 7), generator=generator, dtype=torch.float64)
+    ours, clipped = clipped_value_loss(values, old, returns, 0.3)
+    for v, o, r, mine, was in zip(*(x.flatten().tolist() for x in (values, old, returns, ours, clipped)), strict=True):
+        near = o + min(max(v - o, -0.3), 0.3)
+        assert mine == pytest.approx(0.5 * max((v - r) ** 2, (near - r) ** 2), abs=1e-12)
+        assert was == ((near - r) ** 2 > (v - r) ** 2)
+
+
+def test_whitened_advantages_have_mean_0_and_deviation_1_where_they_count():
+    values, mask = torch.randn(6, 5).double() * 3 + 2, torch.ones(6, 5).double()
+    mask[1:3, 2:] = 0
+    white = whiten(values, mask)
+    known = white[mask > 0].numpy()
+    assert (white[mask == 0] == 0).all()
+    assert known.mean() == pytest.approx(0, abs=1e-9)
+    assert known.std() == pytest.approx(1, abs=1e-6)
+    assert torch.equal(whiten(values, torch.zeros_like(mask)), torch.zeros_like(mask))
+
+
+def test_the_price_of_kl_moves_towards_its_target_by_a_bounded_step():
+    assert adapted_kl_coef(0.1, 0.05, 0.05) == pytest.approx(0.1)
+    assert adapted_kl_coef(0.1, 0.055, 0.05) == pytest.approx(0.1 * 1.01)
+    assert adapted_kl_coef(0.1, 9.0, 0.05) == pytest.approx(0.1 * 1.02)
+    assert adapted_kl_coef(0.1, 0.0, 0.05) == pytest.approx(0.1 * 0.98)
 
 
 def test_a_missing_reward_neither_teaches_nor_moves_the_others():
@@ -57,9 +180,17 @@ def test_kl_estimate_is_zero_at_the_reference_and_positive_elsewhere():
     assert (kl_k3(logprobs, logprobs + 0.5) > 0).all()
 
 
-@pytest.mark.parametrize(("trl_type", "ours"), [("grpo", "sequence"), ("bnpo", "token"), ("dr_grpo", "constant")])
+@pytest.mark.parametrize(
+    ("trl_type", "ours", "level"),
+    [
+        ("grpo", "sequence", "token"),
+        ("bnpo", "token", "token"),
+        ("dr_grpo", "constant", "token"),
+        ("grpo", "sequence", "sequence"),  # GSPO
+    ],
+)
 @pytest.mark.filterwarnings("ignore")
-def test_the_loss_equals_trls_on_one_batch(trl_type, ours, tmp_path):
+def test_the_loss_equals_trls_on_one_batch(trl_type, ours, level, tmp_path):
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -79,7 +210,7 @@ def test_the_loss_equals_trls_on_one_batch(trl_type, ours, tmp_path):
     config = GRPOConfig(
         output_dir=str(tmp_path), loss_type=trl_type, beta=0.05, epsilon=0.2, epsilon_high=0.28, report_to="none",
         max_completion_length=length, per_device_train_batch_size=2, num_generations=2, temperature=1.0,
-        use_bias_correction_kl=False, bf16=False, use_cpu=True,
+        use_bias_correction_kl=False, bf16=False, use_cpu=True, importance_sampling_level=level,
     )  # fmt: skip
     trainer = GRPOTrainer(
         model=model, args=config, processing_class=tokenizer, reward_funcs=lambda completions, **_: [0.0],
@@ -95,7 +226,7 @@ def test_the_loss_equals_trls_on_one_batch(trl_type, ours, tmp_path):
         },
     )  # fmt: skip
     batch = Rollout(prompts[::2], prompt_mask[::2], tokens, mask, old, group_size=2)
-    logprobs, _ = completion_logprobs(trainer.model, batch)
-    values, _ = clipped_policy_loss(logprobs, old, advantages, 0.2, 0.28)
+    logprobs = score(trainer.model, batch).logprobs_N_T
+    values, _ = clipped_policy_loss(log_ratios(logprobs, old, mask, level), advantages[:, None], 0.2, 0.28)
     mine = aggregate(values + 0.05 * kl_k3(logprobs, ref), mask, ours, length)
     assert mine.item() == pytest.approx(theirs.item(), abs=1e-5)

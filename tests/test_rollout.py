@@ -1,10 +1,12 @@
 """Sampling and scoring over a shared prompt give what the model alone gives, row by row."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from agents.prompt import prompt_ids
-from agents.rollout import completion_logprobs, pad_left, pad_right, sample
+from agents.rollout import _draw, pad_left, pad_right, sample, score
 from tests.models import small_model
 
 QUERIES = ["couch", "red running shoes", "fridge freezer black white"]
@@ -35,11 +37,11 @@ def test_sampled_logprobs_are_those_of_the_model_alone(drawn):
 
 def test_scoring_equals_sampling_and_has_the_gradient_of_the_plain_pass(drawn):
     model, prompts, rollout = drawn
-    logprobs, entropy = completion_logprobs(model, rollout)
-    torch.testing.assert_close(logprobs * rollout.mask_N_T, rollout.logprobs_N_T, atol=1e-5, rtol=0)
-    assert (entropy > 0).all()
+    logprobs, entropy, _ = score(model, rollout)
+    torch.testing.assert_close(logprobs, rollout.logprobs_N_T, atol=1e-5, rtol=0)
+    assert torch.equal(entropy > 0, rollout.mask_N_T > 0)
     model.zero_grad()
-    (logprobs * rollout.mask_N_T).sum().backward()
+    logprobs.sum().backward()
     shared = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
     sum(alone(model, prompts[row // 5], tokens).sum() for row, tokens in enumerate(rollout.completions())).backward()
@@ -77,11 +79,74 @@ def test_the_same_generator_state_draws_the_same(drawn):
     assert torch.equal(again.tokens_N_T, rollout.tokens_N_T)
 
 
-def test_rows_are_the_prompts_groups(drawn):
-    _, _, rollout = drawn
-    part = rollout.rows(slice(1, 3))
-    assert torch.equal(part.tokens_N_T, rollout.tokens_N_T[5:15])
-    assert torch.equal(part.prompt_ids_P_Tp, rollout.prompt_ids_P_Tp[1:3])
+def test_a_selection_is_the_prompts_groups_without_needless_padding(drawn):
+    _, prompts, rollout = drawn
+    part = rollout.select(torch.tensor([0, 1]))
+    assert part.prompt_ids_P_Tp.shape[1] == len(prompts[1]) < rollout.prompt_ids_P_Tp.shape[1]
+    assert part.completions() == rollout.completions()[:10]
+    assert rollout.select(torch.tensor([2])).completions() == rollout.completions()[10:]
+
+
+@pytest.mark.parametrize("packed", [1, 40, 10_000])
+def test_scores_do_not_depend_on_how_many_groups_share_a_row(drawn, packed, monkeypatch):
+    model, _, rollout = drawn
+    monkeypatch.setattr("agents.rollout.PACKED", packed)
+    torch.testing.assert_close(score(model, rollout).logprobs_N_T, rollout.logprobs_N_T, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_scores_at_a_temperature_are_those_of_a_plain_softmax(drawn, temperature):
+    model, prompts, rollout = drawn
+    logprobs, entropy, _ = score(model, rollout, temperature)
+    model.zero_grad()
+    logprobs.sum().backward()
+    ours = model.get_input_embeddings().weight.grad.clone()
+    model.zero_grad()
+    total = torch.zeros(())
+    for row, tokens in enumerate(rollout.completions()):
+        expected = alone(model, prompts[row // 5], tokens, temperature)
+        torch.testing.assert_close(logprobs[row, : len(tokens)], expected, atol=1e-5, rtol=0)
+        total = total + expected.sum()
+    total.backward()
+    torch.testing.assert_close(ours, model.get_input_embeddings().weight.grad, atol=2e-4, rtol=1e-3)
+    ids = torch.tensor([prompts[0]])
+    last = torch.log_softmax(model(input_ids=ids).logits[0, -1] / temperature, -1)
+    assert entropy[0, 0].item() == pytest.approx(-(last.exp() * last).sum().item(), abs=1e-5)
+    model.zero_grad()
+
+
+def test_states_of_sampling_are_those_of_scoring_and_give_the_logits(drawn):
+    model, prompts, _ = drawn
+    eos = model.config.eos_token_id
+    generator = torch.Generator().manual_seed(2)
+    rollout = sample(model, prompts, 4, 6, eos, eos, generator=generator, keep_hidden=True)
+    with torch.no_grad():
+        scores = score(model, rollout, hidden=True)
+        torch.testing.assert_close(scores.hidden_N_T_D, rollout.hidden_N_T_D, atol=1e-5, rtol=0)
+        logprobs = torch.log_softmax(model.get_output_embeddings()(rollout.hidden_N_T_D), -1)
+    picked = logprobs.gather(2, rollout.tokens_N_T[:, :, None]).squeeze(2) * rollout.mask_N_T
+    torch.testing.assert_close(picked, rollout.logprobs_N_T, atol=1e-5, rtol=0)
+
+
+def test_masked_rows_are_not_read_and_move_nothing(drawn):
+    model, _, rollout = drawn
+    mask = rollout.mask_N_T.clone()
+    mask[[1, 7]] = 0.0
+    scores = score(model, replace(rollout, mask_N_T=mask))
+    torch.testing.assert_close(scores.logprobs_N_T, rollout.logprobs_N_T * mask, atol=1e-5, rtol=0)
+    assert (scores.entropy_N_T[[1, 7]] == 0).all()
+
+
+def test_tokens_are_drawn_as_often_as_the_policy_says():
+    probs = torch.tensor([0.5, 0.0, 0.2, 0.3])
+    tokens, logprobs = _draw(probs.log().repeat(20_000, 1), 1.0, torch.Generator().manual_seed(0))
+    shares = torch.bincount(tokens, minlength=4) / len(tokens)
+    assert shares[1] == 0
+    torch.testing.assert_close(shares, probs, atol=0.015, rtol=0)
+    torch.testing.assert_close(logprobs, probs.log()[tokens], atol=1e-5, rtol=0)
+    squared, _ = _draw(probs.log().repeat(20_000, 1), 0.5, torch.Generator().manual_seed(0))
+    expected = probs.square() / probs.square().sum()
+    torch.testing.assert_close(torch.bincount(squared, minlength=4) / 20_000, expected, atol=0.015, rtol=0)
 
 
 def test_padding_sides():

@@ -1,0 +1,104 @@
+"""What PPO and GRPO share: one update by two processes is the one of a single process; memory stays flat."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from agents.grpo import GRPO, GRPOConfig
+from agents.learner import mean_metrics
+from agents.ppo import PPO, PPOConfig
+from agents.prompt import prompt_ids
+from agents.rollout import sample
+from tests.models import small_model
+from tests.test_grpo import QUERIES, TARGETS, rollout_and_rewards
+
+LEARNERS = {
+    "grpo": (GRPO, GRPOConfig(1e-2, warmup_updates=0, kl_coef=0.1, anchor_coef=0.5)),
+    "ppo": (PPO, PPOConfig(1e-2, warmup_updates=0, kl_coef=0.1, anchor_coef=0.5, whiten=False)),
+}
+PAIRS = list(zip(QUERIES, TARGETS, strict=True))
+
+
+def a_batch(model, tokenizer):
+    """The first two groups, one of them with a missing reward, have something to learn; the others have nothing."""
+    eos = tokenizer.eos_token_id
+    generator = torch.Generator().manual_seed(0)
+    rollout = sample(model, prompt_ids(tokenizer, QUERIES), 4, 5, eos, eos, generator=generator)
+    rewards = torch.rand(4, 4, generator=generator)
+    rewards[0, 1], rewards[2:] = float("nan"), float("nan")
+    return rollout, rewards
+
+
+def learned(name, accelerator, parts):
+    """The weights after two updates on this process's part of the batch."""
+    torch.manual_seed(0)
+    model, tokenizer = small_model()
+    kind, config = LEARNERS[name]
+    learner = kind(model, tokenizer, config, accelerator)
+    rollout, rewards = a_batch(model, tokenizer)
+    share = len(QUERIES) // parts
+    mine = torch.arange(len(QUERIES))[accelerator.process_index * share :][:share]
+    for _ in range(2):
+        learner.update(rollout.select(mine), rewards[mine], [PAIRS[i] for i in mine.tolist()])
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.enable_socket  # asks the kernel for a free port; the processes meet on loopback
+def test_two_processes_take_the_step_of_one(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    runs = []
+    for rank in range(2):
+        env = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "tests.test_learner", str(tmp_path / f"{rank}.pt")]
+        runs.append(subprocess.Popen(command, env=env, cwd=Path(__file__).parent.parent))
+    assert [run.wait(timeout=300) for run in runs] == [0, 0]
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for name in LEARNERS:
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], learned(name, Accelerator(cpu=True), 1), atol=2e-5, rtol=0)
+
+
+def resident_bytes():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from Linux's /proc")
+@pytest.mark.parametrize("name", list(LEARNERS))
+def test_memory_stays_flat(name):
+    model, tokenizer = small_model()
+    kind, config = LEARNERS[name]
+    learner = kind(model, tokenizer, replace(config, learning_rate=1e-4), Accelerator(cpu=True))
+    generator = torch.Generator().manual_seed(0)
+
+    def updates(count):
+        for _ in range(count):
+            learner.update(*rollout_and_rewards(model, tokenizer, generator, group_size=4), PAIRS)
+
+    updates(40)
+    before = resident_bytes()
+    updates(120)
+    # A leaked rollout, graph or set of gradients is 0.2 MB or more an update: 24 MB.
+    assert resident_bytes() - before < 6e6
+
+
+def test_metrics_are_means_over_the_steps_that_have_them():
+    assert mean_metrics([{"loss": 1.0, "kl": 4.0}, {"loss": 3.0}]) == {"loss": 2.0, "kl": 4.0}
+    assert mean_metrics([]) == {}
+
+
+if __name__ == "__main__":
+    from accelerate import PartialState
+
+    torch.save({name: learned(name, Accelerator(cpu=True), 2) for name in LEARNERS}, sys.argv[1])
+    PartialState().destroy_process_group()
