@@ -12,7 +12,7 @@ queries holds few typos; its twins hold as many as wanted (runs/LOG.md: +7 point
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -32,7 +32,8 @@ class Hints:
 
     model: the log's words. score: pays candidates. keep_words: candidates carry the query's own words too (for
     `combine` modes that search the rewrite without them). slips: twins a query; 0 where a judge must be paid for each.
-    seed: of the replay and the slips.
+    seed: of the replay and the slips. epoch: rises with every change of what is on sale: a query that comes in another
+    text or epoch than before is looked up again, and its earlier pairs are dropped.
     """
 
     model: WordModel
@@ -41,11 +42,14 @@ class Hints:
     slips: int = SLIPS
     seed: int = 0
     calls: int = 0
+    epoch: Callable[[], int] = int  # int() is 0: nothing changes
     known: dict[str, list[Pair]] = field(default_factory=dict)
+    asked: dict[str, tuple[str, int]] = field(default_factory=dict)  # text and epoch of the last look
     order: list[str] = field(default_factory=list)
 
     def pairs(self, queries: Sequence[Query]) -> list[Pair]:
-        """The pairs of these queries and those replayed; queries without a verdict have none."""
+        """The pairs of these queries and those replayed; queries without a verdict, or not of the log, have none."""
+        queries = [query for query in queries if query.id in self.model.row_of]
         self._learn(queries)
         rng = np.random.default_rng([self.seed, self.calls])
         self.calls += 1
@@ -56,7 +60,8 @@ class Hints:
 
     def _learn(self, queries: Sequence[Query]) -> None:
         """Look fresh queries and their twins up, pay the candidates, keep the pairs, the query's own first."""
-        fresh = list({query.id: query for query in queries if query.id not in self.known}.values())
+        now = self.epoch()
+        fresh = list({q.id: q for q in queries if self.asked.get(q.id) != (q.text, now)}.values())
         if not fresh:
             return
         both = [*fresh, *(twin for query in fresh for twin in twins(query, self.slips, self.seed))]
@@ -65,8 +70,9 @@ class Hints:
             options = [[f"{query.text} {text}" for text in texts] for query, texts in zip(both, options, strict=True)]
         found = dict(rejection_sample(both, options, self.score).pairs)
         for query in fresh:
-            self.known[query.id] = []
-            self.order.append(query.id)
+            if query.id not in self.known:
+                self.order.append(query.id)
+            self.known[query.id], self.asked[query.id] = [], (query.text, now)
         for query in both:
             if query.text in found:
                 self.known[query.id].append((query.text, found[query.text]))
@@ -77,11 +83,13 @@ class Hints:
             "calls": self.calls,
             "known": {name: list(pairs) for name, pairs in self.known.items()},
             "order": list(self.order),
+            "asked": dict(self.asked),
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Go on where `state_dict` was taken."""
         self.calls, self.known, self.order = state["calls"], dict(state["known"]), list(state["order"])  # type: ignore[assignment,call-overload]
+        self.asked = {name: (text, epoch) for name, (text, epoch) in state["asked"].items()}  # type: ignore[attr-defined]
 
 
 def twins(query: Query, n: int, seed: int) -> list[Query]:

@@ -1,5 +1,7 @@
 """Hints: the log's suggestions for streaming queries, paid by engine and judge, replayed, resumable."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,23 @@ def test_a_twin_is_the_same_wish_typed_with_one_slip(world):
     learnt = dict(hints.known[query.id])
     assert all("sofa" in learnt[twin.text].split() for twin in twins(query, SLIPS, 0))
     assert len(Hints(model, score, slips=0).pairs([query])) == 1 + REPLAY
+
+
+def test_a_query_in_other_words_or_another_assortment_is_looked_up_again(world):
+    train, model, score = world
+    query = next(query for query in train if query.text == "couch")
+    epochs, asked = [0, 0, 0, 1, 1], []
+    hints = Hints(model, lambda queries, options: asked.append(queries[0].text) or score(queries, options), slips=0)
+    hints.epoch = lambda: epochs[hints.calls]
+    for text in ("couch", "davenport", "davenport", "davenport"):
+        pair = hints.pairs([replace(query, text=text)])[0]
+        assert pair[0] == text and "sofa" in pair[1].split()
+    assert asked == ["couch", "davenport", "davenport"] and hints.order == [query.id]
+    again = Hints(model, score, slips=0, epoch=lambda: 1)
+    again.load_state_dict(hints.state_dict())
+    assert again.pairs([replace(query, text="davenport")]) == hints.pairs([replace(query, text="davenport")])
+    assert len(asked) == 3
+    assert Hints(model, score).pairs([replace(query, row=-1, id="log:x", text="x")]) == []
 
 
 def test_a_query_without_a_verdict_has_no_pair(world):
