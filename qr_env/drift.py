@@ -214,6 +214,16 @@ class Drift:
             self._done += 1
         return self._mask_P
 
+    @property
+    def clock(self) -> int:
+        """What was settled last."""
+        return self._clock
+
+    @property
+    def deliveries(self) -> int:
+        """How often products came or left up to `clock`."""
+        return self._done
+
     def fingerprint(self) -> str:
         """Of the plan: a stream's state belongs to one."""
         return hashlib.sha256(repr(asdict(self.plan)).encode()).hexdigest()[:16]

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from qr_env.reward import Weights
 from runs.cli import run
+from runs.stream import OUTCOMES, StreamFlags, Watched
 from runs.world import JudgeFlags, World
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class Args:
     learning: Annotated[LearningFlags, tyro.conf.arg(name="")] = field(default_factory=LearningFlags)
     judging: Annotated[JudgeFlags, tyro.conf.arg(name="")] = field(default_factory=JudgeFlags)
     serving: Annotated[PromotionFlags, tyro.conf.arg(name="")] = field(default_factory=PromotionFlags)
+    streaming: Annotated[StreamFlags, tyro.conf.arg(name="")] = field(default_factory=StreamFlags)
     reward: Weights = field(default_factory=Weights)
     """Weights of the reward's terms (qr_env/reward.py)."""
 
@@ -276,7 +278,11 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     if reference is not None:
         reference.to(accelerator.device)
     optimizer = make_learner(args, student, accelerator, reference)
-    envs, generator, progress = world.envs(), torch.Generator(accelerator.device).manual_seed(args.seed), Progress()
+    envs: Any = world.envs()
+    if world.drift is not None:
+        policies = {"learning": student, "frozen": Student.load(warm_folder)}
+        envs = Watched(envs, world.drift, policies, args.out / OUTCOMES)
+    generator, progress = torch.Generator(accelerator.device).manual_seed(args.seed), Progress()
     hints = world.hints() if args.learning.anchor_coef else None
     alarms = Alarms(max_length=args.max_new_tokens - 0.5)
     if state is None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agents.hints import Hints
     from agents.student import Student
     from judges.probes import ProbeSet
+    from qr_env.drift import Drift
     from qr_env.evaluate import Exam
     from qr_env.retriever import Retriever
     from qr_env.shop import Shop
@@ -80,20 +81,24 @@ class World:
     shopper: Shopper | None = None
     gate: Gate = field(default_factory=Gate)
     admitted: GateResult | None = None
+    drift: Drift | None = None
 
     @classmethod
     def make(cls, args: Any, shop: Shop) -> World:
         """Engine, judge and shopper of the settings. Raises JudgeError for a judge that the gate refuses."""
+        from qr_env.churn import LiveRetriever
         from qr_env.download import cache_root
         from qr_env.retriever import make_retriever
         from runs.judging import default_encoder
 
         flags: JudgeFlags = args.judging
         encoder = default_encoder() if args.retriever != "bm25" or "embedding" in args.judge else None
-        retriever = make_retriever(args.retriever, shop, cache_root(), encoder)
+        engine = make_retriever(args.retriever, shop, cache_root(), encoder)
+        drift = args.streaming.make_drift(shop, args.on_bad_row)
+        retriever: Retriever = engine if drift is None else LiveRetriever(engine, drift.assortment)
         options = replace(flags.options(args.out), encoder=encoder)
         gate = Gate(flags.min_kappa, flags.low_kappa, seed=args.seed)
-        world = cls(args, shop, retriever, open_judge(args.judge, shop, options), gate=gate)
+        world = cls(args, shop, retriever, open_judge(args.judge, shop, options), gate=gate, drift=drift)
         world.shopper = open_shopper(flags.shopper, shop, options)
         if gate.min_kappa:
             world.admitted = gate.enforce(gate.check(world.judge, shop, retriever=retriever))
@@ -129,11 +134,14 @@ class World:
         model = word_model(self.shop, self.shop.split("train"))
         slips = 0 if "llm" in self.args.judge else SLIPS  # a verdict on each twin's list would have to be paid for
         keep_words = self.args.combine != "expand"
-        return Hints(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed)
+        return Hints(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed, epoch=self._epoch)
+
+    def _epoch(self) -> int:
+        """Rises with every change of what is on sale."""
+        return 0 if self.drift is None else self.drift.deliveries
 
     def envs(self) -> QueryRewriteVectorEnv:
-        """The vectorised environment on the train split's stream."""
-        from qr_env.stream import QueryStream
+        """The vectorised environment on the settings' stream."""
         from qr_env.vector_env import QueryRewriteVectorEnv
 
         args = self.args
@@ -144,20 +152,19 @@ class World:
             reward=self.reward,
             num_envs=args.prompts * args.group_size,
             group_size=args.group_size,
-            stream=QueryStream(self.shop.split("train"), seed=args.seed, temper=args.learning.temper),
+            stream=args.streaming.stream(self.shop, self.drift, args.seed, args.learning.temper),
             combine=args.combine,
             original_weight=args.weight,
             shopper=self.shopper,
         )
 
     def exam(self, split: str, judge: Judge | None, limit: int | None = None) -> Exam:
-        """How an agent is scored on a split: by a judge, or by labels (None)."""
+        """How an agent is scored on a split: by a judge, or by labels (None); as the shop is, and is spoken to, now."""
         from qr_env.evaluate import Exam
 
         args = self.args
-        return Exam(
-            self.shop, self.retriever, split, args.combine, args.weight, judge=judge, limit=limit, seed=args.seed
-        )
+        shop = self.shop if self.drift is None else self.drift.shop_at(self.drift.clock)
+        return Exam(shop, self.retriever, split, args.combine, args.weight, judge=judge, limit=limit, seed=args.seed)
 
     def labelled(self, split: str) -> bool:
         """Whether any query of the split has a grade."""
@@ -170,11 +177,12 @@ class World:
         gate refuses the judge on what the student shows now.
         """
         limit = self.args.judging.held_out
-        exams = {"judge": self.exam("dev", self.judge, limit)}
-        if self.labelled("dev"):
-            exams["labels"] = self.exam("dev", None, limit)
+        judges = {"judge": self.judge} | ({"labels": None} if self.labelled("dev") else {})
+        exams = {name: self.exam("dev", judge, limit) for name, judge in judges.items()}
 
         def score(student: Student) -> dict[str, float]:
+            if self.drift is not None:  # words and products are others than at the last time
+                exams.update({name: self.exam("dev", judge, limit) for name, judge in judges.items()})
             agent = Once(student)
             figures = {f"eval/{name}": value for name, value in exams["judge"].quick(agent).items()}
             figures["eval/score"] = figures[f"eval/{exams['judge'].scorer.main}"]

@@ -1,0 +1,186 @@
+"""What streams into `qr online`: sessions, a log, drift; and what each query earned, for the drift report.
+
+    qr online generated --drift words --out out/drift            # presets: words, churn, busy, random; or a YAML file
+    qr online my_shop/ --replay log.parquet --out out/replay     # what was asked, in its order
+    python -m runs.stream out/drift --json out/drift/drift.json  # regret, recovery after each event, forgetting
+
+With --drift the run writes OUT/outcomes.jsonl: for every query the gain of the learning policy's best rewrite, of the
+frozen warm start's and of the shop's oracle, on the same query in the same assortment (qr_env/regret.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tyro
+
+from qr_env.errors import ConfigError
+from qr_env.regret import LEVEL, ORACLE, WINDOW, OutcomeLog, read_outcomes, report
+from qr_env.types import Query
+from runs.cli import run, write_json
+
+if TYPE_CHECKING:
+    from agents.base import Agent
+    from qr_env.drift import Drift
+    from qr_env.shop import Shop
+    from qr_env.stream import Stream
+    from qr_env.vector_env import QueryRewriteVectorEnv
+
+OUTCOMES = "outcomes.jsonl"
+
+
+@dataclass(frozen=True)
+class StreamFlags:
+    """What streams in."""
+
+    drift: str | None = None
+    """What changes while queries stream in: a preset (words, churn, busy, random) or a YAML file (qr_env/drift.py)."""
+    sessions: float = 0.0
+    """Share of the queries that follow up another one of the same shopper, in her department."""
+    replay: Path | None = None
+    """A timestamped log to replay instead of drawing queries: CSV, JSONL or Parquet with time, query, session."""
+
+    def stream(self, shop: Shop, drift: Drift | None, seed: int, temper: float) -> Stream:
+        """The stream of the settings, over the train split."""
+        from qr_env.departments import departments
+        from qr_env.replay_log import ReplayLog
+        from qr_env.stream import QueryStream
+
+        if self.replay is not None:
+            if self.sessions:
+                raise ConfigError("--sessions and --replay: a log has its own sessions, give one of the two")
+            return ReplayLog.read(self.replay, shop, drift=drift)
+        queries = drift.queries if drift is not None else shop.split("train")
+        topics = departments(shop)[[query.row for query in queries]] if self.sessions else None
+        return QueryStream(queries, seed, temper, self.sessions, topics, drift)
+
+    def make_drift(self, shop: Shop, on_bad_row: str = "stop") -> Drift | None:
+        """The plan of the settings in this shop, for the queries that the stream holds."""
+        from qr_env.drift import Drift, load_plan
+        from qr_env.replay_log import ReplayLog
+
+        if self.drift is None:
+            return None
+        queries = None if self.replay is None else ReplayLog.read(self.replay, shop, on_bad_row).queries
+        return Drift(shop, load_plan(self.drift), queries)
+
+
+class Watched:
+    """A vectorised environment that logs how some agents, and the oracle, would have rewritten each query.
+
+    Everything else is the environment's own. Their rewrites are searched and graded in one more call a step, in the
+    epoch of the step, before the step is made: what an agent learns from a query comes after.
+    """
+
+    def __init__(self, envs: QueryRewriteVectorEnv, drift: Drift, agents: Mapping[str, Agent], path: Path) -> None:
+        self.envs, self.drift, self.agents, self.log = envs, drift, dict(agents), OutcomeLog(path)
+        self._department = dict(zip((q.id for q in drift.queries), drift.department_N.tolist(), strict=True))
+        self._logged = 0  # events that are in the log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.envs, name)
+
+    def reset(self, **settings: Any) -> Any:
+        """The environment's; the log begins anew."""
+        reset = self.envs.reset(**settings)
+        self._rewind()
+        return reset
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """The environment's; the log forgets what will be written again."""
+        observation = self.envs.load_state_dict(state)
+        self._rewind()
+        return observation
+
+    @property
+    def _clock(self) -> int:
+        """When the first of the queries that are worked on arrived."""
+        return self.envs.stream.taken - self.envs.simulator.blocks
+
+    def _rewind(self) -> None:
+        self.log.rewind(self._clock)
+        self._logged = sum(event.at < self._clock for event in self.drift.events(self._clock))
+
+    def step(self, actions: Sequence[str]) -> Any:
+        """The environment's, after the agents have been asked."""
+        queries, clock = list(self.envs.simulator.queries_P), self._clock
+        self._write(queries, clock, self._gains(queries))
+        return self.envs.step(actions)
+
+    def _gains(self, queries: Sequence[Query]) -> dict[str, np.ndarray]:
+        """Gain of each query under each agent's best rewrite and under the oracle's, (P,) each."""
+        board = self.envs.simulator.beside(len(self.agents) + 1)
+        board.reset(queries)
+        texts = board.observe()["query"][:: len(self.agents) + 1]
+        oracle = self.drift.shop.oracle
+        rewrites = {
+            name: [options[0] if options else "" for options in agent.rewrite(texts)]
+            for name, agent in self.agents.items()
+        }
+        rewrites[ORACLE] = [oracle.get(query.id, "") for query in queries]
+        step = board.step([text for some in zip(*rewrites.values(), strict=True) for text in some])
+        gain_PA = step.figures.gain.astype(np.float64).reshape(len(queries), -1)
+        return dict(zip(rewrites, gain_PA.T, strict=True))
+
+    def _write(self, queries: Sequence[Query], clock: int, gains: dict[str, np.ndarray]) -> None:
+        begun = sorted(self.drift.events(clock + len(queries) - 1), key=lambda event: event.at)
+        rows: list[dict[str, Any]] = []
+        for event in begun[self._logged :]:
+            about = asdict(event)
+            rows.append({"at": about.pop("at"), "event": about.pop("kind"), **about})
+        self._logged = len(begun)
+        rows += [
+            {
+                "at": clock + n,
+                "query": query.id,
+                "segment": self._department.get(query.id, ""),
+                "gain": {name: values[n] for name, values in gains.items()},
+            }
+            for n, query in enumerate(queries)
+        ]
+        self.log.write(rows)
+
+
+@dataclass
+class Args:
+    """Report how the policies of a run followed its shop."""
+
+    out: tyro.conf.Positional[Path]
+    """a run folder, or a file of outcomes"""
+    window: int = WINDOW
+    """queries over which a headroom share is measured"""
+    level: float = LEVEL
+    """share of the earlier headroom share that counts as recovered"""
+    json: str | None = None
+    """write the report to this JSON file, "-" for standard output"""
+
+
+def main(args: Args) -> None:
+    """Read the outcomes, print, write."""
+    path = args.out / OUTCOMES if args.out.is_dir() else args.out
+    if not path.is_file():
+        raise ConfigError(f"{path} is not there: make the run with --drift")
+    made = report(read_outcomes(path), args.window, args.level)
+    if args.json != "-":
+        _show(made)
+    write_json(args.json, made)
+
+
+def _show(made: dict[str, Any]) -> None:
+    print(f"{made['queries']:,} queries, {made['missing']:,} without a verdict, windows of {made['window']:,}")
+    for name, figures in made["policies"].items():
+        print(f"{name}: headroom share {figures['share']:.1%}, regret {figures['regret']:,.1f} gains")
+        for one in figures["recoveries"]:
+            took = "not recovered" if one["queries"] is None else f"recovered after {one['queries']:,} queries"
+            shares = f"{one['before']:.1%} before, {one['first']:.1%} first, {one['last']:.1%} last"
+            print(f"  {one['event']} at {one['at']:,}: {shares}; {took}")
+        worst = sorted(figures["forgetting"].items(), key=lambda pair: -pair[1])[:3]
+        print("  forgot most: " + (", ".join(f"{part or 'unknown'} {lost:+.1%}" for part, lost in worst) or "-"))
+
+
+if __name__ == "__main__":
+    run(Args, main, description=__doc__)

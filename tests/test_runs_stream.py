@@ -1,0 +1,91 @@
+"""`qr online --drift`: shop and traffic change while a student learns, outcomes are logged once, resume is exact."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from qr_env.errors import ConfigError
+from qr_env.regret import read_outcomes
+from qr_env.shops.files import write_shop
+from runs.online import Args, main
+from runs.stream import OUTCOMES, StreamFlags
+from runs.stream import Args as ReportArgs
+from runs.stream import main as report
+from tests.fakes import tiny_shop
+
+SMALL = {"pretrain": 256, "warm_queries": 50, "prompts": 4, "group_size": 4, "evaluate_every": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("shop")
+    write_shop(tiny_shop(), made)
+    (made / "words.yaml").write_text("couch: davenport\nfridge: icebox\n")
+    (made / "plan.yaml").write_text(
+        "reserve: 0.3\nevents:\n"
+        f"  - {{kind: words, at: 8, share: 1.0, what: '{made / 'words.yaml'}'}}\n"
+        "  - {kind: churn, at: 4, length: 8, share: 0.3}\n"
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        main(args(folder, out, updates=4))
+    return out
+
+
+def args(folder, out, **settings):
+    streaming = StreamFlags(drift=str(folder / "plan.yaml"))
+    return Args(shop=str(folder), out=out, judge="labels", streaming=streaming, **(SMALL | settings))
+
+
+def test_every_query_and_event_is_logged_once(finished):
+    outcomes = read_outcomes(finished / OUTCOMES)
+    assert outcomes.at_N.tolist() == list(range(16)) and outcomes.missing == 0
+    assert set(outcomes.gains) == {"learning", "frozen", "oracle"}
+    assert [(event["event"], event["at"]) for event in outcomes.events] == [("churn", 4), ("words", 8)]
+    first = slice(0, 4)
+    np.testing.assert_array_equal(outcomes.gains["learning"][first], outcomes.gains["frozen"][first])
+    assert set(outcomes.segment_N.tolist()) <= {"furniture", "appliances", "sports"}
+
+
+def test_a_resumed_run_writes_the_same_lines(finished, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+    out = shutil.copytree(finished, tmp_path / "run")
+    expected = (finished / OUTCOMES).read_bytes()
+    shutil.rmtree(out / "checkpoints" / "update-000004")
+    with (out / OUTCOMES).open("a") as handle:
+        handle.write('{"at": 99, "cut')
+    main(args(folder, out, updates=4, resume=True))
+    assert (out / OUTCOMES).read_bytes() == expected
+    assert (out / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+
+
+def test_the_report_is_printed_and_written(finished, tmp_path, capsys):
+    report(ReportArgs(finished, window=4, json=str(tmp_path / "drift.json")))
+    printed = capsys.readouterr().out
+    assert "learning: headroom share" in printed and "words at 8" in printed
+    made = json.loads((tmp_path / "drift.json").read_text())
+    assert set(made["policies"]) == {"learning", "frozen"}
+    with pytest.raises(ConfigError, match="--drift"):
+        report(ReportArgs(tmp_path))
+
+
+def test_a_log_is_replayed_into_a_run(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "time,query\n" + "".join(f"{1_772_366_400 + n},{text}\n" for n, text in enumerate(["couch", "pouffe"] * 3))
+    )
+    out = tmp_path / "run"
+    main(Args(shop=str(folder), out=out, judge="labels", streaming=StreamFlags(replay=path), **SMALL | {"updates": 2}))
+    samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert {sample["query"] for sample in samples} == {"couch", "pouffe"}
+    with pytest.raises(ConfigError, match="one of the two"):
+        StreamFlags(sessions=0.2, replay=path).stream(tiny_shop(), None, 0, 1.0)
