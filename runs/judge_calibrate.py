@@ -52,6 +52,8 @@ class Args:
     """base URLs of the llm judge's servers (default: $QR_JUDGE_URL)"""
     model: str | None = None
     """the llm judge's model (default: asks the server)"""
+    prompt: str = "grade_v1"
+    """the llm judge's prompt, a file of judges/prompts/ by name, or a path"""
     store: Path | None = None
     """folder of the verdict store (default: none is used, every verdict is made anew)"""
     page: Path | None = None
@@ -115,7 +117,7 @@ def ask_all(args: Args, shop: Shop, sample: Sample) -> dict[str, dict[str, Any]]
     from judges.defend import defended
     from judges.probes import same_judge_on
 
-    options = JudgeOptions(urls=args.url, model=args.model, store=args.store)
+    options = JudgeOptions(urls=args.url, model=args.model, store=args.store, prompt=args.prompt)
     clean = defended(shop) if args.defend else None
     reports = {}
     for spec in specs(args.judge):

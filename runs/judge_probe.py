@@ -51,6 +51,8 @@ class Args:
     """base URLs of the llm judge's servers (default: $QR_JUDGE_URL)"""
     model: str | None = None
     """the llm judge's model (default: asks the server)"""
+    prompt: str = "grade_v1"
+    """the llm judge's prompt, a file of judges/prompts/ by name, or a path"""
     store: Path | None = None
     """folder of the verdict store (default: none)"""
     json: str | None = None
@@ -70,7 +72,7 @@ def main(args: Args) -> None:
     started = time.perf_counter()
     shop = load_shop(args.shop, data=args.data, seed=0)
     probes = ProbeSet.from_shop(shop, args.n, args.seed, args.split)
-    options, judges = JudgeOptions(urls=args.url, model=args.model, store=args.store), {}
+    options, judges = JudgeOptions(urls=args.url, model=args.model, store=args.store, prompt=args.prompt), {}
     for spec in specs(args.judge):
         judge = open_judge(spec, shop, options)
         parts = {"as it is": probes.report(judge), "defended": probes.report(judge, defend=True)}

@@ -35,7 +35,8 @@ DISTILLED = Path("out/distill/student")  # where `qr judge distill` leaves its j
 class JudgeOptions:
     """What a judge may need besides its name. urls: base URLs of OpenAI-compatible servers; () reads QR_JUDGE_URL.
     model: the server's model name; None asks it. store: folder of the verdict store; None keeps none. split: labels of
-    this split only. encoder: of the embedding judge; None takes MiniLM. defend: clean product texts first."""
+    this split only. encoder: of the embedding judge; None takes MiniLM. defend: clean product texts first. prompt: of
+    the LLM judge, a file of judges/prompts/ by name, or a path."""
 
     urls: Sequence[str] = ()
     model: str | None = None
@@ -43,6 +44,7 @@ class JudgeOptions:
     split: str | None = None
     encoder: TextEncoder | None = None
     defend: bool = False
+    prompt: str = "grade_v1"
 
 
 def open_judge(spec: str, shop: Shop, options: JudgeOptions = JudgeOptions()) -> Judge:
@@ -99,7 +101,9 @@ def _text_judge(kind: str, detail: str, shop: Shop, options: JudgeOptions) -> Ju
     if kind == "llm" and not detail:
         from judges.llm import LLMJudge
 
-        return ShopJudge(shop, LLMJudge(options.urls or None, options.model), open_store(options))
+        return ShopJudge(
+            shop, LLMJudge(options.urls or None, options.model, prompt=options.prompt), open_store(options)
+        )
     if kind == "cross-encoder":
         from agents.models import resolve
         from judges.cross_encoder import CrossEncoderJudge

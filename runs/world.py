@@ -44,6 +44,8 @@ class JudgeFlags:
     """llm: base URLs of OpenAI-compatible servers, such as `qr judge serve` starts; else QR_JUDGE_URL."""
     judge_model: str | None = None
     """llm: the model's name at the server; the only one by default."""
+    judge_prompt: str = "grade_v1"
+    """llm: a file of judges/prompts/ (grade_v1; list_v1, ten products a request; json_v1; reason_v1), or a path."""
     judge_store: Path | None = None
     """Folder of the verdict store, in which every verdict is paid for once; OUT/verdicts by default."""
     judge_defend: bool = False
@@ -65,9 +67,8 @@ class JudgeFlags:
 
     def options(self, out: Path) -> JudgeOptions:
         """For `open_judge`, in a run's folder."""
-        return JudgeOptions(
-            self.judge_url, self.judge_model, self.judge_store or out / "verdicts", defend=self.judge_defend
-        )
+        store = self.judge_store or out / "verdicts"
+        return JudgeOptions(self.judge_url, self.judge_model, store, defend=self.judge_defend, prompt=self.judge_prompt)
 
 
 @dataclass
