@@ -15,6 +15,9 @@ shopper the mean of gain and conversion. A candidate that is not better is promo
 often one looks; with `spend`, candidate k has alpha / (k (k + 1)), and all candidates of a run together stay ≤ alpha.
 Pairs without verdicts are left out and counted; too many of them and nothing is promoted.
 
+The learner does not stand still while its copy is on trial, so the first trial is short, `queries` / 8, and each one
+that ends undecided doubles the next: great steps are seen at once, small ones when there are no others.
+
 An alarm (`agents/alarms.py`) drops the candidate and puts the learner back on the serving policy's weights. One that
 says that the judge is being fooled puts what serves back, too, to what served when the judge was last found sound.
 """
@@ -47,9 +50,9 @@ BITS = 0.5  # share of the evidence, in logarithms, that lets a candidate see tr
 @dataclass(frozen=True)
 class PromotionConfig:
     """canary: share of the traffic. alpha: bound on a false promotion, of a candidate, with `spend` of a run.
-    queries: pairs after which a candidate is given up. every: updates between candidates. min_pairs: in shadow, and
-    again as a canary. min_effect: gain below which a candidate is not worth waiting for. max_missing: share of pairs
-    without verdicts above which nothing is promoted."""
+    queries: pairs after which a candidate is given up at last. every: updates between candidates. min_pairs: in
+    shadow, and again as a canary. min_effect: gain below which a candidate is not worth waiting for. max_missing:
+    share of pairs without verdicts above which nothing is promoted."""
 
     canary: float = 0.1
     alpha: float = 0.05
@@ -75,6 +78,7 @@ class Trial:
     candidate: str
     number: int
     config: PromotionConfig
+    budget: int
     stage: Event = "shadow"
     canary_from: int = 0
     test: PairedTest = field(default_factory=PairedTest)
@@ -88,6 +92,11 @@ class Trial:
     def seen(self) -> int:
         """Pairs, those without verdicts included."""
         return len(self.test) + self.test.missing
+
+    @property
+    def undecided(self) -> bool:
+        """Whether its pairs are used up."""
+        return self.seen >= self.budget
 
     @property
     def traffic(self) -> float:
@@ -112,7 +121,7 @@ class Trial:
                 return "promoted", "better"
             if self.stage == "shadow" and test.log_e() >= BITS * bar:
                 return "canary", "half of the evidence"
-        if self.seen >= config.queries:
+        if self.undecided:
             return "rolled back", f"not shown to be better in {self.seen:,} queries"
         return self.stage, ""
 
@@ -137,7 +146,7 @@ class Trial:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the settings."""
-        names = ("candidate", "number", "stage", "canary_from")
+        names = ("candidate", "number", "budget", "stage", "canary_from")
         return {name: getattr(self, name) for name in names} | {"test": self.test.state_dict()}
 
 
@@ -160,6 +169,7 @@ class Promotion:
         self.serving_name = ""
         self.sound_name = ""  # what served when the judge was last found sound
         self.candidates = 0
+        self.undecided = 0  # trials in a row
         self._saved: set[str] = set()
 
     def begin(self, student: Student, update: int, tracker: Trackers) -> None:
@@ -202,9 +212,13 @@ class Promotion:
             self._settle(update, reason, tracker)
         if self.trial is None and update % self.config.every == 0 and not rings:
             self.candidates += 1
-            self.trial = Trial(self._keep(student, update), self.candidates, self.config)
+            self.trial = Trial(self._keep(student, update), self.candidates, self.config, self._budget())
             self.candidate = self._open(self.trial.candidate, student)
             self._record(tracker, update, "shadow", "a new candidate", {"candidate": self.trial.candidate})
+
+    def _budget(self) -> int:
+        config = self.config
+        return max(min(config.queries // 8 * 2**self.undecided, config.queries), 2 * config.min_pairs)
 
     def decide_held_out(
         self, update: int, student: Student, optimizer: Any, rings: Sequence[str], tracker: Trackers
@@ -225,6 +239,7 @@ class Promotion:
             assert self.candidate is not None
             self._serve(trial.candidate, self.candidate)
         if trial.stage != "canary":
+            self.undecided = self.undecided + 1 if trial.stage == "rolled back" and trial.undecided else 0
             self.trial = self.candidate = None
         self._record(tracker, update, trial.stage, reason, trial.evidence())
 
@@ -278,13 +293,15 @@ class Promotion:
 
     def state_dict(self) -> dict[str, Any]:
         """Names of the policies, which lie in `policies/`, and the trial with its pairs."""
-        names = ("serving_name", "sound_name", "candidates")
+        names = ("serving_name", "sound_name", "candidates", "undecided")
         trial = self.trial.state_dict() if self.trial is not None else None
         return {name: getattr(self, name) for name in names} | {"trial": trial}
 
     def load_state_dict(self, state: dict[str, Any], student: Student) -> None:
         """Go on where `state` was taken; `student` says on which device."""
-        self.sound_name, self.candidates = state["sound_name"], state["candidates"]
+        self.sound_name, self.candidates, self.undecided = (
+            state[name] for name in ("sound_name", "candidates", "undecided")
+        )
         self._serve(state["serving_name"], self._open(state["serving_name"], student))
         if state["trial"] is not None:
             saved = dict(state["trial"])

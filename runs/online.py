@@ -73,7 +73,7 @@ class PromotionFlags:
     promotion_spend: bool = False
     """The bound is for all candidates of the run together; else it is for each."""
     promotion_queries: int = 4_096
-    """Queries after which a candidate that is not proven better is given up."""
+    """Queries after which a candidate that is not proven better is given up; the first ones get an eighth of it."""
     forever: bool = False
     """Learn until Ctrl-C or SIGTERM, whatever --updates says; then --resume goes on."""
 

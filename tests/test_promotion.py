@@ -26,7 +26,7 @@ QUICK = PromotionConfig(every=2, min_pairs=8, queries=400)
 
 def trial(config, draw, number=1):
     """A candidate's way through pairs that `draw(n)` gives; the trial at its end and the shares of traffic it had."""
-    one, traffic = Trial("candidate", number, config), [0.0]
+    one, traffic = Trial("candidate", number, config, config.queries), [0.0]
     while one.stage in ("shadow", "canary"):
         one.test.add(draw(BATCH), np.zeros(BATCH))
         one.advance()
@@ -56,7 +56,7 @@ def test_with_spending_the_bound_is_the_whole_runs():
         draw = differences(np.random.default_rng(1000 + seed), 0.0)
         runs += any(trial(config, draw, number)[0].stage == "promoted" for number in range(1, 7))
     assert runs / 40 <= 0.05
-    assert sum(Trial("", number, config).alpha for number in range(1, 10_000)) == pytest.approx(0.05, abs=1e-4)
+    assert sum(Trial("", number, config, 1).alpha for number in range(1, 10_000)) == pytest.approx(0.05, abs=1e-4)
 
 
 def test_a_planted_bad_candidate_never_reaches_full_traffic():
@@ -93,7 +93,7 @@ def test_evidence_is_plain_json_and_agrees_with_the_decision():
     assert evidence["e_value"] >= 20 > 1 > evidence["e_value_worse"]
     assert 0 < evidence["low"] < evidence["mean_difference"] < evidence["high"]
     assert 0.01 < evidence["share_worse"] < evidence["share_better"] < 0.5
-    assert json.dumps(Trial("new", 1, PromotionConfig()).evidence(), allow_nan=False)
+    assert json.dumps(Trial("new", 1, PromotionConfig(), 1).evidence(), allow_nan=False)
 
 
 @pytest.mark.parametrize("setting", [{"canary": 0.0}, {"canary": 1.0}, {"alpha": 0.0}, {"alpha": 1.5}, {"queries": 10}])
@@ -282,3 +282,17 @@ def test_a_policy_that_is_gone_is_named(tmp_path, good):
     state = guarded(tmp_path, good).state_dict()
     with pytest.raises((ConfigError, RunFolderError), match="update-000000"):
         Promotion(QUICK, tmp_path / "elsewhere").load_state_dict(state, good)
+
+
+def test_trials_that_end_undecided_grow_and_a_promotion_makes_them_short_again(tmp_path, good):
+    promotion, tracker = guarded(tmp_path, good), make_tracker("none", tmp_path, {})
+    rng, budgets, update = np.random.default_rng(0), [], 0
+    for effect in (0.0, 0.0, 0.0, 0.0, 0.0, 0.9, 0.0):
+        update += 2
+        promotion.decide(update, good, None, [], tracker)
+        budgets.append(promotion.trial.budget)
+        while promotion.trial is not None:
+            noise = rng.choice([-0.1, 0.1], size=2) if effect == 0.0 else np.full(2, effect)
+            promotion.trial.test.add(noise + (0.0 if effect else 0.01 - noise.mean()), np.zeros(2))
+            promotion.decide(update + 1, good, None, [], tracker)
+    assert budgets == [50, 100, 200, 400, 400, 400, 50]
