@@ -3,10 +3,12 @@
     qr bench retrieval --json bench.json
     qr bench env --shop icecat --data ../shared/data
     qr bench judge --json bench_judge.json
+    qr bench online --student tiny smollm2-135m
 
 retrieval: our search against bm25s and FAISS called directly (`runs/bench_retrieval.py`).
 env: the vector environment against its engine and against a loop over the scalar one (`runs/bench_env.py`).
 judge: label probabilities against JSON replies, on one vLLM server (`runs/bench_judge.py`).
+online: one learning update against TRL's GRPOTrainer and against a counted floor (`runs/bench_online.py`).
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from runs.cli import run, write_json
 class Args:
     """What to measure, on which shop."""
 
-    what: tyro.conf.Positional[Literal["retrieval", "env", "judge"]]
-    """retrieval: search. env: episodes. judge: verdicts of a language model."""
+    what: tyro.conf.Positional[Literal["retrieval", "env", "judge", "online"]]
+    """retrieval: search. env: episodes. judge: verdicts of a language model. online: learning updates."""
     shop: Annotated[str, tyro.conf.arg(aliases=["--source"])] = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
@@ -48,6 +50,8 @@ class Args:
     """judge: what it starts with"""
     threads: int = 0
     """retrieval: threads for both sides; 0 takes OMP_NUM_THREADS, else every core"""
+    student: tuple[str, ...] = ("tiny",)
+    """online: who learns: tiny, smollm2-135m, any causal LM, or a saved student's folder"""
     json: str | None = None
     """write the report to this JSON file, "-" for standard output"""
 
@@ -58,7 +62,7 @@ def main(args: Args) -> None:
     from runs.timing import stamped
 
     shop = load_shop(args.shop, args.data)
-    report = stamped({"retrieval": _retrieval, "env": _env, "judge": _judge}[args.what](args, shop))
+    report = stamped({"retrieval": _retrieval, "env": _env, "judge": _judge, "online": _online}[args.what](args, shop))
     if args.json != "-":
         _show(report)
     write_json(args.json, report)
@@ -94,6 +98,14 @@ def _judge(args: Args, shop: Any) -> dict[str, Any]:
         return bench(shop, retriever, server.url, args.pairs, rounds=rounds, group=server.pid)
 
 
+def _online(args: Args, shop: Any) -> dict[str, Any]:
+    from qr_env.download import cache_root
+    from qr_env.retriever import make_retriever
+    from runs.bench_online import bench
+
+    return bench(shop, make_retriever("bm25", shop, cache_root()), args.student, args.rounds)
+
+
 def _encoder(args: Args, **settings: Any) -> Any:
     from agents.models import resolve
     from qr_env.encoder import Encoder
@@ -111,6 +123,10 @@ def _show(report: dict[str, Any]) -> None:
     for name, rate in report.get("verdicts_per_second", {}).items():
         costs = report["a_verdict"].get(name, {})
         print(f"{name}: {rate:,.1f} verdicts/s  " + "  ".join(f"{what} {cost:.3g}" for what, cost in costs.items()))
+    for name, phases in report.get("phases", {}).items():
+        print(f"{name}: " + "  ".join(f"{what} {value:.3g}" for what, value in report["updates"][name].items()))
+        for phase, row in phases.items():
+            print(f"  {phase:15}" + "  ".join(f"{what} {value:8.4f}" for what, value in row.items()))
     machine = report["machine"]
     print(f"{report['sizes']}\n{machine['cpu']}, {machine['cores']} cores, load {machine['load']}")
 

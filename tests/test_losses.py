@@ -117,7 +117,7 @@ def test_advantages_of_tokens_equal_the_numbers_published_with_rlax(lam, publish
     rewards = torch.tensor([[0.0, 0.0, 1.0, 0.0, -0.5 + 0.99 * -1.0]])
     values = torch.tensor([[1.0, 4.0, -3.0, -2.0, -1.0]])
     ours, _ = generalized_advantages(rewards, values, torch.ones(1, 5), 0.99, lam)
-    torch.testing.assert_close(ours, torch.tensor([published]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours, torch.tensor([published]), atol=1e-3, rtol=0)  # they are rounded
 
 
 def test_a_turns_reward_is_credited_to_the_tokens_before_it_only():
