@@ -3,6 +3,8 @@
 qr judge distill --shop generated --out out/distill                           # teacher fine-tuned on the shop's labels
 qr judge distill --shop my_folder --teacher llm --judge-url http://gpu:8000   # any judge as teacher
 qr judge distill --shop icecat --data ../shared/data --teacher self           # without labels and without an LLM
+qr judge distill --shop icecat --data ../shared/data --teacher self --student out/distill/student   # travels, adapts
+qr judge distill --sizes 50 100 200 400 800 --seeds 0 1 2                     # the curve; 25 minutes on two cores
 qr judge distill --resume …                                                   # goes on where it was stopped
 
 Stages, each kept in the folder and done once: `teacher/` → `pool.npz`, unlabelled lists with the teacher's verdicts →
