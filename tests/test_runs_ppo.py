@@ -1,0 +1,35 @@
+"""`qr online --optimizer ppo`: the whole road, resumed exactly with its value head, and not by another optimiser."""
+
+import shutil
+
+import pytest
+
+from agents.checkpoint import load_checkpoint
+from qr_env.errors import ConfigError
+from qr_env.shops.files import write_shop
+from runs.online import LearningFlags, main
+from tests.fakes import tiny_shop
+from tests.models import same_weights
+from tests.test_runs_online import args
+
+PPO = LearningFlags(optimizer="ppo", kl_target=0.01)
+
+
+def test_a_run_is_resumed_exactly_and_only_by_its_own_optimiser(tmp_path, monkeypatch):
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+    write_shop(tiny_shop(), tmp_path / "shop")
+    out, again = tmp_path / "run", tmp_path / "again"
+    main(args(tmp_path / "shop", out, updates=3, learning=PPO))
+    shutil.copytree(out, again)
+    for name in ("checkpoints/update-000003", "report.html", "eval.json"):
+        path = again / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(ConfigError, match="--optimizer ppo"):
+        main(args(tmp_path / "shop", again, updates=3, resume=True))
+    main(args(tmp_path / "shop", again, updates=3, resume=True, learning=PPO))
+    assert (again / "metrics.jsonl").read_bytes() == (out / "metrics.jsonl").read_bytes()
+    (first, one), (second, other) = (load_checkpoint(folder / "checkpoints") for folder in (out, again))
+    assert same_weights(first.model, second.model)
+    heads = [state["optimizer"]["value_head"]["weight"] for state in (one, other)]
+    assert heads[0].any()
+    assert (heads[0] == heads[1]).all()
