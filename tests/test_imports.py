@@ -73,11 +73,14 @@ def test_dependencies_point_one_way(package):
 @pytest.mark.parametrize("package", ["qr_env", "judges"])
 def test_no_module_of_the_core_needs_heavy_libraries_to_import(package):
     # numba's decorators stand at the top of the files of kernels, which are imported where they are needed.
-    assert set(violations(package, HEAVY, top_level=True)) <= {"qr_env/bm25_kernel.py: numba", "qr_env/step_kernels.py: numba"}
+    kernels = {f"qr_env/{name}_kernel{s}.py: numba" for name, s in (("bm25", ""), ("label", ""), ("step", "s"))}
+    assert set(violations(package, HEAVY, top_level=True)) <= kernels
 
 
 def test_runs_start_without_heavy_libraries():
-    assert violations("runs", HEAVY, top_level=True) == []
+    # The measurements of `qr bench online` handle tensors throughout; runs/bench.py imports them when they are asked for.
+    measured = {"runs/bench_online.py: torch", "runs/floor.py: torch"}
+    assert set(violations("runs", HEAVY, top_level=True)) <= measured
 
 
 def test_the_checks_see_what_they_look_for():
