@@ -78,7 +78,7 @@ def test_no_module_of_the_core_needs_heavy_libraries_to_import(package):
 
 
 def test_runs_start_without_heavy_libraries():
-    # The measurements of `qr bench online` handle tensors throughout; runs/bench.py imports them when they are asked for.
+    # The measurements of `qr bench online` handle tensors throughout; runs/bench.py imports them when asked.
     measured = {"runs/bench_online.py: torch", "runs/floor.py: torch"}
     assert set(violations("runs", HEAVY, top_level=True)) <= measured
 
