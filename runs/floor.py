@@ -23,19 +23,20 @@ FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Machine:
-    """flops: operations a second of a large matrix product. bandwidth: bytes a second of a copy, read and written."""
+    """flops: operations a second of a large matrix product. bandwidth: bytes a second of a sum in
+    place, read and written."""
 
     flops: float
     bandwidth: float
 
     @classmethod
-    def measure(cls, device: torch.device, size: int = 1_024, copied: int = 1 << 24) -> Machine:
+    def measure(cls, device: torch.device, size: int = 1_024, length: int = 1 << 24) -> Machine:
         """The best of three of each, in a tenth of a second on a core."""
         a = torch.rand(size, size, device=device)
-        source = torch.rand(copied, device=device)
-        target = torch.empty_like(source)
-        product, copy_ = (min(_timed(work) for _ in range(3)) for work in (lambda: a @ a, lambda: target.copy_(source)))
-        return cls(2 * size**3 / product, 2 * FLOAT * copied / copy_)
+        source = torch.rand(length, device=device)
+        target = torch.zeros_like(source)
+        product, added = (min(_timed(work) for _ in range(3)) for work in (lambda: a @ a, lambda: target.add_(source)))
+        return cls(2 * size**3 / product, 3 * FLOAT * length / added)
 
     def least(self, operations: float, moved: float) -> float:
         """Seconds that no implementation can beat."""
