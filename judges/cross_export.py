@@ -152,5 +152,5 @@ def _correlation(model: Any, path: Path, inputs: Inputs) -> float:
 
     with torch.inference_mode():
         wanted: FloatArray = forward(model, *inputs).cpu().numpy()
-    found = OnnxScorer(path, threads=1)(*inputs)
+    found = OnnxScorer(path)(*inputs)
     return float(np.corrcoef(wanted, found)[0, 1])
