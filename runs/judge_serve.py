@@ -8,6 +8,7 @@ qr judge serve Qwen/Qwen2.5-7B-Instruct --port 8000 --flags "--tensor-parallel-s
 from __future__ import annotations
 
 import shlex
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,9 @@ def main(args: Args) -> None:
         log=args.log,
         flags=shlex.split(args.flags),
     )
+    # Set by hand: a shell starts background jobs with SIGINT ignored, and SIGTERM would leave without a word.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with server:
             print(f"serving {server.name} at {server.url}; Ctrl-C stops it. In another shell:\n")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -148,12 +149,22 @@ def test_it_dies_with_a_killed_parent(server: VLLMServer, tmp_path: Path) -> Non
     assert gone(leader) and gone(child_of(server))
 
 
+@dataclass
+class Kill:
+    """Ends a process that a failed test left running: waiting for it would hang the whole suite."""
+
+    process: subprocess.Popen[str]
+
+    def close(self) -> None:
+        self.process.kill()
+
+
 @pytest.mark.parametrize(("end", "code"), [("interrupt", 0), ("crash", 1)])
 def test_the_verb_serves_until_interrupted(server: VLLMServer, end: str, code: int) -> None:
     arguments = [sys.executable, "-m", "runs.judge", "serve", str(server.model_dir), "--name", "toy"]
     environment = os.environ | {"QR_VLLM_PYTHON": str(server.python)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
-    with subprocess.Popen([*arguments, "--log", str(server.log)], **pipes) as verb:
+    with subprocess.Popen([*arguments, "--log", str(server.log)], **pipes) as verb, contextlib.closing(Kill(verb)):
         assert verb.stdout is not None and verb.stderr is not None
         lines = [verb.stdout.readline() for _ in range(4)]
         assert lines[2].startswith("export QR_JUDGE_URL=http://127.0.0.1:") and lines[2].endswith("/v1\n")
