@@ -312,8 +312,16 @@ def test_a_locked_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert np.isnan(store.get(JUDGE, keys(some(1)))).all(), "reading goes on"
 
 
+def filled_store(folder: Path) -> VerdictStore:
+    filled(folder, 5)
+    return VerdictStore(folder)
+
+
 def read_and_write_as_nobody(folder: str, says: Connection) -> None:
     """Tell what happens to a user who may read the store only."""
+    # Whatever is imported late, while it may still be read: nobody cannot look into a private checkout.
+    with tempfile.TemporaryDirectory() as other, filled_store(Path(other)) as store:
+        store.get(JUDGE, keys(some(5)))
     if os.geteuid() == 0:  # root may write anything
         os.setuid(65_534)
     try:
