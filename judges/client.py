@@ -14,6 +14,7 @@ Whatever remains is a `Failure` with its kind: connect, reset, timeout, http_500
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -114,8 +115,8 @@ class Client:
     """Requests to servers that all serve the same model.
 
     Args:
-        urls: base URLs, with or without /v1.
-        api_key: sent as bearer token; None sends none.
+        urls: base URLs, with or without /v1, as a sequence or with commas between; none reads QR_JUDGE_URL.
+        api_key: sent as bearer token; None reads QR_JUDGE_KEY, and without that sends none.
         concurrency: requests in flight, over all servers.
         timeout: seconds without an answer after which a request has failed.
         retries: attempts after the first one.
@@ -125,7 +126,7 @@ class Client:
 
     def __init__(
         self,
-        urls: Iterable[str],
+        urls: str | Iterable[str] | None = None,
         api_key: str | None = None,
         concurrency: int = 64,
         timeout: float = 120.0,
@@ -133,11 +134,16 @@ class Client:
         backoff: float = 0.5,
         patience: float = 120.0,
     ) -> None:
-        self.endpoints = [Endpoint(url) for url in dict.fromkeys(urls)]
+        urls = urls or os.environ.get("QR_JUDGE_URL", "")
+        named = [url.strip() for url in (urls.split(",") if isinstance(urls, str) else urls)]
+        self.endpoints = [Endpoint(url) for url in dict.fromkeys(filter(None, named))]
+        if not self.endpoints:
+            raise ConfigError("no server to ask: give its URL, or QR_JUDGE_URL; `qr judge serve` starts one")
+        api_key = api_key or os.environ.get("QR_JUDGE_KEY")
         for endpoint in self.endpoints:
             if not endpoint.url.startswith(("http://", "https://")):
                 raise ConfigError(f"{endpoint.url!r} is no base URL; give one such as http://127.0.0.1:8000/v1")
-        if not self.endpoints or concurrency < 1 or timeout <= 0 or retries < 0:
+        if concurrency < 1 or timeout <= 0 or retries < 0:
             raise ConfigError(f"{len(self.endpoints)} URLs, {concurrency=}, {timeout=}, {retries=}: must be positive")
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.backoff, self.patience = backoff, patience

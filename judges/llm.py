@@ -112,14 +112,8 @@ class LLMJudge:
         backoff: float = 0.5,
         patience: float = 120.0,
     ) -> None:
-        urls = urls or os.environ.get("QR_JUDGE_URL", "")
-        urls = [url.strip() for url in urls.split(",") if url.strip()] if isinstance(urls, str) else urls
-        if not urls:
-            raise ConfigError("the LLM judge has no server: give urls=, or QR_JUDGE_URL; `qr judge serve` starts one")
         self.prompt = Prompt.load(prompt)
-        self.client = Client(
-            urls, api_key or os.environ.get("QR_JUDGE_KEY"), concurrency, timeout, retries, backoff, patience
-        )
+        self.client = Client(urls, api_key, concurrency, timeout, retries, backoff, patience)
         self.model = model or os.environ.get("QR_JUDGE_MODEL") or None
         self.passes, self.min_mass, self.max_missing = tuple(passes), min_mass, max_missing
         self.max_product_tokens, self.batch, self.price = max_product_tokens, batch, price

@@ -94,13 +94,20 @@ def main(args: Args) -> None:
     """Run every stage that is not done yet; print the table."""
     from qr_env.errors import ConfigError
     from qr_env.shops import load_shop
-    from runs.folder import open_run
-    from runs.judge_distill_stages import Road, best_size
+    from runs.folder import only_one, open_run
 
     if not args.sizes or not args.seeds or min(args.sizes) < 1:
         raise ConfigError(f"--sizes {args.sizes} --seeds {args.seeds}: at least one of each, sizes of 1 or more")
     shop = load_shop(args.shop, data=args.data)
-    open_run(args.out, args, facts(args, shop), args.resume)
+    with only_one(args.out):
+        open_run(args.out, args, facts(args, shop), args.resume)
+        distil(args, shop)
+
+
+def distil(args: Args, shop: Shop) -> None:
+    """Every stage in a folder that is open."""
+    from runs.judge_distill_stages import Road, best_size
+
     with Road.open(args, shop) as road:
         report = curve(road)
         if args.report_shop:

@@ -11,7 +11,6 @@ product stands; the click models put it in. Intervals: 95 %, bootstrap over quer
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,11 +207,11 @@ def _asked(args: Args, shop: Shop, lists: Lists) -> dict[str, Guess]:
     from judges.client import Client
     from judges.llm_shopper import LLMShopper
     from judges.shopper import AVERAGE, PROFILES
-    from runs.judging import open_store, server_urls
+    from runs.judging import open_store
 
     options = _options(args)
     with ExitStack() as stack:
-        client = stack.enter_context(Client(server_urls(options), os.environ.get("QR_JUDGE_KEY")))
+        client = stack.enter_context(Client(options.urls))
         if (store := open_store(options)) is not None:
             stack.enter_context(store)
         profiles = PROFILES if args.profiles else (AVERAGE,)

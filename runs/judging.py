@@ -12,7 +12,6 @@ ensemble:A,B            the mean of several of these
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,9 +100,7 @@ def _text_judge(kind: str, detail: str, shop: Shop, options: JudgeOptions) -> Ju
     if kind == "llm" and not detail:
         from judges.llm import LLMJudge
 
-        return ShopJudge(
-            shop, LLMJudge(options.urls or None, options.model, prompt=options.prompt), open_store(options)
-        )
+        return ShopJudge(shop, LLMJudge(options.urls, options.model, prompt=options.prompt), open_store(options))
     if kind == "cross-encoder":
         from agents.models import resolve
         from judges.cross_encoder import CrossEncoderJudge
@@ -134,13 +131,5 @@ def open_shopper(kind: str, shop: Shop, options: JudgeOptions) -> Shopper | None
     from judges.client import Client
     from judges.llm_shopper import LLMShopper
 
-    client = Client(server_urls(options), os.environ.get("QR_JUDGE_KEY"))
+    client = Client(options.urls)
     return LLMShopper(shop, client, options.model, profiles=PROFILES, store=open_store(options))
-
-
-def server_urls(options: JudgeOptions) -> list[str]:
-    """Those of the options, else of QR_JUDGE_URL."""
-    urls = list(options.urls) or [url.strip() for url in os.environ.get("QR_JUDGE_URL", "").split(",") if url.strip()]
-    if not urls:
-        raise ConfigError("no server: give its URL, or QR_JUDGE_URL; `qr judge serve` starts one")
-    return urls
