@@ -27,9 +27,9 @@ from qr_env.errors import ConfigError
 class LearnerConfig:
     """learning_rate … max_grad_norm: of AdamW; the rate falls to a tenth by `updates` (0: never).
     clip_low, clip_high: of the probability ratio. kl_coef: price of leaving the reference (0: no reference pass at
-    all). anchor_coef: weight of the supervised loss on the pairs given to an update. epochs, minibatch: passes over a
-    rollout, and prompts a gradient step (0: all). aggregation: how token losses are averaged. temperature: of
-    sampling."""
+    all). policy_coef: weight of the reinforcement loss, KL included (0: the anchor alone). anchor_coef: weight of the
+    supervised loss on the pairs given to an update. epochs, minibatch: passes over a rollout, and prompts a gradient
+    step (0: all). aggregation: how token losses are averaged. temperature: of sampling."""
 
     learning_rate: float = 1e-4
     warmup_updates: int = 5
@@ -39,6 +39,7 @@ class LearnerConfig:
     clip_low: float = 0.2
     clip_high: float = 0.28
     kl_coef: float = 0.02
+    policy_coef: float = 1.0
     anchor_coef: float = 0.0
     epochs: int = 1
     minibatch: int = 0
@@ -118,6 +119,7 @@ class Learner(ABC):
     def _descend(self, loss: Tensor, anchor_pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
         """One step of AdamW down the loss and the anchor's; a gradient that is not finite is not taken."""
         metrics = {}
+        loss = self.config.policy_coef * loss
         if self.config.anchor_coef:
             anchor, known = self._anchor_loss(anchor_pairs)
             loss = loss + self.config.anchor_coef * anchor

@@ -53,6 +53,8 @@ class LearningFlags:
     """Price of leaving the warm start; 0 saves the reference pass."""
     normalize_std: bool = True
     """Divide advantages by their group's deviation: faster with a judge that can be trusted, easier to exploit else."""
+    policy_coef: float = 1.0
+    """Weight of the reinforcement loss; 0 is the anchor alone, to see what either adds."""
     anchor_coef: float = 1.0
     """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
     temper: float = 0.25
@@ -335,6 +337,7 @@ def make_learner(args: Args, student: Student, accelerator: Any, reference: Any)
         "learning_rate": learning_rate(args),
         "updates": 0 if args.serving.forever else args.updates,
         "kl_coef": flags.kl_coef,
+        "policy_coef": flags.policy_coef,
         "anchor_coef": flags.anchor_coef,
     }
     parts = student.model, student.tokenizer

@@ -93,3 +93,19 @@ def test_state_goes_on_exactly():
     for _ in range(3):
         second.update(*rollout_and_rewards(revived, tokenizer, generator))
     assert same_weights(revived, whole)
+
+
+@pytest.mark.parametrize("policy_coef", [0.0, 1.0])
+def test_without_the_policy_loss_rewards_move_nothing(policy_coef):
+    """policy_coef 0: the anchor alone, the same weights whatever is paid."""
+    after = []
+    for best in (0, 1):
+        model, tokenizer = small_model()
+        config = GRPOConfig(3e-3, kl_coef=0.0, policy_coef=policy_coef, anchor_coef=1.0)
+        trainer = GRPO(model, tokenizer, config, Accelerator(cpu=True))
+        rollout, _ = rollout_and_rewards(model, tokenizer, torch.Generator().manual_seed(0))
+        rewards_P_G = torch.eye(16)[best].repeat(4, 1)
+        for _ in range(3):
+            trainer.update(rollout, rewards_P_G, [("couch", "sofa")])
+        after.append(model)
+    assert same_weights(*after) == (policy_coef == 0.0)
