@@ -17,11 +17,13 @@ import pytest
 
 from agents.models import resolve
 from judges.cache import VerdictStore
+from judges.client import Client
 from judges.llm import LLMJudge
+from judges.llm_shopper import LLMShopper
 from judges.server import VLLMServer, has_gpu, healthy, unsupported
 from judges.stored import ShopJudge, replay
 from qr_env.errors import JudgeError
-from qr_env.types import FloatArray
+from qr_env.types import FloatArray, Grades
 from runs.bench_judge import CONTENDERS, bench
 from tests.fakes import WordRetriever, tiny_shop
 
@@ -108,6 +110,25 @@ def test_a_run_replays_from_its_store_without_a_server(server: VLLMServer, tmp_p
     with VerdictStore(tmp_path, read_only=True) as store:
         replayed = replay(SHOP, store).grade(queries, rows_NK)
     assert live.probs_NK4.tobytes() == again.probs_NK4.tobytes() == replayed.probs_NK4.tobytes()
+
+
+def test_the_shopper_is_held_to_its_list(server: VLLMServer, tmp_path: Path) -> None:
+    queries, rows_NK = SHOP.all_queries[:2], np.array([[0, 5, 29], [5, 0, -1]], np.int32)
+    nobody = Grades(np.full((2, 3, 4), np.nan, np.float32))
+    client = Client(server.url, concurrency=1, timeout=SLOW, patience=SLOW, retries=0)
+    with client, VerdictStore(tmp_path) as store:
+        shopper = LLMShopper(SHOP, client, server.name, store=store, max_missing=0.0)
+        done = shopper.engage(queries, rows_NK, nobody)
+        stats = shopper.stats()
+        again = LLMShopper(SHOP, client, server.name, store=store).engage(queries, rows_NK, nobody)
+        assert shopper.server.json and (stats["visits"], stats["missing"]) == (2, 0)
+        assert client.tally.read()["visits"] == 2  # the second shopper's were in the store
+    assert stats["tokens/cached"] >= 96 or has_gpu()  # who it is and how it behaves, from the visit before
+    shown_NK = rows_NK >= 0
+    assert np.isin(done.click_NK[shown_NK], (0, 1)).all() and np.isnan(done.click_NK[~shown_NK]).all()
+    assert (done.click_NK >= done.cart_NK)[shown_NK].all() and (done.cart_NK >= done.purchase_NK)[shown_NK].all()
+    np.testing.assert_array_equal(again.click_NK, done.click_NK)
+    np.testing.assert_array_equal(again.some_N3, done.some_N3)
 
 
 def test_the_bench_reports_every_contender(server: VLLMServer) -> None:
