@@ -19,6 +19,7 @@ ArgsT = TypeVar("ArgsT")
 
 VERBS = {
     "online": "the main job: warm-start a student and let it learn from the query stream",
+    "recipe": "run a published system stage by stage: minielm, beque, jd, walmart",
     "evaluate": "score an agent on held-out queries against the raw query",
     "shop": "describe a shop: sizes, difficulty, samples",
     "play": "type rewrites by hand, see hits, grades and reward",
@@ -94,27 +95,35 @@ def _config_defaults(args_type: type[ArgsT], argv: list[str]) -> tuple[ArgsT | N
     at = argv.index("--config")
     if at + 1 >= len(argv):
         raise ConfigError("--config needs a YAML file: --config runs/recipes/quickstart.yaml")
-    return _read_config(args_type, Path(argv[at + 1])), argv[:at] + argv[at + 2 :]
+    path = Path(argv[at + 1])
+    return filled(args_type, path, read_yaml(path)), argv[:at] + argv[at + 2 :]
 
 
-def _read_config(args_type: Any, path: Path) -> Any:
-    """The dataclass with the values of a YAML file; settings without default that it leaves out stay open."""
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings of a YAML file, lines of `name: value`.
+
+    Raises:
+        ConfigError: no such file, or it holds something else.
+    """
     import yaml
 
     if not path.is_file():
-        raise ConfigError(f"--config {path}: no such file")
+        raise ConfigError(f"{path}: no such file")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}; settings are lines of `name: value`")
-    return _filled(args_type, path, values)
+    return values
 
 
-def _filled(args_type: Any, path: Path, values: dict[str, Any]) -> Any:
-    """`args_type` with these values. A field that is itself a dataclass takes a map, or, where its flags have no
-    prefix (`tyro.conf.arg(name="")`), finds its settings among the others."""
+def filled(args_type: Any, path: Path, values: dict[str, Any]) -> Any:
+    """`args_type` with the values of a file; settings without default that they leave out stay open.
+
+    A field that is itself a dataclass takes a map, or, where its flags have no prefix (`tyro.conf.arg(name="")`), finds
+    its settings among the others.
+    """
     import tyro
 
     hints = get_type_hints(args_type, include_extras=True)
@@ -128,11 +137,11 @@ def _filled(args_type: Any, path: Path, values: dict[str, Any]) -> Any:
     given: dict[str, Any] = {}
     for name, value in values.items():
         if name in groups:
-            given[name] = _filled(groups[name], path, value if isinstance(value, dict) else {name: value})
+            given[name] = filled(groups[name], path, value if isinstance(value, dict) else {name: value})
         elif name not in inner:
             given[name] = _typed(path, name, hints[name], value)
     for name, kind in inline.items():
-        given[name] = _filled(kind, path, {key: value for key, value in values.items() if inner.get(key) == name})
+        given[name] = filled(kind, path, {key: value for key, value in values.items() if inner.get(key) == name})
     required = {name for name, field in fields.items() if field.default is field.default_factory is dataclasses.MISSING}
     return args_type(**dict.fromkeys(required, tyro.MISSING) | given)
 
@@ -150,7 +159,8 @@ def _typed(path: Path, name: str, hint: Any, value: Any) -> Any:
     """A value as its flag would read it: YAML takes 1e-4 for a text, and knows no paths."""
     import tyro
 
-    texts = [str(item) for item in (value if isinstance(value, list) else [value])]
+    items = [part for pair in value.items() for part in pair] if isinstance(value, dict) else value
+    texts = [str(item) for item in (items if isinstance(items, list) else [items])]
     try:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             return tyro.cli(hint, args=texts)

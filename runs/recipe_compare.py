@@ -1,0 +1,266 @@
+"""Students of a recipe on held-out queries: every figure by query and seed, pooled, and the paper's claims beside them.
+
+An interval is a paired bootstrap over queries of the mean over seeds; "sd" is the deviation between seeds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qr_env.bootstrap import interval, resampled_means
+from qr_env.evaluation import closed, plain_json
+from qr_env.tables import number
+
+if TYPE_CHECKING:
+    from agents.base import Agent
+    from qr_env.evaluate import Exam
+    from qr_env.evaluation import Evaluation
+    from runs.recipe import Claim, Recipe
+    from runs.recipe_road import Road
+
+Array = npt.NDArray[np.float64]
+ORACLE = "oracle"
+# The table's rows, those that the run has.
+SHOWN = (
+    "nDCG@10", "judge nDCG@10", "R@100", "relevance@10", "increment@100", "hitrate@100", "coverage@100", "diversity@10",
+    "click@10", "purchase@10", "zero results", "judged@10", "better", "worse", "kept", "words ratio",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """values: agent → figure → (S seeds, N queries). scalars: agent → figure → a value a seed (latency, exact match …).
+    oracle_N: headline figure of the ceiling, or None."""
+
+    main: str
+    by: str
+    values: dict[str, dict[str, Array]]
+    scalars: dict[str, dict[str, list[float]]]
+    oracle_N: Array | None
+    claims: tuple[Claim, ...]
+    about: dict[str, Any]
+
+    @classmethod
+    def of(cls, roads: Sequence[Road], recipe: Recipe) -> Comparison:
+        """Score every seed that is not scored yet, and pool."""
+        scored = [score(road, recipe) for road in roads]
+        names = list(scored[0].values)
+        values = {
+            name: {key: np.stack([part.values[name][key] for part in scored]) for key in scored[0].values[name]}
+            for name in names
+        }
+        scalars = {
+            name: {key: [part.scalars[name][key] for part in scored] for key in scored[0].scalars.get(name, {})}
+            for name in names
+        }
+        first = scored[0]
+        return cls(first.main, first.by, values, scalars, first.oracle_N, recipe.claims, _about(roads))
+
+    def cell(self, agent: str, figure: str) -> dict[str, float]:
+        """Mean over seeds and queries, deviation between seeds, interval of the difference to identity."""
+        seeds_S_N = self.values[agent][figure]
+        difference = self.difference(agent, "identity", figure)
+        means_S = np.nanmean(seeds_S_N, axis=1) if np.isfinite(seeds_S_N).any() else np.full(len(seeds_S_N), np.nan)
+        spread = float(means_S.std(ddof=1)) if len(means_S) > 1 else float("nan")
+        return {"mean": float(means_S.mean()), "sd": spread} | difference
+
+    def difference(self, better: str, than: str, figure: str) -> dict[str, float]:
+        """`difference`, `low` and `high` of the pooled means, over the queries that define the figure for both."""
+        sides = [self._pooled(name, figure) for name in (better, than)]
+        gap_N = sides[0] - sides[1]
+        low, high = interval(resampled_means(gap_N[:, None])[:, 0])
+        return {
+            "difference": float(np.nanmean(gap_N)) if np.isfinite(gap_N).any() else np.nan,
+            "low": low,
+            "high": high,
+        }
+
+    def _pooled(self, agent: str, figure: str) -> Array:
+        """Mean over seeds, a query."""
+        seeds_S_N = self.values[agent][figure]
+        known_N = np.isfinite(seeds_S_N).all(axis=0)
+        return np.where(known_N, np.where(known_N, seeds_S_N, 0.0).mean(axis=0), np.nan)
+
+    def headroom(self, agent: str) -> dict[str, float] | None:
+        """Share of the way from identity to the oracle, with its interval."""
+        if self.oracle_N is None:
+            return None
+        columns = np.stack([self._pooled(agent, self.main), self._pooled("identity", self.main), self.oracle_N], axis=1)
+        low, high = interval(closed(*resampled_means(columns).T))
+        return {"share": float(closed(*columns.mean(axis=0))), "low": low, "high": high}
+
+    @cached_property
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Each claim with our difference and whether it goes the paper's way."""
+        return [self._verdict(claim) for claim in self.claims]
+
+    def _verdict(self, claim: Claim) -> dict[str, Any]:
+        if claim.figure in self.values[claim.better]:
+            ours = self.difference(claim.better, claim.than, claim.figure)
+        else:
+            ours = _seeds_apart(self.scalars[claim.better][claim.figure], self.scalars[claim.than][claim.figure])
+        low, high = ours["low"] + claim.slack, ours["high"] + claim.slack
+        says = "agrees" if low > 0 else "disagrees" if high < 0 else "within noise"
+        return (
+            {name: getattr(claim, name) for name in ("what", "better", "than", "figure", "paper")} | ours | {"ours": says}
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, NaN as null."""
+        agents = {
+            name: {
+                "figures": {key: self.cell(name, key) for key in figures},
+                "headroom": self.headroom(name),
+                "scalars": self.scalars.get(name, {}),
+            }
+            for name, figures in self.values.items()
+        }
+        report = {"main": self.main, "by": self.by, "agents": agents, "claims": self.verdicts} | self.about
+        plain: dict[str, Any] = plain_json(report)
+        return plain
+
+    def rows(self) -> Iterator[tuple[str, list[str]]]:
+        """(figure, a text an agent) for the table."""
+        first = next(iter(self.values.values()))
+        for key in SHOWN:
+            if key in first:
+                yield key, [self._text(name, key) for name in self.values]
+        if self.oracle_N is not None:
+            rooms = [self.headroom(name) or {} for name in self.values]
+            yield (
+                "headroom closed",
+                [f"{100 * r['share']:.1f} [{100 * r['low']:.1f} {100 * r['high']:.1f}]" for r in rooms],
+            )
+        for key in dict.fromkeys(key for part in self.scalars.values() for key in part):
+            yield key, [_mean_text(part.get(key, [])) for part in (self.scalars.get(name, {}) for name in self.values)]
+
+    def _text(self, agent: str, figure: str) -> str:
+        cell = self.cell(agent, figure)
+        spread = f" ±{cell['sd']:.3f}" if np.isfinite(cell["sd"]) and agent not in ("identity",) else ""
+        away = f" [{cell['low']:+.3f} {cell['high']:+.3f}]" if figure == self.main and cell["difference"] else ""
+        return number(cell["mean"], figure) + spread + away
+
+    def show(self) -> None:
+        """Table and claims on the terminal."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(
+            title=self.about["title"], caption=f"Graded by {self.by}; in brackets 95 % intervals", title_justify="left"
+        )
+        for heading in ("", *self.values):
+            table.add_column(heading, justify="right" if heading else "left")
+        for key, texts in self.rows():
+            table.add_row(key, *texts)
+        console = Console()
+        console.print(table)
+        for line in map(verdict_text, self.verdicts):
+            console.print(line, markup=False)
+
+
+def verdict_text(verdict: Mapping[str, Any]) -> str:
+    """A claim in a line."""
+    ours = f"{verdict['difference']:+.3f} [{verdict['low']:+.3f} {verdict['high']:+.3f}]"
+    paper = f"; paper: {verdict['paper']}" if verdict["paper"] else ""
+    who = f"{verdict['better']} − {verdict['than']}, {verdict['figure']}"
+    return f"{verdict['what']} ({who}): {ours}, {verdict['ours']}{paper}"
+
+
+def _mean_text(values: Sequence[float]) -> str:
+    return number(float(np.mean(values))) if values else "–"
+
+
+def _seeds_apart(better: Sequence[float], than: Sequence[float]) -> dict[str, float]:
+    """A figure that has one value a seed: the range of the paired differences stands for the interval."""
+    gaps = np.subtract(better, than)
+    return {"difference": float(gaps.mean()), "low": float(gaps.min()), "high": float(gaps.max())}
+
+
+def _about(roads: Sequence[Road]) -> dict[str, Any]:
+    from runs.folder import environment
+
+    road, seeds = roads[0], [road.seed for road in roads]
+    minutes = {name: [round(road.seconds(name) / 60, 2) for road in roads] for name in road.stages}
+    title = f"{Path(road.args.recipe).stem} on {road.shop.name}, {road.settings.retriever}, seeds {seeds}"
+    return {"title": title, "seeds": seeds, "minutes": minutes, "environment": environment()}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One seed: agent → figure → (N,), and agent → figure → value."""
+
+    main: str
+    by: str
+    values: dict[str, dict[str, Array]]
+    scalars: dict[str, dict[str, float]]
+    oracle_N: Array | None
+
+
+def score(road: Road, recipe: Recipe) -> Scored:
+    """Every agent on the test queries; also writes this seed's `eval.json` and `report.html`, rewrites to read."""
+    from tqdm import tqdm
+
+    from runs.report import write_eval, write_report
+
+    exam = _exam(road)
+    agents = dict(_agents(road, recipe))
+    timed: dict[str, float] = {}
+    evaluations = {}
+    for name, agent in tqdm(agents.items(), desc="evaluate", unit="agent"):
+        started = time.perf_counter()
+        agent.rewrite(exam.texts[:256])
+        timed[name] = 1000 * (time.perf_counter() - started) / min(len(exam.texts), 256)
+        evaluations[name] = exam.mark(agent)
+    write_eval(road.folder, evaluations, road.shop, agent=recipe.compare[-1], seed=road.seed)
+    write_report(road.folder)
+    scalars = {name: {"ms/query": value} for name, value in timed.items()}
+    for name, texts in _texts(road, recipe).items():
+        scalars[name] |= texts
+    first = next(iter(evaluations.values()))
+    values = {name: e.values | _engagement(road, e) for name, e in evaluations.items()}
+    return Scored(first.main, first.by, values, scalars, exam.oracle.get("replace"))
+
+
+def _engagement(road: Road, evaluation: Evaluation) -> dict[str, Array]:
+    """What the model shopper does with the first ten products: chance of a click, a cart, a purchase; NaN ungraded."""
+    from judges.shopper import ModelShopper
+    from qr_env.scores import ONE_HOT
+    from qr_env.types import Grades
+
+    grades = Grades(ONE_HOT[evaluation.levels_after.astype(np.int64) + 1])
+    some_N3 = ModelShopper(road.shop).engage(evaluation.queries, evaluation.after.rows_NK, grades).some_N3
+    return dict(zip(("click@10", "cart@10", "purchase@10"), some_N3.T.astype(np.float64), strict=True))
+
+
+def _exam(road: Road) -> Exam:
+    """On the test split by labels, as `qr online` reports."""
+    world = road.world
+    split = "test" if road.shop.split("test") else "dev"
+    return world.exam(split, world.report_judge(split), road.args.limit)
+
+
+def _agents(road: Road, recipe: Recipe) -> Iterator[tuple[str, Agent]]:
+    from agents.factory import make_agent
+
+    for name in dict.fromkeys(["identity", *recipe.baselines]):
+        yield name, make_agent(name, road.shop, road.world.retriever)
+    for name in recipe.compare:
+        yield name, road.student(name)
+
+
+def _texts(road: Road, recipe: Recipe) -> dict[str, dict[str, float]]:
+    """Exact match, ROUGE-L and cross-entropy of the compared students on held-out pairs."""
+    if not recipe.held_out:
+        return {}
+    from agents.text_scores import text_scores
+
+    held_out = [e for e in road.examples(recipe.held_out) if e.held_out and e.task == "rewrite"]
+    return {name: text_scores(road.student(name), held_out) for name in recipe.compare} if held_out else {}

@@ -1,0 +1,119 @@
+"""report.html of a recipe: its students side by side, the paper's claims beside ours, links to each seed's report."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qr_env.whole import saving, write_whole
+from runs.report import REPORT_FILE
+
+if TYPE_CHECKING:
+    from runs.recipe import Recipe
+    from runs.recipe_compare import Comparison
+
+WIDTH, ROW, LEFT, RIGHT = 1060, 30, 190, 150
+MARKS = {"agrees": "up", "disagrees": "down", "within noise": ""}
+
+
+def write_page(folder: Path, recipe: Recipe, comparison: Comparison) -> Path:
+    """One self-contained file; nothing is loaded from anywhere."""
+    title = comparison.about["title"]
+    parts = [
+        f"<h1>{escape(title)}</h1><p class=soft>{escape(recipe.about)}</p>",
+        f"<h2>{escape(comparison.main)}</h2>{intervals(comparison)}",
+        f"<h2>What the paper says, and what was found here</h2>{claims(comparison.verdicts)}",
+        f"<h2>All figures</h2>{figures(comparison)}",
+        f"<h2>Stages</h2>{minutes(comparison.about)}",
+        f"<p>Rewrites to read: {seeds(comparison.about['seeds'])}</p>",
+    ]
+    template = string.Template(Path(__file__).with_name("report_template.html").read_text(encoding="utf-8"))
+    page = template.substitute(title=escape(title), body="\n".join(parts))
+    with saving(folder / REPORT_FILE):
+        write_whole(folder / REPORT_FILE, page)
+    return folder / REPORT_FILE
+
+
+def intervals(comparison: Comparison) -> str:
+    """A dot and a 95 % bar an agent: the headline figure, with identity and the oracle as levels."""
+    main = comparison.main
+    cells = {name: comparison.cell(name, main) for name in comparison.values}
+    raw = cells["identity"]["mean"]
+    ceiling = [float(comparison.oracle_N.mean())] if comparison.oracle_N is not None else []
+    ends = [raw, *ceiling, *(raw + cell[end] for cell in cells.values() for end in ("low", "high"))]
+    low, high = min(ends), max(ends)
+    scale = (WIDTH - LEFT - RIGHT) / max(high - low, 1e-9)
+
+    def x(value: float) -> float:
+        return LEFT + (value - low) * scale
+
+    height = ROW * (len(cells) + 1)
+    levels = [("identity", raw), *(("oracle", value) for value in ceiling)]
+    lines = [
+        f'<line class="mark" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="6" y2="{height - ROW}" stroke="var(--c1)"/>'
+        f'<text class="tick" x="{x(at):.1f}" y="{height - 12}" text-anchor="middle">{name} {at:.3f}</text>'
+        for name, at in levels
+    ]
+    rows = [_dot(name, cell, raw, x, ROW * at + ROW / 2) for at, (name, cell) in enumerate(cells.items())]
+    return f'<figure><svg viewBox="0 0 {WIDTH} {height}" role="img">{"".join([*lines, *rows])}</svg></figure>'
+
+
+def _dot(name: str, cell: dict[str, float], raw: float, x: Any, y: float) -> str:
+    low, high = x(raw + cell["low"]), x(raw + cell["high"])
+    return (
+        f'<text class="label" x="{LEFT - 12}" y="{y + 4:.0f}" text-anchor="end">{escape(name)}</text>'
+        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}" stroke="var(--c0)" stroke-width="3" opacity=".45"/>'
+        f'<circle cx="{x(cell["mean"]):.1f}" cy="{y}" r="5" fill="var(--c0)"/>'
+        f'<text class="tick" x="{WIDTH - RIGHT + 16}" y="{y + 4:.0f}">'
+        f"{cell['mean']:.3f} ({cell['difference']:+.3f})</text>"
+    )
+
+
+def claims(verdicts: Sequence[dict[str, Any]]) -> str:
+    """A row a claim."""
+    if not verdicts:
+        return "<p>This recipe makes no claim.</p>"
+    rows = [
+        f"<tr><td>{escape(v['what'])}</td><td>{escape(v['better'])} − {escape(v['than'])}</td>"
+        f"<td>{escape(v['figure'])}</td>"
+        f"<td>{v['difference']:+.3f}<small>{v['low']:+.3f} … {v['high']:+.3f}</small></td>"
+        f'<td class="{MARKS[v["ours"]]}">{v["ours"]}</td><td>{escape(v["paper"])}</td></tr>'
+        for v in verdicts
+    ]
+    head = "".join(f"<th>{text}</th>" for text in ("claim", "students", "figure", "difference here", "", "the paper"))
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def figures(comparison: Comparison) -> str:
+    """The terminal's table."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("", *comparison.values))
+    rows = [
+        f"<tr><th>{escape(key)}</th>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>"
+        for key, texts in comparison.rows()
+    ]
+    by = f"Graded by {escape(comparison.by)}. ± deviation between seeds; in brackets the 95 % interval."
+    note = f"<p><small>{by}</small></p>"
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{note}'
+    )
+
+
+def minutes(about: dict[str, Any]) -> str:
+    """How long each stage took, a seed each."""
+    rows = [
+        f"<dt>{escape(name)}</dt><dd>{', '.join(f'{m:.1f}' for m in times)} min</dd>"
+        for name, times in about["minutes"].items()
+    ]
+    environment = about["environment"]
+    rows.append(
+        f"<dt>commit, machine</dt><dd>{escape(str(environment['commit']))}, {escape(environment['machine'])}</dd>"
+    )
+    return f"<dl>{''.join(rows)}</dl>"
+
+
+def seeds(numbers: Sequence[int]) -> str:
+    """Links to the report of each seed."""
+    return ", ".join(f'<a href="seed-{n}/{REPORT_FILE}">seed {n}</a>' for n in numbers)
