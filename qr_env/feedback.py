@@ -50,6 +50,7 @@ class Feedback:
     """N steps' figures, each (N,) float32 or bool; NaN where verdicts are missing. Formulas: module docstring.
 
     mean_relevance, mean_relevance_before: mean f over the products in the top ten, in [0, 1]; 0 for an empty list.
+    rank, rank_before: place of the best relevant product among the judged ones, from 1; 0 where there is none.
     hitrate_gain: hitrate minus that of Z_x alone. missing: share of both lists' products without a verdict.
     words, words_original: lengths in words. copied: words of the rewrite that the original, or the rewrite before
     them, already has. kept: the rewrite means "keep the original". click, cart, purchase: None without a shopper.
@@ -59,6 +60,8 @@ class Feedback:
     relevance: FloatArray
     mean_relevance: FloatArray
     mean_relevance_before: FloatArray
+    rank: FloatArray
+    rank_before: FloatArray
     increment: FloatArray
     increment_defined: BoolArray
     hitrate: FloatArray
@@ -159,6 +162,8 @@ def feedback(
         relevance=known(_share(n["relevant_after"], n["judged_after"])),
         mean_relevance=n["mean_after"].astype(np.float32),
         mean_relevance_before=n["mean_before"].astype(np.float32),
+        rank=known(n["rank_after"]),
+        rank_before=known(n["rank_before"]),
         increment=known(_share(n["excellent_new"], n["excellent_before"])),
         increment_defined=n["excellent_before"] > 0,
         hitrate=known(_share(n["wanted_either"], n["wanted"])),

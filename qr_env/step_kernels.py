@@ -47,8 +47,8 @@ def levels(
 
 
 COUNTS = (
-    *("found_before", "judged_before", "relevant_before", "mean_before"),
-    *("found_after", "judged_after", "relevant_after", "mean_after"),
+    *("found_before", "judged_before", "relevant_before", "mean_before", "rank_before"),
+    *("found_after", "judged_after", "relevant_after", "mean_after", "rank_after"),
     *("new", "new_relevant", "excellent_before", "excellent_new", "wanted", "wanted_before", "wanted_either"),
 )
 _GRADES = nb.types.Array(nb.float32, 3, "A", readonly=True)
@@ -66,9 +66,10 @@ def _holds(rows: npt.NDArray, row: int) -> bool:
 
 
 @nb.njit(inline="always")
-def _tally(rows: npt.NDArray, probs: npt.NDArray, tau: float, depth: int) -> tuple[float, float, float, float]:
-    """Of one list: products, those with a verdict, those with relevance above tau, mean relevance of the first."""
-    found, judged, relevant, top, total = 0.0, 0.0, 0.0, 0.0, 0.0
+def _tally(rows: npt.NDArray, probs: npt.NDArray, tau: float, depth: int) -> tuple[float, float, float, float, float]:
+    """Of one list: products, those with a verdict, those with relevance above tau, mean relevance of the first, and
+    the place of the best relevant one among those with a verdict (from 1; 0: there is none)."""
+    found, judged, relevant, top, total, rank = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(len(rows)):
         if rows[k] < 0:
             continue
@@ -78,10 +79,12 @@ def _tally(rows: npt.NDArray, probs: npt.NDArray, tau: float, depth: int) -> tup
         judged += 1
         relevance = probs[k, 2] + probs[k, 3]
         relevant += relevance > tau
+        if rank == 0 and relevance > tau:
+            rank = judged
         if k < depth:
             top += 1
             total += relevance
-    return found, judged, relevant, np.nan if found > 0 and top == 0 else total / max(top, 1.0)
+    return found, judged, relevant, np.nan if found > 0 and top == 0 else total / max(top, 1.0), rank
 
 
 _LISTS_AND_GRADES = (_ANY_LISTS, _GRADES, _ANY_LISTS, _GRADES)
@@ -107,8 +110,8 @@ def compare(
     """
     for n in range(len(before_NK)):
         before, after = before_NK[n], after_NK[n]
-        found_b, judged_b, relevant_b, mean_b = _tally(before, probs_before_NK4[n], tau, depth)
-        found_a, judged_a, relevant_a, mean_a = _tally(after, probs_after_NK4[n], tau, depth)
+        found_b, judged_b, relevant_b, mean_b, rank_b = _tally(before, probs_before_NK4[n], tau, depth)
+        found_a, judged_a, relevant_a, mean_a, rank_a = _tally(after, probs_after_NK4[n], tau, depth)
         new, new_relevant, excellent, excellent_new, wanted, had, has = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for k in range(len(before)):
             if before[k] >= 0 and probs_before_NK4[n, k, 2] + probs_before_NK4[n, k, 3] > tau:
@@ -126,7 +129,7 @@ def compare(
                 seen = _holds(before, bought_NM[n, m])
                 had += seen
                 has += seen or _holds(after, bought_NM[n, m])
-        counts = (found_b, judged_b, relevant_b, mean_b, found_a, judged_a, relevant_a, mean_a)
+        counts = (found_b, judged_b, relevant_b, mean_b, rank_b, found_a, judged_a, relevant_a, mean_a, rank_a)
         for c, count in enumerate((*counts, new, new_relevant, excellent, excellent_new, wanted, had, has)):
             counts_CN[c, n] = count
 

@@ -7,7 +7,7 @@
     qr online generated --promotion on --forever                    # until told to stop; serves only what is proven
 
 Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge like →
-GRPO on the stream → evaluation on held-out queries → report.html. All of it lands in --out.
+GRPO, PPO or DPO on the stream → evaluation on held-out queries → report.html. All of it lands in --out.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
+from qr_env.paper_rewards import Pay
 from qr_env.reward import Weights
 from runs.cli import run
 from runs.stream import OUTCOMES, StreamFlags, Watched
@@ -39,24 +40,35 @@ if TYPE_CHECKING:
 class LearningFlags:
     """How the online stage learns."""
 
-    optimizer: Literal["grpo", "ppo"] = "grpo"
-    """grpo: the group's mean reward is the baseline. ppo: a value head predicts it, token by token."""
+    optimizer: Literal["grpo", "ppo", "dpo"] = "grpo"
+    """grpo: the group's mean reward is the baseline. ppo: a value head predicts it, token by token. dpo: a group's best
+    rewrite is preferred to its worst."""
     epochs: int | None = None
-    """Passes over a rollout; None is 1 for grpo, 2 for ppo."""
+    """Passes over a rollout; None is 1 for grpo and dpo, 2 for ppo."""
     ratio: Literal["token", "sequence"] = "token"
     """grpo: what is clipped, the probability ratio of each token or of the whole rewrite (GSPO)."""
     leave_one_out: bool = False
     """grpo: compare a rewrite with the others of its group only (RLOO)."""
     kl_target: float = 0.0
     """ppo: nats a token that the price of KL is steered to; 0 leaves it at kl_coef."""
+    dpo_beta: float = 0.1
+    """dpo: price of leaving the warm start; reference-free it wants 1 and more."""
+    dpo_margin: float = 0.0
+    """dpo: rewrites make a pair when their rewards differ by as much; ties never do."""
+    dpo_all_pairs: bool = False
+    """dpo: every pair of a group instead of its best and worst."""
+    reference_free: bool = False
+    """dpo: mean log-probabilities a token (SimPO) instead of ratios to the warm start."""
     kl_coef: float = 0.001
-    """Price of leaving the warm start; 0 saves the reference pass."""
+    """grpo, ppo: price of leaving the warm start; 0 saves the reference pass."""
     normalize_std: bool = True
     """Divide advantages by their group's deviation: faster with a judge that can be trusted, easier to exploit else."""
     policy_coef: float = 1.0
     """Weight of the reinforcement loss; 0 is the anchor alone, to see what either adds."""
     anchor_coef: float = 1.0
     """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
+    pay: Literal["weights", Pay] = "weights"
+    """weights: ours, by --reward.*. Else another system's reward, as it is (qr_env/paper_rewards.py)."""
     temper: float = 0.25
     """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
 
@@ -189,13 +201,17 @@ def read_shop(args: Args) -> Shop:
     """The shop; one without train purchases gets queries made from its catalogue, since nothing else can teach."""
     from qr_env.shops import load_shop
 
-    shop = load_shop(args.shop, data=args.data, seed=0, on_bad_row=args.on_bad_row)
+    return with_past(load_shop(args.shop, data=args.data, seed=0, on_bad_row=args.on_bad_row), args.seed)
+
+
+def with_past(shop: Shop, seed: int) -> Shop:
+    """The shop, with queries made from its catalogue if nothing was bought for its train queries."""
     train = {query.id for query in shop.split("train")}
     if any(name in train for name in shop.purchases["query_id"].to_pylist()):
         return shop
     from qr_env.catalogue_queries import with_catalogue_queries
 
-    made = with_catalogue_queries(shop, CATALOGUE_QUERIES, seed=args.seed)
+    made = with_catalogue_queries(shop, CATALOGUE_QUERIES, seed)
     _say(f"no purchases to learn from: {len(made.queries) - len(shop.queries):,} queries made from the catalogue")
     return made
 
@@ -275,7 +291,7 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     else:
         student = Student.load(warm_folder, trainable=True)
     student.keep_hidden = args.learning.optimizer == "ppo"
-    reference = Student.load(warm_folder).model.requires_grad_(False) if args.learning.kl_coef else None
+    reference = Student.load(warm_folder).model.requires_grad_(False) if needs_reference(args.learning) else None
     accelerator = Accelerator()
     if reference is not None:
         reference.to(accelerator.device)
@@ -327,8 +343,14 @@ def make_promotion(args: Args) -> Promotion | None:
     return Promotion(config, args.out / "checkpoints", args.seed)
 
 
+def needs_reference(flags: LearningFlags) -> bool:
+    """Whether the optimiser reads the warm start as its reference policy."""
+    return not flags.reference_free if flags.optimizer == "dpo" else bool(flags.kl_coef)
+
+
 def make_learner(args: Args, student: Student, accelerator: Any, reference: Any) -> Learner:
-    """PPO or GRPO, by the settings."""
+    """PPO, DPO or GRPO, by the settings."""
+    from agents.dpo import DPO, DPOConfig
     from agents.grpo import GRPO, GRPOConfig
     from agents.ppo import PPO, PPOConfig
 
@@ -345,6 +367,12 @@ def make_learner(args: Args, student: Student, accelerator: Any, reference: Any)
         return PPO(
             *parts, PPOConfig(epochs=flags.epochs or 2, kl_target=flags.kl_target, **common), accelerator, reference
         )
+    if flags.optimizer == "dpo":
+        pairs = DPOConfig(
+            epochs=flags.epochs or 1, beta=flags.dpo_beta, margin=flags.dpo_margin, all_pairs=flags.dpo_all_pairs,
+            reference_free=flags.reference_free, **common,
+        )  # fmt: skip
+        return DPO(*parts, pairs, accelerator, reference)
     config = GRPOConfig(
         epochs=flags.epochs or 1, normalize_std=flags.normalize_std, leave_one_out=flags.leave_one_out,
         ratio=flags.ratio, aggregation=flags.ratio, **common,

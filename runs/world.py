@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from judges.base import Judge
 from judges.gate import Gate, GateResult
+from qr_env.errors import ConfigError
+from qr_env.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
 from qr_env.reward import Reward, Weights
-from qr_env.types import Shopper
+from qr_env.types import RewardTerms, Shopper
 from runs.judging import JudgeOptions, open_judge, open_shopper
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from judges.probes import ProbeSet
     from qr_env.drift import Drift
     from qr_env.evaluate import Exam
+    from qr_env.feedback import Feedback
     from qr_env.retriever import Retriever
     from qr_env.shop import Shop
     from qr_env.simulator import Simulator
@@ -101,14 +104,19 @@ class World:
         gate = Gate(flags.min_kappa, flags.low_kappa, seed=args.seed)
         world = cls(args, shop, retriever, open_judge(args.judge, shop, options), gate=gate, drift=drift)
         world.shopper = open_shopper(flags.shopper, shop, options)
+        if args.learning.pay in NEED_SHOPPER and world.shopper is None:
+            raise ConfigError(f"--pay {args.learning.pay} pays conversion: it needs --shopper model or llm")
         if gate.min_kappa:
             world.admitted = gate.enforce(gate.check(world.judge, shop, retriever=retriever))
             print(world.admitted, file=sys.stderr)
         return world
 
     @property
-    def reward(self) -> Reward:
-        """By the settings' weights; a shopper whose engagement nobody weighted is paid for by purchases."""
+    def reward(self) -> Callable[[Feedback], RewardTerms]:
+        """Another system's by name, else ours by the settings' weights; a shopper whose engagement nobody weighted is
+        paid for by purchases."""
+        if self.args.learning.pay != "weights":
+            return PAPER_REWARDS[self.args.learning.pay]
         weights: Weights = self.args.reward
         if self.shopper is not None and not weights.engaged:
             weights = replace(weights, purchase=CONVERSION)
