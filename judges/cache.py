@@ -14,6 +14,7 @@ judges in use), which takes in what other processes commit. Several processes ma
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ from hashlib import blake2b
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,7 @@ Digests = npt.NDArray[np.uint64]
 DAY = 86_400
 FLUSH_SECONDS = 60.0  # how often use is written down where nothing else is written
 LOAD_ROWS = 100_000
+_OPEN: WeakSet[VerdictStore] = WeakSet()  # of this process
 _ROW = np.dtype([("low", "<u8"), ("probs", "<f4", 4), ("id", "<i8"), ("used", "<i8")])
 
 
@@ -116,6 +119,7 @@ class VerdictStore:
         self._lock = RLock()
         self._connections: list[sqlite3.Connection] = []  # a parent's must not even be closed in its child
         self._reopen()
+        _OPEN.add(self)
 
     def _reopen(self) -> None:
         self._pid = os.getpid()
@@ -135,7 +139,7 @@ class VerdictStore:
         self.close()
 
     def close(self) -> None:
-        """Write down what was used, and let go of the file."""
+        """Write down what was used, and let go of the file. The end of the process does it where nobody else did."""
         with self._lock:
             if self._connections and self._pid == os.getpid():
                 self._flush()
@@ -159,8 +163,8 @@ class VerdictStore:
         with self.reading() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
-                self._note_use(db)
                 yield db
+                self._note_use(db)  # now, since a judge's first verdicts enter it
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
@@ -302,6 +306,12 @@ class VerdictStore:
         files = (self.path, self.path.with_name(self.path.name + "-wal"))
         size = sum(file.stat().st_size for file in files if file.exists())
         return {**counts, "bytes": size, "asked": asked, "hits": hits, "hit_rate": hits / asked if asked else np.nan}
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in tuple(_OPEN):
+        store.close()
 
 
 def _judge_id(db: sqlite3.Connection, fingerprint: str) -> int:

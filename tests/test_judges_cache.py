@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from hashlib import blake2b
 from multiprocessing.connection import Connection
@@ -78,6 +79,22 @@ def test_verdicts_come_back_to_the_bit_and_missing_ones_are_not_kept(tmp_path: P
         assert np.isnan(store.get(JUDGE, keys([(product, query) for query, product in pairs[:3]]))).all()
         assert store.get(JUDGE, keys([])).shape == (0, 4)
         assert store.stats() | {"asked": 109, "hits": 51, "hit_rate": 51 / 109} == store.stats()
+
+
+def test_use_is_written_down_from_the_first_look_up_on_and_by_whoever_forgets_to_close(tmp_path: Path) -> None:
+    pairs = some(6)
+    code = """
+    import sys
+    from tests.test_judges_cache import JUDGE, VerdictStore, keys, some, verdicts
+    store, pairs = VerdictStore(sys.argv[1]), some(6)
+    store.get(JUDGE, keys(pairs))  # nobody knows the judge yet
+    store.put(JUDGE, pairs, verdicts(pairs))
+    store.get(JUDGE, keys(pairs[:4]))
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], check=True)
+    with VerdictStore(tmp_path, read_only=True) as store:
+        judge = store.judges()[0]
+        assert (judge["asked"], judge["hits"], judge["verdicts"]) == (10, 4, len(pairs))
 
 
 def test_the_first_verdict_stays_and_put_says_so(tmp_path: Path) -> None:
