@@ -1,6 +1,6 @@
 """The LLM judge: grades as probabilities, read from a server's log-probabilities of the label letters.
 
-    judge = LLMJudge("http://127.0.0.1:8000/v1")             # or QR_JUDGE_URL (comma separated), _MODEL, _KEY
+    judge = LLMJudge("http://127.0.0.1:8000/v1")             # or a Client; or QR_JUDGE_URL (comma separated), _KEY
     judge.grade_pairs([("red sofa", "Lindholm sofa red")])   # (1, 4), NaN where missing
     judge.capabilities[0].as_dict()                          # what the server was proven to do
 
@@ -52,8 +52,8 @@ FEW = 8  # smaller batches say too little about a share of missing verdicts
 HINTS = {
     "low_mass": "the model does not answer with a label: use a larger one, another prompt, or a lower min_mass",
     "http_404": "the server does not know the model or the path: compare with its /v1/models",
-    "http_429": "the server is too busy: lower concurrency=, or name more servers",
-    "timeout": "raise timeout=, lower concurrency=, or name more servers",
+    "http_429": "the server is too busy: lower the client's concurrency, or name more servers",
+    "timeout": "raise --timeout (the client's timeout), lower its concurrency, or name more servers",
 }
 Job = tuple[str, list[str], list[list[int]]]  # query, products, for each product the pairs that are this one
 
@@ -75,9 +75,9 @@ class LLMJudge:
     """A `PairJudge` that asks a language model. Nothing is sent before the first question.
 
     Args:
-        urls: base URLs of servers of one model, sharing the load; None reads QR_JUDGE_URL.
+        client: to servers of one model, sharing the load; or their base URLs, None for those of QR_JUDGE_URL. Its
+            `concurrency` is how many products are graded at once: a GPU server takes several hundred.
         model: the name that the server knows; None reads QR_JUDGE_MODEL, then takes the only one that it serves.
-        api_key: None reads QR_JUDGE_KEY, then sends none.
         prompt: a file of `judges/prompts/` by name, or a path.
         method: of a prompt of kind "label", see above; "auto" takes the first of top, choice, scoring that works.
         passes: of `judges.prompt.PASSES`; their probabilities are averaged, each costs as much as one.
@@ -86,17 +86,14 @@ class LLMJudge:
         max_product_tokens: a product text is cut to so many (so many bytes where the server does not tokenize).
         batch: products of a query in one request, where method and server take several.
         price: dollars for a million prompt tokens and a million generated ones.
-        concurrency: products that are being graded at once, over all servers; a GPU server takes several hundred.
-        timeout, retries, backoff, patience: see `judges.client.Client`.
     """
 
     name = "llm"
 
     def __init__(
         self,
-        urls: str | Sequence[str] | None = None,
+        client: Client | str | Sequence[str] | None = None,
         model: str | None = None,
-        api_key: str | None = None,
         *,
         prompt: str = "grade_v1",
         method: str = "auto",
@@ -106,18 +103,12 @@ class LLMJudge:
         max_product_tokens: int = 256,
         batch: int = 8,
         price: tuple[float, float] = (0.0, 0.0),
-        concurrency: int = 64,
-        timeout: float = 120.0,
-        retries: int = 5,
-        backoff: float = 0.5,
-        patience: float = 120.0,
     ) -> None:
         self.prompt = Prompt.load(prompt)
-        self.client = Client(urls, api_key, concurrency, timeout, retries, backoff, patience)
+        self.client = client if isinstance(client, Client) else Client(client)
         self.model = model or os.environ.get("QR_JUDGE_MODEL") or None
         self.passes, self.min_mass, self.max_missing = tuple(passes), min_mass, max_missing
         self.max_product_tokens, self.batch, self.price = max_product_tokens, batch, price
-        self.concurrency = concurrency
         self._method = method
         self._details: dict[str, str] = {}
         self._starting = threading.RLock()
@@ -209,10 +200,11 @@ class LLMJudge:
         method, missing, start = METHODS[self.method], Counter[str](), time.monotonic()
         most = self.max_missing * len(pairs) if len(pairs) >= FEW else float("inf")
         size = self.batch if takes_several(self.method, self.server) else 1
+        threads = -(-self.client.concurrency // size)
         jobs = _jobs(pairs, size)
         # Past the limit nothing new is asked, but what is on its way, and will be paid for, is handed out.
         allowed = itertools.takewhile(lambda _: missing.total() <= most, jobs)
-        results = self.client.run(lambda job: self._answer(asker, method, job), allowed, -(-self.concurrency // size))
+        results = self.client.run(lambda job: self._answer(asker, method, job), allowed, threads)
         try:
             for verdicts in results:
                 missing.update(kind for kind in verdicts.kinds_M if kind)

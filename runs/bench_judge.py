@@ -33,17 +33,18 @@ from typing import Any
 import numpy as np
 
 from judges.cache import VerdictStore, digests, pair_keys
+from judges.client import Client
 from judges.llm import LLMJudge
 from qr_env.errors import DataError, StoreError
 from qr_env.retriever import Retriever
 from qr_env.shop import Shop
 from qr_env.types import GAINS, FloatArray
 
-CONTENDERS: dict[str, dict[str, Any]] = {
-    "list": {"prompt": "list_v1", "batch": 10},
-    "label": {"prompt": "grade_v1"},
-    "json": {"prompt": "json_v1", "concurrency": 32},
-    "reason": {"prompt": "reason_v1", "concurrency": 32},
+CONTENDERS: dict[str, tuple[int, dict[str, Any]]] = {  # products in flight, settings of the judge
+    "list": (64, {"prompt": "list_v1", "batch": 10}),
+    "label": (64, {"prompt": "grade_v1"}),
+    "json": (32, {"prompt": "json_v1"}),
+    "reason": (32, {"prompt": "reason_v1"}),
 }
 KINDS = ("prompt", "cached", "completion")  # of tokens
 LOOKUPS = 100_000  # from the warm store, the pairs over and over
@@ -68,7 +69,10 @@ def bench(
     seed: of the draw of queries; None takes another every time, as it should be on a server that has seen the bench.
     """
     seed = time.time_ns() % 2**32 if seed is None else seed
-    judges = {name: LLMJudge(url, model, min_mass=0.0, timeout=600.0, **how) for name, how in CONTENDERS.items()}
+    judges = {
+        name: LLMJudge(Client(url, concurrency=flight, timeout=600.0), model, min_mass=0.0, **how)
+        for name, (flight, how) in CONTENDERS.items()
+    }
     turns, step = {name: Turns(judge, group) for name, judge in judges.items()}, max(pairs // k, 1)
     lists = lists_of(shop, retriever, judges["list"].product_texts(shop), rounds * step, k, seed)
     load = []

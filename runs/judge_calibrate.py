@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from runs.cli import run, write_json
-from runs.judging import JudgeOptions, open_judge
+from runs.judging import JudgeArgs, open_judge
 
 if TYPE_CHECKING:
     from judges.samples import Sample
@@ -27,13 +27,9 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Args:
+class Args(JudgeArgs):
     """Which judges, on which graded pairs."""
 
-    shop: str = "generated"
-    """generated, icecat, esci, wands, or a folder of your own with qrels"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
     judge: tuple[str, ...] = ("embedding",)
     """judges by name, apart or with commas; ensemble:a,b is one"""
     split: Literal["auto", "train", "dev", "test"] = "auto"
@@ -48,20 +44,8 @@ class Args:
     """each judge a second time, reading texts cleaned by judges/defend.py: what the defence costs in agreement"""
     min_kappa: float = 0.0
     """say which judges a gate of this κ would refuse"""
-    url: tuple[str, ...] = ()
-    """base URLs of the llm judge's servers (default: $QR_JUDGE_URL)"""
-    model: str | None = None
-    """the llm judge's model (default: asks the server)"""
-    prompt: str = "grade_v1"
-    """the llm judge's prompt, a file of judges/prompts/ by name, or a path"""
-    store: Path | None = None
-    """folder of the verdict store (default: none is used, every verdict is made anew)"""
     page: Path | None = None
     """where the page goes (default: out/judges/calibrate-SHOP.html)"""
-    json: str | None = None
-    """write the figures here as JSON ("-": standard output alone)"""
-    seed: int = 0
-    """of the draw of pairs, the halves and the bootstrap"""
 
 
 def main(args: Args) -> None:
@@ -117,11 +101,10 @@ def ask_all(args: Args, shop: Shop, sample: Sample) -> dict[str, dict[str, Any]]
     from judges.defend import defended
     from judges.probes import same_judge_on
 
-    options = JudgeOptions(urls=args.url, model=args.model, store=args.store, prompt=args.prompt)
     clean = defended(shop) if args.defend else None
     reports = {}
     for spec in specs(args.judge):
-        judge = open_judge(spec, shop, options)
+        judge = open_judge(spec, shop, args.options())
         reports[spec] = calibrate(judge, shop, sample, args.seed, progress=True)
         if clean is not None and spec != "labels":
             judge = same_judge_on(judge, clean)

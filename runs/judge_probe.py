@@ -14,14 +14,13 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from runs.cli import run, write_json
 from runs.judge_calibrate import specs
-from runs.judging import JudgeOptions, open_judge
+from runs.judging import JudgeArgs, open_judge
 
 if TYPE_CHECKING:
     from judges.agreement import Figure
@@ -32,13 +31,9 @@ Rates = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass
-class Args:
+class Args(JudgeArgs):
     """Which judges, how many probes."""
 
-    shop: str = "generated"
-    """generated, icecat, esci, wands, or a folder of your own"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
     judge: tuple[str, ...] = ("embedding",)
     """judges by name, apart or with commas; ensemble:a,b is one"""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200
@@ -47,18 +42,6 @@ class Args:
     """whose queries; a shop without any of them takes all"""
     rewrites: bool = True
     """planted rewrites too, through BM25 and the reward, with the judge as the shopper"""
-    url: tuple[str, ...] = ()
-    """base URLs of the llm judge's servers (default: $QR_JUDGE_URL)"""
-    model: str | None = None
-    """the llm judge's model (default: asks the server)"""
-    prompt: str = "grade_v1"
-    """the llm judge's prompt, a file of judges/prompts/ by name, or a path"""
-    store: Path | None = None
-    """folder of the verdict store (default: none)"""
-    json: str | None = None
-    """write the rates here as JSON ("-": standard output alone)"""
-    seed: int = 0
-    """of the draw of probes and of the bootstrap"""
 
 
 def main(args: Args) -> None:
@@ -72,9 +55,9 @@ def main(args: Args) -> None:
     started = time.perf_counter()
     shop = load_shop(args.shop, data=args.data, seed=0)
     probes = ProbeSet.from_shop(shop, args.n, args.seed, args.split)
-    options, judges = JudgeOptions(urls=args.url, model=args.model, store=args.store, prompt=args.prompt), {}
+    judges: dict[str, dict[str, Rates]] = {}
     for spec in specs(args.judge):
-        judge = open_judge(spec, shop, options)
+        judge = open_judge(spec, shop, args.options())
         parts = {"as it is": probes.report(judge), "defended": probes.report(judge, defend=True)}
         judges[spec] = {name: _plain(report) for name, report in parts.items()}
         if args.rewrites:

@@ -20,6 +20,7 @@ import numpy as np
 
 from qr_env.errors import ConfigError, DataError
 from runs.cli import run, write_json
+from runs.judging import JudgeArgs, default_encoder, open_judge, open_store
 
 if TYPE_CHECKING:
     from judges.base import Judge
@@ -28,19 +29,14 @@ if TYPE_CHECKING:
     from qr_env.retriever import Retriever
     from qr_env.shop import Shop
     from qr_env.types import Engagement, Grades, Query, RowArray
-    from runs.judging import JudgeOptions
 
 ASKED = 256  # lists that a language model is shown at a time
 
 
 @dataclass
-class Args:
+class Args(JudgeArgs):
     """Which shopper, on which lists, against what."""
 
-    shop: str = "generated"
-    """generated, icecat, esci, wands, or a folder of your own"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
     shopper: Literal["model", "llm"] = "model"
     """computed from grades, prices and brands; or played by a language model"""
     log: Path | None = None
@@ -61,16 +57,6 @@ class Args:
     """RewardRank's other biases too: runs of a brand or colour, rubbish near the top"""
     profiles: bool = False
     """all profiles of judges/shopper.py instead of the average one (--shopper llm: one visit each)"""
-    url: tuple[str, ...] = ()
-    """of servers for --shopper llm (default: $QR_JUDGE_URL)"""
-    model: str | None = None
-    """its name there (default: $QR_JUDGE_MODEL, else the only one)"""
-    store: Path | None = None
-    """folder of the verdict store in which visits of --shopper llm are kept"""
-    seed: int = 0
-    """of the draw of --limit and of the bootstrap"""
-    json: str | None = None
-    """write the report here as JSON ("-": standard output)"""
 
 
 @dataclass(frozen=True)
@@ -97,14 +83,13 @@ def main(args: Args) -> None:
     from qr_env.download import cache_root
     from qr_env.retriever import make_retriever
     from qr_env.shops import load_shop
-    from runs.judging import default_encoder, open_judge
 
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit {args.limit}: must be at least 1")
     shop = load_shop(args.shop, data=args.data)
     encoder = default_encoder() if args.retriever != "bm25" else None
     retriever = make_retriever(args.retriever, shop, cache_root(), encoder)
-    judge = open_judge(args.judge, shop, _options(args))
+    judge = open_judge(args.judge, shop, args.options())
     report: dict[str, Any] = {"shop": shop.name, "shopper": args.shopper, "judge": judge.name, "k": args.k}
     lists, clicked_NK = _lists(args, shop, retriever, judge)
     report |= {"lists": len(lists.queries), "from": str(args.log or f"{args.retriever}, {args.split}")}
@@ -117,12 +102,6 @@ def main(args: Args) -> None:
     write_json(args.json, report)
     if args.json != "-":
         _print(report)
-
-
-def _options(args: Args) -> JudgeOptions:
-    from runs.judging import JudgeOptions
-
-    return JudgeOptions(urls=args.url, model=args.model, store=args.store)
 
 
 def _lists(args: Args, shop: Shop, retriever: Retriever, judge: Judge) -> tuple[Lists, Bools | None]:
@@ -204,14 +183,12 @@ def _asked(args: Args, shop: Shop, lists: Lists) -> dict[str, Guess]:
 
     from tqdm import tqdm
 
-    from judges.client import Client
     from judges.llm_shopper import LLMShopper
     from judges.shopper import AVERAGE, PROFILES
-    from runs.judging import open_store
 
-    options = _options(args)
+    options = args.options()
     with ExitStack() as stack:
-        client = stack.enter_context(Client(options.urls))
+        client = stack.enter_context(options.client())
         if (store := open_store(options)) is not None:
             stack.enter_context(store)
         profiles = PROFILES if args.profiles else (AVERAGE,)

@@ -24,10 +24,12 @@ from qr_env.types import Shopper
 
 if TYPE_CHECKING:
     from judges.cache import VerdictStore
+    from judges.client import Client
     from qr_env.encoder import TextEncoder
 
 KINDS = ("labels", "embedding", "llm", "cross-encoder[:MODEL]", "replay[:FINGERPRINT]", "ensemble:A,B")
 DISTILLED = Path("out/distill/student")  # where `qr judge distill` leaves its judge
+TIMEOUT = 600.0  # seconds: a model on a busy CPU answers after minutes, and asked again it would only be slower
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class JudgeOptions:
     """What a judge may need besides its name. urls: base URLs of OpenAI-compatible servers; () reads QR_JUDGE_URL.
     model: the server's model name; None asks it. store: folder of the verdict store; None keeps none. split: labels of
     this split only. encoder: of the embedding judge; None takes MiniLM. defend: clean product texts first. prompt: of
-    the LLM judge, a file of judges/prompts/ by name, or a path."""
+    the LLM judge, a file of judges/prompts/ by name, or a path. timeout: seconds that a server has for an answer."""
 
     urls: Sequence[str] = ()
     model: str | None = None
@@ -44,6 +46,41 @@ class JudgeOptions:
     encoder: TextEncoder | None = None
     defend: bool = False
     prompt: str = "grade_v1"
+    timeout: float = TIMEOUT
+
+    def client(self) -> Client:
+        """To the servers; ConfigError where none is named."""
+        from judges.client import Client
+
+        return Client(self.urls, timeout=self.timeout)
+
+
+@dataclass
+class JudgeArgs:
+    """What every verb about judges is told: a shop, and where verdicts come from."""
+
+    shop: str = "generated"
+    """generated, icecat, esci, wands, or a folder of your own"""
+    data: str | None = None
+    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
+    url: tuple[str, ...] = ()
+    """base URLs of the language model's servers (default: $QR_JUDGE_URL)"""
+    model: str | None = None
+    """its name there (default: $QR_JUDGE_MODEL, else the only one)"""
+    prompt: str = "grade_v1"
+    """the llm judge's prompt, a file of judges/prompts/ by name, or a path"""
+    timeout: float = TIMEOUT
+    """seconds that a server has for an answer"""
+    store: Path | None = None
+    """folder of the verdict store (default: none is used, every verdict is made anew)"""
+    json: str | None = None
+    """write the figures here as JSON ("-": standard output alone)"""
+    seed: int = 0
+    """of every draw, and of the bootstrap"""
+
+    def options(self) -> JudgeOptions:
+        """For `open_judge`."""
+        return JudgeOptions(self.url, self.model, self.store, prompt=self.prompt, timeout=self.timeout)
 
 
 def open_judge(spec: str, shop: Shop, options: JudgeOptions = JudgeOptions()) -> Judge:
@@ -100,7 +137,7 @@ def _text_judge(kind: str, detail: str, shop: Shop, options: JudgeOptions) -> Ju
     if kind == "llm" and not detail:
         from judges.llm import LLMJudge
 
-        return ShopJudge(shop, LLMJudge(options.urls, options.model, prompt=options.prompt), open_store(options))
+        return ShopJudge(shop, LLMJudge(options.client(), options.model, prompt=options.prompt), open_store(options))
     if kind == "cross-encoder":
         from agents.models import resolve
         from judges.cross_encoder import CrossEncoderJudge
@@ -128,8 +165,6 @@ def open_shopper(kind: str, shop: Shop, options: JudgeOptions) -> Shopper | None
         return ModelShopper(shop, PROFILES)
     if kind != "llm":
         raise ConfigError(f"no shopper {kind!r}; choose one of none, model, llm")
-    from judges.client import Client
     from judges.llm_shopper import LLMShopper
 
-    client = Client(options.urls)
-    return LLMShopper(shop, client, options.model, profiles=PROFILES, store=open_store(options))
+    return LLMShopper(shop, options.client(), options.model, profiles=PROFILES, store=open_store(options))

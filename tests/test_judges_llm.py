@@ -14,6 +14,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from judges.client import Client
 from judges.llm import LLMJudge
 from judges.prompt import PASSES
 from qr_env.errors import ConfigError, JudgeError
@@ -26,7 +27,8 @@ COLORS = ("red", "blue", "green", "black", "white")
 THINGS = ("sofa", "lamp", "chair")
 QUERIES = ("red sofa", "lamp", "green chair")
 PAIRS = [(query, f"{color} {thing}") for query in QUERIES for thing in THINGS for color in COLORS]
-FAST = {"backoff": 0.002, "timeout": 20.0, "patience": 2.0, "max_missing": 1.0, "batch": 1}
+FAST = {"backoff": 0.002, "timeout": 20.0, "patience": 2.0}
+CLIENT = {"concurrency", "retries", *FAST}  # options of the client, the others are the judge's
 HANGING = {"timeout": 1.0, "concurrency": 4}  # few at a time, so that only those time out that are made to
 # What the server does once, and the kind under which the verdict is missing when nothing is retried.
 FAULTS = {
@@ -55,7 +57,9 @@ def server():
 
 
 def open_judge(server, **options):
-    return LLMJudge(server.url, **{**FAST, **options})
+    client = {**FAST, **{name: value for name, value in options.items() if name in CLIENT}}
+    how = {name: value for name, value in options.items() if name not in CLIENT}
+    return LLMJudge(Client(server.url, **client), **{"max_missing": 1.0, "batch": 1, **how})
 
 
 def truth(pairs):
@@ -267,7 +271,7 @@ def test_servers_share_the_load_and_stand_in_for_each_other(server):
     pairs = [(query, f"{text} {n}") for n in range(2) for query, text in PAIRS]
     with Misbehaving() as other:
         urls = f"{server.url}/v1, {other.url}/"
-        judge = LLMJudge(urls, **FAST, concurrency=24)
+        judge = LLMJudge(Client(urls, **FAST, concurrency=24), max_missing=1.0, batch=1)
         assert len(judge.capabilities) == 2
         server.delay = other.delay = 0.005
         assert check(judge, pairs, judge.grade_pairs(pairs)).size == 0

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,8 +37,10 @@ TOLERANCE = 0.05 if has_gpu() else 0.005
 
 
 def judge_on(server: VLLMServer, **settings: object) -> LLMJudge:
-    given = {"model": server.name, "timeout": SLOW, "patience": SLOW, "min_mass": 0.0, "concurrency": 8} | settings
-    return LLMJudge(server.url, **given)  # type: ignore[arg-type]
+    asked: dict[str, Any] = {"timeout": SLOW, "patience": SLOW, "concurrency": 8, "backoff": 0.5}
+    asked |= {name: settings.pop(name) for name in asked if name in settings}
+    given: dict[str, Any] = {"model": server.name, "min_mass": 0.0} | settings
+    return LLMJudge(Client(server.url, **asked), **given)
 
 
 def pairs_of(judge: LLMJudge, queries: int, products: int) -> list[tuple[str, str]]:
