@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from qr_env import tokenize
 from qr_env.shop import Shop
 from qr_env.simulator import Simulator
 from qr_env.types import FloatArray, Query
@@ -25,6 +26,7 @@ WORD = re.compile(r"[^\W_]+")
 STOP = frozenset(
     ["a", "an", "and", "by", "for", "from", "in", "no", "not", "of", "on", "or", "the", "to", "with", "without"]
 )
+NEGATIONS = frozenset(["no", "not", "without"])
 
 
 @dataclass(frozen=True)
@@ -148,28 +150,77 @@ class WarmPairs:
     alone: int
 
 
-def simulator_scorer(make_simulator: Callable[[int, int], Simulator], chunk: int = 512) -> Scorer:
-    """Rewards of candidates from the shop itself.
+FeedbackScorer = Callable[[Sequence[Query], Sequence[Sequence[str]]], dict[str, FloatArray]]
+FIGURES = ("reward", "relevance", "increment", "hitrate")
+
+
+def feedback_scorer(make_simulator: Callable[[int, int], Simulator], chunk: int = 512) -> FeedbackScorer:
+    """(queries, their candidates) → `FIGURES` by name, P × C each, as the shop itself gives them.
+
+    They are those of `qr_env.feedback` against the original query; NaN where there is no candidate or no verdict.
 
     Args:
         make_simulator: (blocks, group_size) → a simulator of one turn; queries go through it `chunk` at a time.
     """
 
-    def score(queries: Sequence[Query], options: Sequence[Sequence[str]]) -> FloatArray:
+    def score(queries: Sequence[Query], options: Sequence[Sequence[str]]) -> dict[str, FloatArray]:
         from tqdm import tqdm
 
         width = max(map(len, options), default=0)
-        rewards_P_C = np.full((len(queries), width), np.nan, np.float32)
+        known = {name: np.full((len(queries), width), np.nan, np.float32) for name in FIGURES}
         starts = range(0, len(queries) if width else 0, chunk)
         for start in tqdm(starts, desc="score candidates", leave=False, disable=len(starts) < 2):
             part, texts = queries[start : start + chunk], options[start : start + chunk]
             simulator = make_simulator(len(part), width)
             simulator.reset(part)
             step = simulator.step([text for row in texts for text in [*row, *[""] * (width - len(row))]])
-            rewards_P_C[start : start + chunk] = step.rewards_N.reshape(len(part), width)
-        return rewards_P_C
+            there_P_C = np.arange(width) < np.array([len(row) for row in texts])[:, None]
+            for name, values_P_C in known.items():
+                found_N = step.rewards_N if name == "reward" else getattr(step.figures, name)
+                values_P_C[start : start + chunk][there_P_C] = found_N.reshape(len(part), width)[there_P_C]
+        return known
 
     return score
+
+
+def simulator_scorer(make_simulator: Callable[[int, int], Simulator], chunk: int = 512) -> Scorer:
+    """The rewards alone of `feedback_scorer`, P × C."""
+    score = feedback_scorer(make_simulator, chunk)
+    return lambda queries, options: score(queries, options)["reward"]
+
+
+def in_mode(query: str, rewrite: str, combine: str) -> str:
+    """A rewritten query as the student must write it: in "expand" the words that the query lacks, else the whole.
+
+    Words are compared by their stems, and none behind a "no", "not" or "without" is added: an engine that adds words
+    cannot take them away. "" where the rewrite is the query, or has nothing to add.
+    """
+    own = set(tokenize.terms(query))
+    if combine != "expand":
+        return "" if own == set(tokenize.terms(rewrite)) else " ".join(rewrite.split())
+    added = []
+    for word in map(_bare, rewrite.lower().split()):
+        if word in NEGATIONS:
+            break
+        if word not in STOP and (new := set(tokenize.terms(word)) - own):
+            added.append(word)
+            own |= new
+    return " ".join(added)
+
+
+def _bare(word: str) -> str:
+    """A word without the punctuation around it."""
+    return word.strip("\"'`“”’.,;:!?()[]{}*")
+
+
+def bought_titles(shop: Shop, queries: Sequence[Query]) -> dict[str, list[str]]:
+    """Query id → distinct titles of what was bought for it, in the log's order; only `queries`' purchases are read."""
+    wanted: dict[str, dict[str, None]] = {query.id: {} for query in queries}
+    columns = (shop.purchases[name].to_pylist() for name in ("query_id", "product_id"))
+    for query, product in zip(*columns, strict=True):
+        if query in wanted:
+            wanted[query][shop.titles[shop.product_row[product]]] = None
+    return {name: list(titles) for name, titles in wanted.items() if titles}
 
 
 def rejection_sample(

@@ -10,8 +10,9 @@ so that what is learnt here is what it does online; every other task ends with a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,20 @@ def task_sequences(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Exampl
         {"input_ids": prompt + completion, "labels": [IGNORED] * len(prompt) + completion}
         for prompt, completion in zip(prompts, completions, strict=True)
     ]
+
+
+def hold_out(examples: Sequence[Example], share: float, seed: int) -> list[Example]:
+    """The examples, a share of the queries held out.
+
+    A query is drawn by a hash of its words, whatever their order and case: all its examples, of every task, source and
+    run of one seed, are on the same side.
+    """
+
+    def held(query: str) -> bool:
+        words = " ".join(sorted(query.casefold().split()))
+        return int.from_bytes(hashlib.sha256(f"{seed}\0{words}".encode()).digest()[:8], "big") < share * 2**64
+
+    return [replace(example, held_out=held(example.query)) for example in examples]
 
 
 def write_examples(path: str | Path, examples: Sequence[Example]) -> None:

@@ -20,6 +20,7 @@ ArgsT = TypeVar("ArgsT")
 VERBS = {
     "online": "the main job: warm-start a student and let it learn from the query stream",
     "recipe": "run a published system stage by stage: minielm, beque, jd, walmart",
+    "pairs": "make training pairs from a shop's past",
     "evaluate": "score an agent on held-out queries against the raw query",
     "shop": "describe a shop: sizes, difficulty, samples",
     "play": "type rewrites by hand, see hits, grades and reward",
