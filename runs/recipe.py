@@ -120,7 +120,8 @@ def walk(args: Args, recipe: Recipe) -> list[Road]:
     from runs.recipe_road import Road
 
     shop = with_past(load_shop(args.shop, data=args.data, seed=0), args.seeds[0])
-    roads = [Road(args, recipe.settings, recipe.stages, seed, shop) for seed in args.seeds]
+    out = args.out or Path("out") / Path(args.recipe).stem
+    roads = [Road(args, out, recipe.settings, recipe.stages, seed, shop) for seed in args.seeds]
     for road in roads:
         road.walk()
     return roads

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,9 +109,7 @@ class Comparison:
             ours = _seeds_apart(self.scalars[claim.better][claim.figure], self.scalars[claim.than][claim.figure])
         low, high = ours["low"] + claim.slack, ours["high"] + claim.slack
         says = "agrees" if low > 0 else "disagrees" if high < 0 else "within noise"
-        return (
-            {name: getattr(claim, name) for name in ("what", "better", "than", "figure", "paper")} | ours | {"ours": says}
-        )
+        return asdict(claim) | ours | {"ours": says}
 
     def to_json(self) -> dict[str, Any]:
         """Everything, NaN as null."""
@@ -211,7 +209,7 @@ def score(road: Road, recipe: Recipe) -> Scored:
     from runs.report import write_eval, write_report
 
     exam = _exam(road)
-    agents = dict(_agents(road, recipe))
+    agents = dict(_agents(road, recipe, exam))
     timed: dict[str, float] = {}
     evaluations = {}
     for name, agent in tqdm(agents.items(), desc="evaluate", unit="agent"):
@@ -247,11 +245,14 @@ def _exam(road: Road) -> Exam:
     return world.exam(split, world.report_judge(split), road.args.limit)
 
 
-def _agents(road: Road, recipe: Recipe) -> Iterator[tuple[str, Agent]]:
+def _agents(road: Road, recipe: Recipe, exam: Exam) -> Iterator[tuple[str, Agent]]:
     from agents.factory import make_agent
+    from runs import evaluate
+    from runs.evaluate import agent_options
 
+    options = agent_options(evaluate.Args(combine=road.settings.combine, weight=road.settings.weight), road.shop, exam)
     for name in dict.fromkeys(["identity", *recipe.baselines]):
-        yield name, make_agent(name, road.shop, road.world.retriever)
+        yield name, make_agent(name, road.shop, options)
     for name in recipe.compare:
         yield name, road.student(name)
 
@@ -262,5 +263,5 @@ def _texts(road: Road, recipe: Recipe) -> dict[str, dict[str, float]]:
         return {}
     from agents.text_scores import text_scores
 
-    held_out = [e for e in road.examples(recipe.held_out) if e.held_out and e.task == "rewrite"]
+    held_out = [e for e in road.examples(recipe.held_out) if e.held_out and e.task == "rewrite" and not e.context]
     return {name: text_scores(road.student(name), held_out) for name in recipe.compare} if held_out else {}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agents.pairs import Scorer
     from agents.student import Student
     from agents.tasks import Example
+    from qr_env.evaluate import Exam
     from qr_env.shop import Shop
     from qr_env.types import Query
     from runs.recipe import Args, Settings
@@ -33,9 +34,10 @@ DONE = "stage.json"
 
 @dataclass
 class Road:
-    """A seed's way through the stages. args: of the verb. settings: of the recipe."""
+    """A seed's way through the stages. args: of the verb, out: its folder. settings: of the recipe."""
 
     args: Args
+    out: Path
     settings: Settings
     stages: dict[str, Stage]
     seed: int
@@ -44,7 +46,7 @@ class Road:
     @property
     def folder(self) -> Path:
         """Of this seed."""
-        return Path(self.args.out) / f"seed-{self.seed}"
+        return self.out / f"seed-{self.seed}"
 
     def walk(self) -> None:
         """Every stage that is not done yet."""
@@ -141,9 +143,11 @@ class Road:
         """The settings of `qr pairs` that the recipe and the stage imply."""
         from runs.pairs import Args
 
+        flags = self.flags(folder)
+        shared = {name: getattr(flags, name) for name in ("shop", "data", "combine", "weight", "retriever", "judge")}
         return Args(
-            shop=self.args.shop, data=self.args.data, out=folder / "pairs.parquet", sources=stage.sources,
-            tasks=stage.tasks, combine=self.settings.combine, weight=self.settings.weight, seed=self.seed,
+            **shared, out=folder / "pairs.parquet", sources=stage.sources, tasks=stage.tasks, agent=stage.agent,
+            queries=stage.queries, confirm=stage.confirm, seed=self.seed,
         )  # fmt: skip
 
     @cached_property
@@ -152,6 +156,12 @@ class Road:
         from runs.world import World
 
         return World.make(self.flags(self.folder), self.shop)
+
+    @cached_property
+    def dev_exam(self) -> Exam:
+        """The dev queries that students are compared on before the end: by labels, or else by the recipe's judge."""
+        judge = None if self.world.labelled("dev") else self.world.judge
+        return self.world.exam("dev", judge, self.world.args.judging.held_out)
 
     def scorer(self, pay: str) -> Scorer:
         """Pays candidates by the reward, or by one of BEQUE's figures."""

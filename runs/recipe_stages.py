@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runs.recipe_road import Road
 
 Figures = dict[str, Any]
+Task = Literal["rewrite", "quality", "title", "thought", "tagging"]
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ class Pairs:
     """Training examples from the shop, as `qr pairs` makes them."""
 
     sources: tuple[str, ...] = ("log",)
-    tasks: tuple[str, ...] = ("rewrite",)
+    tasks: tuple[Task, ...] = ("rewrite",)
+    agent: tuple[str, ...] = ("log",)
     queries: int = 1_500
-    settings: dict[str, str] = field(default_factory=dict)
-    """further flags of `qr pairs`, by name"""
+    confirm: str = "engine"
 
     def run(self, road: Road, folder: Path) -> Figures:
         """Write `pairs.parquet`; figures are the counts of every filter."""
@@ -88,8 +89,6 @@ class SFT:
 
     def run(self, road: Road, folder: Path) -> Figures:
         """Train a copy of `start`; figures are each task's held-out loss and accuracy."""
-        from dataclasses import asdict
-
         from agents.multitask import fine_tune_tasks
 
         student = road.student(self.start, trainable=True)
@@ -115,8 +114,10 @@ class Distill:
     batch_size: int = 32
 
     def run(self, road: Road, folder: Path) -> Figures:
-        """Train a copy of `start`; figures also say how much faster it is than its teacher."""
+        """Train a copy of `start`; figures say what it keeps of its teacher's gain on dev queries, and how fast both
+        are."""
         from agents.distill import distill
+        from agents.retained import retained
 
         student, teacher = road.student(self.start, trainable=True), road.student(self.teacher)
         queries = [query.text for query in road.past(self.queries)]
@@ -125,7 +126,7 @@ class Distill:
             epochs=self.epochs, batch_size=self.batch_size, seed=road.seed,
         )  # fmt: skip
         road.save(student, folder)
-        return dict(figures)
+        return figures | asdict(retained(student, teacher, road.dev_exam))
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,6 @@ class Imitate:
     def run(self, road: Road, folder: Path) -> Figures:
         """Write `pairs.parquet`."""
         from agents.distill import sequence_kd
-
         from agents.tasks import write_examples
 
         queries = [query.text for query in road.past(self.queries)]
