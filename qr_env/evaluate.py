@@ -13,7 +13,9 @@ In a training loop make one `Exam` and ask it again and again: what does not dep
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -128,10 +130,17 @@ class Exam:
         return {name: self.scorer.quick(self.search(best, mode)) for name, mode in modes.items()}
 
     def mark(self, agent: Rewriter) -> Evaluation:
-        """Everything about an agent's one best rewrite of each query."""
+        """Everything about an agent's one best rewrite of each query.
+
+        `timing` holds "ms/query" of the rewriting, and the agent's own `costs` where it keeps such counts.
+        """
+        agent.rewrite(self.texts[:1], n=1, seed=self.seed)  # what is loaded or compiled at first is not timed
+        started = time.perf_counter()
         rewrites = self.rewrites(agent)
+        timing = {"ms/query": 1e3 * (time.perf_counter() - started) / len(self.texts)}
         after = self.search(rewrites)
-        return self._evaluation(agent.name, rewrites, *self.figures(rewrites, after), after)
+        evaluation = self._evaluation(agent.name, rewrites, *self.figures(rewrites, after), after)
+        return replace(evaluation, timing=timing | getattr(agent, "costs", {}))
 
     def mark_run(self, hits: Hits, name: str) -> Evaluation:
         """The same for another system's result lists, whose rewrites are unknown."""

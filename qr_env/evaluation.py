@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,8 @@ class Evaluation:
     queries: N, those without any label left out (`unlabelled` counts them). rewrites: N, "" where unknown (a run file).
     values, identity: figure → (N,), NaN where undefined. oracle: "replace" and "combined" → (N,), or empty.
     slices: name → (N,) bool, "all" first. before, after: the first ten hits. levels_before, levels_after: their
-    likeliest level, (N, 10), -1 where there is no verdict.
+    likeliest level, (N, 10), -1 where there is no verdict. timing: what the rewrites cost, "ms/query" and what the
+    agent counts; differs from run to run, so it is not in `to_json`.
     """
 
     agent: str
@@ -71,6 +72,7 @@ class Evaluation:
     after: Hits
     levels_before: npt.NDArray[np.int8]
     levels_after: npt.NDArray[np.int8]
+    timing: dict[str, float] = field(default_factory=dict)
 
     @property
     def change(self) -> Array:

@@ -73,6 +73,7 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> Table:
         table.add_column(heading, justify="right" if heading else "left")
     summaries = [evaluation.summary for evaluation in evaluations.values()]
     _figure_rows(table, [summary["all"] for summary in summaries])
+    _timing_rows(table, [evaluation.timing for evaluation in evaluations.values()])
     _slice_rows(table, first.main, summaries)
     return table
 
@@ -87,6 +88,13 @@ def _figure_rows(table: Table, reports: list[dict[str, Any]]) -> None:
     if room is not None:
         agents = [headroom_text(report["headroom"]) for report in reports]
         table.add_row(f"headroom closed (oracle {number(room['oracle'])})", "0", *agents, style="bold")
+    table.add_section()
+
+
+def _timing_rows(table: Table, timings: Sequence[Mapping[str, float]]) -> None:
+    """What the rewrites cost: time, and what agents count."""
+    for name in dict.fromkeys(name for timing in timings for name in timing):
+        table.add_row(name, "–", *(number(timing.get(name, math.nan)) for timing in timings))
     table.add_section()
 
 

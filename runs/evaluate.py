@@ -3,15 +3,22 @@ intervals.
 
     qr evaluate --shop generated --retriever bm25 --agent spell rm3 oracle out/quickstart/checkpoints/final
     qr evaluate --shop my_folder --judge embedding --agent spell --json report.json
+    qr evaluate --agent spell rm3 cle-qr few-shot:smollm2-135m best-of-8:out/quickstart/checkpoints/best \
+                --retriever bm25 dense hybrid
     qr evaluate --shop icecat --run-in other_system.trec
+
+"ms/query" is the wall time of the rewriting alone, searches of best-of and cle-qr included; texts that a language model
+wrote before are taken from the store ("written/query" says for how many they were not).
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,9 +27,13 @@ from qr_env.errors import ConfigError
 from runs.cli import run, write_json
 
 if TYPE_CHECKING:
+    from agents.base import Agent
+    from agents.factory import AgentOptions
     from qr_env.evaluate import Exam
     from qr_env.evaluation import Evaluation
     from qr_env.shop import Shop
+
+KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms):")
 
 
 @dataclass
@@ -33,10 +44,11 @@ class Args:
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
     """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
-    """how products are found"""
+    retriever: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25",)
+    """how products are found; several give several tables"""
     agent: tuple[str, ...] = ("identity",)
-    """identity, spell, rm3, oracle, or checkpoint folders; several give several columns"""
+    """checkpoint folders, or identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM,
+    query2doc:LM (LM: a model's name, a folder, or a server's URL), best-of-N:AGENT; several give several columns"""
     split: Literal["train", "dev", "test"] = "test"
     """which queries"""
     combine: Literal["replace", "expand", "union"] | None = None
@@ -47,8 +59,10 @@ class Args:
     """who grades: labels, or a judge's opinion: embedding, llm, cross-encoder[:MODEL], replay, ensemble:A,B"""
     judge_url: tuple[str, ...] = ()
     """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
+    select_judge: str = "embedding"
+    """who selects in best-of-N, as --judge; not the one that reports, or it is a ceiling"""
     store: Path | None = None
-    """folder of the verdict store, where verdicts are kept and replayed from"""
+    """folder of the stores of verdicts and of generated texts, kept and replayed from (default: texts in --cache)"""
     k: int = 100
     """length of the result lists"""
     limit: int | None = None
@@ -75,20 +89,29 @@ def main(args: Args) -> None:
         raise ConfigError("nothing to score: name an --agent, or a TREC file with --run-in")
     if args.run_out and not args.agent:
         raise ConfigError("--run-out writes an agent's lists: name an --agent")
+    if (args.run_in or args.run_out) and len(args.retriever) > 1:
+        raise ConfigError(f"a run file is of one engine: name one --retriever, not {', '.join(args.retriever)}")
     started = time.perf_counter()
+    tables = [_table(replace(args, retriever=(kind,))) for kind in dict.fromkeys(args.retriever)]
+    seconds = time.perf_counter() - started
+    write_json(args.json, report(args, tables, seconds))
+    if args.json != "-":
+        _print(tables, seconds)
+
+
+def _table(args: Args) -> dict[str, Evaluation]:
+    """All agents through one engine."""
     shop, exam = set_up(args)
+    options = agent_options(args, shop, exam)
     evaluations: dict[str, Evaluation] = {}
     for spec in args.agent:
-        evaluation = _score(spec, shop, exam)
+        evaluation = exam.mark(_agent(spec, shop, options))
         evaluations[_column(spec, evaluations)] = evaluation
     if args.run_in:
         evaluations[Path(args.run_in).name] = _score_run(args.run_in, shop, exam)
     if args.run_out:
-        _write_run(args.run_out, args.agent[-1], shop, exam)
-    seconds = time.perf_counter() - started
-    write_json(args.json, report(args, evaluations, seconds))
-    if args.json != "-":
-        _print(evaluations, seconds)
+        _write_run(args.run_out, _agent(args.agent[-1], shop, options), shop, exam)
+    return evaluations
 
 
 def serving(args: Args) -> tuple[str, float]:
@@ -109,17 +132,18 @@ def serving(args: Args) -> tuple[str, float]:
 
 def _trained(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What each checkpoint among the agents notes of itself."""
-    folders = [spec for spec in specs if (Path(spec) / "student.json").is_file()]
+    from agents.factory import checkpoint_of
+
+    folders = [folder for spec in specs if (folder := checkpoint_of(spec)) is not None]
     if not folders:
         return {}  # no need of torch
     from agents.student import saved_settings
 
-    return {folder: saved_settings(folder) for folder in folders}
+    return {str(folder): saved_settings(folder) for folder in folders}
 
 
 def set_up(args: Args) -> tuple[Shop, Exam]:
     """The shop, and the exam that the flags describe."""
-    from qr_env.download import cache_root
     from qr_env.evaluate import Exam
     from qr_env.retriever import make_retriever
     from qr_env.shops import load_shop
@@ -127,16 +151,22 @@ def set_up(args: Args) -> tuple[Shop, Exam]:
 
     combine, weight = serving(args)
     shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
-    cache = Path(args.cache).expanduser() if args.cache else cache_root()
-    needs_encoder = args.retriever != "bm25" or "embedding" in args.judge
-    encoder = _encoder(args.encoder, cache) if needs_encoder else None
-    retriever = make_retriever(args.retriever, shop, cache, encoder=encoder)
+    needs_encoder = args.retriever[0] != "bm25" or "embedding" in args.judge
+    encoder = _encoder(args.encoder, _cache(args)) if needs_encoder else None
+    retriever = make_retriever(args.retriever[0], shop, _cache(args), encoder=encoder)
     options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder)
     judge = None if args.judge == "labels" else open_judge(args.judge, shop, options)
     exam = Exam(shop, retriever, args.split, combine, weight, judge, args.k, args.limit, args.seed)
     return shop, exam
 
 
+def _cache(args: Args) -> Path:
+    from qr_env.download import cache_root
+
+    return Path(args.cache).expanduser() if args.cache else cache_root()
+
+
+@cache
 def _encoder(name: str, cache: Path) -> Any:
     from agents.models import resolve
     from qr_env.encoder import Encoder
@@ -144,15 +174,37 @@ def _encoder(name: str, cache: Path) -> Any:
     return Encoder(resolve(name), cache_dir=cache)
 
 
-def _score(spec: str, shop: Shop, exam: Exam) -> Evaluation:
+def agent_options(args: Args, shop: Shop, exam: Exam) -> AgentOptions:
+    """What the agents get; the encoder, the selecting judge and servers only when one asks for them."""
+    from agents.factory import AgentOptions
+    from runs.judging import JudgeOptions, open_judge
+    from runs.writing import ServerWriter
+
+    def encoder() -> Any:
+        return _encoder(args.encoder, _cache(args))
+
+    def judge() -> Any:
+        embeds = "embedding" in args.select_judge
+        options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder() if embeds else None)
+        return open_judge(args.select_judge, shop, options)
+
+    store = args.store or _cache(args)
+    serving = (exam.combine, exam.weight)
+    return AgentOptions(exam.retriever, *serving, encoder, judge, ServerWriter, store, args.seed)
+
+
+def _agent(spec: str, shop: Shop, options: AgentOptions) -> Agent:
     from agents.factory import make_agent
 
-    return exam.mark(make_agent(spec, shop, exam.retriever))
+    return make_agent(spec, shop, options)
 
 
 def _column(spec: str, taken: dict[str, Evaluation]) -> str:
     """A checkpoint's last two folders name it; a second one of the same name gets a number."""
-    name = "/".join(Path(spec).parts[-2:])
+    kind, name = "", spec
+    while found := KIND.match(name):
+        kind, name = kind + found[0], name[found.end() :]
+    name = kind + "/".join(Path(name).parts[-2:])
     return name if name not in taken else f"{name} ({len(taken) + 1})"
 
 
@@ -163,28 +215,35 @@ def _score_run(path: str, shop: Shop, exam: Exam) -> Evaluation:
     return exam.mark_run(hits, tag)
 
 
-def _write_run(path: str, spec: str, shop: Shop, exam: Exam) -> None:
-    from agents.factory import make_agent
+def _write_run(path: str, agent: Agent, shop: Shop, exam: Exam) -> None:
     from qr_env.trec import write_run
 
-    hits = exam.search(exam.rewrites(make_agent(spec, shop, exam.retriever)))
-    write_run(path, shop, exam.queries, hits, tag=Path(spec).name)
+    write_run(path, shop, exam.queries, exam.search(exam.rewrites(agent)), tag=Path(agent.name).name)
 
 
-def report(args: Args, evaluations: dict[str, Evaluation], seconds: float) -> dict[str, Any]:
-    """What `--json` holds."""
-    agents = {name: evaluation.to_json(args.per_query) for name, evaluation in evaluations.items()}
-    return {"verb": "evaluate", "args": vars(args), "seconds": round(seconds, 2), "agents": agents}
+def report(args: Args, tables: Sequence[dict[str, Evaluation]], seconds: float) -> dict[str, Any]:
+    """What `--json` holds: records by agent, with several engines by "AGENT @ ENGINE"; `timing` apart from them, since
+    only it differs from run to run."""
+    several = len(tables) > 1
+    flat = {
+        f"{name} @ {evaluation.retriever}" if several else name: evaluation
+        for evaluations in tables
+        for name, evaluation in evaluations.items()
+    }
+    agents = {name: evaluation.to_json(args.per_query) for name, evaluation in flat.items()}
+    timing = {name: evaluation.timing for name, evaluation in flat.items()}
+    return {"verb": "evaluate", "args": vars(args), "seconds": round(seconds, 2), "timing": timing, "agents": agents}
 
 
-def _print(evaluations: dict[str, Evaluation], seconds: float) -> None:
+def _print(tables: Sequence[dict[str, Evaluation]], seconds: float) -> None:
     from rich.console import Console
 
     from qr_env.tables import comparison
 
     # A pipe or a file has no width to fit: nothing is cut there.
     console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(comparison(evaluations))
+    for evaluations in tables:
+        console.print(comparison(evaluations))
     console.print(f"{seconds:.1f} s")
 
 

@@ -1,0 +1,61 @@
+"""query2doc (Wang et al. 2023, arXiv 2303.07678): a language model imagines a product that answers the query, and its
+text is searched along.
+
+    qr evaluate --agent query2doc:smollm2-135m --weight 5
+
+The prompt shows queries and products bought for them (`prompts/query2doc_v1.md`), as the paper's few-shot prompt shows
+passages. For a sparse engine the paper repeats the query five times before the passage, so that its few words are not
+drowned: in "expand" that is `--weight 5`, in "replace" and "union" the query is repeated here. A dense engine takes
+query and passage once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents.writing import Asked
+from qr_env import tokenize
+
+REPEATS = 5  # of the query, for BM25 (section 3 of the paper)
+_NEXT = re.compile(r"\n\s*(?:query|passage)\s*:", re.IGNORECASE)
+_JUNK = re.compile(r"<[^>]{0,80}>|https?:\S*|[{}\[\]|\\*_#`<>]+")
+
+
+@dataclass
+class Query2Doc:
+    """Implements `agents.base.Agent`. repeats: of the query before the passage, where the rewrite is searched alone."""
+
+    asked: Asked
+    combine: str = "expand"
+    repeats: int = REPEATS
+    name: str = "query2doc"
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Share of queries that were written now, and that of those left as they were, by kind."""
+        return self.asked.costs
+
+    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
+        """The passage (in "expand": words to add), n times; the query itself where there is none."""
+        texts = self.asked.texts([query for query in queries if query.strip()])
+        return [[self._read(query, texts)] * n for query in queries]
+
+    def _read(self, query: str, texts: dict[str, str]) -> str:
+        if query not in texts:
+            return query
+        passage = read_passage(texts[query], self.asked.words)
+        if not passage:
+            self.asked.faults[query] = "empty"
+            return query
+        return passage if self.combine == "expand" else " ".join([query] * self.repeats + [passage])
+
+
+def read_passage(text: str, words: int) -> str:
+    """One line of at most `words` words without markup; sentences that a model repeats are taken once; "" where
+    nothing is left."""
+    text = _JUNK.sub(" ", _NEXT.split(text, maxsplit=1)[0])
+    sentences = dict.fromkeys(" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n", text))
+    line = " ".join(" ".join(sentences).split()[:words])
+    return line if tokenize.terms(line) else ""
