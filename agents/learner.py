@@ -1,4 +1,4 @@
-"""What PPO and GRPO share: AdamW and its schedule, the reference policy, the supervised anchor, the gradient step.
+"""What PPO, GRPO and DPO share: AdamW and its schedule, the reference policy, the supervised anchor, the gradient step.
 
 On several processes (`accelerate launch`) each has its own part of the batch, and a step is the one that a single
 process would take on the whole of it. The gradients are averaged here, not by DistributedDataParallel, because
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from agents.losses import Aggregation, aggregate
 from agents.prompt import completion_ids, prompt_ids
-from agents.rollout import Rollout, pad_left, pad_right, score
+from agents.rollout import Rollout, given, score
 from qr_env.errors import ConfigError
 
 
@@ -49,8 +49,9 @@ class LearnerConfig:
 
 @dataclass
 class Learner(ABC):
-    """The optimiser of one policy. `model` is changed in place; `reference` is frozen (None at kl_coef 0). `trust` in
-    [0, 1]: how far the judge is believed, a factor of the learning rate (AdamW would undo one of the loss)."""
+    """The optimiser of one policy. `model` is changed in place; `reference` is frozen (None where nothing reads it).
+    `trust` in [0, 1]: how far the judge is believed, a factor of the learning rate (AdamW would undo one of the loss).
+    """
 
     model: Any
     tokenizer: Any
@@ -69,7 +70,7 @@ class Learner(ABC):
             self._groups(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.optimizer = self.accelerator.prepare_optimizer(optimizer)
-        if config.kl_coef and self.reference is None:
+        if self._needs_reference() and self.reference is None:
             self.reference = copy.deepcopy(self.model).eval().requires_grad_(False)
 
     @abstractmethod
@@ -77,6 +78,10 @@ class Learner(ABC):
         self, rollout: Rollout, rewards_P_G: Tensor, anchor_pairs: Sequence[tuple[str, str]] = ()
     ) -> dict[str, float]:
         """Learn from one rollout, whose rewards may be missing (NaN); metrics under TRL's names."""
+
+    def _needs_reference(self) -> bool:
+        """Whether the loss reads a frozen policy."""
+        return bool(self.config.kl_coef)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Parameter groups of AdamW; "scale" is a factor of the learning rate."""
@@ -157,11 +162,9 @@ class Learner(ABC):
             return torch.zeros((), device=device), {}
         prompts = prompt_ids(self.tokenizer, [query for query, _ in pairs])
         completions = completion_ids(self.tokenizer, [rewrite for _, rewrite in pairs])
-        ids, mask = pad_left(prompts, self.tokenizer.pad_token_id, device)
-        tokens, token_mask = pad_right(completions, self.tokenizer.eos_token_id, device)
-        batch = Rollout(ids, mask, tokens, token_mask, torch.zeros_like(token_mask), 1)
-        loss = -aggregate(score(self.model, batch).logprobs_N_T, token_mask, "token")
-        return loss * self._share(token_mask.sum()), {"anchor_loss": loss.item()}
+        batch = given(prompts, completions, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, device)
+        loss = -aggregate(score(self.model, batch).logprobs_N_T, batch.mask_N_T, "token")
+        return loss * self._share(batch.mask_N_T.sum()), {"anchor_loss": loss.item()}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the policy's weights that the next update depends on."""

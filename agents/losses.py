@@ -6,6 +6,7 @@ that count; what stands elsewhere is finite and ignored.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 Aggregation = Literal["token", "sequence", "constant"]
 RatioLevel = Literal["token", "sequence"]
+TIE = 1e-6  # rewards closer than this are the same
 
 
 def group_advantages(
@@ -38,12 +40,31 @@ def group_advantages(
     return centred_P_G / (variance_P.sqrt() + eps)
 
 
-def zero_variance_groups(rewards_P_G: Tensor, tolerance: float = 1e-6) -> Tensor:
+def zero_variance_groups(rewards_P_G: Tensor, tolerance: float = TIE) -> Tensor:
     """(P,) bool: groups in which all known rewards are equal, or fewer than two are known: nothing to learn."""
     known_P_G = ~torch.isnan(rewards_P_G)
     high_P = torch.where(known_P_G, rewards_P_G, -torch.inf).amax(dim=1)
     low_P = torch.where(known_P_G, rewards_P_G, torch.inf).amin(dim=1)
     return (known_P_G.sum(dim=1) < 2) | (high_P - low_P <= tolerance)
+
+
+def beats(rewards_P_C: Tensor, margin: float = 0.0) -> Tensor:
+    """(P, C, C) bool: [p, i, j] is True where query p's rewrite i earns more than its rewrite j.
+
+    More by at least `margin`, and never by less than `TIE`. A missing reward (NaN) neither wins nor loses.
+    """
+    return rewards_P_C[:, :, None] - rewards_P_C[:, None, :] >= max(margin, TIE)
+
+
+def best_against_worst(rewards_P_C: Tensor) -> Tensor:
+    """(P, C, C) bool: [p, i, j] is True where rewrite i earns query p's best reward and rewrite j its worst.
+
+    Several rewrites that share the best or the worst all count: which came first means nothing.
+    """
+    missing_P_C = torch.isnan(rewards_P_C)
+    best_P_1 = rewards_P_C.masked_fill(missing_P_C, -torch.inf).amax(dim=1, keepdim=True)
+    worst_P_1 = rewards_P_C.masked_fill(missing_P_C, torch.inf).amin(dim=1, keepdim=True)
+    return (best_P_1 - rewards_P_C < TIE)[:, :, None] & (rewards_P_C - worst_P_1 < TIE)[:, None, :]
 
 
 def aggregate(values_N_T: Tensor, mask_N_T: Tensor, how: Aggregation, constant: int = 0) -> Tensor:
@@ -139,3 +160,69 @@ def adapted_kl_coef(coef: float, kl: float, target: float, gain: float = 0.1) ->
     β ← β (1 + gain · clip(KL / target − 1, −0.2, 0.2)) (Ziegler et al. 2019, section 2.2).
     """
     return coef * (1.0 + gain * min(max(kl / target - 1.0, -0.2), 0.2))
+
+
+def preference_loss(chosen_M: Tensor, rejected_M: Tensor, beta: float, target: float = 0.0) -> Tensor:
+    """−log σ(β (chosen − rejected) − target) of M pairs, (M,).
+
+    DPO (Rafailov et al. 2023, eq. 7) where the scores are a rewrite's log π(y|x) − log π_ref(y|x); SimPO (Meng et al.
+    2024, eq. 6, `target` its γ) where they are the mean log-probability a token, without a reference.
+    """
+    return -torch.nn.functional.logsigmoid(beta * (chosen_M - rejected_M) - target)
+
+
+def pro_loss(p_P_C: Tensor, r_P_C: Tensor, mask_P_C: Tensor) -> Tensor:
+    """Listwise preference ranking (PRO, Song et al. 2023, arXiv 2306.17492) as BEQUE uses it (arXiv 2311.03758).
+
+    Of one list, best first: −Σ_k log( exp(p_k / T_k^k) / Σ_{i ≥ k} exp(p_i / T_k^i) ), T_k^i = 1 / (r_k − r_i) and
+    T_k^k = min_{i > k} T_k^i. Rewrites that earn the same as rewrite k are no opponents of it: they are dropped from
+    its denominator, and a rewrite without an opponent has no term. Multiplied by differences of rewards, never divided,
+    so nothing overflows where two rewards almost meet.
+
+    Args:
+        p_P_C: length-normalised log-probabilities, in any order.
+        r_P_C: rewards; NaN takes no part.
+        mask_P_C: 1 where there is a candidate.
+
+    Returns:
+        the mean over the lists that have two different rewards; 0 without any.
+    """
+    known_P_C = mask_P_C.bool() & ~torch.isnan(r_P_C)
+    r_P_C, p_P_C = r_P_C.masked_fill(~known_P_C, torch.nan), p_P_C.masked_fill(~known_P_C, 0.0)
+    below_P_C_C = beats(r_P_C)
+    # 1 / T_k^i, and 1 / T_k^k = its maximum.
+    gaps_P_C_C = torch.where(below_P_C_C, r_P_C[:, :, None] - r_P_C[:, None, :], 0.0)
+    own_P_C = p_P_C * gaps_P_C_C.amax(dim=2)
+    opponents_P_C_C = (p_P_C[:, None, :] * gaps_P_C_C).masked_fill(~below_P_C_C, -torch.inf)
+    everyone_P_C = torch.cat([own_P_C[:, :, None], opponents_P_C_C], dim=2).logsumexp(dim=2)
+    lists = below_P_C_C.any(dim=(1, 2)).sum().clamp(min=1)
+    return (everyone_P_C - own_P_C).sum() / lists
+
+
+def generalized_jsd(student_M_V: Tensor, teacher_M_V: Tensor, beta: float) -> Tensor:
+    """Divergence of two next-token distributions at each of M positions, (M,), nats; Agarwal et al. 2024 (GKD), eq. 4.
+
+    beta 1: KL(student ‖ teacher), the reverse one, which picks a mode. beta 0: KL(teacher ‖ student), forward, which
+    covers all. Between: β KL(teacher ‖ m) + (1 − β) KL(student ‖ m) with m = β teacher + (1 − β) student, as in TRL.
+
+    Args:
+        student_M_V, teacher_M_V: log-probabilities over the same V outcomes, finite.
+    """
+    if beta == 1.0:
+        return _kl(student_M_V, teacher_M_V)
+    if beta == 0.0:
+        return _kl(teacher_M_V, student_M_V)
+    mixed_M_V = torch.logaddexp(student_M_V + math.log1p(-beta), teacher_M_V + math.log(beta))
+    return beta * _kl(teacher_M_V, mixed_M_V) + (1.0 - beta) * _kl(student_M_V, mixed_M_V)
+
+
+def _kl(p_M_V: Tensor, q_M_V: Tensor) -> Tensor:
+    """KL(p ‖ q) of log-probabilities, (M,)."""
+    return (p_M_V.exp() * (p_M_V - q_M_V)).sum(dim=1)
+
+
+def with_rest(logprobs_M_K: Tensor) -> Tensor:
+    """Log-probabilities of K tokens, and of all others together, (M, K + 1): the distribution that a server's top K
+    leave. A divergence of two such is a lower bound of the whole one's."""
+    rest_M_1 = 1.0 - logprobs_M_K.exp().sum(dim=1, keepdim=True)
+    return torch.cat([logprobs_M_K, rest_M_1.clamp(min=1e-6).log()], dim=1)

@@ -9,7 +9,7 @@ the longest one, three quarters would be padding. Any Hugging Face causal LM wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -65,6 +65,11 @@ class Rollout:
             None if self.hidden_N_T_D is None else self.hidden_N_T_D[rows_N, :longest],
         )
 
+    def to(self, device: torch.device | str) -> Rollout:
+        """The same on another device."""
+        moved: dict[str, Any] = {name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)}
+        return replace(self, **moved)
+
     def rows_of(self, prompts_P: Tensor) -> Tensor:
         """Numbers of the prompts' rows, a group in one block."""
         g = self.group_size
@@ -85,6 +90,18 @@ def pad_right(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device |
     ids = torch.tensor([list(row) + [pad_id] * (width - len(row)) for row in rows], dtype=torch.long)
     mask = torch.tensor([[1.0] * len(row) + [0.0] * (width - len(row)) for row in rows])
     return ids.to(device), mask.to(device)
+
+
+def given(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], eos_id: int, pad_id: int, device: Any
+) -> Rollout:
+    """Completions that nobody sampled, as many for each prompt, to be scored; an empty one is a row that is not there.
+    Its `logprobs_N_T` are 0."""
+    ids_P_Tp, mask_P_Tp = pad_left(prompts, pad_id, device)
+    tokens_N_T, mask_N_T = pad_right(completions, eos_id, device)
+    return Rollout(
+        ids_P_Tp, mask_P_Tp, tokens_N_T, mask_N_T, torch.zeros_like(mask_N_T), len(completions) // len(prompts)
+    )
 
 
 @torch.no_grad()
@@ -172,9 +189,7 @@ def score(model: Any, rollout: Rollout, temperature: float = 1.0, hidden: bool =
     other position has its logits computed. Rows whose mask is empty are not read.
     """
     mask_N_T = rollout.mask_N_T.bool()
-    fed_P = mask_N_T[:, 1:].sum(dim=1).reshape(-1, rollout.group_size).sum(dim=1)
-    sizes = (rollout.prompt_mask_P_Tp.sum(dim=1) + fed_P).tolist()
-    parts = [_score_packed(model, rollout.select(prompts), temperature, hidden) for prompts in _chunks(sizes, mask_N_T)]
+    parts = [_score_packed(model, part, temperature, hidden) for part in chunks(rollout)]
     logprobs, entropies, states = zip(*parts, strict=True)
     empty_N_T = torch.zeros_like(rollout.mask_N_T)
     logprobs_N_T = empty_N_T.masked_scatter(mask_N_T, torch.cat(logprobs))
@@ -187,17 +202,25 @@ def score(model: Any, rollout: Rollout, temperature: float = 1.0, hidden: bool =
     return Scores(logprobs_N_T, entropy_N_T, hidden_N_T_D)
 
 
-def _chunks(sizes: Sequence[int], like: Tensor) -> list[Tensor]:
-    """Runs of prompts whose groups together have at most `PACKED` positions, or one prompt."""
-    chunks: list[list[int]] = [[]]
+def chunks(rollout: Rollout) -> list[Rollout]:
+    """The rollout in runs of whole groups that have at most `PACKED` positions together, or one group each."""
+    fed_P = rollout.mask_N_T[:, 1:].sum(dim=1).reshape(-1, rollout.group_size).sum(dim=1)
+    parts: list[list[int]] = [[]]
     filled = 0
-    for prompt, size in enumerate(sizes):
-        if filled + size > PACKED and chunks[-1]:
-            chunks.append([])
+    for prompt, size in enumerate((rollout.prompt_mask_P_Tp.sum(dim=1) + fed_P).tolist()):
+        if filled + size > PACKED and parts[-1]:
+            parts.append([])
             filled = 0
-        chunks[-1].append(prompt)
+        parts[-1].append(prompt)
         filled += size
-    return [torch.tensor(chunk, device=like.device) for chunk in chunks]
+    return [rollout.select(torch.tensor(part, device=rollout.mask_N_T.device)) for part in parts]
+
+
+def token_logits(model: Any, rollout: Rollout) -> Tensor:
+    """Logits (M, V) that each of the M tokens of the mask was drawn from, row by row, with gradients; read as one row,
+    so for what `chunks` gives."""
+    row = _lay_out(rollout)
+    return _read(model, row, False).logits[0][row.predictor_M]
 
 
 def _score_packed(
@@ -205,9 +228,18 @@ def _score_packed(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Log-probabilities, entropies (both (M,)) and states (M, D) of the M tokens of the mask, row by row."""
     row = _lay_out(rollout)
+    out = _read(model, row, hidden)
+    tokens_M = rollout.tokens_N_T[rollout.mask_N_T.bool()]
+    logprobs_M, entropy_U = _Picked.apply(out.logits[0], row.predictor_M, tokens_M, temperature)
+    states_M_D = out.hidden_states[-1][0, row.predicting_U][row.predictor_M].float() if hidden else None
+    return logprobs_M, entropy_U[row.predictor_M], states_M_D
+
+
+def _read(model: Any, row: _Row, hidden: bool) -> Any:
+    """One forward pass; logits of the predicting positions only."""
     visible_L_L = torch.zeros(row.visible_L_L.shape, dtype=model.dtype, device=model.device)
     visible_L_L.masked_fill_(~row.visible_L_L, torch.finfo(model.dtype).min)
-    out = model(
+    return model(
         input_ids=row.ids_L[None],
         attention_mask=visible_L_L[None, None],
         position_ids=row.positions_L[None],
@@ -215,10 +247,6 @@ def _score_packed(
         output_hidden_states=hidden,
         use_cache=False,
     )
-    tokens_M = rollout.tokens_N_T[rollout.mask_N_T.bool()]
-    logprobs_M, entropy_U = _Picked.apply(out.logits[0], row.predictor_M, tokens_M, temperature)
-    states_M_D = out.hidden_states[-1][0, row.predicting_U][row.predictor_M].float() if hidden else None
-    return logprobs_M, entropy_U[row.predictor_M], states_M_D
 
 
 class _Row(NamedTuple):

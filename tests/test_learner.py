@@ -1,4 +1,4 @@
-"""What PPO and GRPO share: one update by two processes is the one of a single process; memory stays flat."""
+"""What PPO, GRPO and DPO share: one update by two processes is the one of a single process; memory stays flat."""
 
 import os
 import socket
@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from agents.dpo import DPO, DPOConfig
 from agents.grpo import GRPO, GRPOConfig
 from agents.learner import mean_metrics
 from agents.ppo import PPO, PPOConfig
@@ -22,6 +23,7 @@ from tests.test_grpo import QUERIES, TARGETS, rollout_and_rewards
 LEARNERS = {
     "grpo": (GRPO, GRPOConfig(1e-2, warmup_updates=0, kl_coef=0.1, anchor_coef=0.5)),
     "ppo": (PPO, PPOConfig(1e-2, warmup_updates=0, kl_coef=0.1, anchor_coef=0.5, whiten=False)),
+    "dpo": (DPO, DPOConfig(1e-2, warmup_updates=0, anchor_coef=0.5, all_pairs=True)),
 }
 PAIRS = list(zip(QUERIES, TARGETS, strict=True))
 

@@ -1,4 +1,4 @@
-"""Advantages and the policy loss: float64 loops, and TRL's GRPO on the same batch."""
+"""Advantages, policy and ranking losses: float64 loops, and TRL's GRPO on the same batch."""
 
 import math
 
@@ -7,14 +7,18 @@ import pytest
 import torch
 
 from agents.losses import (
+    TIE,
     adapted_kl_coef,
     aggregate,
+    beats,
+    best_against_worst,
     clipped_policy_loss,
     clipped_value_loss,
     generalized_advantages,
     group_advantages,
     kl_k3,
     log_ratios,
+    pro_loss,
     whiten,
     zero_variance_groups,
 )
@@ -230,3 +234,88 @@ def test_the_loss_equals_trls_on_one_batch(trl_type, ours, level, tmp_path):
     values, _ = clipped_policy_loss(log_ratios(logprobs, old, mask, level), advantages[:, None], 0.2, 0.28)
     mine = aggregate(values + 0.05 * kl_k3(logprobs, ref), mask, ours, length)
     assert mine.item() == pytest.approx(theirs.item(), abs=1e-5)
+
+
+def slow_pro(p, r):
+    """Candidates sorted best first, as the paper writes it: temperatures and a product of softmaxes, in float64."""
+    total, lists = 0.0, 0
+    for scores, rewards in zip(p, r, strict=True):
+        pairs = sorted(((a, b) for a, b in zip(rewards, scores, strict=True) if not math.isnan(a)), reverse=True)
+        before = total
+        for k, (reward, own) in enumerate(pairs):
+            behind = [(1.0 / (reward - other), score) for other, score in pairs[k + 1 :] if reward - other >= TIE]
+            if behind:
+                smallest = min(temperature for temperature, _ in behind)
+                mine = math.exp(own / smallest)
+                total -= math.log(mine / (mine + sum(math.exp(score / temperature) for temperature, score in behind)))
+        lists += total != before
+    return total / max(lists, 1)
+
+
+def some_lists(seed=0, lists=40, candidates=5):
+    rng = np.random.default_rng(seed)
+    p, r = -rng.exponential(2.0, size=(lists, candidates)), rng.normal(size=(lists, candidates)).round(1)
+    r[0, 1:] = np.nan  # one known reward: nothing to rank
+    r[1] = 0.3  # all tie
+    r[2] = [0.5, np.nan, 0.5, -0.2, np.nan]
+    return torch.tensor(p), torch.tensor(r)
+
+
+def test_pro_loss_equals_a_float64_loop():
+    p, r = some_lists()
+    assert (r[3:, :, None] == r[3:, None, :]).sum() > 37 * 5  # ties within lists
+    ours = pro_loss(p, r, torch.ones_like(p))
+    assert ours.item() == pytest.approx(slow_pro(p.tolist(), r.tolist()), abs=1e-9)
+    assert pro_loss(p.float(), r.float(), torch.ones_like(p)).item() == pytest.approx(ours.item(), abs=1e-6)
+
+
+def test_pro_loss_has_the_gradient_of_its_differences():
+    p, r = some_lists(lists=6)
+    mask = torch.ones_like(p)
+    mask[3, 2] = 0
+    p.requires_grad_()
+    assert torch.autograd.gradcheck(lambda scores: pro_loss(scores, r, mask), p)
+    pro_loss(p, r, mask).backward()
+    assert (p.grad[0] == 0).all()  # one known reward
+    assert (p.grad[1] == 0).all()  # ties
+    assert p.grad[3, 2] == 0
+    assert p.grad[2, 0] < 0 < p.grad[2, 3]  # the best is raised, the worst lowered
+    assert p.grad[2, 1] == p.grad[2, 4] == 0
+
+
+def test_pro_loss_is_the_same_for_any_order_of_candidates():
+    p, r = some_lists()
+    order = torch.tensor([3, 0, 4, 2, 1])
+    mask = torch.ones_like(p)
+    assert pro_loss(p[:, order], r[:, order], mask).item() == pytest.approx(pro_loss(p, r, mask).item(), abs=1e-12)
+
+
+def test_pro_loss_reads_nothing_behind_the_mask():
+    p, r = some_lists()
+    mask = torch.ones_like(p)
+    mask[5:20, 3:] = 0
+    expected = pro_loss(p, r, mask)
+    p[5:20, 3:], r[5:20, 3:] = float("nan"), 7.0
+    p.requires_grad_()
+    loss = pro_loss(p, r, mask)
+    loss.backward()
+    assert loss == expected
+    assert torch.isfinite(p.grad).all()
+    assert pro_loss(p.detach(), torch.full_like(r, float("nan")), mask) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e6])
+def test_pro_loss_is_finite_for_tiny_and_huge_differences(scale):
+    p, r = (part.float() for part in some_lists())
+    p.requires_grad_()
+    loss = pro_loss(p, r * scale, torch.ones_like(p))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(p.grad).all()
+
+
+def test_who_beats_whom():
+    rewards = torch.tensor([[0.1, 0.4, float("nan"), 0.4 - 1e-8]])
+    assert beats(rewards).nonzero().tolist() == [[0, 1, 0], [0, 3, 0]]
+    assert not beats(rewards, margin=0.35).any()
+    assert best_against_worst(rewards).nonzero().tolist() == [[0, 1, 0], [0, 3, 0]]
