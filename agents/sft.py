@@ -1,4 +1,10 @@
-"""Supervised fine-tuning with TRL's SFTTrainer: pretraining of `tiny`, and the warm start of any student."""
+"""Supervised fine-tuning with TRL's SFTTrainer: pretraining of `tiny`, the warm start, and `agents/multitask.py`.
+
+Packing lays whole sequences end to end, so that no position is padding; each still sees itself alone, because TRL
+gives positions that start anew and no attention mask, from which transformers (5.23, `find_packed_sequence_indices`)
+makes a block-diagonal mask for eager and SDPA attention, and FlashAttention takes their bounds. Without FlashAttention
+attention is quadratic in a whole batch: on a CPU `group_by_length`, the default, is faster.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +13,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents.prompt import completion_ids, prompt_ids
+from qr_env.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 IGNORED = -100
+PACKED = 512  # positions of a packed row
+BLOCKED = ("eager", "sdpa")  # attention whose mask keeps packed sequences apart, besides all FlashAttention
 
 
 def response_sequences(
@@ -36,17 +45,30 @@ def fine_tune(
     epochs: float = 1.0,
     seed: int = 0,
     description: str = "SFT",
+    packing: bool = False,
 ) -> dict[str, float]:
     """Train in place on sequences of `input_ids` and `labels`; a pass in length-sorted batches, cosine to zero.
 
+    Args:
+        batch_size: sequences a step; with packing as many rows of `PACKED` positions as hold about that many.
+        packing: no padding (see above).
+
     Returns:
         `train_loss`, `train_runtime` (s) and `tokens_per_second`.
+
+    Raises:
+        ConfigError: packing, and a sequence is longer than a row, or the model's attention would mix the sequences.
     """
     from datasets import Dataset, disable_progress_bars
     from transformers import PrinterCallback, ProgressCallback
     from trl import SFTConfig, SFTTrainer
 
     disable_progress_bars()
+    if packing:
+        _check_packing(model, sequences)
+        batch_size = max(
+            1, round(batch_size * sum(len(row["input_ids"]) for row in sequences) / len(sequences) / PACKED)
+        )
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
             output_dir=folder,
@@ -59,7 +81,7 @@ def fine_tune(
             max_grad_norm=1.0,
             train_sampling_strategy="group_by_length",
             optim="adamw_torch",
-            bf16=False,
+            bf16=_has_bf16(),
             gradient_checkpointing=None,  # type: ignore[arg-type]  # TRL's default, True, saves memory that we have
             logging_strategy="no",
             save_strategy="no",
@@ -67,7 +89,8 @@ def fine_tune(
             seed=seed,
             data_seed=seed,
             dataloader_pin_memory=False,
-            max_length=None,
+            packing=packing,
+            max_length=PACKED if packing else None,
         )
         trainer = SFTTrainer(
             model=model,
@@ -89,6 +112,24 @@ def fine_tune(
         "train_runtime": runtime,
         "tokens_per_second": tokens / max(runtime, 1e-9),
     }
+
+
+def _has_bf16() -> bool:
+    """Only a GPU gains by it; a CPU, even one that has it, loses digits for nothing."""
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+
+
+def _check_packing(model: PreTrainedModel, sequences: Sequence[dict[str, Any]]) -> None:
+    longest = max(len(row["input_ids"]) for row in sequences)
+    if longest > PACKED:
+        raise ConfigError(f"a sequence of {longest} tokens, a packed row has {PACKED}: shorten it, or packing=False")
+    attention = str(model.config._attn_implementation)
+    if attention not in BLOCKED and "flash" not in attention:
+        raise ConfigError(
+            f"attention {attention!r} would mix packed sequences: load the model with sdpa, or packing=False"
+        )
 
 
 def _progress(description: str) -> Any:

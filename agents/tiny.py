@@ -35,6 +35,7 @@ VOCABULARY = 4096
 END = "<|end|>"
 EMBEDDING_STD = 0.05
 TELLING = 5
+LEARNING_RATE, WIDTH = 3e-3, 128  # the rate, and the width that it is for
 SLIPPED = 0.5  # of the queries that it reads are mistyped
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -138,21 +139,36 @@ def _damaged(titles: Sequence[str], n: int, rng: np.random.Generator) -> list[tu
     return pairs
 
 
-def pretrain_tiny(shop: Shop, n: int, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, dict[str, float]]:
-    """Tokenizer and model made and pretrained on `n` pairs of the shop's own text; and what `fine_tune` reports."""
+def pretrain_tiny(
+    shop: Shop,
+    n: int,
+    seed: int,
+    hidden: int = 128,
+    layers: int = 2,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, dict[str, float]]:
+    """Tokenizer and model made and pretrained on `n` pairs of the shop's own text; and what `fine_tune` reports.
+
+    Args:
+        hidden, layers: width, a multiple of 32, and depth; 256 and 3 make a teacher of 3.4 M parameters.
+        tokenizer: another model's, so that the two can be compared token by token (`agents/distill.py`); None trains
+            one, the same for the same shop.
+    """
     import torch
 
-    train = shop.split("train")
-    tokenizer = train_tokenizer([*shop.titles, *(prompt_text(query.text) for query in train)])
-    model = new_model(tokenizer, seed)
+    if tokenizer is None:
+        tokenizer = train_tokenizer([*shop.titles, *(prompt_text(query.text) for query in shop.split("train"))])
+    model = new_model(tokenizer, seed, hidden, layers)
     texts = [*shop.titles, *(f"{query} {title}" for query, title in bought_titles(shop))]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         vectors = token_vectors(ids, len(tokenizer), model.config.hidden_size, seed)
         model.get_parameter("model.embed_tokens.weight").copy_(torch.from_numpy(vectors))
     sequences = response_sequences(tokenizer, pretraining_pairs(shop, n, seed))
+    # A wider model takes shorter steps, in proportion to its width (Yang et al. 2022, "Tensor Programs V").
+    rate = LEARNING_RATE * min(1.0, WIDTH / hidden)
     result = fine_tune(
-        model, tokenizer, sequences, learning_rate=3e-3, batch_size=64, seed=seed, description="pretrain tiny"
+        model, tokenizer, sequences, learning_rate=rate, batch_size=64, seed=seed, description="pretrain tiny"
     )
     return model, tokenizer, result
 

@@ -1,7 +1,11 @@
 """`tiny`: small enough, reads only what it may, and learns the shop's words."""
 
 import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
 
+from agents.prompt import prompt_text
 from agents.tiny import (
     EMBEDDING_STD,
     bought_titles,
@@ -65,3 +69,20 @@ def test_pretraining_learns_and_is_the_same_twice():
     again, _, _ = pretrain_tiny(shop, 640, seed=0)
     assert result["train_loss"] < 5.5  # log(vocabulary) and above is where an untrained model stands
     assert all(bool((a == b).all()) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_a_larger_teacher_shares_the_small_ones_tokenizer():
+    shop = tiny_shop()
+    _, tokenizer, _ = pretrain_tiny(shop, 32, seed=0, hidden=32, layers=1)
+    teacher, shared, _ = pretrain_tiny(shop, 32, seed=1, hidden=64, layers=3, tokenizer=tokenizer)
+    assert shared is tokenizer
+    assert (teacher.config.hidden_size, teacher.config.num_hidden_layers) == (64, 3)
+    assert teacher.config.vocab_size == len(tokenizer)
+    own = train_tokenizer([*shop.titles, *(prompt_text(query.text) for query in shop.split("train"))])
+    assert own.get_vocab() == tokenizer.get_vocab()  # the same shop's, even where it was trained twice
+
+
+def test_a_teacher_of_256_and_3_has_3_to_4_million_parameters():
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()), eos_token="x", pad_token="x")
+    tokenizer.add_tokens([f"t{i}" for i in range(4095)])
+    assert 3_000_000 < new_model(tokenizer, 0, 256, 3).num_parameters() < 4_000_000
