@@ -11,10 +11,11 @@ query–product graph may (arXiv 2501.18056). Only the queries that are named ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from agents.graph import query_products
@@ -36,8 +37,15 @@ class PurchaseLog:
     bought_QN: sp.csr_matrix
 
     @classmethod
-    def of(cls, shop: Shop, queries: Sequence[Query]) -> PurchaseLog:
-        """The log of these queries, those without any purchase left out."""
+    def of(cls, shop: Shop, queries: Sequence[Query], outside: bool = False) -> PurchaseLog:
+        """The log of these queries, those without any purchase left out.
+
+        outside: only what was bought outside search, where the shop has such purchases. What was bought from a
+        query's own result list was found by it, so it cannot tell whether a rewrite finds more (BEQUE's hitrate).
+        """
+        elsewhere = shop.purchases.filter(pc.equal(shop.purchases["source"], "outside"))
+        if outside and len(elsewhere):
+            shop = replace(shop, purchases=elsewhere)
         own_QN = query_products(shop, queries, "purchases" if len(shop.purchases) else "labels")
         kept = np.flatnonzero(np.diff(own_QN.indptr))
         return cls([queries[at] for at in kept.tolist()], own_QN[kept])

@@ -172,9 +172,9 @@ def test_a_real_model_writes_the_same_in_batches_and_alone(tmp_path: Path) -> No
     writer = LocalWriter(str(tmp_path / "lm"), batch_size=2)
     prompts = ["sofa", "red couch blue shoes", "fridge freezer black"]
     texts = {at: text for at, text, _ in writer.write(prompts, 5, False)}
-    assert sorted(texts) == [0, 1, 2]
-    for at, prompt in enumerate(prompts):
-        assert [(0, texts[at], "")] == list(LocalWriter(str(tmp_path / "lm")).write([prompt], 5, False))
+    assert sorted(texts) == [0, 1, 2] and any(texts.values())
+    alone = [next(writer.write([prompt], 5, False))[1] for prompt in prompts]
+    assert alone == [texts[at] for at in range(3)]
     assert writer.settings["weights"]
 
 
