@@ -296,6 +296,8 @@ def test_the_verb_prints_a_table_and_writes_json_and_a_run(folder: Path, capsys:
     main(Args(**common, agent=(), run_in=str(folder / "s.trec"), json="-", per_query=True))
     again = json.loads(capsys.readouterr().out)["agents"]["s.trec"]
     assert again["summary"]["all"]["metrics"]["nDCG@10"] == spelled["nDCG@10"]
+    assert report["timing"]["spell"]["ms/query"] > 0 and "timing" not in report["agents"]["spell"]
+    assert "ms/query" in table
     assert again["summary"]["all"]["metrics"]["words ratio"]["mean"] is None
     assert len(again["values"]["nDCG@10"]) == 7
 
@@ -335,6 +337,35 @@ def test_checkpoints_are_served_as_they_were_trained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="differ in combine"):
         serving(Args(agent=(a, c)))
     assert serving(Args(agent=(a, c), combine="expand")) == ("expand", 2.0)
+
+
+def test_several_engines_give_several_tables_and_one_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from runs import evaluate as verb
+    from tests.fakes import HashEncoder
+
+    monkeypatch.setattr(verb, "_encoder", lambda name, cache: HashEncoder())
+    common = {"shop": str(folder / "shop"), "cache": str(folder / "cache"), "split": "train", "k": 10}
+    engines = ("bm25", "dense", "hybrid")
+    agents = ("spell", "best-of-2:spell")
+    verb.main(verb.Args(**common, agent=agents, retriever=engines, json=str(folder / "engines.json")))
+    out = capsys.readouterr().out
+    assert all(f"queries; {engine}, expand" in out for engine in engines) and "searches/query" in out
+    report = json.loads((folder / "engines.json").read_text())
+    assert list(report["agents"]) == [f"{agent} @ {engine}" for engine in engines for agent in agents]
+    assert [record["retriever"] for record in report["agents"].values()] == [e for e in engines for _ in agents]
+    assert 1 <= report["timing"]["best-of-2:spell @ dense"]["searches/query"] <= 2
+    with pytest.raises(ConfigError, match="one engine"):
+        verb.main(verb.Args(**common, agent=("spell",), retriever=engines, run_out=str(folder / "x.trec")))
+
+
+def test_columns_are_named_by_kind_and_folder() -> None:
+    from runs.evaluate import _column
+
+    assert _column("best-of-8:out/quickstart/checkpoints/best", {}) == "best-of-8:checkpoints/best"
+    assert _column("few-shot:smollm2-135m", {}) == "few-shot:smollm2-135m"
+    assert _column("best-of-2:prompted:http://127.0.0.1:8000/v1", {}) == "best-of-2:prompted:127.0.0.1:8000/v1"
 
 
 def test_the_verb_refuses_to_score_nothing() -> None:
