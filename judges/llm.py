@@ -41,7 +41,7 @@ import numpy as np
 from judges.asking import METHODS, Array, Asker, Method, takes_several
 from judges.capabilities import Capabilities, prove
 from judges.client import Client, Failure
-from judges.prompt import PASSES, Prompt
+from judges.prompt import GRADE, PASSES, Prompt
 from qr_env.errors import ConfigError, JudgeError
 from qr_env.shop import Shop
 from qr_env.types import FloatArray
@@ -95,7 +95,7 @@ class LLMJudge:
         client: Client | str | Sequence[str] | None = None,
         model: str | None = None,
         *,
-        prompt: str = "grade_v1",
+        prompt: str = GRADE,
         method: str = "auto",
         passes: Sequence[str] = ("plain",),
         min_mass: float = 0.05,
@@ -157,7 +157,7 @@ class LLMJudge:
         method = next((name for name in wanted if can[name]), None)
         if method is None:
             raise JudgeError(
-                f"{server.url} was not proven to do {' or '.join(wanted)} ({server}): use vLLM, or prompt='json_v1'"
+                f"{server.url} was not proven to do {' or '.join(wanted)} ({server}): use vLLM, or prompt='json_v2'"
             )
         return method
 

@@ -1,12 +1,13 @@
 """Prompts of the LLM judge: versioned files in `judges/prompts/`, filled so that product text stays data.
 
-    prompt = Prompt.load("grade_v1")
+    prompt = Prompt.load(GRADE)
     shared, own = prompt.render("red sofa", ["Lindholm sofa red"], PASSES["plain"])
 
 A prompt file has front matter (kind, fields, levels), then a body in two parts parted by a line `===`. The first part
-holds rubric and query and is equal for all products of a query, so a server's prefix cache computes it once; whatever
-differs, the nonce included, stands in the second. Placeholders are those of `string.Template`: labels, letters, query,
-product, nonce, count. They are filled in one go, so nothing in a product is taken for a placeholder.
+holds rubric, the warning that products are data, and query, and is equal for all products of a query, so a server's
+prefix cache computes it once; whatever differs, the nonce included, stands in the second, and is as short as can be.
+Placeholders are those of `string.Template`: labels, letters, query, product, nonce, count. They are filled in one go,
+so nothing in a product is taken for a placeholder.
 
 Instructions in product texts fool LLM assessors (arXiv 2501.17969). Against them: `clean` takes away control characters
 and every bracket that a chat template's own tokens (`<|im_end|>`, `</s>`, `[INST]`) are made of; the text stands
@@ -30,6 +31,7 @@ from qr_env.shop import PRODUCT_SCHEMA, Shop
 from qr_env.types import LEVELS
 
 FOLDER = Path(__file__).parent / "prompts"
+GRADE = "grade_v2"  # the default: a fifth fewer tokens to compute than grade_v1, what a product is not is said once
 KINDS = ("label", "list", "json", "reason")
 QUERY_BYTES = 512  # of a query: nobody types more, and a query must not push the rubric out of sight
 _BRACKETS = str.maketrans("<>[]", "()()")
@@ -122,7 +124,7 @@ class Prompt:
             levels = tuple(str(facts["levels"][level]) for level in LEVELS)
             kind, fields = str(facts["kind"]), tuple(facts["fields"])
         except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: {error!r}; see judges/prompts/grade_v1.md for the form of a prompt") from error
+            raise ConfigError(f"{path}: {error!r}; see judges/prompts/grade_v2.md for the form of a prompt") from error
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         prompt = cls(path.stem, digest, kind, fields, levels, Template(shared), Template(own.rstrip("\n")))
         prompt._check(path)

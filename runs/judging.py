@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from judges.base import Judge
+from judges.prompt import GRADE
 from qr_env.errors import ConfigError
 from qr_env.shop import Shop
 from qr_env.types import Shopper
@@ -45,7 +46,7 @@ class JudgeOptions:
     split: str | None = None
     encoder: TextEncoder | None = None
     defend: bool = False
-    prompt: str = "grade_v1"
+    prompt: str = GRADE
     timeout: float = TIMEOUT
 
     def client(self) -> Client:
@@ -67,7 +68,7 @@ class JudgeArgs:
     """base URLs of the language model's servers (default: $QR_JUDGE_URL)"""
     model: str | None = None
     """its name there (default: $QR_JUDGE_MODEL, else the only one)"""
-    prompt: str = "grade_v1"
+    prompt: str = GRADE
     """the llm judge's prompt, a file of judges/prompts/ by name, or a path"""
     timeout: float = TIMEOUT
     """seconds that a server has for an answer"""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from judges.base import Judge
 from judges.gate import Gate, GateResult
+from judges.prompt import GRADE
 from qr_env.errors import ConfigError
 from qr_env.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
 from qr_env.reward import Reward, Weights
@@ -47,8 +48,9 @@ class JudgeFlags:
     """llm: base URLs of OpenAI-compatible servers, such as `qr judge serve` starts; else QR_JUDGE_URL."""
     judge_model: str | None = None
     """llm: the model's name at the server; the only one by default."""
-    judge_prompt: str = "grade_v1"
-    """llm: a file of judges/prompts/ (grade_v1; list_v1, ten products a request; json_v1; reason_v1), or a path."""
+    judge_prompt: str = GRADE
+    """llm: a file of judges/prompts/ (grade_v2; title_v1, without descriptions; list_v1, ten products a request;
+    json_v2; reason_v2), or a path."""
     judge_store: Path | None = None
     """Folder of the verdict store, in which every verdict is paid for once; OUT/verdicts by default."""
     judge_defend: bool = False

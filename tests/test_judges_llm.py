@@ -7,6 +7,7 @@ and every failure is counted under its kind.
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -92,12 +93,12 @@ def test_probabilities_are_the_models(server, method, passes, batch):
 
 
 def test_stated_grades_and_lists(server):
-    for prompt in ("json_v1", "reason_v1"):
+    for prompt in ("json_v1", "reason_v1", "json_v2", "reason_v2"):
         with open_judge(server, prompt=prompt) as judge:
             probs = judge.grade_pairs(PAIRS)
             np.testing.assert_array_equal(probs, np.eye(4)[[level(*pair) for pair in PAIRS]])
             text = next(judge.stream(PAIRS)).text
-            assert ('"reason"' in text) == (prompt == "reason_v1")
+            assert ('"reason"' in text) == prompt.startswith("reason")
     with open_judge(server, prompt="list_v1", batch=6) as judge:
         assert judge.method == "list"
         before = len(server.prompts())
@@ -312,19 +313,20 @@ def test_equal_pairs_cost_one_and_those_of_a_query_share_their_beginning(server)
         prompts = server.prompts()[before:]
     assert len(prompts) == len(PAIRS)
     for n, query in enumerate(QUERIES):
-        beginnings = {prompt[: prompt.index("Product, between")] for prompt in prompts[15 * n : 15 * n + 15]}
+        asked = prompts[15 * n : 15 * n + 15]
+        beginnings = {re.split(r"^\([a-z]{4}\) ", text, maxsplit=1, flags=re.MULTILINE)[0] for text in asked}
         assert len(beginnings) == 1 and beginnings.pop().endswith(f"Query: {query}\n")
 
 
 def test_long_products_are_cut_to_tokens_and_blank_ones_are_missing(server):
     with open_judge(server, max_product_tokens=40) as judge:
         check(judge, [("lamp", "red lamp " + "é" * 500)], judge.grade_pairs([("lamp", "red lamp " + "é" * 500)]))
-        assert f"\nred lamp {'é' * 31}\n" in server.prompts()[-1]
+        assert f") red lamp {'é' * 31} (/" in server.prompts()[-1]
         assert np.isnan(judge.grade_pairs([("lamp", "\u200b "), (" ", "red lamp")])).all()
         assert judge.stats()["missing/blank"] == 2
     with Misbehaving(vllm=False) as plain, open_judge(plain, max_product_tokens=40) as judge:
         judge.grade_pairs([("lamp", "red lamp " + "é" * 500)])
-        assert f"\nred lamp {'é' * 15}\n" in plain.prompts()[-1]  # 40 bytes cannot be more than 40 tokens
+        assert f") red lamp {'é' * 15} (/" in plain.prompts()[-1]  # 40 bytes cannot be more than 40 tokens
         assert "40bytes" in judge.fingerprint
 
 
