@@ -7,14 +7,17 @@ Each round takes queries that no round had before, drawn anew in every run, beca
 with the products that BM25 finds for it. Every contender grades the same pairs, in turns that rotate, so that none
 always profits from a prefix that another left in the server's cache:
 
-- list: one request for all products of a query, one token a product, read as probabilities (`list_v1`).
-- label: one token a pair, read as probabilities (`grade_v1`).
+- label: one token a pair, read as probabilities (`grade_v2`).
+- title: the same without attributes and description, as Walmart's student reads products (`title_v1`).
+- list: one request for all products of a query, one token a product, read as probabilities (`list_v1`); titles too.
 - json, reason: the usual practice, a JSON reply a pair, without or with a reason before the grade, 32 requests in
-  flight. They share our client, its connections and its order of requests by query.
+  flight. They share our client, its connections, its order of requests by query and our prompt's layout, so they are
+  as fast as that practice can be; whoever writes the rubric below the product waits longer.
 
 Then the last pairs from a warm store. `list / json` is how many times as many verdicts a second, the median over
 rounds of the ratio within a round. Where the server is our own, the CPU seconds that it spent on a verdict are
-reported too: unlike the clock they hardly depend on what else the machine does, which is noted as the load.
+reported too: unlike the clock they hardly depend on what else the machine does, which is noted as the load. Tokens are
+the server's own count: what it computed of prompts, what its prefix cache spared it, what it generated.
 
 A list has a price: a verdict depends on the product's place and neighbours. `order_bias` says how much, from grading
 the last round's lists once more in reverse.
@@ -23,6 +26,7 @@ the last round's lists once more in reverse.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -31,6 +35,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from judges.cache import VerdictStore, digests, pair_keys
 from judges.client import Client
@@ -41,13 +46,20 @@ from qr_env.shop import Shop
 from qr_env.types import GAINS, FloatArray
 
 CONTENDERS: dict[str, tuple[int, dict[str, Any]]] = {  # products in flight, settings of the judge
+    "label": (64, {"prompt": "grade_v2", "batch": 10}),
+    "title": (64, {"prompt": "title_v1", "batch": 10}),
     "list": (64, {"prompt": "list_v1", "batch": 10}),
-    "label": (64, {"prompt": "grade_v1"}),
-    "json": (32, {"prompt": "json_v1"}),
-    "reason": (32, {"prompt": "reason_v1"}),
+    "json": (32, {"prompt": "json_v2"}),
+    "reason": (32, {"prompt": "reason_v2"}),
 }
-KINDS = ("prompt", "cached", "completion")  # of tokens
+OURS, THEIRS = ("label", "title", "list"), ("json", "reason")
+TOKENS = {  # by name: vLLM's counter
+    "computed": r'prompt_tokens_by_source_total\{.*source="local_compute".*\}',
+    "cached": r'prompt_tokens_by_source_total\{.*source="local_cache_hit".*\}',
+    "generated": r"generation_tokens_total\{.*\}",
+}
 LOOKUPS = 100_000  # from the warm store, the pairs over and over
+Floats = npt.NDArray[np.float64]
 Pairs = list[tuple[str, str]]
 Lists = list[tuple[str, list[str]]]
 
@@ -73,7 +85,7 @@ def bench(
         name: LLMJudge(Client(url, concurrency=flight, timeout=600.0), model, min_mass=0.0, **how)
         for name, (flight, how) in CONTENDERS.items()
     }
-    turns, step = {name: Turns(judge, group) for name, judge in judges.items()}, max(pairs // k, 1)
+    turns, step = {name: Turns(judge, url, group) for name, judge in judges.items()}, max(pairs // k, 1)
     lists = lists_of(shop, retriever, judges["list"].product_texts(shop), rounds * step, k, seed)
     load = []
     for start in range(0, len(lists), step):
@@ -102,34 +114,37 @@ def bench(
 
 
 class Turns:
-    """What a contender needed, a value a round: `wall` and `cpu` seconds a verdict; `last`: its verdicts."""
+    """What a contender needed, a value a round: `wall` and `cpu` seconds and `tokens` a verdict; `last`: its
+    verdicts."""
 
-    def __init__(self, judge: LLMJudge, group: int | None) -> None:
-        self.judge, self.group = judge, group
+    def __init__(self, judge: LLMJudge, url: str, group: int | None) -> None:
+        self.judge, self.url, self.group = judge, url, group
         self.wall: list[float] = []
         self.cpu: list[float] = []
+        self.tokens: list[Floats] = []
         self.last: FloatArray = np.zeros((0, 4), np.float32)
         self.judge.server  # noqa: B018 - put to the proof before the clock runs
 
     def take(self, pairs: Pairs) -> None:
         """Grade the pairs once."""
-        start, cpu = time.perf_counter(), cpu_seconds(self.group)
+        tokens, cpu, start = server_tokens(self.url), cpu_seconds(self.group), time.perf_counter()
         self.last = self.judge.grade_pairs(pairs)
         self.wall.append((time.perf_counter() - start) / len(pairs))
         self.cpu.append((cpu_seconds(self.group) - cpu) / len(pairs))
+        self.tokens.append((server_tokens(self.url) - tokens) / len(pairs))
 
     def costs(self) -> dict[str, float]:
         """A verdict's tokens and CPU seconds, and the share of missing verdicts."""
-        stats = self.judge.stats()
-        costs = {f"{kind} tokens": stats.get(f"tokens/{kind}", np.nan) / stats["asked"] for kind in KINDS}
+        stats, means = self.judge.stats(), np.mean(self.tokens, axis=0).tolist()
+        costs = {f"{kind} tokens": mean for kind, mean in zip(TOKENS, means, strict=True)}
         return costs | {"missing": stats["missing"] / stats["asked"], "server CPU seconds": median(self.cpu)}
 
 
 def _ratios(turns: dict[str, Turns], store: float) -> dict[str, float]:
     """How many times as fast; the median over rounds of the ratio within a round."""
     ratios = {}
-    for ours in ("list", "label"):
-        for theirs in ("json", "reason"):
+    for ours in OURS:
+        for theirs in THEIRS:
             pairs = zip(turns[theirs].wall, turns[ours].wall, strict=True)
             ratios[f"{ours} / {theirs}"] = median(slow / fast for slow, fast in pairs)
             if turns[ours].group is not None:
@@ -181,6 +196,16 @@ def _store_seconds(judge: LLMJudge, pairs: Pairs, probs_M4: FloatArray) -> float
         if not np.array_equal(known_M4[: len(pairs)], probs_M4, equal_nan=True):
             raise StoreError(f"{folder} does not give back what it was given")
         return seconds / len(many)
+
+
+def server_tokens(url: str) -> Floats:
+    """(3,) what the server counted so far, by `TOKENS`; NaN where it is no vLLM."""
+    import httpx
+
+    with httpx.Client(trust_env=False, timeout=60.0) as http:
+        text = http.get(url.rstrip("/").removesuffix("/v1") + "/metrics").text
+    found = [re.findall(rf"^vllm:{counter} (\S+)$", text, re.MULTILINE) for counter in TOKENS.values()]
+    return np.array([sum(map(float, values)) if values else np.nan for values in found], np.float64)
 
 
 def cpu_seconds(group: int | None) -> float:
