@@ -157,7 +157,7 @@ def _block_pairs(
 def default_shared(gains_N_P: sp.csr_matrix) -> int:
     """MiniELM's k is unknown: 5 where labels are dense, 1 where they are sparse."""
     sizes = np.diff(gains_N_P.indptr)
-    return 5 if np.median(sizes[sizes > 0], axis=0) >= DENSE else 1
+    return 5 if gains_N_P.nnz and np.median(sizes[sizes > 0]) >= DENSE else 1
 
 
 def stem_incidence(texts: Sequence[str], column: dict[str, int], grow: bool) -> sp.csr_matrix:

@@ -38,7 +38,7 @@ class GraphConfig:
     """products that must be right for both queries; 0 is 5 where queries have ten products or more, else 1"""
     min_alike: float = 0.1
     """least cosine of the two queries' gains over the products"""
-    min_support: float = 0.4
+    min_support: float = 0.5
     """share of a query's products whose titles must hold a word that is added; 0 lets every word in"""
     partners: int = 32
     """other queries looked at for each query, the most alike first"""
@@ -147,7 +147,7 @@ def _rewrites(
 ) -> Iterator[tuple[int, str]]:
     """(row, what its student must write): the first `most` different rewrites of each query."""
     ends = np.flatnonzero(np.diff(pairs.query_R, append=-1)) + 1
-    for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+    for start, end in zip([0, *ends.tolist()][:-1], ends.tolist(), strict=True):
         row = int(pairs.query_R[start])
         useful = words.useful(row)
         found: dict[str, None] = {}

@@ -90,12 +90,13 @@ def word_model(shop: Shop, queries: Sequence[Query]) -> WordModel:
     )
 
 
-def candidates(model: WordModel, queries: Sequence[Query], most: int = 3) -> list[list[str]]:
+def candidates(model: WordModel, queries: Sequence[Query], most: int = 3, rarest: float = 0.0) -> list[list[str]]:
     """Rewrites (words to add) that the log suggests for queries that `model` was made from.
 
     A word is worth share × log(share / share in all titles), what it adds to the divergence of the bought titles from
     the shop's. The best `most` words of the query's own purchases, of its words' purchases, and of both: each alone,
-    and the best two … `most` together.
+    and the best two … `most` together. Words in a smaller share of all titles than `rarest` are no words but names of
+    single products, and are left out.
     """
     names = np.array(list(model.title_words_T))
     texts_N_Q, _ = _known_incidence([query.text for query in queries], model.query_words_Q)
@@ -104,7 +105,8 @@ def candidates(model: WordModel, queries: Sequence[Query], most: int = 3) -> lis
     results = []
     for i, query in enumerate(queries):
         own, around = model.bought_N_T[model.row_of[query.id]], around_N_T[i]
-        ranked = [_best_words(part, model.common_T, names, query.text, most) for part in (own, around, own + around)]
+        parts = own, around, own + around
+        ranked = [_best_words(part, model.common_T, names, query.text, most, rarest) for part in parts]
         texts = [" ".join(words[:length]) for words in ranked for length in range(2, len(words) + 1)]
         texts += [word for words in ranked for word in words]
         results.append(list(dict.fromkeys(texts)))
@@ -132,11 +134,14 @@ def _known_incidence(texts: Sequence[str], column: dict[str, int]) -> tuple[sp.c
     return sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape=shape), column
 
 
-def _best_words(row: sp.csr_matrix, common_T: FloatArray, names: np.ndarray, query: str, most: int) -> list[str]:
-    """The title words of one row of shares that set it most apart, without those of the query."""
+def _best_words(
+    row: sp.csr_matrix, common_T: FloatArray, names: np.ndarray, query: str, most: int, rarest: float = 0.0
+) -> list[str]:
+    """The title words of one row of shares that set it most apart, without those of the query and too rare ones."""
     worth = row.data * np.log(np.maximum(row.data, 1e-9) / common_T[row.indices])
     present = set(words_of(query))
-    order = row.indices[np.argsort(-worth, kind="stable")[: most + len(present)]]
+    ranked = row.indices[np.argsort(-worth, kind="stable")]
+    order = ranked[common_T[ranked] >= rarest][: most + len(present)]
     return [word for word in names[order].tolist() if word not in present][:most]
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LOG = EngineConfig(min_relevance=-1.0, min_increment=-1.0, most=1, context=0.0)  # the reward alone decides
 TEACHER = "teacher:"
+KNOWN_TITLES = 3  # a word of the log in fewer titles is a model's number, which no student can guess
 
 
 @dataclass
@@ -109,29 +110,30 @@ class Maker:
             found = file_rewrites(source, self.shop, self.args.combine, self.known)
         else:
             raise ConfigError(f"--sources {source!r}: choose log, graph, engine, teacher:AGENT, or a file of rewrites")
-        examples, self.counts[source] = found
-        return self._approved(source, examples)
+        part = Path(source).name if Path(source).suffix else source
+        examples, self.counts[part] = found
+        return self._approved(part, examples)
 
     def _engine(self, agent: str) -> list[Example]:
         config = replace(self.args.engine, seed=self.args.seed)
         examples, self.counts[f"engine:{agent}"] = engine_pairs(self.scored(agent), config, self.titles)
         return examples
 
-    def _approved(self, source: str, examples: list[Example]) -> list[Example]:
+    def _approved(self, part: str, examples: list[Example]) -> list[Example]:
         """What the engine confirms; a model confirms inside the graph, and what others wrote here."""
         if self.args.confirm == "none" or not examples:
             return examples
         queries = self._queries_of(examples)
         if self.args.confirm == "engine":
-            vouched = source != "graph"
+            vouched = part != "graph"
             examples, counts = approved(examples, queries, self.score, self.args.engine.min_reward, vouched)
-            self.counts[source] |= counts
-        elif source != "graph":
+            self.counts[part] |= counts
+        elif part != "graph":
             confirm = self._confirm()
             assert confirm is not None
             means = confirm(queries, [example.response for example in examples])
             examples = [example for example, same in zip(examples, means.tolist(), strict=True) if same]
-            self.counts[source] |= {"not confirmed": int((~means).sum()), "kept": len(examples)}
+            self.counts[part] |= {"not confirmed": int((~means).sum()), "kept": len(examples)}
         return examples
 
     def _queries_of(self, examples: Sequence[Example]) -> list[Query]:
@@ -196,7 +198,8 @@ class Maker:
                 [text for other in rewrites if (text := in_mode(query, other, self.args.combine))]
                 for query, rewrites in zip(texts, written, strict=True)
             ]
-        options = candidates(word_model(self.shop, self.past), self.past)
+        rarest = (KNOWN_TITLES - 0.5) / max(len(self.shop.titles), 1)
+        options = candidates(word_model(self.shop, self.past), self.past, rarest=rarest)
         if self.args.combine == "expand":
             return options
         return [[f"{query} {more}" for more in added] for query, added in zip(texts, options, strict=True)]

@@ -1,0 +1,141 @@
+"""BEQUE's filter: thresholds, order, context, leaving alone; and figures of the shop itself."""
+
+import numpy as np
+import pytest
+
+from agents.engine_pairs import EngineConfig, Scored, approved, engine_pairs, score_options
+from agents.pairs import FIGURES, bought_titles, feedback_scorer, in_mode, simulator_scorer
+from agents.tasks import Example
+from judges.labels import LabelsJudge
+from qr_env.errors import ConfigError
+from qr_env.reward import Reward
+from qr_env.simulator import Simulator
+from qr_env.types import Query
+from tests.fakes import WordRetriever, tiny_shop
+
+NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def world():
+    shop = tiny_shop()
+
+    def simulator(blocks, group_size):
+        return Simulator(shop, WordRetriever(shop), LabelsJudge(shop), Reward(), blocks=blocks, group_size=group_size)
+
+    return shop, shop.split("train"), simulator
+
+
+def scored(queries, options, relevance, increment, reward):
+    figures = {"relevance": relevance, "increment": increment, "reward": reward, "hitrate": reward}
+    return Scored(queries, options, {name: np.array(rows, np.float32) for name, rows in figures.items()}, "fake")
+
+
+def test_both_thresholds_and_the_order_by_reward(world):
+    _, train, _ = world
+    verdicts = scored(
+        train[:2], [["a", "b", "c", "d"], ["e"]],
+        relevance=[[0.9, 0.1, 0.9, 0.9], [NAN] * 4],
+        increment=[[0.5, 0.5, 0.0, 0.2], [NAN] * 4],
+        reward=[[0.1, 0.9, 0.9, 0.3], [NAN] * 4],
+    )  # fmt: skip
+    examples, counts = engine_pairs(verdicts, EngineConfig(min_relevance=0.5, min_increment=0.0))
+    assert [(e.query, e.response, e.source) for e in examples] == [
+        (train[0].text, "d", "engine:fake"),
+        (train[0].text, "a", "engine:fake"),
+    ]
+    assert examples[0].reward == pytest.approx(0.3) and examples[0].query_id == train[0].id
+    dropped = [counts[name] for name in ("without a verdict", "relevance 0.5 or less", "increment 0 or less")]
+    assert dropped == [1, 1, 1] and counts["candidates"] == 5 and counts["kept"] == 2
+    assert counts["queries left alone"] == 0  # silence is no evidence that the original is good
+
+
+def test_a_query_whose_candidates_all_fail_is_left_alone(world):
+    _, train, _ = world
+    verdicts = scored(train[:2], [["a"], []], [[0.9], [NAN]], [[0.0], [NAN]], [[0.5], [NAN]])
+    examples, counts = engine_pairs(verdicts)
+    assert [(example.query, example.response) for example in examples] == [(train[0].text, "")]
+    assert counts["queries left alone"] == 1
+    assert engine_pairs(verdicts, EngineConfig(alone=False))[0] == []
+
+
+def test_the_thresholds_are_strict_and_most_are_kept(world):
+    _, train, _ = world
+    verdicts = scored(train[:1], [["a", "b", "c"]], [[0.5, 0.6, 0.7]], [[1.0] * 3], [[0.2, 0.3, 0.4]])
+    examples, counts = engine_pairs(verdicts, EngineConfig(min_relevance=0.5, most=1))
+    assert [example.response for example in examples] == ["c"]
+    assert (counts["relevance 0.5 or less"], counts["beyond 1 a query"]) == (1, 1)
+
+
+def test_context_is_what_was_bought_for_a_share_of_the_examples(world):
+    shop, train, _ = world
+    titles = bought_titles(shop, train)
+    assert titles["q01"] == shop.titles[:2]
+    assert set(titles) == {query.id for query in train}
+    size = len(train)
+    verdicts = scored(train, [["a"]] * size, [[1.0]] * size, [[1.0]] * size, [[1.0]] * size)
+    every = engine_pairs(verdicts, EngineConfig(context=1.0), titles)[0]
+    assert all(example.context == tuple(titles[example.query_id][:3]) for example in every)
+    assert not any(example.context for example in engine_pairs(verdicts, EngineConfig(context=0.0), titles)[0])
+    half = engine_pairs(verdicts, EngineConfig(context=0.5), titles)
+    assert half == engine_pairs(verdicts, EngineConfig(context=0.5), titles)
+
+
+def test_the_engine_approves_of_a_sofa_for_a_couch(world):
+    _, train, simulator = world
+    couch = [query for query in train if query.text == "couch"]
+    verdicts = score_options(couch, [["sofa", "refrigerator", "couch", "sofa"]], feedback_scorer(simulator), "fake")
+    assert verdicts.options == [["sofa", "refrigerator"]]  # one that is the query says nothing
+    examples, counts = engine_pairs(verdicts)
+    assert [example.response for example in examples] == ["sofa"]
+    assert examples[0].relevance == 1.0 and examples[0].increment == 10.0
+    assert counts["relevance 0.2 or less"] == 1
+
+
+def test_figures_are_those_of_a_step_and_missing_where_there_is_no_candidate(world):
+    _, train, simulator = world
+    options = [["sofa", "red"], ["refrigerator"], []]
+    found = feedback_scorer(simulator, chunk=2)(train[:3], options)
+    assert set(found) == set(FIGURES)
+    for values in found.values():
+        assert np.isnan(values).tolist() == [[False, False], [False, True], [True, True]]
+    step_of = simulator(1, 2)
+    step_of.reset(train[:1])
+    step = step_of.step(options[0])
+    assert found["reward"][0] == pytest.approx(step.rewards_N)
+    assert found["increment"][0] == pytest.approx(step.figures.increment)
+    assert np.array_equal(simulator_scorer(simulator)(train[:3], options), found["reward"], equal_nan=True)
+
+
+def test_rewrites_of_any_source_are_approved_by_reward(world):
+    _, train, simulator = world
+    by_text = {query.text: query for query in train}
+    pairs = [("couch", "sofa"), ("couch", "refrigerator"), ("fridge", "sofa"), ("divan", "sofa")]
+    examples = [Example("rewrite", query, text, source="graph") for query, text in pairs]
+    queries = [by_text.get(query, Query(-1, "", query)) for query, _ in pairs]
+    kept, counts = approved(examples, queries, feedback_scorer(simulator), 0.02, vouched=False)
+    assert [(example.query, example.response) for example in kept] == [("couch", "sofa"), ("fridge", "")]
+    assert kept[0].reward > 0.5
+    assert list(counts.values()) == [1, 2, 1, 1]
+    kept, _ = approved(examples, queries, feedback_scorer(simulator), 0.02, vouched=True)
+    assert ("divan", "sofa") in [(example.query, example.response) for example in kept]
+
+
+@pytest.mark.parametrize(
+    ("query", "rewrite", "combine", "said"),
+    [
+        ("couch blue", "Blue Sofa, 3 seats", "expand", "sofa 3 seats"),
+        ("red shoes", "red shoe", "expand", ""),
+        ("sofa", "corner sofa without arms", "expand", "corner"),
+        ("couch blue", "blue  sofa", "replace", "blue sofa"),
+        ("blue couch", "couch blue", "replace", ""),
+        ("sofa", "", "union", ""),
+    ],
+)
+def test_a_rewrite_is_put_as_its_mode_wants_it(query, rewrite, combine, said):
+    assert in_mode(query, rewrite, combine) == said
+
+
+def test_impossible_settings_are_told():
+    with pytest.raises(ConfigError, match=r"context=1\.5"):
+        EngineConfig(context=1.5)
