@@ -5,6 +5,7 @@ An interval is a paired bootstrap over queries of the mean over seeds; "sd" is t
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +33,12 @@ ORACLE = "oracle"
 SHOWN = (
     "nDCG@10", "judge nDCG@10", "R@100", "relevance@10", "increment@100", "hitrate@100", "coverage@100", "diversity@10",
     "click@10", "purchase@10", "zero results", "judged@10", "better", "worse", "kept", "words ratio",
+)  # fmt: skip
+
+
+ON_TERMINAL = (
+    "headroom closed", "nDCG@10", "judge nDCG@10", "relevance@10", "increment@100", "hitrate@100", "diversity@10",
+    "purchase@10", "worse", "words ratio", "ROUGE-L", "ms/query",
 )  # fmt: skip
 
 
@@ -126,23 +133,19 @@ class Comparison:
         return plain
 
     def rows(self) -> Iterator[tuple[str, list[str]]]:
-        """(figure, a text an agent) for the table."""
+        """(figure, a text an agent) for the tables."""
         first = next(iter(self.values.values()))
-        for key in SHOWN:
-            if key in first:
-                yield key, [self._text(name, key) for name in self.values]
         if self.oracle_N is not None:
-            rooms = [self.headroom(name) or {} for name in self.values]
-            yield (
-                "headroom closed",
-                [f"{100 * r['share']:.1f} [{100 * r['low']:.1f} {100 * r['high']:.1f}]" for r in rooms],
-            )
+            yield "headroom closed", [_room_text(self.headroom(name)) for name in self.values]
+        for key in SHOWN:
+            if key in first and np.isfinite(first[key]).any():
+                yield key, [self._text(name, key) for name in self.values]
         for key in dict.fromkeys(key for part in self.scalars.values() for key in part):
             yield key, [_mean_text(part.get(key, [])) for part in (self.scalars.get(name, {}) for name in self.values)]
 
     def _text(self, agent: str, figure: str) -> str:
         cell = self.cell(agent, figure)
-        spread = f" ±{cell['sd']:.3f}" if np.isfinite(cell["sd"]) and agent not in ("identity",) else ""
+        spread = f" ±{cell['sd']:.3f}" if cell["sd"] > 0 else ""
         away = f" [{cell['low']:+.3f} {cell['high']:+.3f}]" if figure == self.main and cell["difference"] else ""
         return number(cell["mean"], figure) + spread + away
 
@@ -151,17 +154,17 @@ class Comparison:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(
-            title=self.about["title"], caption=f"Graded by {self.by}; in brackets 95 % intervals", title_justify="left"
-        )
-        for heading in ("", *self.values):
+        caption = f"Graded by {self.by}; in brackets the 95 % interval of the difference to identity."
+        table = Table(title=self.about["title"], caption=caption, title_justify="left", caption_justify="left")
+        rows = [(key, texts) for key, texts in self.rows() if key in ON_TERMINAL]
+        for heading in ("", *(key for key, _ in rows)):
             table.add_column(heading, justify="right" if heading else "left")
-        for key, texts in self.rows():
-            table.add_row(key, *texts)
-        console = Console()
+        for at, name in enumerate(self.values):
+            table.add_row(name, *(texts[at] for _, texts in rows))
+        console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
         console.print(table)
         for line in map(verdict_text, self.verdicts):
-            console.print(line, markup=False)
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def verdict_text(verdict: Mapping[str, Any]) -> str:
@@ -170,6 +173,11 @@ def verdict_text(verdict: Mapping[str, Any]) -> str:
     paper = f"; paper: {verdict['paper']}" if verdict["paper"] else ""
     who = f"{verdict['better']} − {verdict['than']}, {verdict['figure']}"
     return f"{verdict['what']} ({who}): {ours}, {verdict['ours']}{paper}"
+
+
+def _room_text(room: Mapping[str, float] | None) -> str:
+    """In per cent, with its interval."""
+    return f"{100 * room['share']:.1f} [{100 * room['low']:.1f} {100 * room['high']:.1f}]" if room else "–"
 
 
 def _mean_text(values: Sequence[float]) -> str:

@@ -88,17 +88,16 @@ def claims(verdicts: Sequence[dict[str, Any]]) -> str:
 
 
 def figures(comparison: Comparison) -> str:
-    """The terminal's table."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("", *comparison.values))
-    rows = [
-        f"<tr><th>{escape(key)}</th>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>"
-        for key, texts in comparison.rows()
+    """Students as rows, all figures as columns."""
+    rows = list(comparison.rows())
+    head = "".join(f"<th>{escape(key)}</th>" for key in ("", *(key for key, _ in rows)))
+    body = [
+        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(texts[at])}</td>' for _, texts in rows)}</tr>"
+        for at, name in enumerate(comparison.values)
     ]
     by = f"Graded by {escape(comparison.by)}. ± deviation between seeds; in brackets the 95 % interval."
-    note = f"<p><small>{by}</small></p>"
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{note}'
-    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    return f'<div class="scroll">{table}</div><p><small>{by}</small></p>'
 
 
 def minutes(about: dict[str, Any]) -> str:

@@ -77,7 +77,8 @@ class Pairs:
 
 @dataclass(frozen=True)
 class SFT:
-    """Supervised fine-tuning on a mixture of tasks."""
+    """Supervised fine-tuning on a mixture of tasks; the first task's examples come once an epoch, the others beside
+    them, so that students with and without auxiliary tasks read the same rewrites as often."""
 
     start: str
     examples: tuple[str, ...]
@@ -91,10 +92,13 @@ class SFT:
         """Train a copy of `start`; figures are each task's held-out loss and accuracy."""
         from agents.multitask import fine_tune_tasks
 
-        student = road.student(self.start, trainable=True)
+        student, examples = road.student(self.start, trainable=True), road.examples(*self.examples)
+        first = next(iter(self.tasks))
+        once = sum(example.task == first and not example.held_out for example in examples)
         report = fine_tune_tasks(
-            student, road.examples(*self.examples), weights=self.tasks, learning_rate=self.learning_rate,
-            epochs=self.epochs, batch_size=self.batch_size, seed=road.seed, packing=self.packing,
+            student, examples, weights=self.tasks, learning_rate=self.learning_rate, epochs=self.epochs,
+            batch_size=self.batch_size, seed=road.seed, packing=self.packing,
+            size=round(once * sum(self.tasks.values()) / self.tasks[first]),
         )  # fmt: skip
         road.save(student, folder)
         return asdict(report)
