@@ -106,10 +106,12 @@ class CleQR:
             )
         self._texts = [query.text for query in self._pool.queries]
         self._plain = np.array([combining.plain(text) for text in self._texts])
-        vectors_QD = _remembered(encoder, self._texts)
+        dev = PurchaseLog.of(shop, shop.split("dev")[:FITTED_ON], outside=True)
+        dev_texts = [query.text for query in dev.queries]
+        vectors_QD, dev_PD = np.split(_remembered(encoder, [*self._texts, *dev_texts]), [len(self._texts)])
         self._head_DD = train_head(vectors_QD, self._pool.bought_QN, seed)
         self._index = _index(_unit(vectors_QD @ self._head_DD))
-        self.thresholds = self._fit(PurchaseLog.of(shop, shop.split("dev"), outside=True))
+        self.thresholds = self._fit(dev, dev_texts, dev_PD)
         self._queries = self._searches = 0
 
     @property
@@ -121,7 +123,7 @@ class CleQR:
         """The best neighbour's words or text, n times; the query itself where none passes the thresholds."""
         if not queries:
             return []
-        choice = self._choose(queries)
+        choice = self._choose(queries, self._encoder.encode(list(queries)))
         self._queries += len(queries)
         taken = zip(
             queries, self._rewrites(queries, choice.pool_P), self.thresholds.pass_P(choice).tolist(), strict=True
@@ -132,8 +134,8 @@ class CleQR:
         chosen = [self._texts[at] for at in pool_N.tolist()]
         return [in_mode(query, text, self._combine) for query, text in zip(queries, chosen, strict=True)]
 
-    def _choose(self, queries: Sequence[str]) -> Choice:
-        near_PK, cosine_PK = self._nearest(queries)
+    def _choose(self, queries: Sequence[str], vectors_PD: FloatArray) -> Choice:
+        near_PK, cosine_PK = self._nearest(queries, vectors_PD)
         wanted_PN = beliefs(near_PK, cosine_PK, self._pool.bought_QN)
         asked_PC = np.argsort(-cosine_PK, axis=1, kind="stable")[:, : min(SEARCHED, self._neighbours)]
         count = asked_PC.shape[1]
@@ -151,20 +153,22 @@ class CleQR:
         self._searches += len(queries)
         return combining.search(self._retriever, queries, rewrites, self._combine, self._weight, depth)
 
-    def _nearest(self, queries: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    def _nearest(
+        self, queries: Sequence[str], vectors_PD: FloatArray
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Places in the pool and cosines, (P, K), best first; a query is no neighbour of itself (cosine -inf)."""
-        vectors_PD = _unit(self._encoder.encode(list(queries)) @ self._head_DD)
-        cosine_PK, near_PK = self._index.search(vectors_PD, min(self._neighbours + 1, len(self._texts)))
+        cosine_PK, near_PK = self._index.search(
+            _unit(vectors_PD @ self._head_DD), min(self._neighbours + 1, len(self._texts))
+        )
         itself_PK = self._plain[near_PK] == np.array([combining.plain(text) for text in queries])[:, None]
         return near_PK, np.where(itself_PK, -np.inf, cosine_PK.astype(np.float64))
 
-    def _fit(self, log: PurchaseLog) -> Thresholds:
+    def _fit(self, log: PurchaseLog, texts: Sequence[str], vectors_PD: FloatArray) -> Thresholds:
         """Thresholds with which dev queries find the largest share of their purchases; ties go to the stricter one."""
-        rows = np.arange(min(len(log.queries), FITTED_ON))
-        if not len(rows):
+        if not texts:
             return Thresholds()
-        texts = [query.text for query in log.queries[: len(rows)]]
-        choice = self._choose(texts)
+        rows = np.arange(len(texts))
+        choice = self._choose(texts, vectors_PD)
         before, after = (
             log.found(rows, self._search(texts, rewrites, FITTED_DEPTH))
             for rewrites in (texts, self._rewrites(texts, choice.pool_P))

@@ -81,7 +81,7 @@ def test_a_query_is_no_neighbour_of_itself(shop: Shop) -> None:
     agent = CleQR(shop, WordRetriever(shop), HashEncoder(), "replace")
     rewrites = [row[0] for row in agent.rewrite(["couch", "COUCH "])]
     assert all(text.strip().lower() != "couch" or text in ("couch", "COUCH ") for text in rewrites)
-    near, cosine = agent._nearest(["COUCH "])
+    near, cosine = agent._nearest(["COUCH "], HashEncoder().encode(["COUCH "]))
     assert np.isneginf(cosine[0, [shop.split("train")[at].text == "couch" for at in near[0]]]).all()
 
 
