@@ -49,9 +49,9 @@ class PROConfig:
     sft_coef: float = 1.0
     gold: Literal["all", "best"] = "all"
     scale: float = 1.0
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     warmup: float = 0.1
-    epochs: int = 4
+    epochs: int = 2
     batch_size: int = 32
 
     def __post_init__(self) -> None:
