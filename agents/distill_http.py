@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 
 from agents.distill import PROBE, WAY_OUT, Support
-from agents.prompt import completion_ids, parse_completions, prompt_ids
+from agents.prompt import completion_ids, parse_text, prompt_ids, prompt_text
 from agents.rollout import Rollout, given
 from agents.student import Student
 from qr_env.errors import ConfigError
@@ -68,13 +68,13 @@ class ServedTeacher:
             )
 
     def sample(self, queries: Sequence[str], temperature: float, seed: int) -> Rollout:
-        """One completion of each query; sampled text, up to the first line's end, in the tokenizer's own tokens."""
+        """One completion of each query: the first line of sampled text, in the student's tokens."""
         completions = completion_ids(self.tokenizer, self._write(queries, temperature, seed))
         ids = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
         return given(prompt_ids(self.tokenizer, queries), completions, *ids, "cpu")
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """Implements `agents.base.Agent`, for `sequence_kd`: the greedy rewrite, then n − 1 samples."""
+        """Implements `agents.base.Agent`, for `sequence_kd` by a teacher of any tokenizer."""
         rounds = [self._write(queries, float(i > 0), seed + i) for i in range(n)]
         return [list(texts) for texts in zip(*rounds, strict=True)]
 
@@ -115,14 +115,14 @@ class ServedTeacher:
         return [(name, known[name]) for name in (token, *others[: self.top - 1])]
 
     def _write(self, queries: Sequence[str], temperature: float, seed: int) -> list[str]:
-        """One rewrite of each query."""
-        settings = {"temperature": temperature, "max_tokens": self.max_new_tokens, "seed": seed, "stop": ["\n"]}
-        choices = self._complete(prompt_ids(self.tokenizer, queries), settings)
-        texts = self.tokenizer([choice["text"] for choice in choices], add_special_tokens=False)["input_ids"]
-        return parse_completions(self.tokenizer, texts)
+        """One rewrite of each query. Prompts go as text: the teacher's own tokens, whatever they are."""
+        settings = {"temperature": temperature, "max_tokens": self.max_new_tokens, "seed": seed}
+        return [
+            parse_text(told["text"]) for told in self._complete([prompt_text(query) for query in queries], settings)
+        ]
 
-    def _complete(self, rows: Sequence[list[int]], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The server's choice for each row of token ids, in their order."""
+    def _complete(self, rows: Sequence[str | list[int]], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The server's choice for each prompt, text or token ids, in their order."""
 
         def ask(start: int) -> tuple[int, list[dict[str, Any]]]:
             body = {"model": self.name, "prompt": rows[start : start + AT_ONCE], **settings}

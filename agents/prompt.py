@@ -37,4 +37,9 @@ def completion_ids(tokenizer: PreTrainedTokenizerBase, rewrites: Sequence[str]) 
 def parse_completions(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]]) -> list[str]:
     """Rewrites from sampled token ids: the first line, white space squeezed, special tokens dropped."""
     texts = tokenizer.batch_decode([list(row) for row in ids], skip_special_tokens=True)
-    return [" ".join(text.strip().split("\n", 1)[0].split()) for text in texts]
+    return [parse_text(text) for text in texts]
+
+
+def parse_text(text: str) -> str:
+    """The rewrite in what a model wrote: the first line with anything on it, white space squeezed."""
+    return " ".join(text.strip().split("\n", 1)[0].split())

@@ -223,6 +223,7 @@ def test_a_served_teacher_refuses_what_it_cannot_answer(teacher):
         served = ServedTeacher(client, "toy", student.tokenizer)
         with pytest.raises(ConfigError, match=r"different tokenizers.*sequence_kd"):
             served.check(Student(student.model, other))
+        assert ServedTeacher(client, "toy", other, 4).rewrite(QUERIES) == teacher.rewrite(QUERIES)  # for sequence_kd
         with pytest.raises(ConfigError, match=r"temperature=0\.5"):
             served.support(rollout, 0.5)
         with pytest.raises(ConfigError, match="max-logprobs"):

@@ -38,15 +38,19 @@ class ServedModel:
         self.seen.append(body)
         if path == "/tokenize":
             return {"tokens": self.tokenizer(body["prompt"], add_special_tokens=False)["input_ids"]}
-        choices = [self.choice(ids, body) | {"index": i} for i, ids in enumerate(body["prompt"])]
+        rows = [self._ids(prompt) for prompt in body["prompt"]]
+        choices = [self.choice(ids, body) | {"index": i} for i, ids in enumerate(rows)]
         return {"choices": choices[::-1]}  # a server owes no order
+
+    def _ids(self, prompt: str | list[int]) -> list[int]:
+        return self.tokenizer(prompt, add_special_tokens=False)["input_ids"] if isinstance(prompt, str) else prompt
 
     def choice(self, ids: list[int], body: dict[str, Any]) -> dict[str, Any]:
         """Text that continues the ids, and the log-probabilities of the ids themselves."""
         eos, generator = self.tokenizer.eos_token_id, torch.Generator().manual_seed(body.get("seed", 0))
         rollout = sample(self.model, [ids], 1, body["max_tokens"], eos, eos, body["temperature"], generator)
         text = self.tokenizer.decode(rollout.completions()[0], skip_special_tokens=True)
-        return {"text": text.split("\n")[0], "prompt_logprobs": self.logprobs(ids, body.get("prompt_logprobs"))}
+        return {"text": text, "prompt_logprobs": self.logprobs(ids, body.get("prompt_logprobs"))}
 
     def logprobs(self, ids: list[int], top: int | None) -> list[dict[str, Any] | None] | None:
         """One entry a token: the likeliest ones, and the token that is there."""
