@@ -154,7 +154,7 @@ def _rewrites(
         for other in pairs.other_R[start:end].tolist():
             text = in_mode(texts[row], texts[other], combine)
             if combine == "expand" and useful is not None:
-                text = _useful_words(text, useful)
+                text = _useful_words(text, useful.union(tokenize.terms(texts[row])))
             if text:
                 found[text] = None
             if len(found) == most:
@@ -163,7 +163,7 @@ def _rewrites(
 
 
 def _useful_words(text: str, useful: frozenset[str]) -> str:
-    """The words whose stems are useful; a unit or another scrap of one or two letters only behind its number."""
+    """The words whose stems are useful or said already; a unit, or another scrap of a word, only behind its number."""
     words: list[str] = []
     for word in text.split():
         measured = bool(words) and words[-1][-1].isdigit()
