@@ -17,9 +17,8 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import blake2b
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -29,78 +28,16 @@ import numpy as np
 import numpy.typing as npt
 
 from judges.cache_file import connect, named_errors, store_file
+from judges.cache_index import DAY, ROW, Digests, Index, digest, pair_keys
 from qr_env.errors import StoreError
 from qr_env.types import LEVELS, FloatArray
 
 if TYPE_CHECKING:
     import sqlite3
 
-Digests = npt.NDArray[np.uint64]
-DAY = 86_400
 FLUSH_SECONDS = 60.0  # how often use is written down where nothing else is written
 LOAD_ROWS = 100_000
 _OPEN: WeakSet[VerdictStore] = WeakSet()  # of this process
-_ROW = np.dtype([("low", "<u8"), ("probs", "<f4", 4), ("id", "<i8"), ("used", "<i8")])
-
-
-def digest(text: str) -> bytes:
-    """BLAKE2b-128 of the text's UTF-8 (a lone surrogate counts as itself)."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def digests(texts: Iterable[str]) -> Digests:
-    """`digest` of M texts, (M, 2) uint64: about a microsecond a text, so make them once and gather."""
-    return np.frombuffer(b"".join(map(digest, texts)), "<u8").reshape(-1, 2)
-
-
-def pair_keys(queries_M2: Digests, products_M2: Digests) -> Digests:
-    """128-bit keys of M pairs from the digests of their texts, (M, 2) uint64. Not symmetric."""
-    return _mix(queries_M2 + _mix(products_M2))
-
-
-def _mix(values: Digests) -> Digests:
-    """Finaliser of SplitMix64 (Steele et al. 2014), a bijection: sums of mixed halves do not cancel."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-class _Index:
-    """One judge's verdicts in memory, sorted by the upper half of their keys."""
-
-    def __init__(self) -> None:
-        self.last_id = 0
-        self.version: tuple[int, int] | None = None
-        self.high = np.zeros(0, np.uint64)
-        self.rows = np.zeros(0, _ROW)
-        self.asked = self.hits = 0
-        self.touched: list[npt.NDArray[np.int64]] = []
-
-    def add(self, keys_M2: Digests, rows: npt.NDArray[Any]) -> None:
-        """Take in new verdicts; their ids are above all known ones."""
-        order = np.argsort(keys_M2[:, 0])
-        high, rows = keys_M2[order, 0], rows[order]
-        at = np.searchsorted(self.high, high)
-        self.high, self.rows = np.insert(self.high, at, high), np.insert(self.rows, at, rows)
-        self.last_id = max(self.last_id, int(rows["id"].max()))
-
-    def find(self, keys_M2: Digests) -> FloatArray:
-        """(M, 4), NaN where unknown; counts what was asked and found, and notes which were not used yet today."""
-        probs_M4 = np.full((len(keys_M2), len(LEVELS)), np.nan, np.float32)
-        self.asked += len(keys_M2)
-        if not len(self.high) or not len(keys_M2):
-            return probs_M4
-        at = np.minimum(np.searchsorted(self.high, keys_M2[:, 0]), len(self.high) - 1)
-        found = np.flatnonzero((self.high[at] == keys_M2[:, 0]) & (self.rows["low"][at] == keys_M2[:, 1]))
-        at = at[found]
-        probs_M4[found] = self.rows["probs"][at]
-        self.hits += len(found)
-        today = int(time.time()) // DAY
-        if len(stale := np.unique(at[self.rows["used"][at] < today])):
-            self.rows["used"][stale] = today
-            self.touched.append(self.rows["id"][stale])
-        return probs_M4
 
 
 class VerdictStore:
@@ -124,7 +61,7 @@ class VerdictStore:
     def _reopen(self) -> None:
         self._pid = os.getpid()
         self._connections.append(connect(self.path, self.read_only))
-        self._indexes: dict[str, _Index] = {}
+        self._indexes: dict[str, Index] = {}
         self._writes = 0
         self._flushed = time.monotonic()
         self._total = {"asked": 0, "hits": 0}
@@ -174,7 +111,7 @@ class VerdictStore:
             self._writes += 1
 
     def get(self, fingerprint: str, keys_M2: Digests) -> FloatArray:
-        """Verdicts of M pairs, (M, 4) float32, NaN where there is none. `keys_M2`: by `pair_keys`."""
+        """Verdicts of M pairs, (M, 4) float32, NaN where there is none. `keys_M2`: by `cache_index.pair_keys`."""
         with self.reading() as db:
             index = self._index(db, fingerprint)
             if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -213,9 +150,9 @@ class VerdictStore:
             self._flush()
             self._indexes.clear()
 
-    def _index(self, db: sqlite3.Connection, fingerprint: str) -> _Index:
+    def _index(self, db: sqlite3.Connection, fingerprint: str) -> Index:
         """The judge's index, with all that was committed until now, here or elsewhere."""
-        index = self._indexes.setdefault(fingerprint, _Index())
+        index = self._indexes.setdefault(fingerprint, Index())
         version = (db.execute("PRAGMA data_version").fetchone()[0], self._writes)
         if index.version != version:
             # The + keeps SQLite off the index by judge: new rows stand at the end of the table.
@@ -230,7 +167,7 @@ class VerdictStore:
     def _decoded(self, found: list[tuple[int, bytes, bytes, bytes, int]]) -> tuple[Digests, npt.NDArray[Any]]:
         """Keys (M, 2) and index rows (M,) of rows of the file."""
         ids, queries, products, probs, used = zip(*found, strict=True)
-        rows = np.zeros(len(found), _ROW)
+        rows = np.zeros(len(found), ROW)
         try:
             halves = [np.frombuffer(b"".join(part), "<u8").reshape(len(found), 2) for part in (queries, products)]
             rows["probs"] = np.frombuffer(b"".join(probs), "<f4").reshape(len(found), len(LEVELS))

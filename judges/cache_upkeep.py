@@ -15,8 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from judges.cache import DAY, VerdictStore
+from judges.cache import VerdictStore
 from judges.cache_file import named_errors, read_uri, store_file
+from judges.cache_index import DAY
 from qr_env.errors import ConfigError, StoreError
 from qr_env.types import LEVELS
 

@@ -194,7 +194,7 @@ class LLMShopper:
 
     def _recall(self, visit: Visit) -> bool:
         """Whether the store knows the visit; it is in memory then."""
-        from judges.cache import digests, pair_keys
+        from judges.cache_index import digests, pair_keys
 
         assert self.store is not None
         keys = (digests(texts) for texts in zip(*self._places(visit), strict=True))

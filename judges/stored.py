@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from judges.base import PairJudge
-from judges.cache import Digests, VerdictStore, digests, pair_keys
+from judges.cache import VerdictStore
+from judges.cache_index import Digests, digests, pair_keys
 from qr_env.errors import JudgeError
 from qr_env.shop import Shop
 from qr_env.types import LEVELS, FloatArray, Grades, Query, RowArray

@@ -5,7 +5,7 @@
 
 Each round takes queries that no round had before, drawn anew in every run, because a server remembers prompts; each
 with the products that BM25 finds for it. Every contender grades the same pairs, in turns that rotate, so that none
-always profits from a prefix that another left in the server's cache:
+always profits from a prefix that another left in the server's cache; beyond the rubric none shares a prompt:
 
 - label: one token a pair, read as probabilities (`grade_v2`).
 - title: the same without attributes and description, as Walmart's student reads products (`title_v1`).
@@ -37,7 +37,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from judges.cache import VerdictStore, digests, pair_keys
+from judges.cache import VerdictStore
+from judges.cache_index import digests, pair_keys
 from judges.client import Client
 from judges.llm import LLMJudge
 from qr_env.errors import DataError, StoreError

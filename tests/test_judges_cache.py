@@ -22,8 +22,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from judges import cache, cache_file, cache_upkeep
-from judges.cache import VerdictStore, digests, pair_keys
+from judges import cache_file, cache_upkeep
+from judges.cache import VerdictStore
+from judges.cache_index import DAY, digest, digests, pair_keys
 from qr_env.errors import ConfigError, StoreError
 from qr_env.types import FloatArray
 
@@ -33,7 +34,7 @@ Pairs = list[tuple[str, str]]
 
 def verdicts(pairs: Pairs, salt: str = "") -> FloatArray:
     """A verdict that only its pair decides, (M, 4)."""
-    raw = b"".join(cache.digest(f"{query}|{product}|{salt}") for query, product in pairs)
+    raw = b"".join(digest(f"{query}|{product}|{salt}") for query, product in pairs)
     weights_M4 = np.frombuffer(raw, "<u4").reshape(-1, 4).astype(np.float64) + 1.0
     return (weights_M4 / weights_M4.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -51,7 +52,7 @@ def some(count: int, query: str = "q") -> Pairs:
 
 def test_keys_are_of_the_texts_bytes_and_do_not_collide() -> None:
     reference = blake2b("röd soffa".encode(), digest_size=16).digest()
-    assert digests(["röd soffa"]).tobytes() == cache.digest("röd soffa") == reference
+    assert digests(["röd soffa"]).tobytes() == digest("röd soffa") == reference
     texts = digests([f"text {n}" for n in range(300)])
     grid_M2 = pair_keys(np.repeat(texts, 300, axis=0), np.tile(texts, (300, 1)))
     for half in grid_M2.T:  # each half tells all 90,000 ordered pairs apart, (a, b) from (b, a) too
@@ -221,7 +222,7 @@ def held(path: Path, name: str) -> int:
     with VerdictStore(path) as store:
         assert cache_upkeep.damage(store) == []
         with store.reading() as db:
-            count = db.execute("SELECT count(*) FROM verdicts WHERE query = ?", (cache.digest(name),)).fetchone()[0]
+            count = db.execute("SELECT count(*) FROM verdicts WHERE query = ?", (digest(name),)).fetchone()[0]
         pairs = [(name, f"p{n}") for n in range(count)]
         assert store.get(name, keys(pairs)).tobytes() == verdicts(pairs).tobytes()
     return int(count)
@@ -432,7 +433,7 @@ def test_prune_by_judge_age_and_use(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     pairs = some(40)
 
     def day(shift: float) -> None:
-        monkeypatch.setattr(time, "time", lambda: today + shift * cache.DAY)
+        monkeypatch.setattr(time, "time", lambda: today + shift * DAY)
 
     day(-100)
     with VerdictStore(tmp_path) as store:

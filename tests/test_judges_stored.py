@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from judges import stored
-from judges.cache import VerdictStore, digest
+from judges.cache import VerdictStore
+from judges.cache_index import digest
 from judges.stored import ReplayOnly, ShopJudge, replay
 from qr_env.errors import JudgeError
 from qr_env.reward import Reward
