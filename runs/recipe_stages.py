@@ -162,7 +162,9 @@ class PRO:
     contrast: int = 4
     strength: float = 1.0
     """weight of the ranking loss beside the supervised one (λ)"""
-    learning_rate: float = 1e-4
+    gold: Literal["all", "best"] = "all"
+    """what the supervised loss imitates: every candidate of a list (BEQUE), or its best"""
+    learning_rate: float = 3e-4
     epochs: int = 2
 
     def run(self, road: Road, folder: Path) -> Figures:
@@ -173,8 +175,9 @@ class PRO:
         queries = road.past(self.queries)
         candidates = sample_candidates(student, queries, self.samples, road.scorer(self.pay), seed=road.seed)
         config = PROConfig(
-            contrast=self.contrast, strength=self.strength, learning_rate=self.learning_rate, epochs=self.epochs
-        )
+            contrast=self.contrast, strength=self.strength, gold=self.gold, learning_rate=self.learning_rate,
+            epochs=self.epochs,
+        )  # fmt: skip
         figures = align(student, candidates, config, seed=road.seed)
         road.save(student, folder)
         return dict(figures)
