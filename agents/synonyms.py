@@ -4,9 +4,9 @@
                                                      # wordnet-base, mythes-en-us)
     qr evaluate --agent synonyms:my_synonyms.tsv
 
-Files: WordNet's folder of `data.noun`, … (WNDB(5WN)); a MyThes thesaurus (`th_en_US_v2.dat`); two columns with a tab,
-word and synonym (several with "|" between them); or JSON lines {"word": …, "synonyms": […]}. No dictionary comes with
-this package: none is on PyPI in a kept package, and the data has licences of its own.
+Files: WordNet's folder (its `data.noun` and `data.adj`, WNDB(5WN)); a MyThes thesaurus (`th_en_US_v2.dat`); two columns
+with a tab, word and synonym (several with "|" between them); or JSON lines {"word": …, "synonyms": […]}. No dictionary
+comes with this package: none is on PyPI in a kept package, and the data has licences of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from qr_env.errors import ConfigError
 from qr_env.shop import Shop
 
 PLACES = (Path("/usr/share/wordnet"), Path("/usr/share/mythes/th_en_US_v2.dat"))
-WORDNET_FILES = ("data.noun", "data.verb", "data.adj")
+# Queries name things: as a verb "settle" would bring "nail down" and "make up".
+WORDNET_FILES = ("data.noun", "data.adj")
+MYTHES_PARTS = ("(noun)", "(adj)")
 LONGEST = 3  # words of a phrase that is looked up
 _REMARK = re.compile(r"\s*\([^)]*\)")  # "(generic term)" of MyThes, "(a)" of WordNet's adjectives
 Entries = Iterator[tuple[str, list[str]]]
@@ -135,9 +137,9 @@ def _mythes(path: Path) -> Entries:
         for line in lines:
             word, count = line.split("|")
             for _ in range(int(count)):
-                synonyms = next(lines).split("|")[1:]
-                # Broader words, antonyms and kin are no synonyms.
-                yield word, [text for text in synonyms if "(" not in text]
+                part, *synonyms = next(lines).split("|")
+                if part in MYTHES_PARTS:  # broader words, antonyms and kin, in brackets, are no synonyms
+                    yield word, [text for text in synonyms if "(" not in text]
 
 
 def _tsv(path: Path) -> Entries:
