@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from agents.pairs import FeedbackScorer
 from agents.tasks import MAX_TITLES, Example
+from qr_env import tokenize
 from qr_env.combine import is_kept
 from qr_env.errors import ConfigError
 from qr_env.types import FloatArray, Query
@@ -133,13 +134,21 @@ def _example(scored: Scored, row: int, column: int, titles: Mapping[str, Sequenc
 
 
 def approved(
-    examples: Sequence[Example], queries: Sequence[Query], score: FeedbackScorer, min_reward: float, vouched: bool
+    examples: Sequence[Example],
+    queries: Sequence[Query],
+    score: FeedbackScorer,
+    min_reward: float,
+    vouched: bool,
+    known: frozenset[str],
 ) -> tuple[list[Example], Counts]:
-    """Rewrites of any source that the engine pays more than `min_reward`, with its verdict filled in; a query whose
-    rewrites were all judged and all fail becomes an example of leaving it alone.
+    """Rewrites of any source that the engine pays more than `min_reward`, with its verdict filled in.
+
+    A query whose rewrites were all judged and all fail becomes an example of leaving it alone, but only where the
+    catalogue knows all its words: one or two failures do not show that a misspelt query is fine as it is.
 
     Args:
         queries: of each example. vouched: somebody answers for the rewrites, so that those without a verdict stay.
+        known: stems of the catalogue.
     """
     place = {key: row for row, key in enumerate(dict.fromkeys((query.row, query.text) for query in queries))}
     row_R = np.array([place[query.row, query.text] for query in queries], np.int64)
@@ -150,17 +159,17 @@ def approved(
         column_R.append(len(options[row]))
         options[row].append(example.response)
     scored = Scored(list(asked.values()), options, score(list(asked.values()), options))
-    known = [
+    marked = [
         replace(example, **scored.verdict(row, column))
         for example, row, column in zip(examples, row_R.tolist(), column_R, strict=True)
     ]
-    rewards_R = np.array([example.reward for example in known])
+    rewards_R = np.array([example.reward for example in marked])
     unknown_R, paid_R = np.isnan(rewards_R), rewards_R > min_reward
     kept_R = paid_R | (unknown_R & vouched)
-    hopeless = np.setdiff1d(row_R[~paid_R & ~unknown_R], row_R[paid_R | unknown_R])
+    failed = np.setdiff1d(row_R[~paid_R & ~unknown_R], row_R[paid_R | unknown_R]).tolist()
+    hopeless = [row for row in failed if known.issuperset(tokenize.terms(asked[row].text))]
     alone = [
-        Example("rewrite", asked[row].text, "", source=examples[0].source, query_id=asked[row].id)
-        for row in hopeless.tolist()
+        Example("rewrite", asked[row].text, "", source=examples[0].source, query_id=asked[row].id) for row in hopeless
     ]
     counts = {
         "kept without a verdict" if vouched else "without a verdict": int(unknown_R.sum()),
@@ -168,4 +177,4 @@ def approved(
         "approved by the engine": int(paid_R.sum()),
         "queries left alone": len(alone),
     }
-    return [example for example, keep in zip(known, kept_R.tolist(), strict=True) if keep] + alone, counts
+    return [example for example, keep in zip(marked, kept_R.tolist(), strict=True) if keep] + alone, counts

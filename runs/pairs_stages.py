@@ -126,7 +126,7 @@ class Maker:
         queries = self._queries_of(examples)
         if self.args.confirm == "engine":
             vouched = part != "graph"
-            examples, counts = approved(examples, queries, self.score, self.args.engine.min_reward, vouched)
+            examples, counts = approved(examples, queries, self.score, self.args.engine.min_reward, vouched, self.known)
             self.counts[part] |= counts
         elif part != "graph":
             confirm = self._confirm()

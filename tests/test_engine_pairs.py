@@ -113,11 +113,13 @@ def test_rewrites_of_any_source_are_approved_by_reward(world):
     pairs = [("couch", "sofa"), ("couch", "refrigerator"), ("fridge", "sofa"), ("divan", "sofa")]
     examples = [Example("rewrite", query, text, source="graph") for query, text in pairs]
     queries = [by_text.get(query, Query(-1, "", query)) for query, _ in pairs]
-    kept, counts = approved(examples, queries, feedback_scorer(simulator), 0.02, vouched=False)
+    score, known = feedback_scorer(simulator), frozenset(["fridg", "sofa"])
+    kept, counts = approved(examples, queries, score, 0.02, vouched=False, known=known)
     assert [(example.query, example.response) for example in kept] == [("couch", "sofa"), ("fridge", "")]
     assert kept[0].reward > 0.5
     assert list(counts.values()) == [1, 2, 1, 1]
-    kept, _ = approved(examples, queries, feedback_scorer(simulator), 0.02, vouched=True)
+    kept, _ = approved(examples, queries, score, 0.02, vouched=True, known=frozenset())
+    assert ("fridge", "") not in [(example.query, example.response) for example in kept]  # a word that nobody knows
     assert ("divan", "sofa") in [(example.query, example.response) for example in kept]
 
 
