@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ def write_page(folder: Path, recipe: Recipe, comparison: Comparison) -> Path:
         f"<h2>{escape(comparison.main)}</h2>{intervals(comparison)}",
         f"<h2>What the paper says, and what was found here</h2>{claims(comparison.verdicts)}",
         f"<h2>All figures</h2>{figures(comparison)}",
-        f"<h2>Stages</h2>{minutes(comparison.about)}",
+        f"<h2>Stages</h2>{stages(recipe, comparison.about)}",
         f"<p>Rewrites to read: {seeds(comparison.about['seeds'])}</p>",
     ]
     template = string.Template(Path(__file__).with_name("report_template.html").read_text(encoding="utf-8"))
@@ -77,13 +78,13 @@ def claims(verdicts: Sequence[dict[str, Any]]) -> str:
     if not verdicts:
         return "<p>This recipe makes no claim.</p>"
     rows = [
-        f"<tr><td>{escape(v['what'])}</td><td>{escape(v['better'])} − {escape(v['than'])}</td>"
-        f"<td>{escape(v['figure'])}</td>"
+        f"<tr><td>{escape(v['what'])}"
+        f"<small>{escape(v['better'])} − {escape(v['than'])}, {escape(v['figure'])}</small></td>"
         f"<td>{v['difference']:+.3f}<small>{v['low']:+.3f} … {v['high']:+.3f}</small></td>"
         f'<td class="{MARKS[v["ours"]]}">{v["ours"]}</td><td>{escape(v["paper"])}</td></tr>'
         for v in verdicts
     ]
-    head = "".join(f"<th>{text}</th>" for text in ("claim", "students", "figure", "difference here", "", "the paper"))
+    head = "".join(f"<th>{text}</th>" for text in ("claim", "difference here", "", "the paper"))
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
@@ -100,17 +101,18 @@ def figures(comparison: Comparison) -> str:
     return f'<div class="scroll">{table}</div><p><small>{by}</small></p>'
 
 
-def minutes(about: dict[str, Any]) -> str:
-    """How long each stage took, a seed each."""
-    rows = [
-        f"<dt>{escape(name)}</dt><dd>{', '.join(f'{m:.1f}' for m in times)} min</dd>"
-        for name, times in about["minutes"].items()
-    ]
+def stages(recipe: Recipe, about: dict[str, Any]) -> str:
+    """What each stage was told, and how long it took, a seed each."""
+    rows = []
+    for name, stage in recipe.stages.items():
+        told = ", ".join(f"{key} {value}" for key, value in asdict(stage).items() if value not in ("", (), {}))
+        times = ", ".join(f"{minutes:.1f}" for minutes in about["minutes"][name])
+        rows.append(
+            f"<dt>{escape(name)}</dt><dd>{type(stage).__name__}: {escape(told)} <small>({times} min)</small></dd>"
+        )
     environment = about["environment"]
-    rows.append(
-        f"<dt>commit, machine</dt><dd>{escape(str(environment['commit']))}, {escape(environment['machine'])}</dd>"
-    )
-    return f"<dl>{''.join(rows)}</dl>"
+    machine = f"{environment['commit']}, {environment['machine']}"
+    return f"<dl>{''.join(rows)}<dt>commit, machine</dt><dd>{escape(machine)}</dd></dl>"
 
 
 def seeds(numbers: Sequence[int]) -> str:
