@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,9 @@ from agents.boolean_query import is_boolean, parse
 from agents.pairs import in_mode
 from agents.writing import Asked
 
-# Few-shot models go on with the next example.
-_NEXT = re.compile(r"\n\s*(?:query|passage)\s*:", re.IGNORECASE)
+# Small models go on with the next example, or repeat the cue.
+_NEXT = re.compile(r"\n\s*(?:query|rewrite)\s*:", re.IGNORECASE)
+LOOP = 3  # times that a rewrite may not say a word
 _LABEL = re.compile(r"^(?:the )?(?:rewritten|corrected|improved|search)?[ _-]*(?:query|rewrite)\s*:\s*", re.IGNORECASE)
 _FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _QUOTES = "\"'`“”‘’«» "
@@ -62,12 +64,12 @@ class Prompted:
 
 
 def read_rewrite(text: str, query: str, words: int) -> tuple[str, str]:
-    """(the rewrite, ""), or ("", why the answer is none): empty, lines, markup, talk, long.
+    """(the rewrite, ""), or ("", why the answer is none): empty, lines, markup, talk, long, loop.
 
     JSON {"rewrite": …}, a label before the query, quotes around it and a code fence are taken away; of Boolean groups
     the words stay, without those that are negated. words: more than these, and than the query has, are too long.
     """
-    text = _unwrapped(_NEXT.split(text, maxsplit=1)[0].strip())
+    text = _unwrapped(_NEXT.split(text.strip(), maxsplit=1)[0].strip())
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return "", "empty"
@@ -83,6 +85,8 @@ def read_rewrite(text: str, query: str, words: int) -> tuple[str, str]:
         return "", "talk"
     if len(line.split()) > max(words, len(query.split())):
         return "", "long"
+    if max(Counter(re.findall(r"\w+", line.lower())).values()) >= LOOP:
+        return "", "loop"
     return line, ""
 
 

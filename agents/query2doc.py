@@ -55,6 +55,7 @@ class Query2Doc:
 def read_passage(text: str, words: int) -> str:
     """One line of at most `words` words without markup; sentences that a model repeats are taken once; "" where
     nothing is left."""
+    text = re.sub(r"^passage\s*:", "", text.strip(), flags=re.IGNORECASE)
     text = _JUNK.sub(" ", _NEXT.split(text, maxsplit=1)[0])
     sentences = dict.fromkeys(" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n", text))
     line = " ".join(" ".join(sentences).split()[:words])

@@ -29,6 +29,8 @@ from tests.misbehaving import Misbehaving
         ('```json\n{"rewrite": "sofa blue"}\n```', "sofa blue"),
         ("(couch OR sofa) AND blue NOT leather", "couch sofa blue"),
         ('"sofa" OR "settee"', "sofa settee"),
+        ("Blue Sofa\n\nRewrite:\nBlue Sofa", "Blue Sofa"),
+        ("\nRewrite: blue sofa", "blue sofa"),
         ("sofa blue\n\nQuery: fridge\nRewrite: refrigerator", "sofa blue"),
         ('black and decker drill 1/2"', "black and decker drill 1/2"),
         ("rewritable dvd", "rewritable dvd"),
@@ -53,6 +55,7 @@ def test_answers_are_read_for_what_they_say(text: str, read: str) -> None:
         ("**blue sofa**", "markup"),
         ("category: sofa", "markup"),
         ("word " * 13, "long"),
+        ("Oak-Nat-Oak-Nat-Oak-Nat", "loop"),
     ],
 )
 def test_what_is_no_query_is_refused_by_kind(text: str, fault: str) -> None:
@@ -61,7 +64,8 @@ def test_what_is_no_query_is_refused_by_kind(text: str, fault: str) -> None:
 
 def test_the_querys_own_words_are_no_talk_and_its_length_is_allowed() -> None:
     assert read_rewrite("query letters example", "query letters example", 12)[1] == ""
-    assert read_rewrite("word " * 13, "x " * 13, 12)[1] == ""
+    words = " ".join(f"word{n}" for n in range(13))
+    assert read_rewrite(words, "x " * 13, 12) == (words, "")
 
 
 Answers = Generator[tuple[int, str, str], None, None]

@@ -30,6 +30,7 @@ class Writer:
         ("Soft. Soft. Soft. Warm.", "Soft. Warm."),
         ("<b>Sofa</b> **blue** {x} https://shop.example/1 [2]", "Sofa blue x 2"),
         ("sofa\nQuery: fridge\nPassage: cold", "sofa"),
+        ("\nPassage: A sofa.", "A sofa."),
         ("one two three four five six", "one two three four five"),
         ("", ""),
         ("of the and", ""),
