@@ -23,7 +23,8 @@ from tests.test_grpo import QUERIES, TARGETS, rollout_and_rewards
 LEARNERS = {
     "grpo": (GRPO, GRPOConfig(1e-2, warmup_updates=0, kl_coef=0.1, anchor_coef=0.5)),
     "ppo": (PPO, PPOConfig(1e-2, warmup_updates=0, kl_coef=0.1, anchor_coef=0.5, whiten=False)),
-    "dpo": (DPO, DPOConfig(1e-2, warmup_updates=0, anchor_coef=0.5, all_pairs=True)),
+    # A beta of 1: gradients as small as AdamW's epsilon would have rounding decide where it goes.
+    "dpo": (DPO, DPOConfig(1e-2, warmup_updates=0, anchor_coef=0.5, all_pairs=True, beta=1.0)),
 }
 PAIRS = list(zip(QUERIES, TARGETS, strict=True))
 
