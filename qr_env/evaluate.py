@@ -93,9 +93,19 @@ class Exam:
     @cached_property
     def scorer(self) -> Scorer:
         """Labels, or the judge."""
+        return self._scorer(self.queries)
+
+    def _scorer(self, queries: Sequence[Query]) -> Scorer:
         if self._judge is None:
-            return LabelScorer(self.shop, self.queries, self.k)
-        return JudgeScorer(self._judge, self.queries)
+            return LabelScorer(self.shop, queries, self.k)
+        return JudgeScorer(self._judge, queries)
+
+    def score(self, places: Sequence[int], rewrites: Sequence[str]) -> Array:
+        """The headline figure of M rewrites of the queries at these places, which may repeat, (M,): one search."""
+        queries = [self.queries[place] for place in places]
+        texts = [query.text for query in queries]
+        found = combining.search(self.retriever, texts, rewrites, self.combine, self.weight, self.k)
+        return self._scorer(queries).quick(found)
 
     def search(self, rewrites: Sequence[str], mode: str | None = None) -> Hits:
         """What the shopper sees for one rewrite a query. Always k deep: fused lists depend on their depth."""

