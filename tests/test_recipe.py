@@ -44,7 +44,7 @@ def test_every_recipe_of_ours_holds_together(name, profile):
 
 
 def test_the_four_systems_are_there():
-    assert set(ALL) == {"beque", "jd", "minielm", "walmart"}
+    assert set(ALL) >= {"beque", "jd", "minielm", "walmart"}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_does_not_hold_together_is_named(tmp_path, change, says):
 
 
 def test_unknown_recipes_and_profiles_name_those_there_are(tmp_path):
-    with pytest.raises(ConfigError, match="beque, jd, minielm, walmart"):
+    with pytest.raises(ConfigError, match="beque, jd, minielm, past, walmart"):
         find("bequee")
     with pytest.raises(ConfigError, match="it has cpu"):
         load(written(tmp_path, SMALL), "gpu")
