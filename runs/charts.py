@@ -36,12 +36,12 @@ class Chart:
     x_label: str
     lines: Sequence[Line]
     marks: Sequence[tuple[str, float, int]] = ()
-    events: Sequence[tuple[float, str]] = ()
     note: str = ""
     width: int = 420
     height: int = 230
     y_label: str = ""
     percent: bool = False
+    events: Sequence[tuple[float, str]] = ()
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,10 @@ def _charts(outcomes: Outcomes, made: Mapping[str, Any]) -> str:
     named = list(zip(policies, COLORS, strict=False))
     shares = [Line(name, _points(made, told["shares"]), color, dots=True) for (name, told), color in named]
     regrets = [Line(name, [(0.0, 0.0), *_points(made, told["regrets"])], color) for (name, told), color in named]
-    wide = {"width": 1060, "height": 320}
-    first = Chart("Headroom share", "queries", shares, (), events, percent=True, y_label="of the oracle's gain", **wide)
+    both: dict[str, Any] = {"events": events, "width": 1060, "height": 320}
+    first = Chart("Headroom share", "queries", shares, percent=True, y_label="of the oracle's gain", **both)
     note = "What was left on the table, summed up: oracle minus policy, in gains"
-    return chart(first) + chart(Chart("Regret", "queries", regrets, (), events, note, **wide))
+    return chart(first) + chart(Chart("Regret", "queries", regrets, note=note, **both))
 
 
 def _points(made: Mapping[str, Any], values: Sequence[float]) -> list[tuple[float, float]]:
