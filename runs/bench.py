@@ -9,10 +9,12 @@ retrieval: our search against bm25s and FAISS called directly (`runs/bench_retri
 env: the vector environment against its engine and against a loop over the scalar one (`runs/bench_env.py`).
 judge: label probabilities against JSON replies, on one vLLM server (`runs/bench_judge.py`).
 online: one learning update against TRL's GRPOTrainer and against a counted floor (`runs/bench_online.py`).
+churn: every hit of a running environment while products come and go, against brute force (`runs/bench_churn.py`).
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,8 +28,9 @@ from runs.cli import run, write_json
 class Args:
     """What to measure, on which shop."""
 
-    what: tyro.conf.Positional[Literal["retrieval", "env", "judge", "online"]]
-    """retrieval: search. env: episodes. judge: verdicts of a language model. online: learning updates."""
+    what: tyro.conf.Positional[Literal["retrieval", "env", "judge", "online", "churn"]]
+    """retrieval: search. env: episodes. judge: verdicts of a language model. online: learning updates. churn: no speed,
+    but hits that are wrong or of products that are not on sale: exit code 1 where there is one."""
     shop: Annotated[str, tyro.conf.arg(aliases=["--source"])] = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
@@ -52,6 +55,8 @@ class Args:
     """retrieval: threads for both sides; 0 takes OMP_NUM_THREADS, else every core"""
     student: tuple[str, ...] = ("tiny",)
     """online: who learns: tiny, smollm2-135m, any causal LM, or a saved student's folder"""
+    results: int = 1_000_000
+    """churn: hits to check"""
     json: str | None = None
     """write the report to this JSON file, "-" for standard output"""
 
@@ -62,10 +67,13 @@ def main(args: Args) -> None:
     from runs.timing import stamped
 
     shop = load_shop(args.shop, args.data)
-    report = stamped({"retrieval": _retrieval, "env": _env, "judge": _judge, "online": _online}[args.what](args, shop))
+    measures = {"retrieval": _retrieval, "env": _env, "judge": _judge, "online": _online, "churn": _churn}
+    report = stamped(measures[args.what](args, shop))
     if args.json != "-":
         _show(report)
     write_json(args.json, report)
+    if any(report.get("wrong", {}).values()):
+        sys.exit(1)
 
 
 def _retrieval(args: Args, shop: Any) -> dict[str, Any]:
@@ -106,6 +114,15 @@ def _online(args: Args, shop: Any) -> dict[str, Any]:
     return bench(shop, make_retriever("bm25", shop, cache_root()), args.student, args.rounds)
 
 
+def _churn(args: Args, shop: Any) -> dict[str, Any]:
+    from runs.bench_churn import WRONG, check
+    from runs.bench_churn import Args as ChurnArgs
+
+    counts = check(ChurnArgs(results=args.results), shop)
+    wrong = {name: counts.pop(name) for name in WRONG}
+    return {"ratios": {}, "wrong": wrong, "sizes": counts}
+
+
 def _encoder(args: Args, **settings: Any) -> Any:
     from agents.models import resolve
     from qr_env.encoder import Encoder
@@ -123,6 +140,8 @@ def _show(report: dict[str, Any]) -> None:
     for name, rate in report.get("verdicts_per_second", {}).items():
         costs = report["a_verdict"].get(name, {})
         print(f"{name}: {rate:,.1f} verdicts/s  " + "  ".join(f"{what} {cost:.3g}" for what, cost in costs.items()))
+    if wrong := report.get("wrong"):
+        print("  ".join(f"{name} {count:,}" for name, count in wrong.items()))
     for name, phases in report.get("phases", {}).items():
         print(f"{name}: " + "  ".join(f"{what} {value:.3g}" for what, value in report["updates"][name].items()))
         for phase, row in phases.items():

@@ -1,6 +1,6 @@
 """Check search while products come and go: every list of a running environment against a brute-force search of it.
 
-    python -m runs.bench_churn generated --results 1000000 --json churn.json
+    python -m runs.bench_churn generated --results 1000000 --json churn.json      # or: qr bench churn
 
 The vectorised environment runs on the shop's traffic while a tenth of the products is replaced in eight deliveries,
 spread over the run. Rewrites are what a learner tries: the oracle's words, another query's, a mistyped one, the query
@@ -25,6 +25,7 @@ import tyro
 from qr_env.types import Hits, Query, SearchText
 from runs.cli import run, write_json
 
+WRONG = ("ghosts", "wrong", "holes")
 TOLERANCE = 1e-4  # of a BM25 score: float32 sums in another order
 
 
@@ -58,7 +59,7 @@ def main(args: Args) -> None:
     if args.json != "-":
         print("  ".join(f"{name} {value:,}" for name, value in counts.items()))
     write_json(args.json, counts)
-    if counts["ghosts"] or counts["wrong"] or counts["holes"]:
+    if any(counts[name] for name in WRONG):
         sys.exit(1)
 
 

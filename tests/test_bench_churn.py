@@ -8,7 +8,8 @@ import pytest
 from qr_env.bm25 import BM25
 from qr_env.shops.generated import generate
 from qr_env.types import Hits
-from runs.bench_churn import Args, Truth, check, main
+from runs import bench
+from runs.bench_churn import WRONG, Args, Truth, check, main
 
 SHOP = generate(seed=2, n_products=4_000, n_queries=1_500)
 
@@ -44,3 +45,15 @@ def test_what_is_planted_is_counted():
     gone_P = open_P.copy()
     gone_P[hits.rows_NK[3, 0]] = False
     assert truth.compare(texts[3:4], hits[3:4], gone_P).tolist()[1] == 1
+
+
+def test_qr_bench_churn_counts_the_same(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("qr_env.shops.load_shop", lambda *_: SHOP)
+    monkeypatch.setattr("runs.bench_churn.check", lambda args, _: {"results": args.results, **dict.fromkeys(WRONG, 0)})
+    bench.main(bench.Args("churn", results=7, json=str(tmp_path / "churn.json")))
+    assert "ghosts 0  wrong 0  holes 0" in capsys.readouterr().out
+    report = json.loads((tmp_path / "churn.json").read_text())
+    assert report["sizes"] == {"results": 7} and report["machine"]["cores"]
+    monkeypatch.setattr("runs.bench_churn.check", lambda args, _: {"results": 7, "ghosts": 0, "wrong": 2, "holes": 0})
+    with pytest.raises(SystemExit):
+        bench.main(bench.Args("churn"))
