@@ -33,7 +33,9 @@ class Hints:
     model: the log's words. score: pays candidates. keep_words: candidates carry the query's own words too (for
     `combine` modes that search the rewrite without them). slips: twins a query; 0 where a judge must be paid for each.
     seed: of the replay and the slips. epoch: rises with every change of what is on sale: a query that comes in another
-    text or epoch than before is looked up again, and its earlier pairs are dropped.
+    text or epoch than before is looked up again, and its earlier pairs are dropped. recent: earlier ones are replayed
+    from so many queries that were looked up last, 0 from all: in a shop that changes, what was found long ago is in
+    yesterday's words, and would be most of what is taught.
     """
 
     model: WordModel
@@ -43,9 +45,10 @@ class Hints:
     seed: int = 0
     calls: int = 0
     epoch: Callable[[], int] = int  # int() is 0: nothing changes
+    recent: int = 0
     known: dict[str, list[Pair]] = field(default_factory=dict)
     asked: dict[str, tuple[str, int]] = field(default_factory=dict)  # text and epoch of the last look
-    order: list[str] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)  # of queries, by their last look
 
     def pairs(self, queries: Sequence[Query]) -> list[Pair]:
         """The pairs of these queries and those replayed; queries without a verdict, or not of the log, have none."""
@@ -54,8 +57,9 @@ class Hints:
         rng = np.random.default_rng([self.seed, self.calls])
         self.calls += 1
         now = [self.known[query.id][0] for query in queries if self.known[query.id]]
-        places = rng.integers(max(len(self.order), 1), size=REPLAY * len(queries)).tolist()
-        earlier = [self.known[self.order[place]] for place in places if self.order]
+        among = self.order[-self.recent :]
+        places = rng.integers(max(len(among), 1), size=REPLAY * len(queries)).tolist()
+        earlier = [self.known[among[place]] for place in places if among]
         return now + [pairs[int(rng.integers(len(pairs)))] for pairs in earlier if pairs]
 
     def _learn(self, queries: Sequence[Query]) -> None:
@@ -69,9 +73,10 @@ class Hints:
         if self.keep_words:
             options = [[f"{query.text} {text}" for text in texts] for query, texts in zip(both, options, strict=True)]
         found = dict(rejection_sample(both, options, self.score).pairs)
+        again = {query.id for query in fresh} & self.known.keys()
+        self.order = [name for name in self.order if name not in again] if again else self.order
         for query in fresh:
-            if query.id not in self.known:
-                self.order.append(query.id)
+            self.order.append(query.id)
             self.known[query.id], self.asked[query.id] = [], (query.text, now)
         for query in both:
             if query.text in found:

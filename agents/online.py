@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,13 +24,18 @@ from agents.alarms import Alarms
 from agents.checkpoint import checkpoints, save_checkpoint, save_student
 from agents.hints import Hints
 from agents.learner import Learner
+from agents.losses import group_advantages
 from agents.promotion import Promotion
 from agents.rollout import Rollout
 from agents.student import Student
 from agents.tracking import Trackers
 from qr_env.errors import JudgeError
+from qr_env.scores import likely_levels
+from qr_env.types import Grades, Hits
 
 SAMPLES_AN_UPDATE = 4
+SAMPLE_HITS = 3
+SIDES = ("before", "after")
 FEW = 8  # rewrites whose verdicts are missing are no proof that the judge is down
 
 
@@ -49,16 +54,19 @@ class LoopConfig:
 
 @dataclass
 class Progress:
-    """Where the loop is: counts over the whole run, the best held-out score so far, and whether it was stopped."""
+    """Where the loop is: counts over the whole run, the best held-out score since the shop last changed (`shifts`), and
+    whether it was stopped."""
 
     update: int = 0
     episodes: int = 0
     seconds: float = 0.0
     best_score: float = -math.inf
+    shifts: float = 0.0
     stopped: bool = False
 
     def state_dict(self) -> dict[str, Any]:
-        return {"episodes": self.episodes, "seconds": self.seconds, "best_score": self.best_score}
+        names = ("episodes", "seconds", "best_score", "shifts")
+        return {name: getattr(self, name) for name in names}
 
 
 def learn(
@@ -85,8 +93,8 @@ def learn(
         observation: what its reset or restore returned.
         hints: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
         promotion: serves a policy of its own, which the learner's take over only when proven better; None: none.
-        score: held-out figures; "eval/score" decides which student is `checkpoints/best`, "judge/weight" (1 where it
-            is not there) is the optimiser's trust until the next ones.
+        score: held-out figures; "eval/score" decides which student is `checkpoints/best`, anew whenever "stream/shifts"
+            says that the shop changed; "judge/weight" (1 where it is not there) is the optimiser's trust until then.
 
     Raises:
         JudgeError: more than `config.max_failed` of the rewards were missing.
@@ -123,15 +131,16 @@ def learn(
         save()
     with _polite_interrupt() as stop, _bar(config.updates, progress.update) as bar:
         while progress.update < config.updates and not stop():
-            started, queries_P = time.perf_counter(), envs.simulator.queries_P if promotion else []
-            metrics, samples, observation = _update(student, optimizer, envs, observation, generator, hints)
+            started, queries_P, begins = time.perf_counter(), envs.simulator.queries_P, envs.simulator.turn == 0
+            metrics, looked, observation = _update(student, optimizer, envs, observation, generator, hints)
             progress.update += 1
-            progress.episodes += len(observation["query"])
-            if promotion:
+            progress.episodes += len(observation["query"]) if begins else 0
+            if promotion and begins:  # what serves writes once
                 metrics |= promotion.observe(progress.update, envs.simulator, queries_P)
             progress.seconds += time.perf_counter() - started
             metrics |= {"seconds": progress.seconds, "episodes": progress.episodes}
-            tracker.samples([{"update": progress.update, **row} for row in samples])
+            tracker.samples([{"update": progress.update, **row} for row in looked.samples])
+            tracker.spreads(progress.update, looked.spreads)
             rings = alarms.check(metrics)
             tracker.log({"update": progress.update, "phase": "online", **metrics, **_told(rings, progress)})
             if promotion:
@@ -160,6 +169,13 @@ def learn(
     return progress
 
 
+class Seen(NamedTuple):
+    """What people look at: a few rewrites with what they found, and figures of all N by name, (N,) each."""
+
+    samples: list[dict[str, Any]]
+    spreads: dict[str, np.ndarray]
+
+
 def _update(
     student: Student,
     optimizer: Learner,
@@ -167,16 +183,22 @@ def _update(
     observation: dict[str, tuple[str, ...]],
     generator: torch.Generator,
     hints: Hints | None,
-) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, tuple[str, ...]]]:
-    """One rollout and one learning step: its metrics, a few rewrites to read, the next observation."""
-    queries, g = observation["query"], envs.group_size
-    rollout = student.sample(queries[::g], g, optimizer.config.temperature, generator)
+) -> tuple[dict[str, Any], Seen, dict[str, tuple[str, ...]]]:
+    """One turn's rollout and one learning step: its metrics, what to look at, the next observation."""
+    queries, g, turn, warmth = observation["query"], envs.group_size, envs.simulator.turn, optimizer.config.temperature
+    if turn == 0:
+        rollout = student.sample(queries[::g], g, warmth, generator)
+    else:
+        seen = queries, envs.simulator.written_N, observation["context"]
+        rollout = student.sample_again(*seen, g, warmth, generator)
     texts = student.texts(rollout)
     following, rewards_N, _, _, infos = envs.step(texts)
     rewards_P_G = torch.as_tensor(np.asarray(rewards_N, np.float32)).reshape(-1, g)
-    pairs = hints.pairs(infos["query"][::g]) if hints else []
-    metrics = optimizer.update(rollout, rewards_P_G, pairs)
-    return _metrics(rollout, rewards_P_G, infos) | metrics, _samples(queries, texts, rewards_N), following
+    pairs = hints.pairs(infos["query"][::g]) if hints and turn == 0 else []
+    which = {"turn": turn + 1} if envs.simulator.max_turns > 1 else {}
+    metrics = which | optimizer.update(rollout, rewards_P_G, pairs)
+    looked = Seen(_samples(queries, texts, rewards_N, infos), _spreads(rollout, rewards_P_G))
+    return _metrics(rollout, rewards_P_G, infos) | metrics, looked, following
 
 
 def _metrics(rollout: Rollout, rewards_P_G: torch.Tensor, infos: dict[str, Any]) -> dict[str, Any]:
@@ -203,10 +225,33 @@ def _nanmean(values: Any) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _samples(queries: Sequence[str], texts: Sequence[str], rewards_N: Any) -> list[dict[str, Any]]:
-    """A few rewrites, spread over the batch, for people to read."""
-    picks = np.linspace(0, len(texts) - 1, SAMPLES_AN_UPDATE).astype(int).tolist()
-    return [{"query": queries[i], "rewrite": texts[i], "reward": float(rewards_N[i])} for i in picks]
+def _samples(
+    queries: Sequence[str], texts: Sequence[str], rewards_N: Any, infos: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """A few rewrites, spread over the batch, for people to read, with the first products before and after."""
+    picks = np.linspace(0, len(texts) - 1, SAMPLES_AN_UPDATE).astype(int)
+    hits = {f"hits_{side}": _verdicts(infos[f"hits_{side}"], infos[f"grades_{side}"], picks) for side in SIDES}
+    return [
+        {"query": queries[i], "rewrite": texts[i], "reward": float(rewards_N[i])}
+        | {name: pairs[at] for name, pairs in hits.items()}
+        for at, i in enumerate(picks.tolist())
+    ]
+
+
+def _verdicts(hits: Hits, grades: Grades, picks: np.ndarray) -> list[list[tuple[int, int]]]:
+    """(product row, likeliest level) of the first products of some lists, best first."""
+    levels_NK = likely_levels(Grades(grades.probs_NK4[picks]), SAMPLE_HITS)
+    lists = zip(hits.rows_NK[picks, :SAMPLE_HITS].tolist(), levels_NK.tolist(), strict=True)
+    return [[pair for pair in zip(rows, levels, strict=True) if pair[0] >= 0] for rows, levels in lists]
+
+
+def _spreads(rollout: Rollout, rewards_P_G: torch.Tensor) -> dict[str, np.ndarray]:
+    """Rewards, their distance from the group's mean, which is what GRPO learns from, and tokens a rewrite."""
+    return {
+        "reward": rewards_P_G.flatten().numpy(),
+        "advantage": group_advantages(rewards_P_G, normalize_std=False).flatten().numpy(),
+        "completions/length": rollout.mask_N_T.sum(dim=1).float().cpu().numpy(),
+    }
 
 
 def _told(rings: Sequence[str], progress: Progress) -> dict[str, list[str]]:
@@ -229,8 +274,9 @@ def _log_evaluation(
     """Log held-out figures, keep the student if it is the best so far; how far the judge is trusted now."""
     told = _told(rings, progress)
     tracker.log({"update": progress.update, "phase": "eval", "episodes": progress.episodes, **figures, **told})
-    if figures["eval/score"] > progress.best_score:
-        progress.best_score = figures["eval/score"]
+    shifts = figures.get("stream/shifts", 0.0)
+    if figures["eval/score"] > progress.best_score or shifts != progress.shifts:
+        progress.shifts, progress.best_score = shifts, figures["eval/score"]
         save_student(folder / "checkpoints" / "best", student)
     return figures.get("judge/weight", 1.0)
 

@@ -12,19 +12,39 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEMPLATE = "Query: {query}\nRewrite:"
+AGAIN = "Query: {query}\nTried: {rewrite}\nFound: {found}\nRewrite:"
 # A shopper's query is short; a pasted page is cut so that one query cannot stretch a whole batch.
 MAX_QUERY_CHARACTERS = 200
+MAX_FOUND_CHARACTERS = 160
 
 
 def prompt_text(query: str) -> str:
     """The text that the student continues."""
-    return TEMPLATE.format(query=" ".join(query.split())[:MAX_QUERY_CHARACTERS])
+    return TEMPLATE.format(query=_cut(query, MAX_QUERY_CHARACTERS))
+
+
+def again_text(query: str, rewrite: str, found: str) -> str:
+    """The same on a later turn: beside the query, what was written last and the titles that it found."""
+    return AGAIN.format(
+        query=_cut(query, MAX_QUERY_CHARACTERS),
+        rewrite=_cut(rewrite, MAX_QUERY_CHARACTERS),
+        found=_cut(found, MAX_FOUND_CHARACTERS),
+    )
+
+
+def _cut(text: str, characters: int) -> str:
+    """One line, no longer than that."""
+    return " ".join(text.split())[:characters]
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, queries: Sequence[str]) -> list[list[int]]:
     """Token ids of each query's prompt, without special tokens."""
-    texts = [prompt_text(query) for query in queries]
-    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    return text_ids(tokenizer, [prompt_text(query) for query in queries])
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each prompt, without special tokens."""
+    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
 
 def completion_ids(tokenizer: PreTrainedTokenizerBase, rewrites: Sequence[str]) -> list[list[int]]:

@@ -34,7 +34,8 @@ class Rollout:
     prompt_ids_P_Tp, prompt_mask_P_Tp: int64, padded on the left. tokens_N_T: int64, padded on the right with the end
     token. mask_N_T: float32, 1 on sampled tokens, the end token included. logprobs_N_T: float32, of the sampled
     tokens at the sampling temperature. group_size: G. hidden_N_T_D: float32, the last layer's state that each token
-    was drawn from, where the sampler was asked to keep it (a value head reads it), else None.
+    was drawn from, where the sampler was asked to keep it (a value head reads it), else None. own_prompts: the rows of
+    a group, which share a query, have each a prompt of their own (a later turn's), so the prompts are N, not P.
     """
 
     prompt_ids_P_Tp: Tensor
@@ -44,6 +45,12 @@ class Rollout:
     logprobs_N_T: Tensor
     group_size: int
     hidden_N_T_D: Tensor | None = None
+    own_prompts: bool = False
+
+    @property
+    def rows_a_prompt(self) -> int:
+        """How many completions continue each prompt."""
+        return 1 if self.own_prompts else self.group_size
 
     def completions(self) -> list[list[int]]:
         """The sampled token ids of each row, without padding."""
@@ -54,15 +61,17 @@ class Rollout:
         """The groups of some prompts, cut to their own longest prompt and completion."""
         rows_N = self.rows_of(prompts_P)
         longest = int(self.mask_N_T[rows_N].sum(dim=1).max())
-        width = int(self.prompt_mask_P_Tp[prompts_P].sum(dim=1).max())
+        read = rows_N if self.own_prompts else prompts_P
+        width = int(self.prompt_mask_P_Tp[read].sum(dim=1).max())
         return Rollout(
-            self.prompt_ids_P_Tp[prompts_P, -width:],
-            self.prompt_mask_P_Tp[prompts_P, -width:],
+            self.prompt_ids_P_Tp[read, -width:],
+            self.prompt_mask_P_Tp[read, -width:],
             self.tokens_N_T[rows_N, :longest],
             self.mask_N_T[rows_N, :longest],
             self.logprobs_N_T[rows_N, :longest],
             self.group_size,
             None if self.hidden_N_T_D is None else self.hidden_N_T_D[rows_N, :longest],
+            self.own_prompts,
         )
 
     def to(self, device: torch.device | str) -> Rollout:
@@ -205,9 +214,10 @@ def score(model: Any, rollout: Rollout, temperature: float = 1.0, hidden: bool =
 def chunks(rollout: Rollout) -> list[Rollout]:
     """The rollout in runs of whole groups that have at most `PACKED` positions together, or one group each."""
     fed_P = rollout.mask_N_T[:, 1:].sum(dim=1).reshape(-1, rollout.group_size).sum(dim=1)
+    read_P = rollout.prompt_mask_P_Tp.sum(dim=1).reshape(len(fed_P), -1).sum(dim=1)
     parts: list[list[int]] = [[]]
     filled = 0
-    for prompt, size in enumerate((rollout.prompt_mask_P_Tp.sum(dim=1) + fed_P).tolist()):
+    for prompt, size in enumerate((read_P + fed_P).tolist()):
         if filled + size > PACKED and parts[-1]:
             parts.append([])
             filled = 0
@@ -263,7 +273,7 @@ class _Row(NamedTuple):
 def _lay_out(rollout: Rollout) -> _Row:
     """The whole rollout as one row without padding, each prompt once."""
     prompt_mask, mask = rollout.prompt_mask_P_Tp.bool(), rollout.mask_N_T.bool()
-    device, g = mask.device, rollout.group_size
+    device, g = mask.device, rollout.rows_a_prompt
     lengths_P = prompt_mask.sum(dim=1)
     prompt, column = prompt_mask.nonzero(as_tuple=True)
     place = (prompt_mask.cumsum(dim=1) - 1)[prompt, column]

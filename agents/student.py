@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from agents.prompt import TEMPLATE, parse_completions, prompt_ids
+from agents.prompt import TEMPLATE, again_text, parse_completions, prompt_ids, text_ids
 from agents.rollout import Rollout, sample
 from qr_env.combine import ORIGINAL_WEIGHT
 from qr_env.errors import ConfigError
 
 SETTINGS_FILE = "student.json"
+ALIGNMENT = 64  # bytes, of PyTorch's CPU allocator
 SAVED = ("name", "max_new_tokens", "combine", "weight")
 
 
@@ -48,9 +49,29 @@ class Student:
         generator: torch.Generator | None = None,
     ) -> Rollout:
         """Draw `group_size` rewrites of each query, with their log-probabilities."""
+        return self._draw(prompt_ids(self.tokenizer, queries), group_size, temperature, generator)
+
+    def sample_again(
+        self,
+        queries_N: Sequence[str],
+        rewrites_N: Sequence[str],
+        found_N: Sequence[str],
+        group_size: int = 1,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Rollout:
+        """Draw one more rewrite of each query, in sight of the last one and of what it found, where `group_size`
+        neighbours share a query."""
+        texts = list(map(again_text, queries_N, rewrites_N, found_N))
+        rollout = self._draw(text_ids(self.tokenizer, texts), 1, temperature, generator)
+        return replace(rollout, group_size=group_size, own_prompts=True)
+
+    def _draw(
+        self, prompts: list[list[int]], group_size: int, temperature: float, generator: torch.Generator | None
+    ) -> Rollout:
         return sample(
             self.model,
-            prompt_ids(self.tokenizer, queries),
+            prompts,
             group_size,
             self.max_new_tokens,
             self.tokenizer.eos_token_id,
@@ -108,8 +129,17 @@ class Student:
             model = AutoPeftModelForCausalLM.from_pretrained(folder, is_trainable=trainable)
         else:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        _align(model)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         return cls(model.eval(), tokenizer, **{name: settings[name] for name in SAVED if name in settings})
+
+
+def _align(model: torch.nn.Module) -> None:
+    """Move weights to where PyTorch itself would put them. Those of a mapped file begin anywhere, and kernels sum in
+    another order there: a resumed run would differ in the last bit from the run that trained on."""
+    for parameter in model.parameters():
+        if parameter.data_ptr() % ALIGNMENT:
+            parameter.data = parameter.data.clone()
 
 
 def saved_settings(folder: str | Path) -> dict[str, Any]:

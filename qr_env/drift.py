@@ -93,7 +93,7 @@ class Plan:
 
 
 PRESETS = {
-    "words": Plan((Event("words", 6_400, share=1.0),)),
+    "words": Plan((Event("words", 3_200, share=1.0),)),
     "churn": Plan((Event("churn", 3_200, 12_800, 0.1),), reserve=0.1),
     "busy": Plan(
         (
@@ -223,6 +223,12 @@ class Drift:
     def deliveries(self) -> int:
         """How often products came or left up to `clock`."""
         return self._done
+
+    @property
+    def shifts(self) -> int:
+        """How often words or products changed up to `clock`: scores of before and after are of different exams."""
+        words = [event for event in self.events(self._clock) if event.kind == "words"]
+        return self._done + len(words) + sum(not event.active(self._clock) for event in words)
 
     def fingerprint(self) -> str:
         """Of the plan: a stream's state belongs to one."""

@@ -131,6 +131,11 @@ class Simulator:
         """The query that each of N rewrites is for."""
         return [query for query in self.queries_P for _ in range(self.group_size)]
 
+    @property
+    def written_N(self) -> list[str]:
+        """The rewrites of the last turn; none on the first."""
+        return self._played[-1] if self._played else []
+
     def beside(self, group_size: int) -> Simulator:
         """The same shop, and the same memory of its queries, for other rewrites of one turn; this episode goes on."""
         other = copy.copy(self)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
+from qr_env.errors import ConfigError
 from qr_env.paper_rewards import Pay
 from qr_env.reward import Weights
 from runs.cli import run
@@ -69,6 +70,9 @@ class LearningFlags:
     """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
     pay: Literal["weights", Pay] = "weights"
     """weights: ours, by --reward.*. Else another system's reward, as it is (qr_env/paper_rewards.py)."""
+    max_turns: int = 1
+    """Rewrites of a query, one after the other: on later turns the student sees what it wrote and what was found, and
+    is paid for what the new one adds. An update is a turn. grpo and ppo."""
     temper: float = 0.25
     """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
 
@@ -132,8 +136,9 @@ class Args:
     """Updates between evaluations on the dev split; checkpoints are written as often."""
     on_bad_row: Literal["stop", "skip"] = "stop"
     """What to do with a dirty row of the shop's files."""
-    tracker: Literal["none", "wandb"] = "none"
-    """Metrics always go to the run folder; wandb also logs them there (WANDB_MODE=offline works)."""
+    tracker: tuple[Literal["wandb", "trackio", "tensorboard", "none"], ...] = ("none",)
+    """Where figures, samples, events and the evaluation go besides the run folder, one or several
+    (WANDB_MODE=offline needs no account)."""
     resume: bool = False
     """Go on exactly where the run in --out stopped."""
     seed: int = 0
@@ -168,6 +173,10 @@ def run_stages(args: Args) -> None:
     facts = {"shop": shop.hash, "template": TEMPLATE} | {name: getattr(args, name) for name in FACTS}
     from runs.folder import open_run
 
+    if args.learning.max_turns > 1:
+        if args.learning.optimizer == "dpo":
+            raise ConfigError("--max-turns > 1 with --optimizer dpo: on a later turn no two rewrites answer one prompt")
+        facts |= {"max_turns": args.learning.max_turns}
     open_run(args.out, args, facts, args.resume)
     _say(f"{shop!r}; run folder {args.out}")
     if is_finished(args):
@@ -283,6 +292,7 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     from agents.online import LoopConfig, Progress, learn
     from agents.student import Student
     from agents.tracking import make_tracker
+    from runs.folder import resolved
 
     folder = args.out / "checkpoints"
     state: dict[str, Any] | None = None
@@ -317,7 +327,8 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     promotion = make_promotion(args)
     if promotion and state and state.get("promotion"):
         promotion.load_state_dict(state["promotion"], student)
-    tracker = make_tracker(args.tracker, args.out, {"shop": args.shop}, None if state is None else progress.update)
+    resume_from = None if state is None else progress.update
+    tracker = make_tracker(args.tracker, args.out, resolved(args.out, args), resume_from, world.shop.titles)
     loop = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
     try:
         learn(
@@ -357,7 +368,8 @@ def make_learner(args: Args, student: Student, accelerator: Any, reference: Any)
     flags = args.learning
     common: dict[str, Any] = {
         "learning_rate": learning_rate(args),
-        "updates": 0 if args.serving.forever else args.updates,
+        # The rate falls to a tenth by the end; where the shop changes there is no end at which all is learned.
+        "updates": 0 if args.serving.forever or args.streaming.drift else args.updates,
         "kl_coef": flags.kl_coef,
         "policy_coef": flags.policy_coef,
         "anchor_coef": flags.anchor_coef,
@@ -386,7 +398,9 @@ def finish(args: Args, world: World) -> None:
 
     from agents.baselines import RM3, Identity, Oracle, Spell
     from agents.student import Student
+    from agents.tracking import send_evaluation
     from qr_env.tables import comparison
+    from runs.folder import resolved
     from runs.report import write_eval, write_report
 
     shop, folder = world.shop, args.out / "checkpoints"
@@ -399,7 +413,8 @@ def finish(args: Args, world: World) -> None:
     agents += [replace(Student.load(path), name=name) for name, path in students.items()]
     agents += [Oracle(shop)] if shop.oracle else []
     evaluations = {agent.name: exam.mark(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
-    write_eval(args.out, evaluations, shop, agent="online", seed=args.seed)
+    write_eval(args.out, evaluations, shop, agent="online", seed=args.seed, exam=exam)
+    send_evaluation(args.tracker, args.out, resolved(args.out, args), args.updates, evaluations)
     report = write_report(args.out)
     Console(width=None if sys.stdout.isatty() else 160).print(comparison(evaluations))
     print(f"report: {report.resolve()}")

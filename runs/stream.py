@@ -102,13 +102,16 @@ class Watched:
         return self.envs.stream.taken - self.envs.simulator.blocks
 
     def _rewind(self) -> None:
-        self.log.rewind(self._clock)
-        self._logged = sum(event.at < self._clock for event in self.drift.events(self._clock))
+        # What is written on the first turn of an episode is not written again on a later one.
+        clock = self._clock if self.envs.simulator.turn == 0 else self.envs.stream.taken
+        self.log.rewind(clock)
+        self._logged = sum(event.at < clock for event in self.drift.events(clock))
 
     def step(self, actions: Sequence[str]) -> Any:
         """The environment's, after the agents have been asked."""
-        queries, clock = list(self.envs.simulator.queries_P), self._clock
-        self._write(queries, clock, self._gains(queries))
+        if self.envs.simulator.turn == 0:
+            queries = list(self.envs.simulator.queries_P)
+            self._write(queries, self._clock, self._gains(queries))
         return self.envs.step(actions)
 
     def _gains(self, queries: Sequence[Query]) -> dict[str, np.ndarray]:

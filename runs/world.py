@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from judges.base import Judge
 from judges.gate import Gate, GateResult
 from judges.prompt import GRADE
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from qr_env.vector_env import QueryRewriteVectorEnv
 
 BOTH = ("headroom", "better", "worse", "kept", "words ratio")  # figures that judge and labels both give
+RECENT = 1_024  # queries whose hints are replayed in a shop that changes
 CONVERSION = 0.5  # weight of a purchase where a shopper is asked for and no engagement is weighted
 
 
@@ -145,11 +148,13 @@ class World:
         model = word_model(self.shop, self.shop.split("train"))
         slips = 0 if "llm" in self.args.judge else SLIPS  # a verdict on each twin's list would have to be paid for
         keep_words = self.args.combine != "expand"
-        return Hints(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed, epoch=self._epoch)
+        settings: dict[str, Any] = {} if self.drift is None else {"epoch": self._epoch, "recent": RECENT}
+        return Hints(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed, **settings)
 
     def _epoch(self) -> int:
         """Rises with every change of what is on sale."""
-        return 0 if self.drift is None else self.drift.deliveries
+        assert self.drift is not None
+        return self.drift.deliveries
 
     def envs(self) -> QueryRewriteVectorEnv:
         """The vectorised environment on the settings' stream."""
@@ -164,6 +169,7 @@ class World:
             num_envs=args.prompts * args.group_size,
             group_size=args.group_size,
             stream=args.streaming.stream(self.shop, self.drift, args.seed, args.learning.temper),
+            max_turns=args.learning.max_turns,
             combine=args.combine,
             original_weight=args.weight,
             shopper=self.shopper,
@@ -202,9 +208,28 @@ class World:
                     f"eval/judge {name}": figures.pop(f"eval/{name}") for name in BOTH if f"eval/{name}" in figures
                 }
                 figures |= {f"eval/{name}": value for name, value in exams["labels"].quick(agent).items()}
+            if self.drift is not None:
+                figures["stream/shifts"] = float(self.drift.shifts)
+            figures |= self.sold(exams.get("labels", exams["judge"]), agent)
             return figures | self.judge_figures(exams["judge"], agent)
 
         return score
+
+    def sold(self, exam: Exam, agent: Agent) -> dict[str, float]:
+        """Relevance and conversion of the first page, which JD's guard compares; only where there is a shopper."""
+        if self.shopper is None:
+            return {}
+        from qr_env.combine import padded
+        from qr_env.evaluation import weighted_means
+        from qr_env.feedback import feedback, text_figures
+        from qr_env.scores import TOP
+
+        page = padded(exam.search(exam.rewrites(agent)), TOP)
+        grades = exam.scorer.grade(page)
+        figures = feedback(page, page, grades, grades, text_figures(exam.texts, exam.texts))
+        some_N3 = self.shopper.engage(exam.queries, page.rows_NK, grades).some_N3
+        means = weighted_means(np.stack([figures.relevance, some_N3[:, 2]], axis=1).astype(np.float64))
+        return dict(zip(("eval/relevance@10", "eval/purchase@10"), means.tolist(), strict=True))
 
     def judge_figures(self, exam: Exam, agent: Agent) -> dict[str, float]:
         """How the judge does now: planted products that fool it, agreement on what the agent shows, its own counts."""

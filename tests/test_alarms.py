@@ -60,6 +60,30 @@ def test_the_judge_is_held_to_the_first_evaluation(changed, word):
     assert not word or re.search(word, rings[0])
 
 
+SOLD = {"eval/relevance@10": 0.7, "eval/purchase@10": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("relevance", "purchase", "rings"),
+    [(0.695, 0.4, False), (0.68, 0.29, False), (0.68, 0.31, True), (0.8, 0.4, False), (float("nan"), 0.4, False)],
+)
+def test_relevance_may_not_fall_while_conversion_rises(relevance, purchase, rings):
+    alarms = Alarms()
+    assert alarms.check_held_out(SOLD) == []
+    now = {"eval/relevance@10": relevance, "eval/purchase@10": purchase}
+    assert bool(alarms.check_held_out(now)) == rings
+    assert not rings or alarms.check_held_out(now)[0].startswith("relevance -0.020 while conversion +0.010")
+    assert alarms.check_held_out(now | {"eval/relevance@10": 0.699}) == []
+
+
+def test_a_shop_that_changed_is_held_to_its_first_evaluation_after_the_change():
+    alarms = Alarms()
+    alarms.check_held_out(SOLD | {"stream/shifts": 0.0})
+    after = {"eval/relevance@10": 0.5, "eval/purchase@10": 0.31, "stream/shifts": 1.0}
+    assert alarms.check_held_out(after) == []
+    assert len(alarms.check_held_out(after | {"eval/relevance@10": 0.48, "eval/purchase@10": 0.33})) == 1
+
+
 def test_an_evaluation_without_judge_figures_is_silent():
     alarms = Alarms()
     assert [alarms.check_held_out({"eval/nDCG@10": value}) for value in (0.5, 0.1)] == [[], []]

@@ -120,6 +120,17 @@ def test_the_shop_in_the_words_of_a_clock_keeps_ids_rows_and_labels() -> None:
     assert (after.qrels != SHOP.qrels).nnz == 0
 
 
+def test_shifts_count_what_makes_scores_of_before_and_after_different_exams() -> None:
+    drift = Drift(
+        SHOP, Plan((Event("words", 100, 50, share=1.0), Event("typos", 10), Event("churn", 120)), reserve=0.1)
+    )
+    seen = []
+    for at in (0, 99, 100, 120, 149, 150):
+        drift.settle(at)
+        seen.append(drift.shifts)
+    assert seen == [0, 0, 1, 2, 2, 3]
+
+
 def test_your_own_words(tmp_path: Path) -> None:
     path = tmp_path / "words.yaml"
     path.write_text("couch: davenport\nfridge: icebox\n")

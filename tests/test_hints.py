@@ -76,6 +76,16 @@ def test_a_query_in_other_words_or_another_assortment_is_looked_up_again(world):
     assert Hints(model, score).pairs([replace(query, row=-1, id="log:x", text="x")]) == []
 
 
+def test_only_recent_looks_are_replayed_where_words_change(world):
+    train, model, score = world
+    hints = Hints(model, score, slips=0, recent=2)
+    hints.pairs(train)
+    hints.pairs([replace(train[0], text="davenport")])
+    assert hints.order[-1] == train[0].id and len(hints.order) == len(train)
+    replayed = {text for _ in range(20) for text, _ in hints.pairs([train[-1]])}
+    assert replayed == {train[-1].text, "davenport"}
+
+
 def test_a_query_without_a_verdict_has_no_pair(world):
     train, model, _ = world
     silent = Hints(model, lambda queries, options: np.full((len(queries), 20), np.nan, np.float32))

@@ -1,5 +1,7 @@
 """`kill -9` at random points of `qr online`, then --resume: the files are those of a run that nobody killed.
 
+    QR_KILLS=20 pytest tests/test_kill.py       # the proof at full length, minutes
+
 The killed processes come from a fork server that has imported everything: a start costs no second of torch.
 """
 
@@ -20,7 +22,8 @@ from runs.online import Args, main
 from tests.fakes import tiny_shop
 from tests.models import same_weights
 
-UPDATES, KILLS = 12, 3
+KILLS = int(os.environ.get("QR_KILLS", "3"))
+UPDATES = 3 + 3 * KILLS
 SAME = ("metrics.jsonl", "samples.jsonl", "warm_pairs.jsonl", "eval.json")
 PRELOAD = ["tests.test_kill", "agents.online", "agents.grpo", "agents.hints", "accelerate", "transformers"]
 
@@ -85,6 +88,8 @@ def test_a_run_killed_again_and_again_ends_as_the_one_that_was_not(world, tmp_pa
         process.start()
         update = 1 + 3 * number + draw.randrange(3)
         assert kill_at(process, out, update, draw.uniform(0, 0.05)), process.exitcode
+        written, _, cut = (out / "metrics.jsonl").read_bytes().rpartition(b"\n")
+        assert (whole / "metrics.jsonl").read_bytes().startswith(written + b"\n" + cut), f"kill {number + 1}"
     monkeypatch.setenv("QR_CACHE", str(cache))
     main(settings(shop, out, resume=True))
     for name in SAME:

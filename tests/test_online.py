@@ -49,7 +49,7 @@ def student(guesser):
     return Student(copy.deepcopy(guesser.model), guesser.tokenizer, "small", guesser.max_new_tokens)
 
 
-def make_envs(judge=None, cls=QueryRewriteVectorEnv):
+def make_envs(judge=None, cls=QueryRewriteVectorEnv, max_turns=1):
     """The shop's train queries, every one as often, in blocks of `GROUP`."""
     return cls(
         shop=SHOP,
@@ -59,6 +59,7 @@ def make_envs(judge=None, cls=QueryRewriteVectorEnv):
         group_size=GROUP,
         stream=QueryStream(SHOP.split("train"), seed=0, temper=0.0),
         original_weight=1.0,
+        max_turns=max_turns,
     )
 
 
@@ -153,6 +154,40 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not_stopped(tmp_path, student
     assert torch.equal(first[1]["generator"], second[1]["generator"])
     moments = [state["optimizer"]["optimizer"]["state"] for _, state in (first, second)]
     assert all(torch.equal(moments[0][i]["exp_avg_sq"], moments[1][i]["exp_avg_sq"]) for i in moments[0])
+
+
+class LateEnv(QueryRewriteVectorEnv):
+    """What is written first is not searched: only the second turn can earn something."""
+
+    def step(self, actions):
+        return super().step([""] * len(actions) if self.simulator.turn == 0 else actions)
+
+
+def test_it_learns_what_only_a_second_turn_earns(tmp_path, student):
+    progress = run(
+        tmp_path, student, 100, envs=make_envs(cls=LateEnv, max_turns=2), evaluate_every=100, checkpoint_every=100
+    )
+    turns = [[line["reward"] for line in online(tmp_path) if line["turn"] == turn] for turn in (1, 2)]
+    assert progress.episodes == 50 * PROMPTS * GROUP and len(turns[1]) == 50
+    assert not any(turns[0])
+    assert np.mean(turns[1][-10:]) > 2 * np.mean(turns[1][:5])
+
+
+def test_a_run_resumed_in_the_middle_of_an_episode_is_the_run_that_was_not_stopped(tmp_path, student):
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+    run(whole, student, 6, envs=make_envs(max_turns=2), evaluate_every=3)
+    run(half, twin, 3, envs=make_envs(max_turns=2), evaluate_every=3)
+    loaded, state = load_checkpoint(half / "checkpoints")
+    assert state["envs"]["simulator"]["rewrites"], "a turn has been played"
+    assert not any(weights.data_ptr() % 64 for weights in loaded.model.parameters()), "sums would differ in a bit"
+    run(half, loaded, 6, envs=make_envs(max_turns=2), state=state, evaluate_every=3)
+    assert [(line["turn"], line["episodes"]) for line in online(whole)] == [
+        (1 + n % 2, PROMPTS * GROUP * (1 + n // 2)) for n in range(6)
+    ]
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (half / name).read_bytes() == (whole / name).read_bytes()
+    assert same_weights(loaded.model, student.model)
 
 
 def test_a_run_killed_before_its_first_update_begins_again_and_says_nothing_twice(tmp_path, student):
@@ -269,6 +304,22 @@ def test_the_best_student_is_kept_not_the_last(tmp_path, student):
     best = Student.load(tmp_path / "checkpoints" / "best")
     assert progress.best_score == 0.5
     assert [same_weights(best.model, model) for model in seen] == [False, True, False, False]
+
+
+def test_the_best_student_is_chosen_anew_when_the_shop_has_changed(tmp_path, student):
+    told, seen = iter([(0.5, 0.0), (0.6, 0.0), (0.2, 1.0), (0.3, 1.0), (0.1, 1.0)]), []
+
+    def score(student):
+        seen.append(copy.deepcopy(student.model))
+        return dict(zip(("eval/score", "stream/shifts"), next(told), strict=True))
+
+    run(tmp_path, student, 2, score=score, evaluate_every=1)
+    loaded, state = load_checkpoint(tmp_path / "checkpoints")
+    assert (state["progress"]["best_score"], state["progress"]["shifts"]) == (0.2, 1.0)
+    progress = run(tmp_path, loaded, 4, score=score, evaluate_every=1, state=state)
+    best = Student.load(tmp_path / "checkpoints" / "best")
+    assert progress.best_score == 0.3
+    assert [same_weights(best.model, model) for model in seen] == [False, False, False, True, False]
 
 
 def test_the_last_update_is_evaluated_and_saved_whatever_the_intervals(tmp_path, student):

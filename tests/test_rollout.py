@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from agents.prompt import prompt_ids
+from agents.prompt import again_text, prompt_ids, text_ids
 from agents.rollout import _draw, pad_left, pad_right, sample, score
-from tests.models import small_model
+from tests.models import small_model, small_student
 
 QUERIES = ["couch", "red running shoes", "fridge freezer black white"]
 
@@ -153,3 +153,27 @@ def test_padding_sides():
     assert pad_left([[1], [2, 3]], 0)[0].tolist() == [[0, 1], [2, 3]]
     assert pad_right([[1], [2, 3]], 9)[0].tolist() == [[1, 9], [2, 3]]
     assert pad_right([[1], [2, 3]], 9)[1].tolist() == [[1.0, 0.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize("groups", [[0, 1, 2], [2, 0]])
+def test_rows_with_prompts_of_their_own_are_scored_after_them(groups):
+    student = small_student(max_new_tokens=6)
+    queries = [query for query in QUERIES for _ in range(4)]
+    tried = [f"sofa {n}" * (n % 3) for n in range(12)]
+    found = [f"red sofa {n} | blue\nsofa" for n in range(12)]
+    rollout = student.sample_again(queries, tried, found, 4, generator=torch.Generator().manual_seed(0))
+    prompts = text_ids(student.tokenizer, list(map(again_text, queries, tried, found)))
+    part = rollout.select(torch.tensor(groups))
+    logprobs = score(student.model, part).logprobs_N_T
+    torch.testing.assert_close(logprobs, part.logprobs_N_T, atol=1e-5, rtol=0)
+    rows = [group * 4 + place for group in groups for place in range(4)]
+    for at, (row, tokens) in enumerate(zip(rows, part.completions(), strict=True)):
+        expected = alone(student.model, prompts[row], tokens)
+        torch.testing.assert_close(logprobs[at, : len(tokens)], expected, atol=1e-5, rtol=0)
+
+
+def test_a_later_prompt_says_what_was_tried_and_found():
+    assert again_text("couch\nblue", "sofa", " Lindholm sofa |\nFrosta ") == (
+        "Query: couch blue\nTried: sofa\nFound: Lindholm sofa | Frosta\nRewrite:"
+    )
+    assert len(again_text("q" * 999, "r" * 999, "f" * 999)) < 700

@@ -13,6 +13,7 @@ from qr_env.errors import RunFolderError
 from qr_env.shops.files import write_shop
 from qr_env.vector_env import QueryRewriteVectorEnv
 from runs.online import Args, PromotionFlags, main
+from runs.world import JudgeFlags
 from tests.fakes import QUERIES, tiny_shop
 from tests.models import same_weights
 
@@ -152,6 +153,17 @@ def test_products_and_queries_alone_go_the_whole_road(tmp_path, capsys):
     assert (out / "report.html").is_file()
     agents = json.loads((out / "eval.json").read_text())["agents"]
     assert list(agents) == ["identity", "spell", "rm3", "warm start", "online"]
+
+
+def test_with_a_shopper_relevance_and_conversion_are_watched(shop_folder, tmp_path):
+    out = tmp_path / "run"
+    judging = JudgeFlags(shopper="model")
+    main(args(shop_folder, out, judging=judging, updates=1, evaluate_every=1))
+    rows = [line for line in lines(out) if line["phase"] == "eval"]
+    assert len(rows) == 2
+    assert all(0 < row["eval/relevance@10"] <= 1 and 0 < row["eval/purchase@10"] < 1 for row in rows)
+    first = load_checkpoint(out / "checkpoints")[1]["alarms"]["first"]
+    assert first["eval/relevance@10"] == rows[0]["eval/relevance@10"]
 
 
 def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_folder, tmp_path, monkeypatch, capsys):

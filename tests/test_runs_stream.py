@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from qr_env.errors import ConfigError
+from qr_env.errors import ConfigError, RunFolderError
 from qr_env.regret import read_outcomes
 from qr_env.shops.files import write_shop
-from runs.online import Args, main
+from runs.online import Args, LearningFlags, main
 from runs.stream import OUTCOMES, StreamFlags
 from runs.stream import Args as ReportArgs
 from runs.stream import main as report
@@ -65,6 +65,23 @@ def test_a_resumed_run_writes_the_same_lines(finished, folder, tmp_path, monkeyp
     main(args(folder, out, updates=4, resume=True))
     assert (out / OUTCOMES).read_bytes() == expected
     assert (out / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+
+
+def test_a_query_of_two_turns_is_logged_once_and_resumed_between_them(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+    turns = {"learning": LearningFlags(max_turns=2), "evaluate_every": 3}
+    main(args(folder, tmp_path / "whole", updates=4, **turns))
+    outcomes = read_outcomes(tmp_path / "whole" / OUTCOMES)
+    assert outcomes.at_N.tolist() == list(range(8))
+    out = shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    shutil.rmtree(out / "checkpoints" / "update-000004")
+    main(args(folder, out, updates=4, resume=True, **turns))
+    for name in (OUTCOMES, "metrics.jsonl", "samples.jsonl"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    with pytest.raises(RunFolderError, match="max_turns"):
+        main(args(folder, out, updates=5, resume=True, learning=LearningFlags(max_turns=3)))
+    with pytest.raises(ConfigError, match="dpo"):
+        main(args(folder, tmp_path / "dpo", learning=LearningFlags(max_turns=2, optimizer="dpo")))
 
 
 def test_the_report_is_printed_and_written(finished, tmp_path, capsys):
