@@ -105,7 +105,9 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def _tick(value: float, percent: bool = False) -> str:
-    return f"{100 * value:.3g} %" if percent else f"{value:,.4g}"
+    if percent:
+        return f"{100 * value:.3g} %"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _grid(spec: Chart, frame: Frame) -> str:
@@ -118,9 +120,10 @@ def _grid(spec: Chart, frame: Frame) -> str:
             f'<text class="tick" x="{left - 6}" y="{y + 3.5}" text-anchor="end">{_tick(value, spec.percent)}</text>'
         )
     for value in ticks(frame.x0, frame.x1, 6):
-        parts.append(
-            f'<text class="tick" x="{frame.x(value)}" y="{bottom + 15}" text-anchor="middle">{_tick(value)}</text>'
-        )
+        x, text = frame.x(value), _tick(value)
+        inside = x + CHARACTER * len(text) / 2 < spec.width  # else its end would be cut off
+        anchor = f'x="{x}" text-anchor="middle"' if inside else f'x="{right + MARGIN_RIGHT}" text-anchor="end"'
+        parts.append(f'<text class="tick" {anchor} y="{bottom + 15}">{text}</text>')
     parts.append(f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
     middle = (left + right) / 2
     parts.append(
@@ -144,17 +147,15 @@ def _mark(mark: tuple[str, float, int], frame: Frame) -> str:
 
 
 def _events(events: Sequence[tuple[float, str]], frame: Frame) -> list[str]:
-    """Dotted vertical lines; a name is written where it does not meet the one before it."""
-    parts, free = [], -math.inf
-    for at, name in sorted(events):
-        if not frame.x0 <= at <= frame.x1:
-            continue
-        x, top, bottom = frame.x(at), MARGIN_TOP, frame.height - MARGIN_BOTTOM
+    """Dotted vertical lines; a name is written where it does not meet the next one."""
+    parts, shown = [], sorted(event for event in events if frame.x0 <= event[0] <= frame.x1)
+    places = [*(frame.x(at) for at, _ in shown), float(frame.width)]
+    for (at, name), x, following in zip(shown, places, places[1:], strict=False):
+        top, bottom = MARGIN_TOP, frame.height - MARGIN_BOTTOM
         title = f"<title>{escape(name)}, {at:,g}</title>"
         parts.append(f'<line class="event" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}">{title}</line>')
-        if x > free and x + CHARACTER * len(name) < frame.width:
+        if x + 8 + CHARACTER * len(name) < following:
             parts.append(f'<text class="tick" x="{x + 4}" y="{top + 9}">{escape(name)}</text>')
-            free = x + CHARACTER * len(name) + 10
     return parts
 
 

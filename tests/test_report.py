@@ -17,6 +17,7 @@ from qr_env.evaluation import Evaluation
 from qr_env.shop import Shop
 from runs.charts import Chart, Line, chart, moving_mean, ticks
 from runs.report import EXAMPLES, examples, read_metrics, write_eval, write_report
+from runs.report_attribution import attribute, coloured, undone
 from tests.fakes import WordRetriever, tiny_shop
 
 EVIL = "<script>alert('x')</script>"
@@ -202,3 +203,82 @@ def test_promotions_stand_in_the_report_with_their_evidence(run_folder: Path) ->
     tags = Tags()
     tags.feed(page)
     assert tags.open == [] and tags.loads == []
+
+
+def test_each_word_is_worth_what_is_lost_without_it(shop: Shop) -> None:
+    exam = Exam(shop, WordRetriever(shop), "train")
+    place = next(n for n, query in enumerate(exam.queries) if query.text == "couch")
+    kept, said = attribute(exam, [place, place], ["couch", "sofa nonsense couch"])
+    assert kept == []  # left alone
+    assert [(word["word"], word["did"]) for word in said] == [
+        ("sofa", "added"),
+        ("nonsense", "added"),
+        ("couch", "repeated"),
+    ]
+    whole, without = exam.score([place, place], ["sofa nonsense couch", "nonsense couch"])
+    assert said[0]["worth"] == pytest.approx(whole - without) and said[0]["worth"] > 0
+    assert said[1]["worth"] == pytest.approx(0)
+    alone = exam.score([place], ["sofa"])[0]
+    assert alone == exam.scorer.quick(exam.search(["sofa"] * len(exam.queries)))[place]
+
+
+def test_a_word_that_was_left_out_is_put_back() -> None:
+    assert undone("red couch", "sofa Red", replaces=True) == [
+        ("sofa", "added", "Red"),
+        ("Red", "repeated", "sofa"),
+        ("couch", "dropped", "sofa Red couch"),
+    ]
+    assert [did for _, did, _ in undone("red couch", "sofa Red", replaces=False)] == ["added", "repeated"]
+
+
+def test_words_are_coloured_by_their_worth(tmp_path: Path, shop: Shop, evaluations: dict[str, Evaluation]) -> None:
+    write_eval(tmp_path, evaluations, shop, exam=Exam(shop, WordRetriever(shop), "train"))
+    page = write_report(tmp_path).read_text()
+    assert 'class="word up"' in page and "without that word alone" in page
+    words = [
+        {"word": EVIL, "did": "added", "worth": -0.2},
+        {"word": "old", "did": "dropped", "worth": 0.1},
+        {"word": "x", "did": "added", "worth": None},
+    ]
+    html = coloured(words)
+    assert EVIL not in html and 'class="word down"' in html and "-0.20" in html
+    assert "<s>old</s><small>+0.10</small>" in html and "no verdict" in html
+
+
+def test_the_stream_stands_in_the_report_with_its_events(run_folder: Path) -> None:
+    assert "what changed in it" not in write_report(run_folder).read_text()
+    events = [{"at": 600, "event": "words", "length": 0, "share": 1.0, "what": ""}]
+    rows = [
+        {"at": at, "query": "q", "segment": EVIL, "gain": {"learning": 0.5 if at < 600 or at > 800 else 0.1}}
+        for at in range(1200)
+    ]
+    for row in rows:
+        row["gain"] |= {"frozen": 0.5 if row["at"] < 600 else 0.1, "oracle": 1.0}  # type: ignore[operator,index]
+    text = "".join(json.dumps(row) + "\n" for row in (*events, *rows))
+    (run_folder / "outcomes.jsonl").write_text(text)
+    page = write_report(run_folder).read_text()
+    assert "words, query 600" in page and "after 2" in page and '<span class="down">not</span>' in page
+    assert '<line class="event"' in page and "Regret" in page and EVIL not in page
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == [] and tags.loads == []
+
+
+def test_judge_and_labels_stand_side_by_side(run_folder: Path) -> None:
+    assert "Judge and labels" not in write_report(run_folder).read_text()  # labels alone: nothing to compare
+    rows: list[dict[str, float]] = [{"update": 1, "kl": 0.04}, {"update": 2, "kl": 0.12}]
+    for update, judge, labels in ((0, 0.40, 0.30), (2, 0.55, 0.28)):
+        rows.append({"update": update, "eval/judge nDCG@10": judge, "eval/nDCG@10": labels})
+    (run_folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = write_report(run_folder).read_text()
+    assert "the training judge +0.150; the labels -0.020" in page
+    assert "labels, 0.282843: -0.02" in page  # √ of the mean KL, 0.08
+    assert "beyond labels, 2: 0.17" in page
+
+
+def test_names_of_events_do_not_meet_and_ticks_stay_inside() -> None:
+    line = Line("a", [(0, 0.0), (12_000, 1.0)])
+    svg = chart(Chart("t", "queries", [line], events=[(3000, "words"), (3100, "typos"), (99_999, "later")]))
+    assert svg.count('class="event"') == 2
+    assert ">typos</text>" in svg and ">words</text>" not in svg and "words, 3,000</title>" in svg
+    assert ">12,000</text>" in svg and "e+0" not in svg
