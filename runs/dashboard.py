@@ -133,7 +133,8 @@ def publish(spec: dict[str, Any]) -> list[str]:
     except ImportError as error:
         raise ConfigError(f"qr dashboard needs pip install 'qr-env[dashboard]' ({error.name} is missing)") from error
     try:
-        entity = spec["entity"] or wandb.Api().default_entity
+        api = wandb.Api()
+        entity = spec["entity"] or api.default_entity
         workspace, report = pages(spec | {"entity": entity})
         workspace.save()
         report.save()

@@ -34,8 +34,11 @@ def attribute(exam: Exam, places: Sequence[int], rewrites: Sequence[str]) -> lis
         query = exam.queries[place].text
         if not is_kept(query, rewrite):
             changes += [(n, *change) for change in undone(query, rewrite, exam.combine == "replace")]
-    whole_N = exam.score(places, rewrites) if changes else []
-    without = exam.score([places[n] for n, *_ in changes], [text for *_, text in changes]) if changes else []
+    if not changes:
+        return [[] for _ in places]
+    again = [places[n] for n, *_ in changes]
+    figures = exam.score([*places, *again], [*rewrites, *(text for *_, text in changes)])
+    whole_N, without = figures[: len(places)], figures[len(places) :]
     told: list[list[dict[str, Any]]] = [[] for _ in places]
     for (n, word, did, _), figure in zip(changes, without, strict=True):
         worth = float(whole_N[n] - figure)
