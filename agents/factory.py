@@ -143,7 +143,11 @@ def _asked(kind: str, model: str, shop: Shop, options: AgentOptions) -> Asked:
 
     prompt = PromptFile.load(PROMPTS[kind])
     behind_server = model.startswith(("http://", "https://"))
-    writer: Writer = _needed(options.server, "server", model)(model) if behind_server else LocalWriter(model)
+    writer: Writer = (
+        _needed(options.server, "server", model)(model)
+        if behind_server
+        else LocalWriter(model, chat=not prompt.examples)
+    )
     tokens, words = SIZES[prompt.kind]
     examples: list[tuple[str, str]] = []
     if prompt.kind == "document":

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from agents.graph import query_products
-from agents.pairs import telling_words, word_model
+from agents.pairs import telling_words, word_model, words_of
 from qr_env.retriever import Retriever
 from qr_env.shop import Shop
 from qr_env.types import Hits, Query
@@ -75,12 +75,20 @@ def rewrite_examples(shop: Shop, retriever: Retriever, count: int, seed: int = 0
     drawn = np.random.default_rng(seed).permutation(len(log.queries))[:TRIED]
     queries = [log.queries[at] for at in drawn.tolist()]
     words = telling_words(word_model(shop, queries), queries, most=4)
-    texts, rewrites = [query.text for query in queries], [" ".join(row) for row in words]
+    titles = [shop.titles[row] for row in log.bought_QN.indices[log.bought_QN.indptr[drawn]].tolist()]
+    rewrites = [_in_order(row, title) for row, title in zip(words, titles, strict=True)]
+    texts = [query.text for query in queries]
     own = log.found(drawn, retriever.search(texts, DEPTH))
     gain = log.found(drawn, retriever.search(rewrites, DEPTH)) - own
     helped = [(texts[at], rewrites[at]) for at in np.argsort(-gain, kind="stable") if gain[at] > 0]
     fine = [(texts[at], texts[at]) for at in np.argsort(-own, kind="stable") if own[at] > 0 and gain[at] <= 0]
     return _different(helped, count - 1) + fine[:1] if count else []
+
+
+def _in_order(words: Sequence[str], title: str) -> str:
+    """The words as a title of what was bought has them, so that an example reads like a query: "350 l", not "l 350"."""
+    place = {word: at for at, word in reversed(list(enumerate(words_of(title))))}
+    return " ".join(sorted(words, key=lambda word: place.get(word, len(place))))
 
 
 def _different(pairs: list[tuple[str, str]], count: int) -> list[tuple[str, str]]:

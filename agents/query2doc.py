@@ -12,12 +12,14 @@ query and passage once.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.writing import Asked
 from qr_env import tokenize
 
+LOOP = 3
 REPEATS = 5  # of the query, for BM25 (section 3 of the paper)
 _NEXT = re.compile(r"\n\s*(?:query|passage)\s*:", re.IGNORECASE)
 _JUNK = re.compile(r"<[^>]{0,80}>|https?:\S*|[{}\[\]|\\*_#`<>]+")
@@ -53,10 +55,15 @@ class Query2Doc:
 
 
 def read_passage(text: str, words: int) -> str:
-    """One line of at most `words` words without markup; sentences that a model repeats are taken once; "" where
-    nothing is left."""
+    """One line of at most `words` words without markup; sentences that a model repeats are taken once, a word at most
+    `LOOP` times; "" where nothing is left."""
     text = re.sub(r"^passage\s*:", "", text.strip(), flags=re.IGNORECASE)
     text = _JUNK.sub(" ", _NEXT.split(text, maxsplit=1)[0])
     sentences = dict.fromkeys(" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n", text))
-    line = " ".join(" ".join(sentences).split()[:words])
+    count: Counter[str] = Counter()
+    kept = []
+    for word in " ".join(sentences).split()[:words]:
+        count[word.lower()] += 1
+        kept += [word] if count[word.lower()] <= LOOP else []
+    line = " ".join(kept)
     return line if tokenize.terms(line) else ""

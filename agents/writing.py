@@ -119,18 +119,22 @@ def _shown(query: str) -> str:
 
 
 class LocalWriter:
-    """Any causal LM in this process, by the names of `agents.models`: greedy, in batches, through its chat template
-    where it has one. Nothing is loaded before there is something to write."""
+    """Any causal LM in this process, by the names of `agents.models`: greedy, in batches. Nothing is loaded before
+    there is something to write.
 
-    def __init__(self, model: str, batch_size: int = 16) -> None:
-        self.name, self.batch_size = model, batch_size
+    chat: through the model's chat template, where it has one. False has it continue the prompt as it stands, which
+    suits a prompt with examples: told as a chat, a small model talks about them instead.
+    """
+
+    def __init__(self, model: str, batch_size: int = 16, chat: bool = True) -> None:
+        self.name, self.batch_size, self.chat = model, batch_size, chat
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Where the weights are a folder of the user's: their sizes and times, since its name says little."""
         weights = sorted(Path(self.name).glob("*.safetensors")) if Path(self.name).is_dir() else []
         stats = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in weights]
-        return {"decoding": "greedy", "weights": stats}
+        return {"decoding": "greedy", "chat": self.chat, "weights": stats}
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -146,8 +150,9 @@ class LocalWriter:
         if not prompts:
             return
         _, tokenizer = self._loaded
-        texts = [_templated(tokenizer, prompt) for prompt in prompts]
-        ids = tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"]
+        chat = self.chat and tokenizer.chat_template is not None
+        texts = [_templated(tokenizer, prompt) for prompt in prompts] if chat else list(prompts)
+        ids = tokenizer(texts, add_special_tokens=not chat)["input_ids"]
         # Prompts of like length together: little padding.
         order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
         for start in range(0, len(order), self.batch_size):
@@ -171,9 +176,7 @@ class LocalWriter:
 
 
 def _templated(tokenizer: Any, prompt: str) -> str:
-    """The prompt as a user's message, or as it is for a model without a chat template."""
-    if tokenizer.chat_template is None:
-        return prompt
+    """The prompt as a user's message."""
     message = [{"role": "user", "content": prompt}]
     return str(
         tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=False)

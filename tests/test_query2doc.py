@@ -31,6 +31,7 @@ class Writer:
         ("<b>Sofa</b> **blue** {x} https://shop.example/1 [2]", "Sofa blue x 2"),
         ("sofa\nQuery: fridge\nPassage: cold", "sofa"),
         ("\nPassage: A sofa.", "A sofa."),
+        ("good Good good good good", "good Good good"),
         ("one two three four five six", "one two three four five"),
         ("", ""),
         ("of the and", ""),
