@@ -66,7 +66,7 @@ class WandbTracker:
         """Every decision in a table, which serves from when as a curve, and what changed for shoppers as an alert."""
         self.events.append([record.get(name) for name in EVENT_COLUMNS])
         happened = {f"promotion/{record['event']}": 1}
-        table = self.wandb.Table(columns=EVENT_COLUMNS, data=self.events)
+        table = self._table(EVENT_COLUMNS, self.events)
         self.run.log({"update": record["update"], "promotion/decisions": table, **happened})
         if record["event"] in ("promoted", "rolled back"):
             level = "INFO" if record["event"] == "promoted" else "WARN"
@@ -82,9 +82,11 @@ class WandbTracker:
     def _send_samples(self, update: int) -> None:
         """W&B tables cannot grow in place: the newest rows are sent again, at evaluations only."""
         if self.fresh:
-            columns, cells = sample_table(self.rows)
-            self.run.log({"update": update, "samples": self.wandb.Table(columns=columns, data=cells)})
+            self.run.log({"update": update, "samples": self._table(*sample_table(self.rows))})
             self.fresh = False
+
+    def _table(self, columns: Sequence[str], cells: list[list[Any]]) -> Any:
+        return self.wandb.Table(columns=list(columns), data=cells)
 
     def spreads(self, update: int, values: Mapping[str, np.ndarray]) -> None:
         histograms = {f"spread/{name}": self.wandb.Histogram(values_N.tolist()) for name, values_N in values.items()}
@@ -93,7 +95,7 @@ class WandbTracker:
     def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:
         columns, cells = evaluation_table(evaluations)
         cells = [[None if isinstance(cell, float) and cell != cell else cell for cell in row] for row in cells]
-        self.run.log({"evaluation by slice": self.wandb.Table(columns=columns, data=cells)})
+        self.run.log({"evaluation by slice": self._table(columns, cells)})
         for name, value in headlines(evaluations).items():
             self.run.summary[name] = value
 
