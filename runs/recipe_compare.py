@@ -145,7 +145,7 @@ class Comparison:
 
     def _text(self, agent: str, figure: str) -> str:
         cell = self.cell(agent, figure)
-        spread = f" ±{cell['sd']:.3f}" if cell["sd"] > 0 else ""
+        spread = f" ±{cell['sd']:.3f}" if cell["sd"] > 5e-4 else ""
         away = f" [{cell['low']:+.3f} {cell['high']:+.3f}]" if figure == self.main and cell["difference"] else ""
         return number(cell["mean"], figure) + spread + away
 
