@@ -98,12 +98,24 @@ def test_offline_is_refused_with_the_way_out(monkeypatch, mode):
         publish(specification("", "qr-env"))
 
 
-@OLD_PYDANTIC
-def test_without_an_account_it_says_so(tmp_path, monkeypatch):
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    """Nobody whom W&B knows; it reads the environment once a process, so it is made to forget before and after."""
+    import wandb
+
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_SILENT", "true")
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+@OLD_PYDANTIC
+@pytest.mark.live
+@pytest.mark.usefixtures("stranger")
+def test_without_an_account_it_says_so():
     with pytest.raises(ConfigError, match=r"could not be reached as your account: No API key.*--dry-run"):
         main(Args(entity="me"))
