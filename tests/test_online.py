@@ -128,7 +128,7 @@ def test_metrics_have_the_names_that_the_report_reads(tmp_path, student, guesser
     assert [set(line) for line in lines(tmp_path, "timings.jsonl")] == [{"update", "episodes", "seconds"}] * 2
     samples = lines(tmp_path, "samples.jsonl")
     assert [row["update"] for row in samples] == [1, 1, 1, 1, 2, 2, 2, 2]
-    assert set(samples[0]) == {"update", "query", "rewrite", "reward"}
+    assert set(samples[0]) == {"update", "query", "rewrite", "reward", "hits_before", "hits_after"}
 
 
 def test_a_run_that_is_resumed_is_the_run_that_was_not_stopped(tmp_path, student, guesser):
