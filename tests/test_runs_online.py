@@ -9,9 +9,11 @@ import pytest
 from agents.checkpoint import checkpoints, load_checkpoint
 from agents.models import model_folder
 from agents.student import Student
+from agents.tracking import LISTS
 from qr_env.errors import RunFolderError
 from qr_env.shops.files import write_shop
 from qr_env.vector_env import QueryRewriteVectorEnv
+from runs.dashboard import metrics_of, specification
 from runs.online import Args, PromotionFlags, main
 from runs.world import JudgeFlags
 from tests.fakes import QUERIES, tiny_shop
@@ -36,7 +38,7 @@ def finished(shop_folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QR_CACHE", str(cache))
         out = tmp_path_factory.mktemp("runs") / "run"
-        main(args(shop_folder, out))
+        main(args(shop_folder, out, tracker=("tensorboard",)))
     return out
 
 
@@ -71,6 +73,31 @@ def test_the_run_folder_is_complete(finished):
     assert list(agents) == ["identity", "spell", "rm3", "warm start", "online", "oracle"]
     assert "<html" in (finished / "report.html").read_text(encoding="utf-8")
     assert {"eval/nDCG@10", "eval/identity/nDCG@10", "eval/headroom", "eval/worse"} <= set(lines(finished)[0])
+
+
+def test_the_tracker_was_told_the_same_as_the_files(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished / "tensorboard"))
+    events.Reload()
+    rewards = [(line["update"], line["reward"]) for line in lines(finished) if "reward" in line]
+    assert rewards == [(point.step, pytest.approx(point.value)) for point in events.Scalars("reward")]
+    assert {"spread/reward", "spread/advantage", "spread/completions/length"} <= set(events.Tags()["histograms"])
+    texts = {"config", "samples", "evaluation by slice"}
+    assert {f"{name}/text_summary" for name in texts} <= set(events.Tags()["tensors"])
+    assert "test/online/nDCG@10" in events.Tags()["scalars"]
+
+
+def test_samples_show_what_was_found_and_its_grades(finished):
+    hits = [hit for row in lines(finished, "samples.jsonl") for name in LISTS for hit in row[name]]
+    assert hits and {hit["title"] for hit in hits} <= set(tiny_shop().titles)
+    assert {hit["level"] for hit in hits} <= {-1, 0, 1, 2, 3} and any(hit["level"] == 3 for hit in hits)
+
+
+def test_the_report_tells_what_each_word_was_worth(finished):
+    told = json.loads((finished / "eval.json").read_text(encoding="utf-8"))["examples"]
+    examples = [example for group in told.values() for example in group]
+    assert examples and all(bool(example["words"]) != example["kept"] for example in examples)
 
 
 def test_a_second_start_is_refused(finished, shop_folder):
@@ -184,6 +211,10 @@ def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_fold
     assert [update for phase, update in steps(out) if phase == "online"] == [1, 2, 3, 4]
     assert [line["event"] for line in lines(out, "promotions.jsonl")] == ["serving", "shadow"]
     assert all({"serve/gain", "serve/canary"} <= set(line) for line in lines(out) if line["phase"] == "online")
+    # `qr dashboard` shows only what runs log; the tables are read back in test_tracking.py.
+    tables = {"samples", "promotion/decisions", "evaluation by slice"}
+    logged = {name for line in lines(out) for name in line}
+    assert set(metrics_of(specification("me", "qr-env"))) - tables - logged == set()
     assert Student.load(out / "checkpoints" / "serving").rewrite(["couch"])
     assert "What served, and why" in (out / "report.html").read_text(encoding="utf-8")
     monkeypatch.undo()
