@@ -225,7 +225,7 @@ def score(road: Road, recipe: Recipe) -> Scored:
         agent.rewrite(exam.texts[:256])
         timed[name] = 1000 * (time.perf_counter() - started) / min(len(exam.texts), 256)
         evaluations[name] = exam.mark(agent)
-    write_eval(road.folder, evaluations, road.shop, agent=recipe.compare[-1], seed=road.seed)
+    write_eval(road.folder, evaluations, road.shop, agent=recipe.compare[-1], seed=road.seed, exam=exam)
     write_report(road.folder)
     scalars = {name: {"ms/query": value} for name, value in timed.items()}
     for name, texts in _texts(road, recipe).items():
