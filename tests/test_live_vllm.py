@@ -140,12 +140,8 @@ def test_the_bench_reports_every_contender(server: VLLMServer) -> None:
     assert report["verdicts_per_second"].keys() == {*CONTENDERS, "store"}
     assert {"list / json", "label / reason", "store / list"} <= report["ratios"].keys()
     assert report["ratios"]["store / list"] > 50
-    generated, computed = (
-        {name: costs[f"{kind} tokens"] for name, costs in report["a_verdict"].items()}
-        for kind in ("generated", "computed")
-    )
+    generated = {name: costs["generated tokens"] for name, costs in report["a_verdict"].items()}
     assert generated["label"] == 1 < generated["json"] < generated["reason"]
-    assert computed["title"] <= computed["label"]
     # Of a query's pairs after the first, rubric, warning and query are in the cache, but for a block that is not whole.
     assert report["a_verdict"]["label"]["cached tokens"] >= 96 * 3 / 4 or has_gpu()
 
