@@ -224,8 +224,6 @@ def test_an_offline_run_of_wandb_read_back_has_everything(tmp_path, monkeypatch,
     assert {row[1] for row in by_slice["data"]} == set(evaluations["oracle"].summary)
     best = evaluations["oracle"].summary["all"]["metrics"]["nDCG@10"]["mean"]
     assert ["oracle", "all", "nDCG@10", 7, best] in [row[:5] for row in by_slice["data"]]
-    summaries = [values_of(record.update) for record in of_kind(records, "summary")]
-    assert best in [summary.get("train/oracle/nDCG@10") for summary in summaries]  # W&B may join records
     # Alerts, and the whole configuration.
     alarm, promoted = of_kind(records, "alert")
     assert (alarm.title, alarm.level, promoted.level) == ("ALARM: entropy", "WARN", "INFO")
