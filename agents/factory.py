@@ -131,7 +131,7 @@ def _written(kind: str, model: str, shop: Shop, options: AgentOptions) -> Agent:
     from agents.query2doc import REPEATS, Query2Doc
 
     repeats = 1 if options.retriever.name == "dense" else REPEATS
-    return Query2Doc(asked, options.combine, repeats, f"{kind}:{asked.writer.name}")
+    return Query2Doc(asked, options.combine, f"{kind}:{asked.writer.name}", repeats)
 
 
 def _asked(kind: str, model: str, shop: Shop, options: AgentOptions) -> Asked:

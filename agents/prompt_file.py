@@ -9,16 +9,14 @@ above 0, ${examples}: so many examples, each by the head's `example`, a blank li
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-
-import yaml
+from typing import Any
 
 from qr_env.errors import ConfigError
+from qr_env.prompt_text import read_prompt
 
 FOLDER = Path(__file__).parent / "prompts"
 KINDS = ("rewrite", "document")
@@ -40,20 +38,8 @@ class PromptFile:
     @classmethod
     def load(cls, name: str | Path) -> PromptFile:
         """A prompt of `agents/prompts/` by name, or any file by its path; ConfigError where it cannot be used."""
-        path = Path(name) if str(name).endswith(".md") else FOLDER / f"{name}.md"
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.md")))
-            raise ConfigError(f"no prompt {str(name)!r}; there are {known}, or give the path of an .md file")
-        text = path.read_text(encoding="utf-8")
-        try:
-            _, head, body = re.split(r"^---\n", text, maxsplit=2, flags=re.MULTILINE)
-            facts = yaml.safe_load(head)
-            kind, examples = str(facts["kind"]), int(facts["examples"])
-            example = Template(str(facts["example"]) if examples else "")
-        except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: {error!r}; see agents/prompts/rewrite_few_v1.md for the form") from error
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        prompt = cls(path.stem, digest, kind, examples, example, Template(body.rstrip("\n")))
+        path, digest, parts = read_prompt(name, FOLDER, "rewrite_few_v1.md", _parts)
+        prompt = cls(path.stem, digest, *parts)
         prompt._check(path)
         return prompt
 
@@ -70,3 +56,8 @@ class PromptFile:
         """The whole prompt. examples: (query, text), `self.examples` of them; fewer are shown where there are fewer."""
         shown = [self.example.substitute(query=asked, text=text) for asked, text in examples[: self.examples]]
         return self.body.safe_substitute(query=query, words=str(words), examples="\n\n".join(shown))
+
+
+def _parts(head: Mapping[str, Any], body: str) -> tuple[str, int, Template, Template]:
+    kind, examples = str(head["kind"]), int(head["examples"])
+    return kind, examples, Template(str(head["example"]) if examples else ""), Template(body.rstrip("\n"))

@@ -12,12 +12,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.boolean_query import is_boolean, parse
 from agents.pairs import in_mode
-from agents.writing import Asked
+from agents.writing import WritingAgent
 
 # Small models go on with the next example, or repeat the cue.
 _NEXT = re.compile(r"\n\s*(?:query|rewrite)\s*:", re.IGNORECASE)
@@ -34,33 +33,15 @@ _TALK = re.compile(
 
 
 @dataclass
-class Prompted:
-    """Implements `agents.base.Agent`; greedy, so that all n rewrites of a query are the same one.
+class Prompted(WritingAgent):
+    """In "expand" the rewrite is the words of the answer that the query lacks, else the answer."""
 
-    combine: in "expand" the rewrite is the words of the answer that the query lacks, else the answer.
-    """
-
-    asked: Asked
-    combine: str = "expand"
     name: str = "prompted"
 
-    @property
-    def costs(self) -> dict[str, float]:
-        """Share of queries that were written now, and that of those left as they were, by kind."""
-        return self.asked.costs
-
-    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """The model's rewrite, n times; the query itself where there is none that can be used."""
-        texts = self.asked.texts([query for query in queries if query.strip()])
-        return [[self._read(query, texts)] * n for query in queries]
-
-    def _read(self, query: str, texts: dict[str, str]) -> str:
-        if query not in texts:
-            return query
-        rewrite, fault = read_rewrite(texts[query], query, self.asked.words)
-        if fault:
-            self.asked.faults[query] = fault
-        return query if fault else in_mode(query, rewrite, self.combine)
+    def read(self, query: str, text: str) -> tuple[str, str]:
+        """By `read_rewrite`."""
+        rewrite, fault = read_rewrite(text, query, self.asked.words)
+        return ("", fault) if fault else (in_mode(query, rewrite, self.combine), "")
 
 
 def read_rewrite(text: str, query: str, words: int) -> tuple[str, str]:

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.writing import Asked
+from agents.writing import WritingAgent
 from qr_env import tokenize
 
 LOOP = 3
@@ -26,32 +25,19 @@ _JUNK = re.compile(r"<[^>]{0,80}>|https?:\S*|[{}\[\]|\\*_#`<>]+")
 
 
 @dataclass
-class Query2Doc:
-    """Implements `agents.base.Agent`. repeats: of the query before the passage, where the rewrite is searched alone."""
+class Query2Doc(WritingAgent):
+    """In "expand" the rewrite is the passage, words to add. repeats: of the query before the passage, where the rewrite
+    is searched alone."""
 
-    asked: Asked
-    combine: str = "expand"
-    repeats: int = REPEATS
     name: str = "query2doc"
+    repeats: int = REPEATS
 
-    @property
-    def costs(self) -> dict[str, float]:
-        """Share of queries that were written now, and that of those left as they were, by kind."""
-        return self.asked.costs
-
-    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """The passage (in "expand": words to add), n times; the query itself where there is none."""
-        texts = self.asked.texts([query for query in queries if query.strip()])
-        return [[self._read(query, texts)] * n for query in queries]
-
-    def _read(self, query: str, texts: dict[str, str]) -> str:
-        if query not in texts:
-            return query
-        passage = read_passage(texts[query], self.asked.words)
+    def read(self, query: str, text: str) -> tuple[str, str]:
+        """By `read_passage`."""
+        passage = read_passage(text, self.asked.words)
         if not passage:
-            self.asked.faults[query] = "empty"
-            return query
-        return passage if self.combine == "expand" else " ".join([query] * self.repeats + [passage])
+            return "", "empty"
+        return passage if self.combine == "expand" else " ".join([query] * self.repeats + [passage]), ""
 
 
 def read_passage(text: str, words: int) -> str:

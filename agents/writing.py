@@ -1,4 +1,5 @@
-"""Language models that write: who is asked, and how what they wrote is kept, for `prompted.py` and `query2doc.py`.
+"""Language models that write: who is asked, how what they wrote is kept, and the agent that reads it, for
+`prompted.py` and `query2doc.py`.
 
     asked = Asked(LocalWriter("smollm2-135m"), PromptFile.load("rewrite_v1"), store=TextStore("cache"))
     asked.texts(["couch", "fridge"])        # {"couch": "sofa", …}; what failed is left out and counted
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,6 +113,36 @@ class Asked:
         if self.store and fresh:
             self.store.put(self.key, fresh)
         return fresh
+
+
+@dataclass
+class WritingAgent(ABC):
+    """Implements `agents.base.Agent` but for what it reads in a text. Greedy, so all n rewrites of a query are the
+    same one; a query whose text is of no use stays as it is, and is counted by kind (`costs`)."""
+
+    asked: Asked
+    combine: str = "expand"
+    name: str = "writer"
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Share of queries that were written now, and that of those left as they were, by kind."""
+        return self.asked.costs
+
+    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
+        """What the model's text says, n times; the query itself where there is none that can be used."""
+        texts = self.asked.texts([query for query in queries if query.strip()])
+        return [[self._rewrite(query, texts[query]) if query in texts else query] * n for query in queries]
+
+    def _rewrite(self, query: str, text: str) -> str:
+        rewrite, fault = self.read(query, text)
+        if fault:
+            self.asked.faults[query] = fault
+        return query if fault else rewrite
+
+    @abstractmethod
+    def read(self, query: str, text: str) -> tuple[str, str]:
+        """(the rewrite in this agent's mode, ""), or ("", why the text is of no use)."""
 
 
 def _shown(query: str) -> str:

@@ -19,14 +19,14 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-
-import yaml
+from typing import Any
 
 from qr_env.errors import ConfigError
+from qr_env.prompt_text import read_prompt
 from qr_env.shop import PRODUCT_SCHEMA, Shop
 from qr_env.types import LEVELS
 
@@ -112,21 +112,8 @@ class Prompt:
     @classmethod
     def load(cls, name: str | Path) -> Prompt:
         """A prompt of `judges/prompts/` by name, or any file by its path; ConfigError where it cannot be used."""
-        path = Path(name) if str(name).endswith(".md") else FOLDER / f"{name}.md"
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.md")))
-            raise ConfigError(f"no prompt {str(name)!r}; there are {known}, or give the path of an .md file")
-        text = path.read_text(encoding="utf-8")
-        try:
-            _, head, body = re.split(r"^---\n", text, maxsplit=2, flags=re.MULTILINE)
-            shared, own = re.split(r"^===\n", body, flags=re.MULTILINE)
-            facts = yaml.safe_load(head)
-            levels = tuple(str(facts["levels"][level]) for level in LEVELS)
-            kind, fields = str(facts["kind"]), tuple(facts["fields"])
-        except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: {error!r}; see judges/prompts/grade_v2.md for the form of a prompt") from error
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        prompt = cls(path.stem, digest, kind, fields, levels, Template(shared), Template(own.rstrip("\n")))
+        path, digest, parts = read_prompt(name, FOLDER, f"{GRADE}.md", _parts)
+        prompt = cls(path.stem, digest, *parts)
         prompt._check(path)
         return prompt
 
@@ -155,6 +142,12 @@ class Prompt:
         """What the prompt shows of each product of a shop, by row: "title; field: value; …"."""
         columns = [shop.products[field].to_pylist() for field in self.fields]
         return [_joined(self.fields, values) for values in zip(*columns, strict=True)]
+
+
+def _parts(head: Mapping[str, Any], body: str) -> tuple[str, tuple[str, ...], tuple[str, ...], Template, Template]:
+    shared, own = re.split(r"^===\n", body, flags=re.MULTILINE)
+    levels = tuple(str(head["levels"][level]) for level in LEVELS)
+    return str(head["kind"]), tuple(head["fields"]), levels, Template(shared), Template(own.rstrip("\n"))
 
 
 def _joined(fields: Sequence[str], values: Sequence[str | float | None]) -> str:
