@@ -15,140 +15,23 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import tyro
 from tqdm import tqdm
 
 from qr_env.errors import ConfigError
-from qr_env.paper_rewards import Pay
-from qr_env.reward import Weights
 from runs.cli import run
-from runs.stream import OUTCOMES, StreamFlags, Watched
-from runs.world import JudgeFlags, World
+from runs.learners import make_learner, make_promotion, needs_reference
+from runs.online_flags import FACTS, Args
+from runs.past import read_shop
+from runs.stream import OUTCOMES, Watched
+from runs.warm_start import warm_start
+from runs.world import World
 
 if TYPE_CHECKING:
     from agents.base import Agent
-    from agents.learner import Learner
-    from agents.promotion import Promotion
-    from agents.student import Student
-    from qr_env.shop import Shop
-
-
-@dataclass(frozen=True)
-class LearningFlags:
-    """How the online stage learns."""
-
-    optimizer: Literal["grpo", "ppo", "dpo"] = "grpo"
-    """grpo: the group's mean reward is the baseline. ppo: a value head predicts it, token by token. dpo: a group's best
-    rewrite is preferred to its worst."""
-    epochs: int | None = None
-    """Passes over a rollout; None is 1 for grpo and dpo, 2 for ppo."""
-    ratio: Literal["token", "sequence"] = "token"
-    """grpo: what is clipped, the probability ratio of each token or of the whole rewrite (GSPO)."""
-    leave_one_out: bool = False
-    """grpo: compare a rewrite with the others of its group only (RLOO)."""
-    kl_target: float = 0.0
-    """ppo: nats a token that the price of KL is steered to; 0 leaves it at kl_coef."""
-    dpo_beta: float = 0.1
-    """dpo: price of leaving the warm start; reference-free it wants 1 and more."""
-    dpo_margin: float = 0.0
-    """dpo: rewrites make a pair when their rewards differ by as much; ties never do."""
-    dpo_all_pairs: bool = False
-    """dpo: every pair of a group instead of its best and worst."""
-    reference_free: bool = False
-    """dpo: mean log-probabilities a token (SimPO) instead of ratios to the warm start."""
-    kl_coef: float = 0.001
-    """grpo, ppo: price of leaving the warm start; 0 saves the reference pass."""
-    normalize_std: bool = True
-    """Divide advantages by their group's deviation: faster with a judge that can be trusted, easier to exploit else."""
-    policy_coef: float = 1.0
-    """Weight of the reinforcement loss; 0 is the anchor alone, to see what either adds."""
-    anchor_coef: float = 1.0
-    """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
-    pay: Literal["weights", Pay] = "weights"
-    """weights: ours, by --reward.*. Else another system's reward, as it is (qr_env/paper_rewards.py)."""
-    max_turns: int = 1
-    """Rewrites of a query, one after the other: on later turns the student sees what it wrote and what was found, and
-    is paid for what the new one adds. An update is a turn. grpo and ppo."""
-    temper: float = 0.25
-    """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
-
-
-@dataclass(frozen=True)
-class PromotionFlags:
-    """What serves while the student learns, and for how long."""
-
-    promotion: Literal["off", "on"] = "off"
-    """on: a policy of its own serves the stream, and a copy of the student takes its place only when a paired
-    sequential test has proven it better; an alarm rolls back. checkpoints/serving, promotions.jsonl."""
-    canary: float = 0.1
-    """Share of the traffic that a candidate serves once half of the evidence is there."""
-    promotion_alpha: float = 0.05
-    """Bound on promoting a candidate that is not better, however often one looks."""
-    promotion_spend: bool = False
-    """The bound is for all candidates of the run together; else it is for each."""
-    promotion_queries: int = 4_096
-    """Queries after which a candidate that is not proven better is given up; the first ones get an eighth of it."""
-    forever: bool = False
-    """Learn until Ctrl-C or SIGTERM, whatever --updates says; then --resume goes on."""
-
-
-@dataclass
-class Args:
-    shop: Annotated[str, tyro.conf.arg(name="shop"), tyro.conf.Positional] = "generated"
-    """Where products and queries come from: generated, icecat, esci, wands, or a folder of your own files."""
-    out: Path = Path("out/quickstart")
-    """The run's folder; never overwritten, continued with --resume."""
-    data: str | None = None
-    """Local folder of a named source (else it is downloaded)."""
-    student: str = "tiny"
-    """tiny, smollm2-135m, or any causal LM: a Hugging Face id or a local folder."""
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
-    """The engine that searches."""
-    judge: str = "auto"
-    """Who grades while learning: labels (the shop's own grades or known truth), embedding (needs no labels), llm (a
-    server), cross-encoder[:MODEL] (`qr judge distill`), replay, ensemble:A,B. auto takes labels where the shop knows
-    its whole truth (generated), else embedding."""
-    combine: Literal["expand", "replace", "union"] = "expand"
-    """How a rewrite meets its original: added to its words, instead of them, or both lists merged."""
-    weight: float = 1.0
-    """Weight of the original's words in "expand"; the rewrite's is 1. Heavier is safer and gains less."""
-    pretrain: int = 16_000
-    """Sequences of the shop's own text that `tiny` reads first."""
-    warm_queries: int = 1_500
-    """Queries of the past for the warm start, the most frequent first; 0 skips it."""
-    updates: int = 600
-    """Online updates."""
-    prompts: int = 32
-    """Queries an update."""
-    group_size: int = 8
-    """Rewrites a query."""
-    learning_rate: float | None = None
-    """Of warm start and online stage; None is 1e-3 for tiny, 4e-5 for a pretrained student."""
-    lora_rank: int = 0
-    """0 trains all weights; else LoRA adapters of this rank."""
-    max_new_tokens: int = 10
-    """Longest rewrite, in tokens."""
-    evaluate_every: int = 25
-    """Updates between evaluations on the dev split; checkpoints are written as often."""
-    on_bad_row: Literal["stop", "skip"] = "stop"
-    """What to do with a dirty row of the shop's files."""
-    tracker: tuple[Literal["wandb", "trackio", "tensorboard", "none"], ...] = ("none",)
-    """Where figures, samples, events and the evaluation go besides the run folder, one or several
-    (WANDB_MODE=offline needs no account)."""
-    resume: bool = False
-    """Go on exactly where the run in --out stopped."""
-    seed: int = 0
-    """Of everything."""
-    learning: Annotated[LearningFlags, tyro.conf.arg(name="")] = field(default_factory=LearningFlags)
-    judging: Annotated[JudgeFlags, tyro.conf.arg(name="")] = field(default_factory=JudgeFlags)
-    serving: Annotated[PromotionFlags, tyro.conf.arg(name="")] = field(default_factory=PromotionFlags)
-    streaming: Annotated[StreamFlags, tyro.conf.arg(name="")] = field(default_factory=StreamFlags)
-    reward: Weights = field(default_factory=Weights)
-    """Weights of the reward's terms (qr_env/reward.py)."""
 
 
 def main(args: Args) -> None:
@@ -204,82 +87,6 @@ def is_finished(args: Args) -> bool:
         return False
     last = args.out / "checkpoints" / f"update-{args.updates:06d}"
     return all(path.exists() for path in (last, args.out / "eval.json", args.out / "report.html"))
-
-
-def read_shop(args: Args) -> Shop:
-    """The shop; one without train purchases gets queries made from its catalogue, since nothing else can teach."""
-    from qr_env.shops import load_shop
-
-    return with_past(load_shop(args.shop, data=args.data, seed=0, on_bad_row=args.on_bad_row), args.seed)
-
-
-def with_past(shop: Shop, seed: int) -> Shop:
-    """The shop, with queries made from its catalogue if nothing was bought for its train queries."""
-    train = {query.id for query in shop.split("train")}
-    if any(name in train for name in shop.purchases["query_id"].to_pylist()):
-        return shop
-    from qr_env.catalogue_queries import with_catalogue_queries
-
-    made = with_catalogue_queries(shop, CATALOGUE_QUERIES, seed)
-    _say(f"no purchases to learn from: {len(made.queries) - len(shop.queries):,} queries made from the catalogue")
-    return made
-
-
-CATALOGUE_QUERIES = 8_000
-WARM_EPOCHS = 2.0
-# A resumed run must have the same.
-FACTS = ("seed", "student", "retriever", "judge", "combine", "weight", "prompts", "group_size")
-
-
-def learning_rate(args: Args) -> float:
-    """A model from noise can take large steps; a pretrained one would forget what it knows."""
-    return args.learning_rate or (1e-3 if args.student == "tiny" else 4e-5)
-
-
-def warm_start(args: Args, world: World) -> tuple[Student, list[tuple[str, str]]]:
-    """A student that has read the shop's text (tiny) and imitates rewrites that engine and judge like."""
-    from agents.sft import fine_tune, response_sequences
-
-    student = replace(new_student(args, world.shop), combine=args.combine, weight=args.weight)
-    pairs = warm_pairs(args, world)
-    if pairs:
-        sequences = response_sequences(student.tokenizer, pairs)
-        result = fine_tune(
-            student.model, student.tokenizer, sequences, learning_rate=learning_rate(args),
-            batch_size=32, epochs=WARM_EPOCHS, seed=args.seed, description="warm start",
-        )  # fmt: skip
-        _say(f"warm start: loss {result['train_loss']:.2f}, {result['train_runtime']:.0f} s")
-    return student, pairs
-
-
-def new_student(args: Args, shop: Shop) -> Student:
-    """`tiny`, pretrained on this shop, or a pretrained causal LM."""
-    from agents.student import Student, pretrained_student
-
-    if args.student != "tiny":
-        return pretrained_student(args.student, args.max_new_tokens, args.lora_rank)
-    from agents.tiny import pretrain_tiny
-
-    model, tokenizer, result = pretrain_tiny(shop, args.pretrain, args.seed)
-    _say(
-        f"tiny: {model.num_parameters():,} parameters, loss {result['train_loss']:.2f}, {result['train_runtime']:.0f} s"
-    )
-    return Student(model, tokenizer, "tiny", args.max_new_tokens)
-
-
-def warm_pairs(args: Args, world: World) -> list[tuple[str, str]]:
-    """Pairs from the most frequent queries of the past, by rejection sampling."""
-    from agents.pairs import candidates, rejection_sample, simulator_scorer, word_model
-
-    past = sorted(world.shop.split("train"), key=lambda query: -query.frequency)[: args.warm_queries]
-    if not past:
-        return []
-    options = candidates(word_model(world.shop, past), past)
-    if args.combine != "expand":
-        options = [[f"{query.text} {text}" for text in texts] for query, texts in zip(past, options, strict=True)]
-    found = rejection_sample(past, options, simulator_scorer(world.simulator))
-    _say(f"warm pairs: {found.tried:,} candidates, {found.kept:,} queries rewritten, {found.alone:,} left alone")
-    return found.pairs
 
 
 def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
@@ -339,57 +146,6 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     finally:
         tracker.close()
     return progress.stopped
-
-
-def make_promotion(args: Args) -> Promotion | None:
-    """What guards the serving policy, or None."""
-    from agents.promotion import Promotion, PromotionConfig
-
-    flags = args.serving
-    if flags.promotion == "off":
-        return None
-    config = PromotionConfig(
-        flags.canary, flags.promotion_alpha, flags.promotion_queries, flags.promotion_spend, args.evaluate_every
-    )
-    return Promotion(config, args.out / "checkpoints", args.seed)
-
-
-def needs_reference(flags: LearningFlags) -> bool:
-    """Whether the optimiser reads the warm start as its reference policy."""
-    return not flags.reference_free if flags.optimizer == "dpo" else bool(flags.kl_coef)
-
-
-def make_learner(args: Args, student: Student, accelerator: Any, reference: Any) -> Learner:
-    """PPO, DPO or GRPO, by the settings."""
-    from agents.dpo import DPO, DPOConfig
-    from agents.grpo import GRPO, GRPOConfig
-    from agents.ppo import PPO, PPOConfig
-
-    flags = args.learning
-    common: dict[str, Any] = {
-        "learning_rate": learning_rate(args),
-        # The rate falls to a tenth by the end; where the shop changes there is no end at which all is learned.
-        "updates": 0 if args.serving.forever or args.streaming.drift else args.updates,
-        "kl_coef": flags.kl_coef,
-        "policy_coef": flags.policy_coef,
-        "anchor_coef": flags.anchor_coef,
-    }
-    parts = student.model, student.tokenizer
-    if flags.optimizer == "ppo":
-        return PPO(
-            *parts, PPOConfig(epochs=flags.epochs or 2, kl_target=flags.kl_target, **common), accelerator, reference
-        )
-    if flags.optimizer == "dpo":
-        pairs = DPOConfig(
-            epochs=flags.epochs or 1, beta=flags.dpo_beta, margin=flags.dpo_margin, all_pairs=flags.dpo_all_pairs,
-            reference_free=flags.reference_free, **common,
-        )  # fmt: skip
-        return DPO(*parts, pairs, accelerator, reference)
-    config = GRPOConfig(
-        epochs=flags.epochs or 1, normalize_std=flags.normalize_std, leave_one_out=flags.leave_one_out,
-        ratio=flags.ratio, aggregation=flags.ratio, **common,
-    )  # fmt: skip
-    return GRPO(*parts, config, accelerator, reference)
 
 
 def finish(args: Args, world: World) -> None:

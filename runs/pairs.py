@@ -91,7 +91,7 @@ class Args:
 def main(args: Args) -> None:
     """Read the shop, make the pairs, show them."""
     from qr_env.shops import load_shop
-    from runs.online import with_past
+    from runs.past import with_past
 
     shop = load_shop(args.shop, data=args.data, seed=0, on_bad_row=args.on_bad_row)
     make(args, with_past(shop, args.seed), show=True)

@@ -116,7 +116,7 @@ def main(args: Args) -> None:
 def walk(args: Args, recipe: Recipe) -> list[Road]:
     """All stages with each seed, in the same shop."""
     from qr_env.shops import load_shop
-    from runs.online import with_past
+    from runs.past import with_past
     from runs.recipe_road import Road
 
     shop = with_past(load_shop(args.shop, data=args.data, seed=0), args.seeds[0])

@@ -126,7 +126,7 @@ class Road:
 
     def flags(self, folder: Path, judge: str = "") -> Any:
         """The settings of `qr online` that the recipe implies."""
-        from runs.online import Args
+        from runs.online_flags import Args
 
         judge = judge or self.settings.judge
         if judge == "auto":

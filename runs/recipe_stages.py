@@ -202,7 +202,8 @@ class Online:
 
     def run(self, road: Road, folder: Path) -> Figures:
         """Go on from `start`; an interrupted stage goes on where it stopped."""
-        from runs.online import Args, run_stages
+        from runs.online import run_stages
+        from runs.online_flags import Args
 
         warm = folder / "checkpoints" / "warm"
         if not (warm / "student.json").is_file():

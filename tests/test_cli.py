@@ -148,7 +148,7 @@ RECIPES = sorted((Path(cli.__file__).parent / "recipes").glob("*.yaml"))
 # Those with stages are of `qr recipe`: tests/test_recipe.py.
 @pytest.mark.parametrize("recipe", [path for path in RECIPES if "stages" not in read_yaml(path)], ids=lambda p: p.stem)
 def test_every_recipe_is_one_of_the_main_job(recipe):
-    from runs.online import Args as OnlineArgs
+    from runs.online_flags import Args as OnlineArgs
 
     seen = []
     run(OnlineArgs, seen.append, ["--config", str(recipe)])

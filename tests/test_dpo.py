@@ -11,7 +11,7 @@ from agents.dpo import DPO, DPOConfig
 from agents.prompt import prompt_ids
 from agents.rollout import sample
 from qr_env.errors import ConfigError
-from runs.online import LearningFlags
+from runs.online_flags import LearningFlags
 from tests.models import same_weights, small_model
 from tests.test_grpo import QUERIES, TARGETS, rollout_and_rewards
 from tests.test_runs_ppo import a_run_and_its_resumption

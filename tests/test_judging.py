@@ -13,7 +13,8 @@ from qr_env.errors import ConfigError, JudgeError
 from qr_env.reward import Weights
 from qr_env.shops.files import write_shop
 from runs.judging import JudgeOptions, open_judge, open_shopper
-from runs.online import Args, main
+from runs.online import main
+from runs.online_flags import Args
 from runs.world import CONVERSION, JudgeFlags, World
 from tests.cross_models import small_bert
 from tests.fakes import HashEncoder, tiny_shop

@@ -18,7 +18,8 @@ from agents.checkpoint import load_checkpoint
 from qr_env.errors import RunFolderError
 from qr_env.shops.files import write_shop
 from runs.folder import only_one
-from runs.online import Args, main
+from runs.online import main
+from runs.online_flags import Args
 from tests.fakes import tiny_shop
 from tests.models import same_weights
 

@@ -14,7 +14,8 @@ from qr_env.errors import RunFolderError
 from qr_env.shops.files import write_shop
 from qr_env.vector_env import QueryRewriteVectorEnv
 from runs.dashboard import metrics_of, specification
-from runs.online import Args, PromotionFlags, main
+from runs.online import main
+from runs.online_flags import Args, PromotionFlags
 from runs.world import JudgeFlags
 from tests.fakes import QUERIES, tiny_shop
 from tests.models import same_weights

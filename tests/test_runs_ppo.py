@@ -7,7 +7,8 @@ import pytest
 from agents.checkpoint import load_checkpoint
 from qr_env.errors import ConfigError
 from qr_env.shops.files import write_shop
-from runs.online import LearningFlags, main
+from runs.online import main
+from runs.online_flags import LearningFlags
 from tests.fakes import tiny_shop
 from tests.models import same_weights
 from tests.test_runs_online import args

@@ -9,7 +9,8 @@ import pytest
 from qr_env.errors import ConfigError, RunFolderError
 from qr_env.regret import read_outcomes
 from qr_env.shops.files import write_shop
-from runs.online import Args, LearningFlags, main
+from runs.online import main
+from runs.online_flags import Args, LearningFlags
 from runs.stream import OUTCOMES, StreamFlags
 from runs.stream import Args as ReportArgs
 from runs.stream import main as report

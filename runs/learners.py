@@ -1,0 +1,64 @@
+"""What learns online and what guards it, by the flags of `qr online`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runs.online_flags import Args, LearningFlags
+from runs.warm_start import learning_rate
+
+if TYPE_CHECKING:
+    from agents.learner import Learner
+    from agents.promotion import Promotion
+    from agents.student import Student
+
+
+def make_promotion(args: Args) -> Promotion | None:
+    """What guards the serving policy, or None."""
+    from agents.promotion import Promotion, PromotionConfig
+
+    flags = args.serving
+    if flags.promotion == "off":
+        return None
+    config = PromotionConfig(
+        flags.canary, flags.promotion_alpha, flags.promotion_queries, flags.promotion_spend, args.evaluate_every
+    )
+    return Promotion(config, args.out / "checkpoints", args.seed)
+
+
+def needs_reference(flags: LearningFlags) -> bool:
+    """Whether the optimiser reads the warm start as its reference policy."""
+    return not flags.reference_free if flags.optimizer == "dpo" else bool(flags.kl_coef)
+
+
+def make_learner(args: Args, student: Student, accelerator: Any, reference: Any) -> Learner:
+    """PPO, DPO or GRPO, by the settings."""
+    from agents.dpo import DPO, DPOConfig
+    from agents.grpo import GRPO, GRPOConfig
+    from agents.ppo import PPO, PPOConfig
+
+    flags = args.learning
+    common: dict[str, Any] = {
+        "learning_rate": learning_rate(args),
+        # The rate falls to a tenth by the end; where the shop changes there is no end at which all is learned.
+        "updates": 0 if args.serving.forever or args.streaming.drift else args.updates,
+        "kl_coef": flags.kl_coef,
+        "policy_coef": flags.policy_coef,
+        "anchor_coef": flags.anchor_coef,
+    }
+    parts = student.model, student.tokenizer
+    if flags.optimizer == "ppo":
+        return PPO(
+            *parts, PPOConfig(epochs=flags.epochs or 2, kl_target=flags.kl_target, **common), accelerator, reference
+        )
+    if flags.optimizer == "dpo":
+        pairs = DPOConfig(
+            epochs=flags.epochs or 1, beta=flags.dpo_beta, margin=flags.dpo_margin, all_pairs=flags.dpo_all_pairs,
+            reference_free=flags.reference_free, **common,
+        )  # fmt: skip
+        return DPO(*parts, pairs, accelerator, reference)
+    config = GRPOConfig(
+        epochs=flags.epochs or 1, normalize_std=flags.normalize_std, leave_one_out=flags.leave_one_out,
+        ratio=flags.ratio, aggregation=flags.ratio, **common,
+    )  # fmt: skip
+    return GRPO(*parts, config, accelerator, reference)
