@@ -147,12 +147,14 @@ def _best_words(
 
 @dataclass(frozen=True)
 class WarmPairs:
-    """Pairs kept by rejection sampling; `rewrite` "" teaches to leave the query alone. Counts for the log."""
+    """Pairs kept by rejection sampling; `rewrite` "" teaches to leave the query alone. Counts for the log: candidates
+    tried; queries rewritten, left alone, and left out because a verdict is missing."""
 
     pairs: list[tuple[str, str]]
     tried: int
     kept: int
     alone: int
+    unjudged: int
 
 
 FeedbackScorer = Callable[[Sequence[Query], Sequence[Sequence[str]]], dict[str, FloatArray]]
@@ -233,15 +235,18 @@ def rejection_sample(
 ) -> WarmPairs:
     """For each query the best-paid candidate, or "" where none is paid more than `min_reward`.
 
-    Queries without any verdict are left out: silence is not evidence that the original is good.
+    A query is left alone only where every candidate has a verdict, or there is none to try; else it is left out and
+    counted: silence is not evidence that the original is good.
     """
     rewards_P_C = score(queries, options)
     pairs: list[tuple[str, str]] = []
     for query, texts, rewards_C in zip(queries, options, rewards_P_C, strict=True):
-        known = rewards_C[: len(texts)]
-        if texts and np.isnan(known).all():
-            continue
-        best = int(np.nanargmax(known)) if texts else -1
-        pairs.append((query.text, texts[best] if best >= 0 and known[best] > min_reward else ""))
+        paid = np.nan_to_num(rewards_C[: len(texts)], nan=-np.inf)
+        best = int(np.argmax(paid)) if texts else -1
+        if best >= 0 and paid[best] > min_reward:
+            pairs.append((query.text, texts[best]))
+        elif np.isfinite(paid).all():
+            pairs.append((query.text, ""))
     alone = sum(not rewrite for _, rewrite in pairs)
-    return WarmPairs(pairs, sum(map(len, options)), len(pairs) - alone, alone)
+    counts = (sum(map(len, options)), len(pairs) - alone, alone, len(queries) - len(pairs))
+    return WarmPairs(pairs, *counts)

@@ -62,7 +62,10 @@ def warm_pairs(args: Args, world: World) -> list[tuple[str, str]]:
     if args.combine != "expand":
         options = [[f"{query.text} {text}" for text in texts] for query, texts in zip(past, options, strict=True)]
     found = rejection_sample(past, options, simulator_scorer(world.simulator))
-    _say(f"warm pairs: {found.tried:,} candidates, {found.kept:,} queries rewritten, {found.alone:,} left alone")
+    _say(
+        f"warm pairs: {found.tried:,} candidates, {found.kept:,} queries rewritten, {found.alone:,} left alone, "
+        f"{found.unjudged:,} without a verdict"
+    )
     return found.pairs
 
 
