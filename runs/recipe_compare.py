@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 ORACLE = "oracle"
+ONE_SEED = "one seed"  # the verdict on a scalar whose spread between seeds is unknown
 # The table's rows, those that the run has.
 SHOWN = (
     "nDCG@10", "judge nDCG@10", "R@100", "relevance@10", "increment@100", "hitrate@100", "coverage@100", "diversity@10",
@@ -110,12 +111,14 @@ class Comparison:
         return [self._verdict(claim) for claim in self.claims]
 
     def _verdict(self, claim: Claim) -> dict[str, Any]:
-        if claim.figure in self.values[claim.better]:
-            ours = self.difference(claim.better, claim.than, claim.figure)
-        else:
+        scalar = claim.figure not in self.values[claim.better]
+        if scalar:
             ours = _seeds_apart(self.scalars[claim.better][claim.figure], self.scalars[claim.than][claim.figure])
-        low, high = ours["low"] + claim.slack, ours["high"] + claim.slack
-        says = "agrees" if low > 0 else "disagrees" if high < 0 else "within noise"
+        else:
+            ours = self.difference(claim.better, claim.than, claim.figure)
+        says = _says(ours["low"] + claim.slack, ours["high"] + claim.slack)
+        if scalar and len(self.scalars[claim.better][claim.figure]) < 2:
+            says = ONE_SEED
         return asdict(claim) | ours | {"ours": says}
 
     def to_json(self) -> dict[str, Any]:
@@ -167,9 +170,22 @@ class Comparison:
             console.print(line, markup=False, soft_wrap=True)
 
 
+def _says(low: float, high: float) -> str:
+    """Of an interval that is to lie above 0; NaN is an interval that nobody knows."""
+    if np.isnan(low):
+        return "unknown"
+    return "agrees" if low > 0 else "disagrees" if high < 0 else "within noise"
+
+
+def interval_text(verdict: Mapping[str, Any], between: str) -> str:
+    """Both ends; a dash where they are unknown."""
+    low, high = verdict["low"], verdict["high"]
+    return "–" if np.isnan(low) else f"{low:+.3f}{between}{high:+.3f}"
+
+
 def verdict_text(verdict: Mapping[str, Any]) -> str:
     """A claim in a line."""
-    ours = f"{verdict['difference']:+.3f} [{verdict['low']:+.3f} {verdict['high']:+.3f}]"
+    ours = f"{verdict['difference']:+.3f} [{interval_text(verdict, ' ')}]"
     paper = f"; paper: {verdict['paper']}" if verdict["paper"] else ""
     who = f"{verdict['better']} − {verdict['than']}, {verdict['figure']}"
     return f"{verdict['what']} ({who}): {ours}, {verdict['ours']}{paper}"
@@ -185,9 +201,11 @@ def _mean_text(values: Sequence[float]) -> str:
 
 
 def _seeds_apart(better: Sequence[float], than: Sequence[float]) -> dict[str, float]:
-    """A figure that has one value a seed: the range of the paired differences stands for the interval."""
+    """A figure that has one value a seed: the range of the paired differences stands for the interval; NaN below two
+    seeds, which have no range."""
     gaps = np.subtract(better, than)
-    return {"difference": float(gaps.mean()), "low": float(gaps.min()), "high": float(gaps.max())}
+    low, high = (gaps.min(), gaps.max()) if len(gaps) > 1 else (np.nan, np.nan)
+    return {"difference": float(gaps.mean()), "low": float(low), "high": float(high)}
 
 
 def _about(roads: Sequence[Road]) -> dict[str, Any]:

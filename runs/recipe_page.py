@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qr_env.whole import saving, write_whole
+from runs.recipe_compare import ONE_SEED, interval_text
 from runs.report import REPORT_FILE
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from runs.recipe_compare import Comparison
 
 WIDTH, ROW, LEFT, RIGHT = 1060, 30, 190, 150
-MARKS = {"agrees": "up", "disagrees": "down", "within noise": ""}
+MARKS = {"agrees": "up", "disagrees": "down", "within noise": "", ONE_SEED: "", "unknown": ""}
 
 
 def write_page(folder: Path, recipe: Recipe, comparison: Comparison) -> Path:
@@ -80,7 +81,7 @@ def claims(verdicts: Sequence[dict[str, Any]]) -> str:
     rows = [
         f"<tr><td>{escape(v['what'])}"
         f"<small>{escape(v['better'])} − {escape(v['than'])}, {escape(v['figure'])}</small></td>"
-        f"<td>{v['difference']:+.3f}<small>{v['low']:+.3f} … {v['high']:+.3f}</small></td>"
+        f"<td>{v['difference']:+.3f}<small>{interval_text(v, ' … ')}</small></td>"
         f'<td class="{MARKS[v["ours"]]}">{v["ours"]}</td><td>{escape(v["paper"])}</td></tr>'
         for v in verdicts
     ]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from qr_env.shops.files import write_shop
 from runs.cli import read_yaml
 from runs.recipe import RECIPES, Args, Claim, find, load, main
 from runs.recipe_compare import Comparison, verdict_text
+from runs.recipe_page import claims
 from runs.recipe_stages import KINDS, Judge
 from tests.fakes import tiny_shop
 
@@ -156,17 +158,31 @@ def test_claims_are_judged_by_the_interval_and_its_slack():
     rng = np.random.default_rng(0)
     identity = np.tile(rng.uniform(0.2, 0.6, 200), (2, 1))
     noise = rng.normal(0, 0.05, (2, 200))
-    claims = [
+    made = [
         Claim("up", "better", "identity"),
         Claim("the other way", "identity", "better"),
         Claim("nothing", "same", "identity"),
         Claim("not much worse", "identity", "better", slack=0.3),
     ]
     pooled = comparison(
-        claims, identity=identity, better=identity + 0.1 + noise, same=identity + noise - noise.mean(axis=1)[:, None]
+        made, identity=identity, better=identity + 0.1 + noise, same=identity + noise - noise.mean(axis=1)[:, None]
     )
     assert [verdict["ours"] for verdict in pooled.verdicts] == ["agrees", "disagrees", "within noise", "agrees"]
     assert "better − identity, nDCG@10" in verdict_text(pooled.verdicts[0])
+
+
+def test_a_scalar_of_one_seed_is_not_judged():
+    values = comparison(fast=np.ones((2, 200)), slow=np.ones((2, 200)), identity=np.ones((2, 200)))
+    claim = (Claim("it is faster", "slow", "fast", figure="ms/query"),)
+    verdicts = []
+    for seeds in (1, 2):
+        scalars = {"fast": {"ms/query": [1.0, 1.5][:seeds]}, "slow": {"ms/query": [2.0, 3.0][:seeds]}}
+        verdicts += replace(values, scalars=scalars, claims=claim).verdicts
+    assert [verdict["ours"] for verdict in verdicts] == ["one seed", "agrees"]
+    assert verdicts[0]["difference"] == 1.0 and np.isnan([verdicts[0]["low"], verdicts[0]["high"]]).all()
+    assert (verdicts[1]["low"], verdicts[1]["high"]) == (1.0, 1.5)
+    assert "one seed" in verdict_text(verdicts[0]) and "nan" not in verdict_text(verdicts[0])
+    assert "one seed" in claims(verdicts) and "nan" not in claims(verdicts)
 
 
 def test_pooling_means_over_seeds_and_keeps_undefined_queries_out():
