@@ -58,7 +58,7 @@ class Comparison:
 
     @classmethod
     def of(cls, roads: Sequence[Road], recipe: Recipe) -> Comparison:
-        """Score every seed that is not scored yet, and pool."""
+        """Score every seed, those of an earlier start again, and pool."""
         scored = [score(road, recipe) for road in roads]
         names = list(scored[0].values)
         values = {

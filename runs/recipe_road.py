@@ -1,7 +1,7 @@
 """One way through a recipe's stages with one seed: where results lie, what stages share, what is done already.
 
 OUT/seed-0/STAGE/student.json …      what a stage made; stage.json, written last, says that it is done
-OUT/seed-0/values.npz                figures of every compared student, query by query
+OUT/seed-0/eval.json, report.html    what the comparison found of this seed's students, written anew each time
 """
 
 from __future__ import annotations
