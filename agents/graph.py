@@ -61,10 +61,7 @@ def query_products(shop: Shop, queries: Sequence[Query], source: str = "auto") -
         gains.data[levels.data < SUBSTITUTE + 1] = 0.0
         gains.eliminate_zeros()
         return gains
-    row_of = {query.id: row for row, query in enumerate(queries)}
-    columns = (shop.purchases[name].to_pylist() for name in ("query_id", "product_id"))
-    found = [(row_of[q], shop.product_row[p]) for q, p in zip(*columns, strict=True) if q in row_of]
-    bought = np.array(sorted(set(found)), np.int64).reshape(-1, 2)
+    bought = np.unique(np.column_stack(shop.purchases_of(queries)), axis=0)
     ones = np.full(len(bought), GAINS[EXACT], np.float32)
     return sp.csr_matrix((ones, (bought[:, 0], bought[:, 1])), shape=(len(queries), len(shop.products)))
 

@@ -159,7 +159,7 @@ def pretrain_tiny(
     if tokenizer is None:
         tokenizer = train_tokenizer([*shop.titles, *(prompt_text(query.text) for query in shop.split("train"))])
     model = new_model(tokenizer, seed, hidden, layers)
-    texts = [*shop.titles, *(f"{query} {title}" for query, title in bought_titles(shop))]
+    texts = [*shop.titles, *(f"{query} {title}" for query, title in bought_pairs(shop))]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         vectors = token_vectors(ids, len(tokenizer), model.config.hidden_size, seed)
@@ -173,16 +173,10 @@ def pretrain_tiny(
     return model, tokenizer, result
 
 
-def bought_titles(shop: Shop) -> list[tuple[str, str]]:
+def bought_pairs(shop: Shop) -> list[tuple[str, str]]:
     """(query, title of a product bought for it) for every purchase of the train split."""
-    text_of = {query.id: query.text for query in shop.split("train")}
-    queries = shop.purchases["query_id"].to_pylist()
-    products = shop.purchases["product_id"].to_pylist()
-    return [
-        (text_of[query], shop.titles[shop.product_row[product]])
-        for query, product in zip(queries, products, strict=True)
-        if query in text_of
-    ]
+    rows = (part.tolist() for part in shop.purchase_rows(split="train"))
+    return [(shop.all_queries[query].text, shop.titles[product]) for query, product in zip(*rows, strict=True)]
 
 
 def damage(word: str, rng: np.random.Generator) -> str:

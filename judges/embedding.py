@@ -21,7 +21,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from qr_env.encoder import TextEncoder, product_texts
 from qr_env.errors import ConfigError, JudgeError
@@ -137,7 +136,7 @@ class EmbeddingJudge:
 
         Raises JudgeError where the split has no purchases.
         """
-        query_N, product_N = purchased(self.shop, split)
+        query_N, product_N = self.shop.purchase_rows(split=split)
         if not len(query_N):
             raise JudgeError(f"{self.shop!r} has no purchases for {split} queries: give thresholds, or fit on labels")
         generator = np.random.default_rng(seed)
@@ -180,19 +179,6 @@ class EmbeddingJudge:
                 self._vectors_PD[wanted] = self.encoder.encode(texts, show_progress=len(texts) > 2_000)
                 self._ready_P[wanted] = True
         return self._vectors_PD
-
-
-def purchased(shop: Shop, split: str) -> tuple[Levels, Levels]:
-    """(query rows, product rows) of every purchase for a query of `split`, in the order of the log."""
-    places = pa.compute.index_in(shop.purchases["query_id"], value_set=shop.queries["query_id"].combine_chunks())
-    query_N = np.asarray(pa.compute.fill_null(places, -1).to_numpy()).astype(np.int64)
-    places = pa.compute.index_in(shop.purchases["product_id"], value_set=shop.products["product_id"].combine_chunks())
-    product_N = np.asarray(pa.compute.fill_null(places, -1).to_numpy()).astype(np.int64)
-    wanted_Q = np.array([name == split for name in shop.queries["split"].to_pylist()], np.bool_)
-    if not len(query_N) or not len(wanted_Q):
-        return query_N[:0], product_N[:0]
-    real_N = (query_N >= 0) & (product_N >= 0) & wanted_Q[query_N]
-    return query_N[real_N], product_N[real_N]
 
 
 def fit_thresholds(similarity_N: npt.NDArray[np.floating], levels_N: Levels, start: Thresholds) -> Thresholds:

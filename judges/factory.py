@@ -7,7 +7,7 @@ judge = make_judge("embedding", shop, Encoder(resolve("minilm-l6")))
 from __future__ import annotations
 
 from judges.base import Judge
-from judges.embedding import EmbeddingJudge, Thresholds, purchased
+from judges.embedding import EmbeddingJudge, Thresholds
 from judges.labels import LabelsJudge
 from qr_env.encoder import TextEncoder, product_vectors
 from qr_env.errors import ConfigError
@@ -47,6 +47,6 @@ def make_judge(
         raise ConfigError("judge 'embedding' needs an encoder: Encoder(agents.models.resolve('minilm-l6'))")
     on_disk = getattr(encoder, "cache_dir", None) is not None and len(shop.products) <= EMBED_ALL
     judge = EmbeddingJudge(shop, encoder, thresholds, product_vectors(shop, encoder) if on_disk else None)
-    if thresholds is None and len(purchased(shop, "train")[0]):
+    if thresholds is None and len(shop.purchase_rows(split="train")[0]):
         judge.fit_purchases()
     return judge

@@ -16,7 +16,6 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from judges.click_models import PURCHASE
 from judges.shopper import AVERAGE, Profile, attraction, brand_codes, given_examined, relative_price, taste
@@ -32,18 +31,11 @@ RIDGE = 1.0  # prior of the fit: each brand's logits and the price's change are 
 
 def bought_in(shop: Shop, queries: Sequence[Query], rows_NK: RowArray, source: str | None = None) -> Bools:
     """(N, K) True where the product was bought for the query; source: only "search" or only "outside"."""
-    log = (
-        shop.purchases if source is None else shop.purchases.filter(pa.compute.equal(shop.purchases["source"], source))
-    )
-    places = [
-        pa.compute.index_in(log[name], value_set=ids.combine_chunks()).fill_null(-1).to_numpy().astype(np.int64)
-        for name, ids in (("query_id", shop.queries["query_id"]), ("product_id", shop.products["product_id"]))
-    ]
-    known = (places[0] >= 0) & (places[1] >= 0)
+    query_M, product_M = shop.purchase_rows(source)
     size = len(shop.products)
     query_rows_N1 = np.array([query.row for query in queries], np.int64)[:, None]
     codes_NK = np.where((rows_NK >= 0) & (query_rows_N1 >= 0), query_rows_N1 * size + rows_NK, -1)
-    return np.isin(codes_NK, places[0][known] * size + places[1][known])
+    return np.isin(codes_NK, query_M * size + product_M)
 
 
 def perplexity_by_rank(done_NK: Bools, chance_NK: npt.NDArray[np.floating]) -> Floats:

@@ -31,7 +31,7 @@ import scipy.sparse as sp
 from judges.agreement import Array, Figure, mean_by_query, resample_weights
 from judges.base import Judge
 from judges.defend import defended
-from judges.embedding import EmbeddingJudge, purchased
+from judges.embedding import EmbeddingJudge
 from judges.ensemble import EnsembleJudge
 from judges.labels import LabelsJudge
 from judges.stored import ShopJudge
@@ -165,7 +165,7 @@ def _no_answers(shop: Shop, queries: Sequence[Query], rng: np.random.Generator) 
 def _brands(shop: Shop, queries: Sequence[Query], split: str, rng: np.random.Generator) -> list[str]:
     """For each query the brand of a product that was bought for it or is an answer, else of any product."""
     brands = shop.products["brand"].to_pylist()
-    answers: dict[int, int] = dict(zip(*(part.tolist() for part in purchased(shop, split)), strict=True))
+    answers: dict[int, int] = dict(zip(*(part.tolist() for part in shop.purchase_rows(split=split)), strict=True))
     for query in queries:
         start, stop = shop.qrels.indptr[query.row : query.row + 2]
         good = shop.qrels.indices[start:stop][shop.qrels.data[start:stop] > SUBSTITUTE]

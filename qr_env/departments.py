@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import scipy.sparse as sp
 
 from qr_env import tokenize
@@ -60,12 +59,5 @@ def _first_level(category: str) -> str:
 
 def _bought(shop: Shop) -> sp.csr_matrix:
     """(queries, products) how often each was bought for each."""
-    columns = (
-        (shop.purchases["query_id"], shop.queries["query_id"]),
-        (shop.purchases["product_id"], shop.products["product_id"]),
-    )
-    at = [pa.compute.fill_null(pa.compute.index_in(names, value_set=of.combine_chunks()), -1) for names, of in columns]
-    query_N, product_N = (np.asarray(places.to_numpy()).astype(np.int64) for places in at)
-    real_N = (query_N >= 0) & (product_N >= 0)
-    pairs = (query_N[real_N], product_N[real_N])
+    pairs = shop.purchase_rows()
     return sp.csr_matrix((np.ones(len(pairs[0])), pairs), shape=(len(shop.queries), len(shop.products)))

@@ -27,6 +27,7 @@ from qr_env.types import Product, Query
 if TYPE_CHECKING:
     from qr_env.shops.rows import LoadReport
 
+RowLog = npt.NDArray[np.int64]
 SPLITS = ("train", "dev", "test")
 
 PRODUCT_SCHEMA = pa.schema(
@@ -136,6 +137,32 @@ class Shop:
         """The queries of one split: "train", "dev" or "test"."""
         return [query for query in self.all_queries if query.split == name]
 
+    def purchase_rows(self, source: str | None = None, split: str | None = None) -> tuple[RowLog, RowLog]:
+        """(query row, product row) of every purchase whose query and product the shop has, in the order of the log.
+
+        source: only "search" or only "outside". split: only purchases for its queries.
+        """
+        log = self.purchases
+        if source is not None:
+            log = log.filter(pa.compute.equal(log["source"], source))
+        query_N = _places(log["query_id"], self.queries["query_id"])
+        product_N = _places(log["product_id"], self.products["product_id"])
+        real_N = (query_N >= 0) & (product_N >= 0)
+        if split is not None:
+            in_split_Q = np.append(np.asarray(self.queries["split"].to_pylist()) == split, False)  # [-1]: no query
+            real_N &= in_split_Q[query_N]
+        return query_N[real_N], product_N[real_N]
+
+    def purchases_of(self, queries: Sequence[Query]) -> tuple[RowLog, RowLog]:
+        """(place in `queries`, product row) of every purchase for one of these queries, in the order of the log."""
+        query_N, product_N = self.purchase_rows()
+        place_Q = np.full(len(self.queries), -1, np.int64)
+        place_Q[[query.row for query in queries if query.row >= 0]] = [
+            place for place, query in enumerate(queries) if query.row >= 0
+        ]
+        wanted_N = place_Q[query_N] >= 0
+        return place_Q[query_N[wanted_N]], product_N[wanted_N]
+
     def product(self, row: int) -> Product:
         """The product at `row`, as an object."""
         values = self.products.slice(row, 1).to_pylist()[0]
@@ -168,6 +195,12 @@ class Shop:
         for what, values, size in (("query", query_rows, len(self.queries)), ("product", rows, len(self.products))):
             if values.size and values.max() >= size:
                 raise IndexError(f"{what} row {values.max()} is beyond the shop's {size:,}: is it of another shop?")
+
+
+def _places(names: pa.ChunkedArray, among: pa.ChunkedArray) -> RowLog:
+    """Position of each name in `among`, -1 where it is not there."""
+    at = pa.compute.index_in(names, value_set=among.combine_chunks())
+    return np.asarray(pa.compute.fill_null(at, -1).to_numpy()).astype(np.int64)
 
 
 def conform(table: pa.Table, schema: pa.Schema, what: str = "table") -> pa.Table:

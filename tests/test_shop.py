@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from qr_env.errors import DataError
 from qr_env.shop import PRODUCT_SCHEMA, PURCHASE_SCHEMA, Shop, split_of
+from qr_env.types import Query
 
 
 def make(
@@ -214,3 +215,30 @@ def test_levels_of_a_big_batch_are_quick() -> None:
     started = time.perf_counter()
     shop.levels(query_rows, rows)
     assert time.perf_counter() - started < 0.4
+
+
+def bought_shop() -> Shop:
+    """Purchases of a query and a product that the shop lost are in its log."""
+    log = [("q1", "p2", "search"), ("q0", "p1", "outside"), ("gone", "p0", "search"), ("q0", "gone", "search")]
+    return Shop(
+        "bought",
+        pa.table({"product_id": ["p0", "p1", "p2"], "title": ["a", "b", "c"]}),
+        pa.table({"query_id": ["q0", "q1"], "query": ["x", "y"], "split": ["train", "dev"]}),
+        sp.csr_matrix((2, 3), dtype=np.int8),
+        pa.table(dict(zip(("query_id", "product_id", "source"), zip(*log, strict=True), strict=True))),
+    )
+
+
+def test_purchases_by_row_keep_the_logs_order_and_leave_out_what_is_gone() -> None:
+    shop = bought_shop()
+    assert [part.tolist() for part in shop.purchase_rows()] == [[1, 0], [2, 1]]
+    assert [part.tolist() for part in shop.purchase_rows("outside")] == [[0], [1]]
+    assert [part.tolist() for part in shop.purchase_rows(split="dev")] == [[1], [2]]
+    assert [part.tolist() for part in shop.purchase_rows("outside", "dev")] == [[], []]
+
+
+def test_purchases_of_some_queries_are_told_by_their_place() -> None:
+    shop = bought_shop()
+    stranger, first = Query(-1, "new", "z", 1.0, "train"), shop.all_queries[0]
+    assert [part.tolist() for part in shop.purchases_of([stranger, first])] == [[1], [1]]
+    assert [part.tolist() for part in shop.purchases_of([])] == [[], []]

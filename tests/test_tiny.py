@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 from agents.prompt import prompt_text
 from agents.tiny import (
     EMBEDDING_STD,
-    bought_titles,
+    bought_pairs,
     damage,
     new_model,
     pretrain_tiny,
@@ -33,7 +33,7 @@ def test_any_text_can_be_tokenized_and_read_back():
 def test_it_reads_purchases_of_train_queries_only():
     shop = tiny_shop()
     train = {query.text for query in shop.split("train")}
-    pairs = bought_titles(shop)
+    pairs = bought_pairs(shop)
     assert pairs
     assert {query for query, _ in pairs} <= train
 
