@@ -94,7 +94,7 @@ def main(args: Args) -> None:
     from runs.past import with_past
 
     shop = load_shop(args.shop, data=args.data, seed=0, on_bad_row=args.on_bad_row)
-    make(args, with_past(shop, args.seed), show=True)
+    make(args, with_past(shop), show=True)
 
 
 def make(args: Args, shop: Shop, show: bool = False) -> dict[str, float]:

@@ -119,7 +119,7 @@ def walk(args: Args, recipe: Recipe) -> list[Road]:
     from runs.past import with_past
     from runs.recipe_road import Road
 
-    shop = with_past(load_shop(args.shop, data=args.data, seed=0), args.seeds[0])
+    shop = with_past(load_shop(args.shop, data=args.data, seed=0))
     out = args.out or Path("out") / Path(args.recipe).stem
     roads = [Road(args, out, recipe.settings, recipe.stages, seed, shop) for seed in args.seeds]
     for road in roads:
