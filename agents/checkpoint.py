@@ -74,7 +74,13 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("update-*") if (path / MANIFEST).is_file())
+    found = [path for path in folder.glob("update-*") if (path / MANIFEST).is_file()]
+    return sorted((path for path in found if _update(path).isdecimal()), key=lambda path: int(_update(path)))
+
+
+def _update(checkpoint: Path) -> str:
+    """The number in its name: more than six digits sort wrongly as text."""
+    return checkpoint.name.removeprefix("update-")
 
 
 def load_checkpoint(folder: Path) -> tuple[Student, dict[str, Any]]:

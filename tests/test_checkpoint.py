@@ -64,6 +64,13 @@ def test_of_two_checkpoints_the_sound_one_before_is_offered(tmp_path):
         load_checkpoint(tmp_path)
 
 
+def test_a_million_comes_after_all_that_is_less(tmp_path):
+    for update in (999_998, 999_999, 1_000_000):
+        save_checkpoint(tmp_path, update, small_student(), {})
+    assert [path.name for path in checkpoints(tmp_path)] == ["update-999999", "update-1000000"]
+    assert load_checkpoint(tmp_path)[1]["update"] == 1_000_000
+
+
 @contextmanager
 def no_file_longer_than(size):
     """The kernel refuses longer files, as it refuses everything on a full disk."""
