@@ -149,6 +149,24 @@ def _text_judge(kind: str, detail: str, shop: Shop, options: JudgeOptions) -> Ju
     raise ConfigError(f"no judge {kind + (':' + detail if detail else '')!r}; choose one of {', '.join(KINDS)}")
 
 
+def asks_llm(judge: Judge) -> bool:
+    """Whether a language model grades: by itself, in an ensemble, or in the run that is replayed.
+
+    What is replayed is told by the fingerprint that the store keeps, so that a replay does what its run did.
+    """
+    from judges.ensemble import EnsembleJudge
+    from judges.stored import ReplayOnly, ShopJudge
+
+    if isinstance(judge, EnsembleJudge):
+        return any(map(asks_llm, judge.judges))
+    if not isinstance(judge, ShopJudge):
+        return False
+    reader = judge.pair_judge
+    # Asked only of a replay: the language model's own fingerprint needs its server.
+    name = reader.fingerprint.split("|")[0] if isinstance(reader, ReplayOnly) else reader.name
+    return name == "llm"
+
+
 def open_store(options: JudgeOptions) -> VerdictStore | None:
     """The verdict store that the options name."""
     from judges.cache import VerdictStore

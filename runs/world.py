@@ -23,7 +23,7 @@ from qr_env.errors import ConfigError
 from qr_env.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
 from qr_env.reward import Reward, Weights
 from qr_env.types import RewardTerms, Shopper
-from runs.judging import JudgeOptions, open_judge, open_shopper
+from runs.judging import JudgeOptions, asks_llm, open_judge, open_shopper
 
 if TYPE_CHECKING:
     from agents.base import Agent
@@ -146,7 +146,7 @@ class World:
         from agents.pairs import simulator_scorer, word_model
 
         model = word_model(self.shop, self.shop.split("train"))
-        slips = 0 if "llm" in self.args.judge else SLIPS  # a verdict on each twin's list would have to be paid for
+        slips = 0 if asks_llm(self.judge) else SLIPS  # a verdict on each twin's list would have to be paid for
         keep_words = self.args.combine != "expand"
         settings: dict[str, Any] = {} if self.drift is None else {"epoch": self._epoch, "recent": RECENT}
         return Hints(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed, **settings)

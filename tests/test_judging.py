@@ -1,12 +1,15 @@
 """Judges and shoppers by name; and `qr online` with each of them, kept in the store, gated and probed."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from agents.grpo import GRPO
+from agents.hints import SLIPS
+from judges.cache import VerdictStore
 from judges.embedding import EmbeddingJudge
 from judges.gate import Gate, GateResult
 from qr_env.errors import ConfigError, JudgeError
@@ -17,7 +20,7 @@ from runs.online import main
 from runs.online_flags import Args
 from runs.world import CONVERSION, JudgeFlags, World
 from tests.cross_models import small_bert
-from tests.fakes import HashEncoder, tiny_shop
+from tests.fakes import HashEncoder, WordRetriever, tiny_shop
 from tests.misbehaving import Misbehaving
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -90,6 +93,35 @@ def test_a_run_on_the_llm_judge_replays_from_its_store_without_it(shop_folder, t
     assert [without(line) for line in repeated] == [without(line) for line in updates]
     same = [name for name in first[0] if name.startswith("eval/")]
     assert [[line[name] for name in same] for line in again] == [[line[name] for name in same] for line in first]
+
+
+def stored(folder, fingerprint):
+    """A verdict store in which that judge graded the shop."""
+    with VerdictStore(folder) as store:
+        store.keep_shop(fingerprint, SHOP.products_hash, np.zeros((len(SHOP.products), 2), np.uint64))
+        store.put(fingerprint, [("sofa", "a sofa")], np.array([[0, 0, 0, 1]], np.float32))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("spec", "fingerprint", "paid"),
+    [
+        ("labels", "", False),
+        ("cross-encoder:{llm}", "", False),  # only its folder is called llm
+        ("llm", "", True),
+        ("ensemble:labels,llm", "", True),
+        ("ensemble:labels,cross-encoder:{llm}", "", False),
+        ("replay", "llm|small|root|grade_v2", True),
+        ("ensemble:labels,replay", "llm|small|root|grade_v2", True),
+        ("replay", "cross-encoder:llm", False),
+    ],
+)
+def test_twins_are_not_graded_where_a_language_model_is_paid(bert, tmp_path, spec, fingerprint, paid):
+    spec = spec.format(llm=shutil.copytree(bert, tmp_path / "llm"))
+    store = stored(tmp_path / "store", fingerprint) if fingerprint else None
+    judge = open_judge(spec, SHOP, JudgeOptions(urls=("http://127.0.0.1:9/v1",), store=store))
+    args = Args(shop="tiny", out=tmp_path / "out", judge=spec)
+    assert World(args, SHOP, WordRetriever(SHOP), judge).hints().slips == (0 if paid else SLIPS)
 
 
 def without(line):
