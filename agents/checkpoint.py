@@ -1,7 +1,7 @@
 """Checkpoints: a Hugging Face folder with everything beside it that the next update depends on.
 
-A checkpoint is written aside and renamed, so a killed run leaves either the old one or the new one, never half of
-one; a manifest of SHA-256 sums tells damage when it is read.
+A checkpoint is written aside and renamed, so a killed run leaves the old one or the new one, never half of one and
+never neither; a manifest of SHA-256 sums tells damage when it is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from agents.student import Student
 from qr_env.errors import RunFolderError
-from qr_env.whole import saving
+from qr_env.whole import put_all_back, replacing, saving
 
 STATE_FILE = "state.pt"
 MANIFEST = "manifest.json"
@@ -57,23 +57,17 @@ def save_student(folder: Path, student: Student) -> Path:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """A folder to write in, which takes the target's place when all went well and else vanishes."""
-    aside = target.with_name(f".{target.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    with saving(target):
-        aside.mkdir(parents=True)
+    """`qr_env.whole.replacing`, with a name for what the disk does."""
+    with saving(target), replacing(target) as aside:
         try:
             yield aside
-            shutil.rmtree(target, ignore_errors=True)
-            aside.replace(target)
         except (RuntimeError, SafetensorError) as error:  # how torch and safetensors report a disk's error
             raise OSError(str(error)) from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
+    """Complete checkpoints, oldest first; for who works in the folder: what a kill left beside its place goes back."""
+    put_all_back(folder)
     found = [path for path in folder.glob("update-*") if (path / MANIFEST).is_file()]
     return sorted((path for path in found if _update(path).isdecimal()), key=lambda path: int(_update(path)))
 

@@ -26,6 +26,7 @@ from agents.baselines import RM3, Identity, Oracle, Spell
 from qr_env.combine import ORIGINAL_WEIGHT
 from qr_env.errors import ConfigError
 from qr_env.shop import Shop
+from qr_env.whole import standing
 
 if TYPE_CHECKING:
     from agents.writing import Asked, Writer
@@ -90,11 +91,11 @@ def checkpoint_of(spec: str) -> Path | None:
     """The checkpoint folder that `spec` names, best-of's base included; None where it names none."""
     while best := BEST_OF.fullmatch(spec):
         spec = best[2]
-    return Path(spec) if (Path(spec) / "student.json").is_file() else None
+    return Path(spec) if (standing(Path(spec)) / "student.json").is_file() else None
 
 
 def _student(spec: str) -> Agent:
-    if not Path(spec).is_dir():
+    if not standing(Path(spec)).is_dir():
         raise ConfigError(f"--agent {spec!r}: neither one of {KINDS} nor a checkpoint folder")
     from agents.student import Student
 

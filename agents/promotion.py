@@ -41,6 +41,7 @@ from qr_env.errors import ConfigError
 from qr_env.feedback import Feedback
 from qr_env.simulator import Simulator
 from qr_env.types import FloatArray, Query
+from qr_env.whole import put_all_back
 
 Event = Literal["shadow", "canary", "promoted", "rolled back"]
 MAX_LOG = 700.0  # beyond it exp overflows
@@ -302,6 +303,7 @@ class Promotion:
         self.sound_name, self.candidates, self.undecided = (
             state[name] for name in ("sound_name", "candidates", "undecided")
         )
+        put_all_back(self.folder / "policies")  # `serving` is a link to one of them
         self._serve(state["serving_name"], self._open(state["serving_name"], student))
         if state["trial"] is not None:
             saved = dict(state["trial"])

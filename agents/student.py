@@ -18,6 +18,7 @@ from agents.prompt import TEMPLATE, again_text, parse_completions, prompt_ids, t
 from agents.rollout import Rollout, sample
 from qr_env.combine import ORIGINAL_WEIGHT
 from qr_env.errors import ConfigError
+from qr_env.whole import standing
 
 SETTINGS_FILE = "student.json"
 ALIGNMENT = 64  # bytes, of PyTorch's CPU allocator
@@ -117,7 +118,7 @@ class Student:
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        folder = Path(folder)
+        folder = standing(Path(folder))
         settings = saved_settings(folder)
         if settings["template"] != TEMPLATE:
             raise ConfigError(
@@ -148,7 +149,7 @@ def saved_settings(folder: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: no student is there.
     """
-    file = Path(folder) / SETTINGS_FILE
+    file = standing(Path(folder)) / SETTINGS_FILE
     if not file.is_file():
         raise ConfigError(f"{folder} holds no student ({SETTINGS_FILE} is missing); name a checkpoint folder")
     settings: dict[str, Any] = json.loads(file.read_text())

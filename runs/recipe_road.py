@@ -105,9 +105,10 @@ class Road:
     def student(self, name: str, trainable: bool = False) -> Student:
         """The student that a stage made; of an online stage the best one."""
         from agents.student import Student
+        from qr_env.whole import standing
 
         best = self.folder / name / "checkpoints" / "best"
-        return Student.load(best if best.is_dir() else self.folder / name, trainable=trainable)
+        return Student.load(best if standing(best).is_dir() else self.folder / name, trainable=trainable)
 
     def save(self, student: Student, folder: Path) -> None:
         """As it is served: with the recipe's way of combining."""

@@ -1,7 +1,9 @@
 """Checkpoints are whole or not there, pruned, and damage is named."""
 
 import resource
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from agents.checkpoint import (
     save_student,
     set_rng_state,
 )
+from agents.factory import checkpoint_of
 from agents.student import Student
 from qr_env.errors import RunFolderError
 from tests.models import same_weights, small_student
@@ -62,6 +65,43 @@ def test_of_two_checkpoints_the_sound_one_before_is_offered(tmp_path):
     (first / "manifest.json").write_text('{"state.pt": ')
     with pytest.raises(RunFolderError, match=r"manifest\.json is missing or damaged.*none is before it"):
         load_checkpoint(tmp_path)
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches `kill -9`."""
+
+
+@pytest.mark.parametrize("clean_up", [True, False], ids=["ctrl-c", "kill -9"])
+@pytest.mark.parametrize("step", range(6))
+def test_whenever_it_is_killed_the_old_or_the_new_student_can_be_loaded(tmp_path, monkeypatch, step, clean_up):
+    """A kill before the n-th thing that is done to the folders: after one of -9 nothing more is done to them."""
+    first, second = small_student(seed=0), small_student(seed=1)
+    best, done = save_student(tmp_path / "best", first), []
+
+    def deadly(act):
+        def acting(*args, **settings):
+            done.append(act)
+            if len(done) == step + 1 or (len(done) > step and not clean_up):
+                raise Killed
+            return act(*args, **settings)
+
+        return acting
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", deadly(Path.replace))
+        patch.setattr(shutil, "rmtree", deadly(shutil.rmtree))
+        with suppress(Killed):
+            save_student(best, second)
+    assert any(same_weights(Student.load(best).model, student.model) for student in (first, second))
+    assert checkpoint_of(str(best)) == best
+    save_student(best, second)
+    assert same_weights(Student.load(best).model, second.model)
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_checkpoint_that_a_kill_left_beside_its_place_is_read(tmp_path):
+    save_checkpoint(tmp_path, 1, small_student(), {}).rename(tmp_path / ".update-000001.old")
+    assert load_checkpoint(tmp_path)[1]["update"] == 1
 
 
 def test_a_million_comes_after_all_that_is_less(tmp_path):
