@@ -44,8 +44,8 @@ class StreamFlags:
     replay: Path | None = None
     """A timestamped log to replay instead of drawing queries: CSV, JSONL or Parquet with time, query, session."""
 
-    def stream(self, shop: Shop, drift: Drift | None, seed: int, temper: float) -> Stream:
-        """The stream of the settings, over the train split."""
+    def stream(self, shop: Shop, drift: Drift | None, seed: int, temper: float, on_bad_row: str = "stop") -> Stream:
+        """The stream of the settings, over the train split; of a log what is not held out, which is said."""
         from qr_env.departments import departments
         from qr_env.replay_log import ReplayLog
         from qr_env.stream import QueryStream
@@ -53,7 +53,7 @@ class StreamFlags:
         if self.replay is not None:
             if self.sessions:
                 raise ConfigError("--sessions and --replay: a log has its own sessions, give one of the two")
-            return ReplayLog.read(self.replay, shop, drift=drift)
+            return ReplayLog.read(self.replay, shop, on_bad_row, drift)
         queries = drift.queries if drift is not None else shop.split("train")
         topics = departments(shop)[[query.row for query in queries]] if self.sessions else None
         return QueryStream(queries, seed, temper, self.sessions, topics, drift)

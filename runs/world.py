@@ -168,7 +168,7 @@ class World:
             reward=self.reward,
             num_envs=args.prompts * args.group_size,
             group_size=args.group_size,
-            stream=args.streaming.stream(self.shop, self.drift, args.seed, args.learning.temper),
+            stream=args.streaming.stream(self.shop, self.drift, args.seed, args.learning.temper, args.on_bad_row),
             max_turns=args.learning.max_turns,
             combine=args.combine,
             original_weight=args.weight,
