@@ -11,7 +11,7 @@ text with row -1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,11 @@ class ReplayLog:
 
     Raises:
         ConfigError: an empty log, or columns of different lengths.
+
+    left_out: lines of the file that are not here, as they ask for what is held out.
     """
+
+    left_out = 0
 
     def __init__(
         self,
@@ -69,19 +73,40 @@ class ReplayLog:
 
     @classmethod
     def read(
-        cls, path: str | Path, shop: Shop | None = None, on_bad_row: str = "stop", drift: Drift | None = None
+        cls,
+        path: str | Path,
+        shop: Shop | None = None,
+        on_bad_row: str = "stop",
+        drift: Drift | None = None,
+        without: Collection[str] = (),
     ) -> ReplayLog:
         """A log file; its queries are the shop's where it knows their text.
 
-        Raises BadRowError for a line without time or query (on_bad_row="skip" leaves it out), DataError for a file
-        that cannot be read or a time that is none.
+        Args:
+            without: splits of the shop: lines that ask for a query of theirs are left out, and counted in `left_out`.
+
+        Raises:
+            BadRowError: a line without time or query (on_bad_row="skip" leaves it out).
+            DataError: a file that cannot be read, a time that is none, or no line that is not left out.
         """
         table = checked_table(Path(path), LOG, LoadReport(on_bad_row))
         if not len(table):
             raise DataError(f"{path}: the log has no line to replay")
         time_N = np.array([seconds(text, path) for text in table["time"].to_pylist()])
         sessions = table["session"].to_pylist() if "session" in table.column_names else None
-        return cls(as_queries(table["query"].to_pylist(), shop), time_N, sessions, drift)
+        texts = table["query"].to_pylist()
+        # By text: the same words may stand in the shop twice, in train and held out.
+        held = {plain(query.text) for query in shop.all_queries if query.split in without} if shop is not None else ()
+        kept = [n for n, text in enumerate(texts) if plain(text) not in held]
+        if not kept:
+            raise DataError(
+                f"{path}: each of its {len(texts):,} lines asks for a {' or '.join(without)} query of the shop, which "
+                "is held out: replay a log with others"
+            )
+        queries = as_queries([texts[n] for n in kept], shop)
+        log = cls(queries, time_N[kept], [sessions[n] for n in kept] if sessions else None, drift)
+        log.left_out = len(texts) - len(kept)
+        return log
 
     @property
     def laps(self) -> int:

@@ -10,6 +10,7 @@ frozen warm start's and of the shop's oracle, on the same query in the same asso
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from qr_env.vector_env import QueryRewriteVectorEnv
 
 OUTCOMES = "outcomes.jsonl"
+HELD_OUT = ("dev", "test")  # splits that a student never learns from
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class StreamFlags:
     sessions: float = 0.0
     """Share of the queries that follow up another one of the same shopper, in her department."""
     replay: Path | None = None
-    """A timestamped log to replay instead of drawing queries: CSV, JSONL or Parquet with time, query, session."""
+    """A timestamped log to replay instead of drawing queries: CSV, JSONL or Parquet with time, query, session. Lines
+    that ask for the shop's dev or test queries are left out."""
 
     def stream(self, shop: Shop, drift: Drift | None, seed: int, temper: float, on_bad_row: str = "stop") -> Stream:
         """The stream of the settings, over the train split; of a log what is not held out, which is said."""
@@ -53,7 +56,14 @@ class StreamFlags:
         if self.replay is not None:
             if self.sessions:
                 raise ConfigError("--sessions and --replay: a log has its own sessions, give one of the two")
-            return ReplayLog.read(self.replay, shop, on_bad_row, drift)
+            log = ReplayLog.read(self.replay, shop, on_bad_row, drift, HELD_OUT)
+            if log.left_out:
+                print(
+                    f"{self.replay}: {log.left_out:,} of {log.left_out + len(log.queries):,} lines left out: they ask "
+                    f"for {' or '.join(HELD_OUT)} queries of the shop, from which nothing is learned",
+                    file=sys.stderr, flush=True,
+                )  # fmt: skip
+            return log
         queries = drift.queries if drift is not None else shop.split("train")
         topics = departments(shop)[[query.row for query in queries]] if self.sessions else None
         return QueryStream(queries, seed, temper, self.sessions, topics, drift)
@@ -65,8 +75,10 @@ class StreamFlags:
 
         if self.drift is None:
             return None
-        queries = None if self.replay is None else ReplayLog.read(self.replay, shop, on_bad_row).queries
-        return Drift(shop, load_plan(self.drift), queries)
+        if self.replay is None:
+            return Drift(shop, load_plan(self.drift))
+        log = ReplayLog.read(self.replay, shop, on_bad_row, without=HELD_OUT)
+        return Drift(shop, load_plan(self.drift), log.queries)
 
 
 class Watched:

@@ -113,6 +113,22 @@ def test_files_that_are_no_log_are_refused(tmp_path: Path) -> None:
         ReplayLog([Query(-1, "a", "a")], np.zeros(2))
 
 
+def test_what_is_held_out_can_be_left_out_and_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("time,query,user\n" + "".join(f"{1_772_366_400 + n},{text},{n}\n" for n, text in enumerate(
+        ["couch", " Settee ", "pouffe", "icebox", "settee", "couch"]
+    )))  # fmt: skip
+    log = ReplayLog.read(path, SHOP, without=("dev", "test"))
+    assert [(arrival.query.text, arrival.session) for arrival in log.arrivals(4)] == [
+        ("couch", "0"), ("pouffe", "2"), ("couch", "5"), ("couch", "0"),
+    ]  # fmt: skip
+    assert np.diff(log.time_N).tolist() == [2.0, 3.0] and log.left_out == 3
+    assert ReplayLog.read(path, SHOP).left_out == 0
+    path.write_text("time,query\n1772366400,icebox\n")
+    with pytest.raises(DataError, match="each of its 1 lines asks for a dev or test query"):
+        ReplayLog.read(path, SHOP, without=("dev", "test"))
+
+
 def test_times() -> None:
     assert seconds("1772366400.5", "") == 1772366400.5
     assert seconds("2026-03-01T12:00:00", "") == seconds("2026-03-01T13:00:00+01:00", "") == 1772366400.0

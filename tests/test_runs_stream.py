@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from qr_env.errors import ConfigError, RunFolderError
+from qr_env.errors import BadRowError, ConfigError, DataError, RunFolderError
 from qr_env.regret import read_outcomes
 from qr_env.shops.files import write_shop
 from runs.online import main
@@ -93,6 +93,34 @@ def test_the_report_is_printed_and_written(finished, tmp_path, capsys):
     assert set(made["policies"]) == {"learning", "frozen"}
     with pytest.raises(ConfigError, match="--drift"):
         report(ReportArgs(tmp_path))
+
+
+@pytest.mark.parametrize("drift", [None, "churn"])
+def test_a_dirty_line_of_a_log_is_skipped_as_the_flag_says(tmp_path, drift):
+    path, shop = tmp_path / "log.csv", tiny_shop()
+    path.write_text("time,query\n1772366400,\n1772366400,couch\n1772366401,sofa\n")
+    flags = StreamFlags(replay=path, drift=drift)
+    stream = flags.stream(shop, flags.make_drift(shop, "skip"), 0, 1.0, "skip")
+    assert len(stream.take(2)) == 2 and stream.laps == 1
+    with pytest.raises(BadRowError):
+        StreamFlags(replay=path).stream(shop, None, 0, 1.0)
+
+
+@pytest.mark.parametrize("drift", [None, "churn"])
+def test_nothing_held_out_is_learned_from_a_log(tmp_path, capsys, drift):
+    path, shop = tmp_path / "log.csv", tiny_shop()
+    texts = [query.text for query in shop.all_queries] + ["pouffe"]
+    path.write_text("time,query\n" + "".join(f"{1_772_366_400 + n},{text}\n" for n, text in enumerate(texts)))
+    flags = StreamFlags(replay=path, drift=drift)
+    made = flags.make_drift(shop)
+    stream = flags.stream(shop, made, 0, 1.0)
+    taken = stream.take(2 * len(texts))
+    assert {query.split for query in taken if query.row >= 0} == {"train"} and len(taken) == 2 * len(texts)
+    assert made is None or made.queries == stream.queries
+    assert capsys.readouterr().err.count("5 of 13 lines left out: they ask for dev or test queries") == 1
+    path.write_text("time,query\n1772366400,icebox\n")
+    with pytest.raises(DataError, match="held out"):
+        flags.stream(shop, None, 0, 1.0)
 
 
 def test_a_log_is_replayed_into_a_run(folder, tmp_path, monkeypatch):
