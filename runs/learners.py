@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qr_env.errors import ConfigError
 from runs.online_flags import Args, LearningFlags
 from runs.warm_start import learning_rate
 
@@ -26,6 +27,26 @@ def make_promotion(args: Args) -> Promotion | None:
     return Promotion(config, args.out / "checkpoints", args.seed)
 
 
+def check(args: Args) -> None:
+    """Before anything is made: settings that cannot be, or would do nothing.
+
+    Raises:
+        ConfigError: a learning rate or a number of epochs that is not above 0, a target of KL without a price to steer.
+    """
+    flags = args.learning
+    if args.learning_rate is not None and not args.learning_rate > 0:
+        raise ConfigError(f"--learning-rate {args.learning_rate:g}: must be above 0; left out it is the student's own")
+    if flags.epochs is not None and flags.epochs < 1:
+        raise ConfigError(f"--epochs {flags.epochs}: must be 1 or more; left out it is the optimizer's own")
+    if flags.kl_target and not flags.kl_coef:
+        raise ConfigError(
+            f"--kl-target {flags.kl_target:g} with --kl-coef 0: a price of 0 cannot be steered; start it at "
+            "--kl-coef 0.001, or leave --kl-target out"
+        )
+    if flags.max_turns > 1 and flags.optimizer == "dpo":
+        raise ConfigError("--max-turns > 1 with --optimizer dpo: on a later turn no two rewrites answer one prompt")
+
+
 def needs_reference(flags: LearningFlags) -> bool:
     """Whether the optimiser reads the warm start as its reference policy."""
     return not flags.reference_free if flags.optimizer == "dpo" else bool(flags.kl_coef)
@@ -38,8 +59,10 @@ def make_learner(args: Args, student: Student, accelerator: Any, reference: Any)
     from agents.ppo import PPO, PPOConfig
 
     flags = args.learning
+    epochs = flags.epochs if flags.epochs is not None else 2 if flags.optimizer == "ppo" else 1
     common: dict[str, Any] = {
         "learning_rate": learning_rate(args),
+        "epochs": epochs,
         # The rate falls to a tenth by the end; where the shop changes there is no end at which all is learned.
         "updates": 0 if args.serving.forever or args.streaming.drift else args.updates,
         "kl_coef": flags.kl_coef,
@@ -48,17 +71,15 @@ def make_learner(args: Args, student: Student, accelerator: Any, reference: Any)
     }
     parts = student.model, student.tokenizer
     if flags.optimizer == "ppo":
-        return PPO(
-            *parts, PPOConfig(epochs=flags.epochs or 2, kl_target=flags.kl_target, **common), accelerator, reference
-        )
+        return PPO(*parts, PPOConfig(kl_target=flags.kl_target, **common), accelerator, reference)
     if flags.optimizer == "dpo":
         pairs = DPOConfig(
-            epochs=flags.epochs or 1, beta=flags.dpo_beta, margin=flags.dpo_margin, all_pairs=flags.dpo_all_pairs,
+            beta=flags.dpo_beta, margin=flags.dpo_margin, all_pairs=flags.dpo_all_pairs,
             reference_free=flags.reference_free, **common,
         )  # fmt: skip
         return DPO(*parts, pairs, accelerator, reference)
     config = GRPOConfig(
-        epochs=flags.epochs or 1, normalize_std=flags.normalize_std, leave_one_out=flags.leave_one_out,
+        normalize_std=flags.normalize_std, leave_one_out=flags.leave_one_out,
         ratio=flags.ratio, aggregation=flags.ratio, **common,
     )  # fmt: skip
     return GRPO(*parts, config, accelerator, reference)

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from qr_env.errors import ConfigError
 from runs.cli import run
-from runs.learners import make_learner, make_promotion, needs_reference
+from runs.learners import check, make_learner, make_promotion, needs_reference
 from runs.online_flags import FACTS, Args
 from runs.past import read_shop
 from runs.stream import OUTCOMES, Watched
@@ -49,6 +48,7 @@ def run_stages(args: Args) -> None:
     from agents.checkpoint import save_student
     from agents.prompt import TEMPLATE
 
+    check(args)
     torch.manual_seed(args.seed)
     shop = read_shop(args)
     if args.judge == "auto":
@@ -57,8 +57,6 @@ def run_stages(args: Args) -> None:
     from runs.folder import open_run
 
     if args.learning.max_turns > 1:
-        if args.learning.optimizer == "dpo":
-            raise ConfigError("--max-turns > 1 with --optimizer dpo: on a later turn no two rewrites answer one prompt")
         facts |= {"max_turns": args.learning.max_turns}
     open_run(args.out, args, facts, args.resume)
     _say(f"{shop!r}; run folder {args.out}")

@@ -17,7 +17,8 @@ WARM_EPOCHS = 2.0
 
 def learning_rate(args: Args) -> float:
     """A model from noise can take large steps; a pretrained one would forget what it knows."""
-    return args.learning_rate or (1e-3 if args.student == "tiny" else 4e-5)
+    own = 1e-3 if args.student == "tiny" else 4e-5
+    return own if args.learning_rate is None else args.learning_rate
 
 
 def warm_start(args: Args, world: World) -> tuple[Student, list[tuple[str, str]]]:
