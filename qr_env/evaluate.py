@@ -165,7 +165,7 @@ class Exam:
 
         Keys: the headline figure ("nDCG@10" or "judge nDCG@10") of the agent, of "identity/" and, where the shop has
         one, of "oracle/"; "headroom" then too; "better", "worse", "kept" as shares of queries; "words ratio", words of
-        the rewrite to words of the query.
+        the rewrite to words of the query. Queries where agent or identity lacks the verdicts are in no mean of scores.
         """
         rewrites = self.rewrites(agent)
         main, values = self.scorer.main, self.scorer.quick(self.search(rewrites))
@@ -174,6 +174,9 @@ class Exam:
         columns |= self._lengths(rewrites)
         if self.oracle:
             columns[f"oracle/{main}"] = self.oracle["replace"]
+        # As in the full evaluation, means are compared over the queries that define both sides.
+        unknown_N = np.isnan(values) | np.isnan(self.raw)
+        columns |= {name: np.where(unknown_N, np.nan, columns[name]) for name in columns if name.endswith(main)}
         means = weighted_means(np.stack(list(columns.values()), axis=1))
         figures = dict(zip(columns, map(float, means), strict=True))
         if self.oracle:

@@ -9,8 +9,10 @@ as in the ESCI paper's recall. A query that found nothing scores 0 in all three 
 breaking a hard query would raise the mean).
 
 By a judge: its nDCG@10 is the DCG of its expected gains over the DCG of ten Exact products, so that it needs no list of
-what else the shop holds and does not depend on which agents are compared. Products without a verdict are taken out of
-the list. It is an opinion, and is called so wherever it is shown.
+what else the shop holds and does not depend on which agents are compared. A product of the first ten without a verdict
+is taken out, its place with it: the rest moves up and is measured against as many Exact products as there are places
+left, so that a missing verdict is no zero. What stands below the tenth place never counts. It is an opinion, and is
+called so wherever it is shown.
 """
 
 from __future__ import annotations
@@ -136,13 +138,15 @@ class JudgeScorer:
         return self._judge.grade(self._queries, hits.rows_NK)
 
     def rank(self, hits: Hits, grades: Grades) -> dict[str, Array]:
-        """The judge's nDCG@10; NaN where products were found and none has a verdict."""
-        unknown_N = hits.found_NK.any(axis=1) & np.isnan(grades.gain_NK).all(axis=1)
-        scores_N = metrics.dcg(condensed(grades.gain_NK)) / metrics.best_dcg()
-        return {self.main: np.where(unknown_N, np.nan, scores_N)}
+        """The judge's nDCG@10; NaN where the first ten hold products and none has a verdict."""
+        found_NK, gains_NK = hits.found_NK[:, :TOP], grades.gain_NK[:, :TOP]
+        missing_NK = found_NK & np.isnan(gains_NK)
+        best_N = np.array([metrics.best_dcg(places) for places in range(TOP + 1)])[TOP - missing_NK.sum(axis=1)]
+        scores_N = np.divide(metrics.dcg(condensed(gains_NK)), best_N, out=np.full(len(hits), np.nan), where=best_N > 0)
+        return {self.main: np.where(missing_NK.any(axis=1) & (missing_NK == found_NK).all(axis=1), np.nan, scores_N)}
 
     def quick(self, hits: Hits) -> Array:
-        """The judge's nDCG@10 of the first ten places alone."""
+        """The same as `rank`, with verdicts on the first ten places alone."""
         top = combine.padded(hits, TOP)
         return self.rank(top, self.grade(top))[self.main]
 

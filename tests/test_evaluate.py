@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from judges.labels import LabelsJudge
 from qr_env.errors import ConfigError
 from qr_env.evaluate import Exam, choose_queries, evaluate
 from qr_env.evaluation import closed, plain_json
+from qr_env.metrics import best_dcg, dcg
 from qr_env.scores import JudgeScorer, LabelScorer, condensed
 from qr_env.shop import Shop
 from qr_env.slices import traffic_slices
 from qr_env.trec import write_run
-from qr_env.types import EXACT, GAINS, Hits
+from qr_env.types import EXACT, GAINS, Grades, Hits, Query
 from tests.fakes import FailingJudge, WordRetriever, tiny_shop
 
 
@@ -228,6 +230,54 @@ def test_an_outage_of_the_judge_is_missing_and_not_an_error(shop: Shop) -> None:
     evaluation = evaluate(shop, WordRetriever(shop), Spell(shop), judge=FailingJudge(), split="train")
     summary = evaluation.summary["all"]["metrics"]
     assert summary["judge nDCG@10"]["queries"] < 7 and summary["judged@10"]["mean"] == 0
+
+
+class PartlyJudge:
+    """Everything is Exact; no verdict on the places of a list at which `missing` is True, beyond it all are there."""
+
+    name = "partly"
+
+    def __init__(self, missing: list[bool]) -> None:
+        self.missing = np.array(missing)
+
+    def grade(self, queries: Sequence[Query], rows_NK: np.ndarray) -> Grades:
+        probs_NK4 = np.where((rows_NK >= 0)[..., None], np.eye(4, dtype=np.float32)[EXACT], np.nan)
+        depth = min(len(self.missing), rows_NK.shape[1])
+        probs_NK4[:, :depth][:, self.missing[:depth]] = np.nan
+        return Grades(probs_NK4.astype(np.float32))
+
+
+def test_a_missing_verdict_is_no_zero_and_both_ways_to_the_judges_figure_agree() -> None:
+    hits = Hits(np.arange(100, dtype=np.int32)[None], np.zeros((1, 100), np.float32))
+    scorer = JudgeScorer(PartlyJudge([True] * 5), [Query(0, "q", "sofa")])
+    assert scorer.quick(hits).tolist() == scorer.rank(hits, scorer.grade(hits))["judge nDCG@10"].tolist() == [1.0]
+    silent = JudgeScorer(PartlyJudge([True] * 10), [Query(0, "q", "sofa")])  # what is known lies beyond the first page
+    assert np.isnan([silent.quick(hits), silent.rank(hits, silent.grade(hits))["judge nDCG@10"]]).all()
+    short = Hits(hits.rows_NK[:, :2], hits.scores_NK[:, :2])
+    whole = JudgeScorer(PartlyJudge([False]), [Query(0, "q", "sofa")])
+    assert whole.quick(short)[0] == pytest.approx((1 + 1 / np.log2(3)) / (1 / np.log2(np.arange(2, 12))).sum())
+
+
+def test_judged_figures_of_complete_verdicts_are_dcg_over_ten_exact_products(shop: Shop) -> None:
+    queries = shop.split("train")
+    hits = WordRetriever(shop).search([query.text for query in queries], 30)
+    scorer = JudgeScorer(LabelsJudge(shop), queries)
+    grades = scorer.grade(hits)
+    expected = dcg(np.nan_to_num(grades.gain_NK)) / best_dcg()
+    assert scorer.quick(hits).tolist() == scorer.rank(hits, grades)["judge nDCG@10"].tolist() == expected.tolist()
+
+
+def test_with_verdicts_missing_identity_is_not_better_than_itself(shop: Shop) -> None:
+    exam = Exam(shop, WordRetriever(shop), judge=PartlyJudge([True] * 3), split="train")
+    metrics = exam.mark(Identity()).summary["all"]["metrics"]
+    assert metrics["same"]["mean"] == 1 and metrics["better"]["mean"] == metrics["worse"]["mean"] == 0
+
+
+def test_quick_compares_agent_and_identity_on_the_same_queries(shop: Shop) -> None:
+    exam = Exam(shop, WordRetriever(shop), judge=LabelsJudge(shop), split="train")
+    exam.raw = np.where(np.arange(len(exam.queries)) == 0, np.nan, exam.raw)
+    figures = exam.quick(Identity())
+    assert figures["judge nDCG@10"] == figures["identity/judge nDCG@10"] == pytest.approx(exam.raw[1:].mean())
 
 
 def test_condensed_lists_close_their_gaps() -> None:
