@@ -1,7 +1,7 @@
 """Score rewriters on held-out queries against leaving them alone: nDCG@10, R@100, MRR, feedback, by slice, with 95 %
 intervals.
 
-    qr evaluate --shop generated --retriever bm25 --agent spell rm3 oracle out/quickstart/checkpoints/final
+    qr evaluate --shop generated --retriever bm25 --agent spell rm3 oracle out/quickstart/checkpoints/best
     qr evaluate --shop my_folder --judge embedding --agent spell --json report.json
     qr evaluate --agent spell rm3 cle-qr few-shot:smollm2-135m best-of-8:out/quickstart/checkpoints/best \
                 --retriever bm25 dense hybrid

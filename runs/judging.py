@@ -84,6 +84,13 @@ class JudgeArgs:
         return JudgeOptions(self.url, self.model, self.store, prompt=self.prompt, timeout=self.timeout)
 
 
+def members(spec: str) -> list[str]:
+    """The judges that a name stands for: an ensemble's, else the one."""
+    kind, _, detail = spec.partition(":")
+    names = detail.split(",") if kind == "ensemble" else [spec]
+    return [name.strip() for name in names if name.strip()]
+
+
 def open_judge(spec: str, shop: Shop, options: JudgeOptions = JudgeOptions()) -> Judge:
     """The judge called `spec`, ready to grade the shop's products.
 
@@ -97,7 +104,7 @@ def open_judge(spec: str, shop: Shop, options: JudgeOptions = JudgeOptions()) ->
     if kind == "ensemble":
         from judges.ensemble import EnsembleJudge
 
-        return EnsembleJudge([open_judge(name.strip(), shop, options) for name in detail.split(",") if name.strip()])
+        return EnsembleJudge([open_judge(name, shop, options) for name in members(spec)])
     if kind in ("labels", "embedding") and not detail:
         return _shop_judge(kind, shop, options)
     if kind == "replay":

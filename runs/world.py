@@ -23,7 +23,7 @@ from qr_env.errors import ConfigError
 from qr_env.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
 from qr_env.reward import Reward, Weights
 from qr_env.types import RewardTerms, Shopper
-from runs.judging import JudgeOptions, asks_llm, open_judge, open_shopper
+from runs.judging import JudgeOptions, asks_llm, members, open_judge, open_shopper
 
 if TYPE_CHECKING:
     from agents.base import Agent
@@ -71,7 +71,8 @@ class JudgeFlags:
     held_out: int = 500
     """Dev queries that are scored while learning."""
     report_judge: str = "auto"
-    """Who reports at the end: auto is labels where there are any, else another judge than the one that trained."""
+    """Who reports at the end: auto is labels where there are any, else embedding. One that trained, alone or in an
+    ensemble, may report too, which is said: its figures are the student's own aim."""
 
     def options(self, out: Path) -> JudgeOptions:
         """For `open_judge`, in a run's folder."""
@@ -251,14 +252,16 @@ class World:
         return ProbeSet.from_shop(self.shop, self.args.judging.probes, self.args.seed)
 
     def report_judge(self, split: str) -> Judge | None:
-        """Who reports: None is labels. `auto` takes labels, else the embedding judge, unless it is what trained."""
+        """Who reports: None is labels. `auto` takes labels, else the embedding judge. That it trained too is said."""
         spec = self.args.judging.report_judge
         if spec == "labels" or (spec == "auto" and self.labelled(split)):
             return None
         if spec == "auto":
             spec = "embedding"
+        if not set(members(spec)).isdisjoint(members(self.args.judge)):
+            told = f"reported by {spec}, which trained, alone or with others ({self.args.judge})"
+            print(f"{told}: name another with --report-judge", file=sys.stderr)
         if spec == self.args.judge:
-            print(f"reported by {spec}, the judge that trained: name another with --report-judge", file=sys.stderr)
             return self.judge
         return open_judge(spec, self.shop, self.args.judging.options(self.args.out))
 

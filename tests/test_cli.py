@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -75,6 +76,13 @@ def test_every_verb_explains_itself(capsys, verb):
     with contextlib.suppress(SystemExit):
         cli.main([verb, "--help"])
     assert f"qr {verb}" in capsys.readouterr().out
+
+
+def test_the_help_names_only_checkpoints_that_a_run_writes():
+    root = Path(cli.__file__).parent.parent
+    texts = [file.read_text(encoding="utf-8") for part in ("runs", "agents") for file in (root / part).glob("*.py")]
+    named = {name for text in texts for name in re.findall(r"/checkpoints/([\w-]+)", text)}
+    assert "best" in named and named <= {"warm", "best", "serving"}
 
 
 def test_an_expected_error_is_one_line_and_exit_code_1(capsys):

@@ -187,3 +187,17 @@ def test_auto_reports_by_labels_else_by_another_judge(capsys):
     bare = replace(SHOP, qrels=SHOP.qrels * 0)
     mine = World(Args(judge="embedding"), bare, None, open_judge("labels", SHOP))
     assert mine.report_judge("test") is mine.judge and "--report-judge" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("trained", "reports", "said"), [
+    ("ensemble:labels, embedding", "auto", True),
+    ("embedding", "ensemble:embedding,labels", True),
+    ("ensemble:labels,replay", "auto", False),
+])  # fmt: skip
+def test_a_judge_that_helped_to_train_is_named_when_it_reports(monkeypatch, capsys, trained, reports, said):
+    monkeypatch.setattr("runs.world.open_judge", lambda *_: "judge")
+    flags = JudgeFlags(report_judge=reports)
+    world = World(Args(judge=trained, judging=flags), replace(SHOP, qrels=SHOP.qrels * 0), None, None)
+    assert world.report_judge("test") == "judge"
+    printed = capsys.readouterr().err
+    assert ("name another with --report-judge" in printed and trained in printed) == said
