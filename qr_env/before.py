@@ -152,11 +152,20 @@ def clean(text: str, limit: int) -> str:
     return "".join(c if c.isprintable() and c <= "\uffff" else " " if c.isspace() else "\ufffd" for c in text)
 
 
-def excellent(shop: Shop) -> npt.NDArray[np.bool_] | None:
-    """BEQUE's excellent products, (products,): bought, or graded Exact, for any query; None where a shop knows none."""
+def excellent(shop: Shop, split: str | None = None) -> npt.NDArray[np.bool_] | None:
+    """BEQUE's excellent products, (products,): bought, or graded Exact, for any query; None where a shop knows none.
+
+    split: for any query of this split only. Whoever learns gives "train": labels and purchases of held-out queries must
+    not reach a reward.
+    """
+    counts_Q = np.asarray(pa.compute.equal(shop.queries["split"], split)) if split else np.ones(len(shop.queries), bool)
     marks = np.zeros(len(shop.products), np.bool_)
-    marks[shop.qrels.indices[shop.qrels.data == EXACT + 1]] = True
+    of_query = np.repeat(counts_Q, np.diff(shop.qrels.indptr))
+    marks[shop.qrels.indices[(shop.qrels.data == EXACT + 1) & of_query]] = True
     rows_N = _places(shop.purchases["product_id"], shop.products["product_id"])
+    if split:
+        asked_N = _places(shop.purchases["query_id"], shop.queries["query_id"])
+        rows_N = np.where((asked_N >= 0) & counts_Q[asked_N], rows_N, -1)
     marks[rows_N[rows_N >= 0]] = True
     return marks if marks.any() else None
 

@@ -105,7 +105,7 @@ class Simulator:
         self.blocks, self.group_size, self.max_turns = blocks, group_size, max_turns
         self.mode, self.k, self.original_weight = mode, k, original_weight
         self.store = BeforeStore(shop, k, capacity)
-        self.excellent_P = excellent(shop)
+        self.excellent_P = excellent(shop, "train")
         self.turn = 0
         self.queries_P: list[Query] = []
         self._played: list[list[str]] = []

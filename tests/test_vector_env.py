@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from gymnasium.vector import AutoresetMode
 
 from judges.labels import LabelsJudge
@@ -17,8 +19,9 @@ from qr_env.combine import ORIGINAL_WEIGHT
 from qr_env.env import QueryRewriteEnv
 from qr_env.errors import ConfigError
 from qr_env.reward import FREE, Reward, Weights
+from qr_env.simulator import Simulator
 from qr_env.stream import QueryStream
-from qr_env.types import Grades, Query
+from qr_env.types import EXACT, Grades, Query
 from qr_env.vector_env import QueryRewriteVectorEnv
 from tests.fakes import CountingJudge, CountingShopper, FailingJudge, WordRetriever, tiny_shop
 
@@ -253,6 +256,22 @@ def test_what_the_shop_knows_of_purchases() -> None:
     assert rows_PM.shape == (12, 1) and rows_PM[1, 0] == 1 and rows_PM[2, 0] == -1
     marks = excellent(SHOP)
     assert marks is not None and marks.all()
+
+
+def test_learning_knows_only_what_is_excellent_for_train_queries() -> None:
+    """Labels and purchases of held-out queries must not decide a reward."""
+    levels, train = SHOP.qrels.tolil(copy=True), [query.row for query in TRAIN]
+    levels[train] = 0
+    levels[train[1], 4] = EXACT + 1
+    bought = SHOP.purchases.filter(np.isin(SHOP.purchases["query_id"].to_pylist(), ["q02", "q07"]))  # train, dev
+    shop = replace(SHOP, qrels=levels.tocsr(), purchases=bought)
+    learning, all_of_it = excellent(shop, "train"), excellent(shop)
+    assert learning is not None and all_of_it is not None
+    assert np.flatnonzero(learning).tolist() == [0, 4] and all_of_it.sum() > 10
+    engine, judge = WordRetriever(shop), LabelsJudge(shop)
+    np.testing.assert_array_equal(Simulator(shop, engine, judge, Reward()).excellent_P, learning)
+    assert excellent(replace(shop, purchases=bought.slice(0, 0)), "dev") is not None
+    assert excellent(replace(SHOP, qrels=sp.csr_matrix((12, 30), dtype=np.int8), purchases=bought), "test") is None
 
 
 def test_the_callers_stream_is_reseeded_in_place() -> None:
