@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from agents.alarms import Alarms
-from agents.checkpoint import checkpoints, save_checkpoint, save_student
+from agents.checkpoint import save_checkpoint, save_student
 from agents.hints import Hints
 from agents.learner import Learner
 from agents.losses import group_advantages
@@ -54,10 +54,11 @@ class LoopConfig:
 
 @dataclass
 class Progress:
-    """Where the loop is: counts over the whole run, the best held-out score since the shop last changed (`shifts`), and
-    whether it was stopped."""
+    """Where the loop is: counts over the whole run, the update that was last `evaluated` (-1: none), the best held-out
+    score since the shop last changed (`shifts`), and whether it was stopped."""
 
     update: int = 0
+    evaluated: int = -1
     episodes: int = 0
     seconds: float = 0.0
     best_score: float = -math.inf
@@ -65,7 +66,7 @@ class Progress:
     stopped: bool = False
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("episodes", "seconds", "best_score", "shifts")
+        names = ("evaluated", "episodes", "seconds", "best_score", "shifts")
         return {name: getattr(self, name) for name in names}
 
 
@@ -118,15 +119,19 @@ def learn(
         figures = score(student)
         rings = alarms.check_held_out(figures)
         optimizer.trust = _log_evaluation(student, figures, rings, tracker, progress, folder)
+        progress.evaluated = progress.update
         if promotion:
             promotion.decide_held_out(progress.update, student, optimizer, rings, tracker)
             if rings:
                 alarms.history.clear()
 
+    def due() -> bool:
+        return progress.update % config.evaluate_every == 0 or progress.update == config.updates
+
     if promotion:
         promotion.begin(student, progress.update, tracker)
 
-    if progress.update == 0 and not checkpoints(folder / "checkpoints"):
+    if due() and progress.evaluated < progress.update:  # a new run's first; or what the judge refused before a resume
         evaluate()
         save()
     with _polite_interrupt() as stop, _bar(config.updates, progress.update) as bar:
@@ -155,7 +160,7 @@ def learn(
                     f"{metrics['judge/failed_fraction']:.0%} of the rewards were missing at update {progress.update}: "
                     f"the judge is down or cannot grade these queries; mend it, then go on with --resume"
                 )
-            if progress.update % config.evaluate_every == 0 or progress.update == config.updates:
+            if due():
                 try:
                     evaluate()
                 except JudgeError:  # the gate, or a server that is gone: nothing learned is lost

@@ -135,6 +135,7 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     resume_from = None if state is None else progress.update
     tracker = make_tracker(args.tracker, args.out, resolved(args.out, args), resume_from, world.shop.titles)
     loop = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
+    (args.out / "eval.json").unlink(missing_ok=True)  # of an earlier end; `is_finished` would take it for this one's
     try:
         learn(
             student, optimizer, envs, loop, score=world.held_out_score(), observation=observation, tracker=tracker,

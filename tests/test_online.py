@@ -251,6 +251,32 @@ def test_a_judge_that_is_down_stops_the_run_and_teaches_nothing(tmp_path, studen
     assert online(tmp_path)[0]["judge/failed_fraction"] > 0.5
 
 
+def test_an_evaluation_that_the_judge_refused_is_the_first_thing_after_the_resume(tmp_path, student):
+    whole, half, refused = tmp_path / "whole", tmp_path / "half", [2, 4]
+    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+
+    def refuses(student):
+        done = online(half)[-1]["update"] if (half / "metrics.jsonl").is_file() and online(half) else 0
+        if done in refused:
+            refused.remove(done)
+            raise JudgeError("away")
+        return held_out(student)
+
+    run(whole, student, 4, evaluate_every=2)
+    with pytest.raises(JudgeError, match="away"):
+        run(half, twin, 4, evaluate_every=2, score=refuses)
+    loaded, state = load_checkpoint(half / "checkpoints")
+    with pytest.raises(JudgeError, match="away"):
+        run(half, loaded, 4, evaluate_every=2, state=state, score=refuses)
+    loaded, state = load_checkpoint(half / "checkpoints")
+    assert (state["update"], state["progress"]["evaluated"]) == (4, 2)
+    run(half, loaded, 4, evaluate_every=2, state=state, score=refuses)
+    assert (half / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    best, last = (load_checkpoint(folder / "checkpoints")[1]["progress"] for folder in (whole, half))
+    assert last | {"seconds": 0} == best | {"seconds": 0}
+    assert same_weights(loaded.model, student.model)
+
+
 class Keeper(Student):
     """Leaves every second query alone."""
 

@@ -10,13 +10,13 @@ from agents.checkpoint import checkpoints, load_checkpoint
 from agents.models import model_folder
 from agents.student import Student
 from agents.tracking import LISTS
-from qr_env.errors import RunFolderError
+from qr_env.errors import JudgeError, RunFolderError
 from qr_env.shops.files import write_shop
 from qr_env.vector_env import QueryRewriteVectorEnv
 from runs.dashboard import metrics_of, specification
 from runs.online import main
 from runs.online_flags import Args, PromotionFlags
-from runs.world import JudgeFlags
+from runs.world import JudgeFlags, World
 from tests.fakes import QUERIES, tiny_shop
 from tests.models import same_weights
 
@@ -122,6 +122,22 @@ def test_a_longer_run_goes_on_from_the_last_update(finished, shop_folder, tmp_pa
     out = shutil.copytree(finished, tmp_path / "run")
     main(args(shop_folder, out, resume=True, updates=4))
     assert steps(out) == [*ALL_STEPS, ("online", 4), ("eval", 4)]
+
+
+def test_a_run_whose_last_evaluation_was_refused_is_not_finished(finished, shop_folder, tmp_path, monkeypatch):
+    out = shutil.copytree(finished, tmp_path / "run")
+
+    def refuse(*_):
+        raise JudgeError("the judge is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(World, "judge_figures", refuse)
+        with pytest.raises(JudgeError, match="away"):
+            main(args(shop_folder, out, resume=True, updates=4))
+    assert steps(out) == [*ALL_STEPS, ("online", 4)]
+    main(args(shop_folder, out, resume=True, updates=4))
+    assert steps(out) == [*ALL_STEPS, ("online", 4), ("eval", 4)]
+    assert (out / "eval.json").is_file()
 
 
 def test_a_run_killed_after_the_warm_start_becomes_the_run_that_was_not(finished, shop_folder, tmp_path):
