@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from qr_env.errors import ConfigError, QrError
+from qr_env.errors import ConfigError, QrError, RunFolderError
 
 ArgsT = TypeVar("ArgsT")
 
@@ -67,16 +67,13 @@ def run(
     prog: str | None = None,
     description: str | None = None,
 ) -> None:
-    """Parse `Args` (defaults ← `--config FILE.yaml` ← flags), run the action, turn expected errors into one line."""
-    import tyro
+    """Parse `Args`, run the action, turn expected errors into one line.
 
+    Defaults ← with `--resume`, what the run in `--out` was begun with ← `--config FILE.yaml` ← flags.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        default, argv = _config_defaults(args_type, argv)
-        args = tyro.cli(
-            args_type, args=argv, default=default or tyro.MISSING_NONPROP, prog=prog, description=description
-        )
-        action(args)
+        action(_parsed(args_type, argv, prog, description))
     except QrError as error:
         _fail(error)
     except BrokenPipeError:
@@ -89,16 +86,53 @@ def _fail(error: QrError) -> None:
     sys.exit(1)
 
 
-def _config_defaults(args_type: type[ArgsT], argv: list[str]) -> tuple[ArgsT | None, list[str]]:
-    """Take `--config FILE` out of argv and build the defaults that it sets."""
+def _parsed(args_type: type[ArgsT], argv: list[str], prog: str | None, description: str | None) -> ArgsT:
+    import tyro
+
+    path, argv = _config_file(argv)
+    given = {} if path is None else read_yaml(path)
+    default: Any = tyro.MISSING_NONPROP if path is None else filled(args_type, path, given)
+    args = tyro.cli(args_type, args=argv, default=default, prog=prog, description=description)
+    if (file := _begun(args)) is None:
+        return args
+    # Only now is it known which run goes on: once more, with what it was begun with for all that is not said anew.
+    settings = lifted(args_type, _settings(file)) | {"out": str(file.parent)}
+    for name, value in lifted(args_type, given).items():
+        old = settings.get(name)
+        settings[name] = old | value if isinstance(old, dict) and isinstance(value, dict) else value
+    default = filled(args_type, file, settings)
+    return tyro.cli(args_type, args=argv, default=default, prog=prog, description=description)
+
+
+def _begun(args: Any) -> Path | None:
+    """The settings of the run that is to go on, None where there is none or nothing is to go on."""
+    from runs.folder import CONFIG_FILE
+
+    out = getattr(args, "out", None)
+    if not getattr(args, "resume", False) or out is None:
+        return None
+    file = Path(out) / CONFIG_FILE
+    return file if file.is_file() else None
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    """What the run was begun with; where it was and whether it was itself resumed do not matter."""
+    try:
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["args"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{file} is damaged ({error}): start the run anew in another --out") from error
+    return {name: value for name, value in settings.items() if name not in ("out", "resume")}
+
+
+def _config_file(argv: list[str]) -> tuple[Path | None, list[str]]:
+    """Take `--config FILE` out of argv."""
     argv = [part for text in argv for part in (text.split("=", 1) if text.startswith("--config=") else [text])]
     if "--config" not in argv:
         return None, argv
     at = argv.index("--config")
     if at + 1 >= len(argv):
         raise ConfigError("--config needs a YAML file: --config runs/recipes/quickstart.yaml")
-    path = Path(argv[at + 1])
-    return filled(args_type, path, read_yaml(path)), argv[:at] + argv[at + 2 :]
+    return Path(argv[at + 1]), argv[:at] + argv[at + 2 :]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -146,6 +180,15 @@ def filled(args_type: Any, path: Path, values: dict[str, Any]) -> Any:
         given[name] = filled(kind, path, {key: value for key, value in values.items() if inner.get(key) == name})
     required = {name for name, field in fields.items() if field.default is field.default_factory is dataclasses.MISSING}
     return args_type(**dict.fromkeys(required, tyro.MISSING) | given)
+
+
+def lifted(args_type: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Settings by the names of their flags: those of groups without a prefix stand among the others."""
+    inline = {name for name, hint in get_type_hints(args_type, include_extras=True).items() if _has_no_prefix(hint)}
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= value if name in inline else {name: value}
+    return flat
 
 
 def _bare(hint: Any) -> Any:

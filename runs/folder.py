@@ -9,13 +9,14 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from qr_env.errors import RunFolderError
 from qr_env.whole import saving, write_whole
+from runs.cli import lifted
 
 PACKAGES = ("torch", "transformers", "trl", "numpy", "bm25s", "faiss-cpu", "gymnasium", "qr-env")
 CONFIG_FILE = "config.json"
@@ -48,14 +49,15 @@ def only_one(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def open_run(folder: Path, args: Any, facts: dict[str, Any], resume: bool) -> None:
+def open_run(folder: Path, args: Any, facts: dict[str, Any], resume: bool, free: Collection[str] | None = None) -> None:
     """Make the folder and write `config.json`; on resume, check that it is the same run.
 
     Args:
         args: the verb's dataclass. facts: hashes of the shop, index and prompt; a resumed run must have the same.
+        free: settings that a resumed run may have otherwise, the rest of `args` it must have the same; None: all.
 
     Raises:
-        RunFolderError: the folder has a run already, or has none to resume, or another shop's.
+        RunFolderError: the folder has a run already, or has none to resume, or one of another shop or setting.
     """
     config = folder / CONFIG_FILE
     if not resume:
@@ -68,12 +70,27 @@ def open_run(folder: Path, args: Any, facts: dict[str, Any], resume: bool) -> No
         return
     if not config.is_file():
         raise RunFolderError(f"{folder} holds no run to resume (no {CONFIG_FILE}); start it without --resume")
-    saved = json.loads(config.read_text(encoding="utf-8"))["facts"]
-    if different := [name for name, value in facts.items() if saved.get(name) != value]:
+    begun = json.loads(config.read_text(encoding="utf-8"))
+    saved, now = begun["facts"], facts
+    if free is not None:
+        fixed = _by_flag(args, begun["args"], free)
+        # A setting that the run did not know when it began had no say in it.
+        now = now | {name: value for name, value in _by_flag(args, _plain(args), free).items() if name in fixed}
+        saved = fixed | saved
+    if different := [name for name, value in now.items() if saved.get(name) != value]:
         name = different[0]
         raise RunFolderError(
-            f"{folder} was run with another {name} ({saved.get(name)!r}, now {facts[name]!r}); start a new --out"
+            f"{folder} was run with another {name} ({saved.get(name)!r}, now {now[name]!r}); go on with the run's own, "
+            "or start a new --out"
         )
+
+
+def _by_flag(args: Any, values: dict[str, Any], free: Collection[str]) -> dict[str, Any]:
+    """Settings as JSON has them, by the names of their flags, "reward.copy" in a group; without the free ones."""
+    found: dict[str, Any] = {}
+    for name, value in lifted(type(args), json.loads(json.dumps(values, default=str))).items():
+        found |= {f"{name}.{inner}": one for inner, one in value.items()} if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in found.items() if name not in free}
 
 
 def resolved(folder: Path, args: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from runs.cli import run
 from runs.learners import check, make_learner, make_promotion, needs_reference
-from runs.online_flags import FACTS, Args
+from runs.online_flags import FREE, Args
 from runs.past import read_shop
 from runs.stream import OUTCOMES, Watched
 from runs.warm_start import warm_start
@@ -47,18 +47,14 @@ def run_stages(args: Args) -> None:
 
     from agents.checkpoint import save_student
     from agents.prompt import TEMPLATE
+    from runs.folder import open_run
 
     check(args)
     torch.manual_seed(args.seed)
     shop = read_shop(args)
     if args.judge == "auto":
         args = replace(args, judge="labels" if shop.qrels_complete else "embedding")
-    facts = {"shop": shop.hash, "template": TEMPLATE} | {name: getattr(args, name) for name in FACTS}
-    from runs.folder import open_run
-
-    if args.learning.max_turns > 1:
-        facts |= {"max_turns": args.learning.max_turns}
-    open_run(args.out, args, facts, args.resume)
+    open_run(args.out, args, {"shop": shop.hash, "template": TEMPLATE}, args.resume, FREE)
     _say(f"{shop!r}; run folder {args.out}")
     if is_finished(args):
         print(f"finished already (raise --updates to go on); report: {(args.out / 'report.html').resolve()}")

@@ -1,6 +1,6 @@
 """The flags of `qr online`: one dataclass for the run, one for each part that can be set by itself.
 
-`FACTS` are those that a resumed run must share with its beginning.
+A resumed run has those of its beginning; `FREE` are the ones that may be stated anew.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from qr_env.reward import Weights
 from runs.stream import StreamFlags
 from runs.world import JudgeFlags
 
-FACTS = ("seed", "student", "retriever", "judge", "combine", "weight", "prompts", "group_size")
+# What decides nothing that was learned: how far it goes, who is told, where things are (the shop's hash says whether it
+# is the same), and the gate's bar, which its own refusal offers to lower.
+FREE = (
+    "shop", "data", "out", "resume", "on_bad_row", "updates", "forever", "tracker", "judge_url", "judge_store",
+    "report_judge", "min_kappa", "low_kappa",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ class Args:
     """Where figures, samples, events and the evaluation go besides the run folder, one or several
     (WANDB_MODE=offline needs no account)."""
     resume: bool = False
-    """Go on exactly where the run in --out stopped."""
+    """Go on exactly where the run in --out stopped, with its settings. More --updates, --forever and another --tracker
+    may be stated anew; what decides learning may not."""
     seed: int = 0
     """Of everything."""
     learning: Annotated[LearningFlags, tyro.conf.arg(name="")] = field(default_factory=LearningFlags)

@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +15,7 @@ import tyro
 from qr_env.errors import ConfigError
 from runs import cli
 from runs.cli import VERBS, read_yaml, run, write_json
+from runs.folder import open_run
 
 
 @dataclass
@@ -241,3 +242,56 @@ def test_an_unknown_setting_in_a_group_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(Grouped, print, ["--config", str(config)])
     assert "'cpoy'" in capsys.readouterr().err
+
+
+@dataclass
+class Resumed:
+    """A verb whose runs go on."""
+
+    out: Path = Path("out/x")
+    """Where."""
+    resume: bool = False
+    """Go on."""
+    rate: float | None = None
+    """A number or none."""
+    names: tuple[str, ...] = ("a",)
+    """Several."""
+    reward: Prices = field(default_factory=Prices)
+    """Prices."""
+    judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
+    """Judges."""
+
+
+def test_what_a_resumed_run_is_not_told_is_what_it_was_begun_with(tmp_path):
+    begun = Resumed(tmp_path / "moved since", rate=1e-4, names=(), reward=Prices(0.25), judging=Judging("x"))
+    open_run(begun.out, begun, {}, resume=False)
+    begun.out.rename(out := tmp_path / "run")
+    config = tmp_path / "more.yaml"
+    config.write_text("rate: 2\nreward: {copy: 0.5}\n")
+    start, seen = ["--out", str(out), "--resume"], []
+    run(Resumed, seen.append, start)
+    run(Resumed, seen.append, [*start, "--rate", "None", "--names", "a", "--reward.copy", "1", "--judge-url", ""])
+    run(Resumed, seen.append, [*start, "--config", str(config), "--rate", "3"])
+    assert seen[0] == replace(begun, out=out, resume=True)
+    assert seen[1] == Resumed(out, resume=True, reward=Prices(1.0))
+    assert seen[2] == replace(begun, out=out, resume=True, rate=3.0, reward=Prices(0.5))
+    run(Resumed, seen.append, ["--out", str(out)])
+    assert seen[3] == Resumed(out), "without --resume it is another run, which the folder refuses"
+
+
+def test_a_run_whose_settings_are_damaged_is_not_resumed(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"args": ')
+    with pytest.raises(SystemExit):
+        run(Resumed, print, ["--out", str(tmp_path), "--resume"])
+    assert "config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", ["grpo.yaml", "long.yaml", "ppo.yaml"])
+def test_a_resumed_recipe_has_all_its_settings(tmp_path, recipe):
+    from runs.online_flags import Args as OnlineArgs
+
+    path, seen = Path(cli.__file__).parent / "recipes" / recipe, []
+    run(OnlineArgs, seen.append, ["--config", str(path), "--out", str(tmp_path / "run")])
+    open_run(tmp_path / "run", seen[0], {}, resume=False)
+    run(OnlineArgs, seen.append, ["generated", "--out", str(tmp_path / "run"), "--resume"])
+    assert seen[1] == replace(seen[0], resume=True)

@@ -48,6 +48,14 @@ def test_another_shop_is_refused_by_name_and_both_hashes(tmp_path):
         open_run(tmp_path, Args(), {**FACTS, "shop": "xyz"}, resume=True)
 
 
+def test_another_setting_is_refused_unless_it_is_free(tmp_path):
+    open_run(tmp_path, Args(), FACTS, resume=False)
+    open_run(tmp_path, Args(updates=9), FACTS, resume=True)
+    open_run(tmp_path, Args(Path("y"), updates=9), FACTS, resume=True, free=("out", "updates"))
+    with pytest.raises(RunFolderError, match=r"another updates \(3, now 9\); go on with the run's own"):
+        open_run(tmp_path, Args(updates=9), FACTS, resume=True, free=("out",))
+
+
 def test_nothing_to_resume_says_so_and_makes_nothing(tmp_path):
     with pytest.raises(RunFolderError, match="without --resume"):
         open_run(tmp_path / "none", Args(), FACTS, resume=True)

@@ -11,11 +11,14 @@ from agents.models import model_folder
 from agents.student import Student
 from agents.tracking import LISTS
 from qr_env.errors import JudgeError, RunFolderError
+from qr_env.reward import Weights
 from qr_env.shops.files import write_shop
 from qr_env.vector_env import QueryRewriteVectorEnv
+from runs.cli import run
 from runs.dashboard import metrics_of, specification
 from runs.online import main
-from runs.online_flags import Args, PromotionFlags
+from runs.online_flags import Args, LearningFlags, PromotionFlags
+from runs.stream import StreamFlags
 from runs.world import JudgeFlags, World
 from tests.fakes import QUERIES, tiny_shop
 from tests.models import same_weights
@@ -164,6 +167,29 @@ def test_a_run_killed_before_the_warm_start_begins_with_it(finished, shop_folder
     main(args(shop_folder, out, resume=True))
     assert steps(out) == ALL_STEPS
     assert (out / "warm_pairs.jsonl").read_bytes() == (finished / "warm_pairs.jsonl").read_bytes()
+
+
+CHANGED = {
+    "learning_rate": {"learning_rate": 0.5},
+    "evaluate_every": {"evaluate_every": 1},
+    "anchor_coef": {"learning": LearningFlags(anchor_coef=0.0)},
+    "promotion": {"serving": PromotionFlags(promotion="on")},
+    "shopper": {"judging": JudgeFlags(shopper="model")},
+    "drift": {"streaming": StreamFlags(drift="busy")},
+    r"reward\.copy": {"reward": Weights(copy=0.75)},
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_run_does_not_go_on_with_another_setting_that_decides_learning(finished, shop_folder, name):
+    with pytest.raises(RunFolderError, match=rf"another {name} \(.*, now .*\); go on with the run's own"):
+        main(args(shop_folder, finished, resume=True, updates=4, **CHANGED[name]))
+
+
+def test_the_printed_command_goes_on_with_all_settings_of_the_run(finished, shop_folder):
+    seen = []
+    run(Args, seen.append, [str(shop_folder), "--out", str(finished), "--resume"])
+    assert seen == [args(shop_folder, finished, tracker=("tensorboard",), resume=True)]
 
 
 def test_another_shop_is_not_resumed(finished, tmp_path):

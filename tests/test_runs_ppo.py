@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from agents.checkpoint import load_checkpoint
-from qr_env.errors import ConfigError
+from qr_env.errors import RunFolderError
 from qr_env.shops.files import write_shop
 from runs.online import main
 from runs.online_flags import LearningFlags
@@ -25,7 +25,7 @@ def a_run_and_its_resumption(tmp_path, learning):
     for name in ("checkpoints/update-000003", "report.html", "eval.json"):
         path = again / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(ConfigError, match=f"--optimizer {learning.optimizer}"):
+    with pytest.raises(RunFolderError, match=rf"another optimizer \('{learning.optimizer}', now 'grpo'\)"):
         main(args(tmp_path / "shop", again, updates=3, resume=True))
     main(args(tmp_path / "shop", again, updates=3, resume=True, learning=learning))
     assert (again / "metrics.jsonl").read_bytes() == (out / "metrics.jsonl").read_bytes()
