@@ -23,7 +23,7 @@ SMALL = {"pretrain": 256, "warm_queries": 50, "prompts": 4, "group_size": 4, "ev
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("shop")
     write_shop(tiny_shop(), made)
-    (made / "words.yaml").write_text("couch: davenport\nfridge: icebox\n")
+    (made / "words.yaml").write_text("couch: davenport\nfridge: cooler\nicebox: cooler\n")
     (made / "plan.yaml").write_text(
         "reserve: 0.3\nevents:\n"
         f"  - {{kind: words, at: 8, share: 1.0, what: '{made / 'words.yaml'}'}}\n"
@@ -54,6 +54,14 @@ def test_every_query_and_event_is_logged_once(finished):
     first = slice(0, 4)
     np.testing.assert_array_equal(outcomes.gains["learning"][first], outcomes.gains["frozen"][first])
     assert set(outcomes.segment_N.tolist()) <= {"furniture", "appliances", "sports"}
+
+
+def test_the_oracle_column_is_of_the_words_that_are_spoken_at_the_end(finished, folder):
+    """Both ways to the ceiling: the column of the report, and the headroom's own, found by query id."""
+    agents = json.loads((finished / "eval.json").read_text(encoding="utf-8"))["agents"]
+    everything = agents["oracle"]["summary"]["all"]
+    assert everything["metrics"]["nDCG@10"]["mean"] == pytest.approx(everything["headroom"]["oracle_combined"])
+    assert everything["metrics"]["kept"]["mean"] == pytest.approx(1 / 3)  # "running shoes" alone is best as it is
 
 
 def test_a_resumed_run_writes_the_same_lines(finished, folder, tmp_path, monkeypatch):
