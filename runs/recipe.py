@@ -23,6 +23,7 @@ import tyro
 from qr_env.errors import ConfigError
 from runs.cli import filled, read_yaml, run, write_json
 from runs.recipe_stages import KINDS, Stage, check
+from runs.recipe_text import check_claims
 
 if TYPE_CHECKING:
     from runs.recipe_road import Road
@@ -184,6 +185,7 @@ def load(path: Path, profile: str = "cpu", settings: Mapping[str, Any] | None = 
     recipe = Recipe(**values)
     check(recipe.stages)
     _check_names(path, recipe)
+    check_claims(path, recipe)
     return recipe
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from qr_env.bootstrap import interval, resampled_means
 from qr_env.evaluation import closed, plain_json
 from qr_env.tables import number
+from runs.recipe_text import text_note, text_scored
 
 if TYPE_CHECKING:
     from agents.base import Agent
@@ -70,7 +71,7 @@ class Comparison:
             for name in names
         }
         first = scored[0]
-        return cls(first.main, first.by, values, scalars, first.oracle_N, recipe.claims, _about(roads))
+        return cls(first.main, first.by, values, scalars, first.oracle_N, recipe.claims, _about(roads, recipe))
 
     def cell(self, agent: str, figure: str) -> dict[str, float]:
         """Mean over seeds and queries, deviation between seeds, interval of the difference to identity."""
@@ -166,6 +167,8 @@ class Comparison:
             table.add_row(name, *(texts[at] for _, texts in rows))
         console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
         console.print(table)
+        if note := self.about.get("text scores"):
+            console.print(note, markup=False, soft_wrap=True)
         for line in map(verdict_text, self.verdicts):
             console.print(line, markup=False, soft_wrap=True)
 
@@ -208,13 +211,14 @@ def _seeds_apart(better: Sequence[float], than: Sequence[float]) -> dict[str, fl
     return {"difference": float(gaps.mean()), "low": float(low), "high": float(high)}
 
 
-def _about(roads: Sequence[Road]) -> dict[str, Any]:
+def _about(roads: Sequence[Road], recipe: Recipe) -> dict[str, Any]:
     from runs.folder import environment
 
     road, seeds = roads[0], [road.seed for road in roads]
     minutes = {name: [round(road.seconds(name) / 60, 2) for road in roads] for name in road.stages}
     title = f"{Path(road.args.recipe).stem} on {road.shop.name}, {road.settings.retriever}, seeds {seeds}"
-    return {"title": title, "seeds": seeds, "minutes": minutes, "environment": environment()}
+    about = {"title": title, "seeds": seeds, "minutes": minutes, "environment": environment()}
+    return about | {"text scores": text_note(recipe)}
 
 
 @dataclass(frozen=True)
@@ -284,10 +288,11 @@ def _agents(road: Road, recipe: Recipe, exam: Exam) -> Iterator[tuple[str, Agent
 
 
 def _texts(road: Road, recipe: Recipe) -> dict[str, dict[str, float]]:
-    """Exact match, ROUGE-L and cross-entropy of the compared students on held-out pairs."""
+    """Exact match, ROUGE-L and cross-entropy on held-out pairs, of the compared students to whom these are new."""
     if not recipe.held_out:
         return {}
     from agents.text_scores import text_scores
 
     held_out = [e for e in road.examples(recipe.held_out) if e.held_out and e.task == "rewrite" and not e.context]
-    return {name: text_scores(road.student(name), held_out) for name in recipe.compare} if held_out else {}
+    unseen = [name for name in recipe.compare if text_scored(recipe.stages, name)]
+    return {name: text_scores(road.student(name), held_out) for name in unseen} if held_out else {}

@@ -98,6 +98,7 @@ def figures(comparison: Comparison) -> str:
         for at, name in enumerate(comparison.values)
     ]
     by = f"Graded by {escape(comparison.by)}. ± deviation between seeds; in brackets the 95 % interval."
+    by = f"{by} {escape(comparison.about.get('text scores', ''))}".rstrip()
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
     return f'<div class="scroll">{table}</div><p><small>{by}</small></p>'
 
