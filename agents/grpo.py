@@ -8,8 +8,9 @@ Variants by setting: Dr. GRPO (no deviation), DAPO (clip-higher, token mean), RL
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from agents.learner import Learner, LearnerConfig, mean_metrics
@@ -46,13 +47,16 @@ class GRPO(Learner):
         """Learn from one rollout.
 
         Args:
-            rewards_P_G: one reward a rewrite; NaN is missing and teaches nothing.
+            rewards_P_G: one reward a rewrite; NaN is missing: such a rewrite is as good as not there.
             anchor_pairs: (query, good rewrite) pairs of the supervised anchor.
 
         Returns:
             metrics under TRL's names; groups without differences are skipped and counted.
         """
         rewards_P_G = rewards_P_G.to(rollout.mask_N_T.device)
+        # No advantage is not enough: unmasked, its tokens would still be counted and pulled to the reference.
+        known_N_1 = ~torch.isnan(rewards_P_G).flatten()[:, None]
+        rollout = replace(rollout, mask_N_T=rollout.mask_N_T * known_N_1)
         flat_P = zero_variance_groups(rewards_P_G)
         advantages_P_G = group_advantages(
             rewards_P_G, self.config.normalize_std, leave_one_out=self.config.leave_one_out

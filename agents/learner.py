@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.losses import Aggregation, aggregate
+from agents.losses import Aggregation, aggregate, there
 from agents.prompt import completion_ids, prompt_ids
 from agents.rollout import Rollout, given, score
 from qr_env.errors import ConfigError
@@ -107,7 +107,7 @@ class Learner(ABC):
     def _mean_loss(self, loss_N_T: Tensor, mask_N_T: Tensor) -> Tensor:
         """Aggregated so that the mean over the processes is the aggregate of the whole batch."""
         how = self.config.aggregation
-        amount = mask_N_T.sum() if how == "token" else torch.tensor(float(len(mask_N_T)), device=mask_N_T.device)
+        amount = mask_N_T.sum() if how == "token" else there(mask_N_T)
         return aggregate(loss_N_T, mask_N_T, how, mask_N_T.shape[1]) * self._share(amount)
 
     def _nothing(self) -> Tensor:

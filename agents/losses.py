@@ -71,14 +71,21 @@ def aggregate(values_N_T: Tensor, mask_N_T: Tensor, how: Aggregation, constant: 
     """One number from per-token values: how much a token counts.
 
     "token": mean over all tokens of the batch (DAPO, Yu et al. 2025). "sequence": mean over each sequence, then over
-    sequences (GRPO as published). "constant": sum over tokens / (N × constant), no length bias (Dr. GRPO).
+    sequences (GRPO as published). "constant": sum over tokens / (N × constant), no length bias (Dr. GRPO). A sequence
+    whose tokens are all masked is not counted.
     """
     masked_N_T = values_N_T * mask_N_T
     if how == "token":
         return masked_N_T.sum() / mask_N_T.sum().clamp(min=1.0)
+    sequences = there(mask_N_T).clamp(min=1.0)
     if how == "sequence":
-        return (masked_N_T.sum(dim=1) / mask_N_T.sum(dim=1).clamp(min=1.0)).sum() / max(len(values_N_T), 1)
-    return masked_N_T.sum() / (max(len(values_N_T), 1) * max(constant, 1))
+        return (masked_N_T.sum(dim=1) / mask_N_T.sum(dim=1).clamp(min=1.0)).sum() / sequences
+    return masked_N_T.sum() / (sequences * max(constant, 1))
+
+
+def there(mask_N_T: Tensor) -> Tensor:
+    """How many sequences have a token that counts."""
+    return (mask_N_T > 0).any(dim=1).sum().to(mask_N_T.dtype)
 
 
 def log_ratios(logprobs_N_T: Tensor, old_logprobs_N_T: Tensor, mask_N_T: Tensor, level: RatioLevel = "token") -> Tensor:

@@ -1,6 +1,7 @@
 """GRPO learns an identity task in seconds, leaves NaN alone, and is the same twice."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -57,6 +58,56 @@ def test_all_missing_rewards_change_nothing():
     metrics = trainer.update(rollout, torch.full((4, 16), float("nan")))
     assert metrics["groups/zero_variance"] == 1.0
     assert same_weights(model, before)
+
+
+def test_a_row_without_a_reward_is_as_good_as_not_there():
+    outcomes = []
+    for token in (0, 5):  # what the missing row says must not matter
+        trainer = away_from_its_reference(GRPOConfig(learning_rate=1e-2, kl_coef=0.05))
+        generator = torch.Generator().manual_seed(0)
+        rollout, rewards = rollout_and_rewards(trainer.model, trainer.tokenizer, generator)
+        rewards[1, 3], rollout.tokens_N_T[19] = float("nan"), token
+        trainer.update(rollout, rewards)
+        outcomes.append(trainer.model)
+    assert same_weights(*outcomes)
+
+
+@pytest.mark.parametrize("aggregation", ["token", "sequence", "constant"])
+def test_rows_without_rewards_give_the_loss_of_groups_without_them(aggregation):
+    metrics = []
+    for there in (3, 2):
+        trainer = away_from_its_reference(GRPOConfig(kl_coef=0.05, aggregation=aggregation))
+        rollout = three_a_group(trainer)
+        rewards = torch.tensor([[1.0, 0.0, torch.nan], [0.0, 2.0, torch.nan], [1.0, 3.0, torch.nan]])
+        metrics.append(trainer.update(first_of_each_group(rollout, there), rewards[:, :there]))
+    assert metrics[0] == pytest.approx(metrics[1], rel=1e-4, abs=1e-6)
+
+
+def away_from_its_reference(config):
+    """A learner whose price of KL has a gradient from the first step."""
+    model, tokenizer = small_model()
+    trainer = GRPO(model, tokenizer, config, Accelerator(cpu=True))
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in trainer.reference.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return trainer
+
+
+def three_a_group(trainer):
+    """Three groups of three rewrites of up to four tokens; the last of each group is never the longest."""
+    eos, generator = trainer.tokenizer.eos_token_id, torch.Generator().manual_seed(2)
+    rollout = sample(trainer.model, prompt_ids(trainer.tokenizer, QUERIES[:3]), 3, 4, eos, eos, generator=generator)
+    mask_N_T = rollout.mask_N_T.clone()
+    mask_N_T[2::3, 2:] = 0
+    return replace(rollout, mask_N_T=mask_N_T)
+
+
+def first_of_each_group(rollout, count):
+    """The same with the first `count` rewrites of each group alone."""
+    rows = torch.arange(len(rollout.mask_N_T)).reshape(-1, rollout.group_size)[:, :count].flatten()
+    parts = {name: getattr(rollout, name)[rows] for name in ("tokens_N_T", "mask_N_T", "logprobs_N_T")}
+    return replace(rollout, **parts, group_size=count)
 
 
 def test_kl_starts_at_zero_and_its_price_keeps_the_policy_near():
