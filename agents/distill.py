@@ -1,6 +1,6 @@
 """Distillation: a student learns the next-token distributions of a teacher (MiniELM, arXiv 2501.18056).
 
-    distill(student, load_teacher("out/teacher/checkpoints/best"), queries)          # reverse KL, the student's samples
+    distill(student, Student.load("out/teacher/checkpoints/best"), queries)          # reverse KL, the student's samples
     distill(student, teacher, queries, beta=0.0, on_policy=False)                    # forward KL, the teacher's samples
     distill(student, ServedTeacher(client, "qwen", student.tokenizer), queries)      # behind vLLM (distill_http.py)
     examples = sequence_kd(teacher, queries)                                         # the teacher's rewrites, for SFT
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -29,7 +28,7 @@ from agents.base import Agent
 from agents.losses import generalized_jsd, with_rest
 from agents.prompt import prompt_text
 from agents.rollout import Rollout, chunks, token_logits
-from agents.student import SETTINGS_FILE, Student, pretrained_student
+from agents.student import Student
 from agents.tasks import Example
 from qr_env.errors import ConfigError
 
@@ -63,7 +62,8 @@ class Teacher(Protocol):
 
 
 class LocalTeacher:
-    """A model in this process: a `Student`, or any causal LM in one's clothes (`load_teacher`)."""
+    """A model in this process: a `Student`, or any causal LM in one's clothes
+    (`agents.student.pretrained_student`)."""
 
     def __init__(self, student: Student) -> None:
         self.student, self.name = student, student.name
@@ -89,13 +89,6 @@ class LocalTeacher:
         """See `Teacher`."""
         logits_M_V = token_logits(self.student.model, rollout.to(self.student.model.device))
         return Support(torch.log_softmax(logits_M_V.float() / temperature, dim=1))
-
-
-def load_teacher(name: str, max_new_tokens: int = 12) -> Student:
-    """A checkpoint folder of a student, or any causal LM by the names of `agents.models`, a folder among them."""
-    if (Path(name) / SETTINGS_FILE).is_file():
-        return Student.load(name)
-    return pretrained_student(name, max_new_tokens)
 
 
 def distill(

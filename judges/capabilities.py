@@ -125,6 +125,12 @@ def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD")
     )
 
 
+def served_model(client: Client) -> str:
+    """The name of the only model that the client's first server lists. Raises JudgeError where there is another
+    number of them, or no answer."""
+    return str(_card(_Prober(client, client.endpoints[0].url), None)["id"])
+
+
 class _Prober:
     """Asks one server; what it refuses is None."""
 

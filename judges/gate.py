@@ -5,10 +5,10 @@
     gate.check(judge, shop, shown=(queries, rows_NK))     # again while learning, on what the policy shows now
     gate.enforce(result)                         # JudgeError when refused
 
-κ is Cohen's, quadratic weights on request, of the judge's most probable level against the shop's own grades, on train
-and dev queries **only**: test labels report, and a gate that looked at them would choose the judge by them. Where no
-such labels exist (Icecat has test labels alone), agreement is unknown: give graded pairs of your own with `labels`, or
-say with min_kappa 0 that the judge is used unseen.
+κ is Cohen's, of the judge's most probable level against the shop's own grades, on train and dev queries **only**: test
+labels report, and a gate that looked at them would choose the judge by them. Where no such labels exist (Icecat has
+test labels alone), agreement is unknown: give graded pairs of your own (`labels`, `qr online --kappa-labels`), or say
+with min_kappa 0 that the judge is used unseen.
 
 A judge passes when κ ≥ min_kappa; with `on_fail="weigh"` a judge below it is used with weight max(0, κ / min_kappa),
 by which its reward (or its vote in an ensemble) is to be multiplied.
@@ -69,30 +69,22 @@ class Gate:
 
     min_kappa: least agreement; 0 lets every judge pass, and needs no labels.
     on_fail: "refuse" raises in `enforce`; "weigh" lets the judge in with a smaller weight.
-    quadratic: κ with quadratic weights, which forgives neighbours.
     pairs: graded pairs asked about. seed: draws them.
     labels: a file of graded pairs (CSV, TSV, JSONL, Parquet: query, product_id, level 0 … 3 or its name), instead of
         the shop's own grades; the shop's test queries in it are left out.
-    every: updates between checks while learning; 0 checks at the start only.
     """
 
     min_kappa: float = 0.0
     on_fail: Literal["refuse", "weigh"] = "refuse"
-    quadratic: bool = False
     pairs: int = 1_000
     seed: int = 0
     labels: Path | None = None
-    every: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_kappa <= 1:
             raise ConfigError(f"min_kappa={self.min_kappa}: κ of a useful judge is between 0 and 1")
         if self.on_fail not in ("refuse", "weigh"):
             raise ConfigError(f"on_fail={self.on_fail!r}: must be 'refuse' or 'weigh'")
-
-    def due(self, update: int) -> bool:
-        """Whether to check before this update (1, 2, …)."""
-        return self.every > 0 and (update - 1) % self.every == 0
 
     def check(
         self,
@@ -104,7 +96,7 @@ class Gate:
         """Ask the judge about graded pairs and compare.
 
         shown: queries and (N, K) product rows of lists that the policy finds now; those pairs of them that are graded
-            are taken, up to `pairs`, so that the check is about what the policy is paid for.
+            are taken, up to `pairs`, so that the check is about what the policy is paid for. Not with `labels`.
         retriever: finds the products of a shop that knows its whole truth; None takes such as are not Irrelevant.
         """
         sample = self._sample(shop, shown, retriever)
@@ -117,8 +109,8 @@ class Gate:
             return self._result(judge.name, (float("nan"),) * 3, len(query_M))
         weights_RQ = resample_weights(len(sample.queries), self.seed)
         figures = agreement(sample.levels_QK[graded_QK].astype(np.int64), probs_QK4[graded_QK], query_M, weights_RQ)
-        figure = figures["kappa quadratic" if self.quadratic else "kappa"]
-        return self._result(judge.name, (figure.value, figure.low, figure.high), len(query_M))
+        kappa = figures["kappa"]
+        return self._result(judge.name, (kappa.value, kappa.low, kappa.high), len(query_M))
 
     def enforce(self, result: GateResult) -> GateResult:
         """The result, or JudgeError when the judge is refused."""
@@ -127,7 +119,7 @@ class Gate:
         if not result.known:
             raise JudgeError(
                 f"{result}; at least {FEW} of train or dev queries are needed (test labels are for reporting): give "
-                "graded pairs of your own, or use it unseen with --min-kappa 0"
+                "graded pairs of your own (--kappa-labels FILE), or use it unseen with --min-kappa 0"
             )
         raise JudgeError(
             f"{result}: below --min-kappa {self.min_kappa:g}; take another judge (qr judge calibrate compares them), "
@@ -146,12 +138,12 @@ class Gate:
     def _sample(
         self, shop: Shop, shown: tuple[Sequence[Query], RowArray] | None, retriever: Retriever | None
     ) -> Sample | None:
-        """Graded pairs of train and dev queries, or None."""
-        if shown is not None:
-            return _graded_of(shop, *shown, self.pairs, self.seed)
+        """Graded pairs of train and dev queries, or None; pairs of one's own are asked about each time."""
         if self.labels is not None:
             sample = read_graded(self.labels, shop)
             return sample if sample.pairs else None
+        if shown is not None:
+            return _graded_of(shop, *shown, self.pairs, self.seed)
         try:
             return labelled_sample(shop, SPLITS, self.pairs, self.seed, retriever)
         except JudgeError:
@@ -190,12 +182,13 @@ def read_graded(path: Path, shop: Shop) -> Sample:
         raise DataError(f"{path}: none of its products is in {shop!r}")
     for query in shop.split("test"):
         graded.pop(query.text, None)
+    known = {query.text: query for query in shop.all_queries}
     width = max(map(len, graded.values()), default=0)
     rows = [[*levels, *[-1] * (width - len(levels))] for levels in graded.values()]
-    known = [[*levels.values(), *[-1] * (width - len(levels))] for levels in graded.values()]
+    told = [[*levels.values(), *[-1] * (width - len(levels))] for levels in graded.values()]
     shape = (len(graded), width)
-    rows_QK, levels_QK = np.array(rows, np.int32).reshape(shape), np.array(known, np.int8).reshape(shape)
-    return Sample([Query(-1, "", text) for text in graded], rows_QK, levels_QK)
+    rows_QK, levels_QK = np.array(rows, np.int32).reshape(shape), np.array(told, np.int8).reshape(shape)
+    return Sample([known.get(text, Query(-1, "", text)) for text in graded], rows_QK, levels_QK)
 
 
 def _level(path: Path, value: str) -> int:

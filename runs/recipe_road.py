@@ -10,16 +10,18 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qr_env.errors import RunFolderError
-from runs.recipe_stages import RESUMES, Pairs, Stage, inputs, say
+from runs.recipe_stages import RESUMES, Pairs, Stage, inputs, is_url, say
 
 if TYPE_CHECKING:
+    from agents.distill_http import ServedTeacher
     from agents.pairs import Scorer
     from agents.student import Student
     from agents.tasks import Example
@@ -109,6 +111,22 @@ class Road:
 
         best = self.folder / name / "checkpoints" / "best"
         return Student.load(best if standing(best).is_dir() else self.folder / name, trainable=trainable)
+
+    @contextmanager
+    def teacher(self, name: str, tokenizer: Any = None) -> Iterator[Student | ServedTeacher]:
+        """The student that a stage made, or the only model of a server, by its URL.
+
+        tokenizer: the student's, which a served teacher's is compared with; None where only texts are asked for.
+        """
+        if not is_url(name):
+            yield self.student(name)
+            return
+        from agents.distill_http import ServedTeacher
+        from judges.capabilities import served_model
+        from judges.client import Client
+
+        with Client(name) as client:
+            yield ServedTeacher(client, served_model(client), tokenizer, self.settings.max_new_tokens)
 
     def save(self, student: Student, folder: Path) -> None:
         """As it is served: with the recipe's way of combining."""

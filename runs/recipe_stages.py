@@ -8,6 +8,7 @@
       live:  {do: online, start: pro, updates: 300}
 
 `start`, `teacher`, `tokenizer`, `examples` name earlier stages; "@NAME" in a judge's name is the folder of stage NAME.
+A teacher may also be the URL of an OpenAI-compatible server, http://127.0.0.1:8000/v1 (agents/distill_http.py).
 A stage returns figures for `stage.json`, which is written last and says that it is done.
 """
 
@@ -123,14 +124,15 @@ class Distill:
         from agents.distill import distill
         from agents.retained import retained
 
-        student, teacher = road.student(self.start, trainable=True), road.student(self.teacher)
+        student = road.student(self.start, trainable=True)
         queries = [query.text for query in road.past(self.queries)]
-        figures = distill(
-            student, teacher, queries, beta=self.beta, on_policy=self.on_policy, learning_rate=self.learning_rate,
-            epochs=self.epochs, batch_size=self.batch_size, seed=road.seed,
-        )  # fmt: skip
-        road.save(student, folder)
-        return figures | asdict(retained(student, teacher, road.dev_exam))
+        with road.teacher(self.teacher, student.tokenizer) as teacher:
+            figures = distill(
+                student, teacher, queries, beta=self.beta, on_policy=self.on_policy, learning_rate=self.learning_rate,
+                epochs=self.epochs, batch_size=self.batch_size, seed=road.seed,
+            )  # fmt: skip
+            road.save(student, folder)
+            return figures | asdict(retained(student, teacher, road.dev_exam))
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ class Imitate:
         from agents.tasks import write_examples
 
         queries = [query.text for query in road.past(self.queries)]
-        examples = sequence_kd(road.student(self.teacher), queries, seed=road.seed)
+        with road.teacher(self.teacher) as teacher:
+            examples = sequence_kd(teacher, queries, seed=road.seed)
         write_examples(folder / "pairs.parquet", examples)
         return {"examples": len(examples)}
 
@@ -261,10 +264,15 @@ RESUMES = (Online, Judge)  # go on in a folder that was left half done; the othe
 def inputs(stage: Stage) -> list[str]:
     """Names of the stages whose results this one reads."""
     named = [getattr(stage, name, "") for name in ("start", "teacher", "tokenizer")]
-    named = [] if isinstance(stage, Judge) else [name for name in named if name]
+    named = [] if isinstance(stage, Judge) else [name for name in named if name and not is_url(name)]
     judge = getattr(stage, "judge", "")
     named += [part.split("/")[0] for part in judge.split("@")[1:]]
     return [*named, *getattr(stage, "examples", ())]
+
+
+def is_url(name: str) -> bool:
+    """Whether a teacher is behind a server instead of being a stage."""
+    return name.startswith(("http://", "https://"))
 
 
 def check(stages: Mapping[str, Stage]) -> None:

@@ -61,6 +61,9 @@ class JudgeFlags:
     min_kappa: float = 0.0
     """The gate: agreement with the shop's train and dev grades that a judge must have, at the start and at every
     evaluation; 0 asks for none."""
+    kappa_labels: Path | None = None
+    """Graded pairs of your own for the gate, where the shop has no grades of train or dev queries: CSV, TSV, JSONL or
+    Parquet with query, product_id and level (0 … 3, or a name)."""
     low_kappa: Literal["refuse", "weigh"] = "refuse"
     """A judge below it: refused, or let in with a learning rate smaller by κ / min_kappa."""
     probes: int = 32
@@ -107,7 +110,7 @@ class World:
         drift = args.streaming.make_drift(shop, args.on_bad_row)
         retriever: Retriever = engine if drift is None else LiveRetriever(engine, drift.assortment)
         options = replace(flags.options(args.out), encoder=encoder)
-        gate = Gate(flags.min_kappa, flags.low_kappa, seed=args.seed)
+        gate = Gate(flags.min_kappa, flags.low_kappa, seed=args.seed, labels=flags.kappa_labels)
         world = cls(args, shop, retriever, open_judge(args.judge, shop, options), gate=gate, drift=drift)
         world.shopper = open_shopper(flags.shopper, shop, options)
         if args.learning.pay in NEED_SHOPPER and world.shopper is None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from agents.distill import LocalTeacher, Support, distill, divergence, load_teacher, sequence_kd
+from agents.distill import LocalTeacher, Support, distill, divergence, sequence_kd
 from agents.distill_http import ServedTeacher
 from agents.losses import generalized_jsd, with_rest
 from agents.rollout import chunks, token_logits
@@ -161,14 +161,6 @@ def test_impossible_settings_are_refused(teacher, settings):
         distill(small_student(), teacher, QUERIES, **settings)
     with pytest.raises(ConfigError, match="0 given"):
         distill(small_student(), teacher, [])
-
-
-def test_a_teacher_is_a_students_folder_or_any_causal_lm(teacher, tmp_path):
-    teacher.save(tmp_path / "student")
-    assert load_teacher(str(tmp_path / "student")).rewrite(QUERIES) == teacher.rewrite(QUERIES)
-    teacher.model.save_pretrained(tmp_path / "plain")
-    teacher.tokenizer.save_pretrained(tmp_path / "plain")
-    assert load_teacher(str(tmp_path / "plain"), 4).rewrite(QUERIES) == teacher.rewrite(QUERIES)
 
 
 def test_sequence_kd_takes_any_rewriter_and_each_text_once():

@@ -80,10 +80,8 @@ def test_unknown_agreement_needs_a_bar_of_zero() -> None:
         assert Gate(min_kappa=0).enforce(Gate(min_kappa=0).check(judge, shop)).weight == 1
 
 
-def test_on_a_schedule_it_looks_at_what_is_shown_now() -> None:
-    gate = Gate(min_kappa=0.3, every=50, pairs=60)
-    assert [update for update in range(1, 152) if gate.due(update)] == [1, 51, 101, 151]
-    assert not any(Gate().due(update) for update in range(9))
+def test_while_learning_it_looks_at_what_is_shown_now() -> None:
+    gate = Gate(min_kappa=0.3, pairs=60)
     queries = [query for query in SHOP.all_queries if query.split == "train"]
     shown = np.tile(np.array([0, 11, 12, 25, 25, 3, -1], np.int32), (len(queries), 1))
     judge = NoisyJudge(0)
@@ -109,8 +107,9 @@ def test_graded_pairs_of_ones_own(tmp_path: Path) -> None:
         def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
             return Grades(np.eye(4, dtype=np.float32)[np.array([level for _, level in levels])[rows_NK % 4]])
 
-    result = Gate(min_kappa=0.9, labels=path).check(Knows(), TEST_ONLY)
-    assert result.pairs == 40 and result.kappa == pytest.approx(1)
+    gate, shown = Gate(min_kappa=0.9, labels=path), (SHOP.all_queries, np.zeros((12, 5), np.int32))
+    for result in (gate.check(Knows(), TEST_ONLY), gate.check(Knows(), SHOP, shown)):
+        assert result.pairs == 40 and result.kappa == pytest.approx(1)
     for text, message in (
         ("query,product_id\na,p00\n", "no column level"),
         ("query,product_id,level\na,p00,great\n", "'great' is no level"),

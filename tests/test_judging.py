@@ -145,6 +145,23 @@ def test_the_gate_refuses_a_judge_that_disagrees_or_lets_it_in_slowly(shop_folde
     assert "judge/kappa" not in figures[0]
 
 
+def test_the_gate_reads_graded_pairs_of_ones_own(shop_folder, tmp_path):
+    labels = tmp_path / "mine.csv"
+    graded = [(query, row) for query in SHOP.split("train") for row in range(30)]
+    levels = SHOP.levels([query.row for query, _ in graded], np.array([[row] for _, row in graded], np.int32))[:, 0]
+    ids = SHOP.products["product_id"].to_pylist()
+    lines = [f"{query.text},{ids[row]},{level}\n" for (query, row), level in zip(graded, levels, strict=True)]
+    for name, shift, kappa in (("same", 0, 1.0), ("upside down", 3, -1.0)):
+        told = [f"{line[:-2]}{abs(shift - int(line[-2]))}\n" for line in lines]
+        labels.write_text("query,product_id,level\n" + "".join(told))
+        if kappa > 0:
+            figures, _ = online(shop_folder, tmp_path / name, "labels", min_kappa=0.9, kappa_labels=labels)
+            assert figures[0]["judge/kappa"] == figures[-1]["judge/kappa"] == pytest.approx(1)
+        else:
+            with pytest.raises(JudgeError, match=r"below --min-kappa 0\.9"):
+                online(shop_folder, tmp_path / name, "labels", min_kappa=0.9, kappa_labels=labels)
+
+
 class Halved(Gate):
     """A gate that finds every judge half as good as it must be."""
 

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
+from agents.distill_http import TOP
+from agents.student import Student
+from agents.tasks import read_examples
 from qr_env.errors import ConfigError, RunFolderError
 from qr_env.shops.files import write_shop
 from runs.cli import read_yaml
@@ -16,6 +19,7 @@ from runs.recipe_compare import Comparison, verdict_text
 from runs.recipe_page import claims
 from runs.recipe_stages import KINDS, Judge
 from tests.fakes import tiny_shop
+from tests.toy_teacher import ServedModel
 
 ALL = sorted(path.stem for path in RECIPES.glob("*.yaml") if "stages" in read_yaml(path))
 SMALL = {
@@ -146,6 +150,29 @@ def test_a_changed_stage_is_refused_and_so_is_what_is_built_on_it(finished):
     changed["stages"]["multi"]["epochs"] = 1.0
     with pytest.raises(RunFolderError, match="multi is of other settings"):
         main(arguments(finished, changed, resume=True))
+
+
+@pytest.mark.live
+def test_a_teacher_may_be_behind_a_server(finished, tmp_path):
+    teacher = Student.load(finished / "out" / "seed-0" / "multi")
+    with ServedModel(teacher.model, teacher.tokenizer) as server:
+        stages = {
+            "base": SMALL["stages"]["base"],
+            "imitated": {"do": "imitate", "teacher": server.url, "queries": 4},
+            "distilled": {"do": "distill", "start": "base", "teacher": server.url, "queries": 32, "epochs": 2},
+        }
+        values = SMALL | {"stages": stages, "compare": ["distilled"], "held_out": "", "claims": []}
+        shop = str(finished / "shop")
+        main(Args(str(written(tmp_path, values)), shop=shop, out=tmp_path / "out"))
+        asked = len(server.seen)
+        assert any(body.get("prompt_logprobs") == TOP for body in server.seen)
+        main(Args(str(written(tmp_path, values)), shop=shop, out=tmp_path / "out", resume=True))
+        assert len(server.seen) == asked  # what is done needs no server
+    road = tmp_path / "out" / "seed-0"
+    figures = json.loads((road / "distilled" / "stage.json").read_text())["figures"]
+    assert figures["tokens"] > 0 and np.isfinite([figures["loss_last"], figures["teacher"]]).all()
+    texts = {example.query: example.response for example in read_examples(road / "imitated" / "pairs.parquet")}
+    assert texts == {query: teacher.rewrite([query])[0][0] for query in texts} and texts
 
 
 def comparison(claims=(), **agents):

@@ -69,9 +69,15 @@ def _handler(outer: ServedModel) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            self.reply({"data": [{"id": "toy"}]})  # /v1/models
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            reply = json.dumps(outer.answer(self.path, body)).encode()
+            self.reply(outer.answer(self.path, body))
+
+        def reply(self, answer: dict[str, Any]) -> None:
+            reply = json.dumps(answer).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(reply)))
             self.end_headers()
