@@ -88,7 +88,7 @@ def test_a_query_of_two_turns_is_logged_once_and_resumed_between_them(folder, tm
     for name in (OUTCOMES, "metrics.jsonl", "samples.jsonl"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     with pytest.raises(RunFolderError, match="max_turns"):
-        main(args(folder, out, updates=5, resume=True, learning=LearningFlags(max_turns=3)))
+        main(args(folder, out, updates=5, resume=True, learning=LearningFlags(max_turns=3), evaluate_every=3))
     with pytest.raises(ConfigError, match="dpo"):
         main(args(folder, tmp_path / "dpo", learning=LearningFlags(max_turns=2, optimizer="dpo")))
 
