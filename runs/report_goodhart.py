@@ -19,6 +19,7 @@ WITNESSES = (
     ("eval/judge nDCG@10", "training judge", 3),
     ("eval/report judge nDCG@10", "report judge", 4),
     ("eval/nDCG@10", "labels", 0),
+    ("eval/test labels nDCG@10", "test labels", 1),
 )
 
 
@@ -38,7 +39,8 @@ def goodhart(metrics: Rows, evaluation: Mapping[str, Any]) -> str:
         last = f" The final report is by {escape(str(record['by']))}."
     lines = [Line(name, points, color, dots=True) for name, color, points in found]
     wide = Chart("Who says that it got better", "update", lines, [("warm start", 0.0, 1)], note=
-        "Change in nDCG@10 on dev queries since the first evaluation", width=1060, height=320,
+        "Change in nDCG@10 since the first evaluation, on dev queries (test labels: on test queries)", width=1060,
+        height=320,
         y_label="change in nDCG@10")  # fmt: skip
     return (
         f"<h2>Judge and labels</h2><p class=soft>Since the first evaluation: {told}. A training judge that rises "

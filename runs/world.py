@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from qr_env.vector_env import QueryRewriteVectorEnv
 
 BOTH = ("headroom", "better", "worse", "kept", "words ratio")  # figures that judge and labels both give
+WITNESSES = {"report judge", "test labels"}  # seen in the Goodhart plot only
 RECENT = 1_024  # queries whose hints are replayed in a shop that changes
 CONVERSION = 0.5  # weight of a purchase where a shopper is asked for and no engagement is weighted
 
@@ -75,7 +76,11 @@ class JudgeFlags:
     """Dev queries that are scored while learning."""
     report_judge: str = "auto"
     """Who reports at the end: auto is labels where there are any, else embedding. One that trained, alone or in an
-    ensemble, may report too, which is said: its figures are the student's own aim."""
+    ensemble, may report too, which is said: its figures are the student's own aim. One that is named here also looks
+    on while the student learns, for the report's Goodhart plot."""
+    watch_test_labels: bool = False
+    """Draw the test split's labels into that plot too, where a shop has no others (Icecat). They choose nothing; but
+    whoever tunes a run by the sight of them has used them up."""
 
     def options(self, out: Path) -> JudgeOptions:
         """For `open_judge`, in a run's folder."""
@@ -197,13 +202,11 @@ class World:
         The gap between the two is what the judge overstates; labels never choose anything. Raises JudgeError when the
         gate refuses the judge on what the student shows now.
         """
-        limit = self.args.judging.held_out
-        judges = {"judge": self.judge} | ({"labels": None} if self.labelled("dev") else {})
-        exams = {name: self.exam("dev", judge, limit) for name, judge in judges.items()}
+        exams = self._exams()
 
         def score(student: Student) -> dict[str, float]:
             if self.drift is not None:  # words and products are others than at the last time
-                exams.update({name: self.exam("dev", judge, limit) for name, judge in judges.items()})
+                exams.update(self._exams())
             agent = Once(student)
             figures = {f"eval/{name}": value for name, value in exams["judge"].quick(agent).items()}
             figures["eval/score"] = figures[f"eval/{exams['judge'].scorer.main}"]
@@ -212,12 +215,32 @@ class World:
                     f"eval/judge {name}": figures.pop(f"eval/{name}") for name in BOTH if f"eval/{name}" in figures
                 }
                 figures |= {f"eval/{name}": value for name, value in exams["labels"].quick(agent).items()}
+            for name in exams.keys() & WITNESSES:
+                figures[f"eval/{name} nDCG@10"] = exams[name].quick(agent)[exams[name].scorer.main]
             if self.drift is not None:
                 figures["stream/shifts"] = float(self.drift.shifts)
             figures |= self.sold(exams.get("labels", exams["judge"]), agent)
             return figures | self.judge_figures(exams["judge"], agent)
 
         return score
+
+    def _exams(self) -> dict[str, Exam]:
+        """Who looks at the student while it learns: the judge that trains, labels, and `WITNESSES`."""
+        flags = self.args.judging
+        exams = {"judge": self.exam("dev", self.judge, flags.held_out)}
+        if self.labelled("dev"):
+            exams["labels"] = self.exam("dev", None, flags.held_out)
+        if self._witness is not None:
+            exams["report judge"] = self.exam("dev", self._witness, flags.held_out)
+        if flags.watch_test_labels:
+            exams["test labels"] = self.exam("test", None)
+        return exams
+
+    @cached_property
+    def _witness(self) -> Judge | None:
+        """The judge that reports, where it is named and another than the one that trains."""
+        spec = self.args.judging.report_judge
+        return None if spec in ("auto", "labels", self.args.judge) else self.report_judge("dev")
 
     def sold(self, exam: Exam, agent: Agent) -> dict[str, float]:
         """Relevance and conversion of the first page, which JD's guard compares; only where there is a shopper."""

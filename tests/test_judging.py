@@ -137,6 +137,18 @@ def test_cross_encoder_and_ensemble_train_and_another_judge_reports(shop_folder,
     assert all(np.isfinite(line["reward"]) for line in updates)
 
 
+def test_the_judge_that_reports_and_test_labels_look_on_and_choose_nothing(shop_folder, bert, tmp_path):
+    watched = {"report_judge": f"cross-encoder:{bert}", "watch_test_labels": True}
+    seen, _ = online(shop_folder, tmp_path / "seen", "labels", **watched)
+    alone, _ = online(shop_folder, tmp_path / "alone", "labels")
+    lines = {"eval/report judge nDCG@10", "eval/test labels nDCG@10"}
+    for more, less in zip(seen, alone, strict=True):
+        assert set(more) - set(less) == lines and all(0 <= more[name] <= 1 for name in lines)
+        assert {name: value for name, value in without(more).items() if name not in lines} == without(less)
+    page = (tmp_path / "seen" / "report.html").read_text(encoding="utf-8")
+    assert "the report judge" in page and "the test labels" in page
+
+
 def test_the_gate_refuses_a_judge_that_disagrees_or_lets_it_in_slowly(shop_folder, bert, tmp_path):
     spec = f"cross-encoder:{bert}"  # untrained: its κ is about 0
     with pytest.raises(JudgeError, match=r"min-kappa|unknown"):
