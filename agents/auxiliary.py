@@ -21,8 +21,8 @@ import scipy.sparse as sp
 
 from agents.engine_pairs import Scored
 from agents.graph import Counts, Rows, capped, query_products, stem_incidence, strongest
-from agents.pairs import words_of
 from agents.tasks import NO, YES, Example
+from agents.word_model import words_of
 from qr_env import tokenize
 from qr_env.shop import Shop
 from qr_env.types import EXACT, GAINS, FloatArray, Query

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from agents.pairs import in_mode
+from agents.expansion import in_mode
 from agents.purchase_log import DEPTH, PurchaseLog
 from qr_env import combine as combining
 from qr_env.encoder import TextEncoder

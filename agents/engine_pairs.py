@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agents.pairs import FeedbackScorer
+from agents.scoring import FeedbackScorer
 from agents.tasks import MAX_TITLES, Example
 from qr_env import tokenize
 from qr_env.combine import is_kept

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from agents.word_model import incidence
 from qr_env import tokenize
 from qr_env.errors import ConfigError
 from qr_env.shop import Shop
@@ -163,7 +164,4 @@ def stem_incidence(texts: Sequence[str], column: dict[str, int], grow: bool) -> 
         rows = [sorted({column.setdefault(term, len(column)) for term in tokenize.terms(text)}) for text in texts]
     else:
         rows = [sorted({column[term] for term in tokenize.terms(text) if term in column}) for text in texts]
-    indptr = np.cumsum([0, *map(len, rows)])
-    indices = np.fromiter((at for row in rows for at in row), np.int32, count=int(indptr[-1]))
-    shape = (len(rows), max(len(column), 1))
-    return sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape=shape)
+    return incidence(rows, max(len(column), 1))

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from agents.expansion import in_mode
 from agents.graph import Counts, Partners, Rows, capped, default_shared, kept, query_products, stem_incidence, strongest
-from agents.pairs import in_mode
 from agents.tasks import Example
 from qr_env import tokenize
 from qr_env.errors import ConfigError

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from agents.pairs import Scorer, WordModel, candidates, rejection_sample
+from agents.pairs import rejection_sample
+from agents.scoring import Scorer
+from agents.word_model import WordModel, candidates
 from qr_env.misspell import slip
 from qr_env.types import Query
 

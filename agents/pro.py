@@ -23,9 +23,9 @@ from torch import Tensor
 
 from agents.learner import mean_metrics
 from agents.losses import TIE, aggregate, beats, pro_loss
-from agents.pairs import Scorer
 from agents.prompt import completion_ids, parse_completions, prompt_ids
 from agents.rollout import Rollout, given, pad_left, score
+from agents.scoring import Scorer
 from agents.student import Student
 from qr_env.errors import ConfigError
 from qr_env.types import FloatArray, Query

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from agents.boolean_query import is_boolean, parse
-from agents.pairs import in_mode
+from agents.expansion import in_mode
 from agents.writing import WritingAgent
 
 # Small models go on with the next example, or repeat the cue.

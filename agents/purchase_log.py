@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from agents.graph import query_products
-from agents.pairs import telling_words, word_model, words_of
+from agents.word_model import telling_words, word_model, words_of
 from qr_env.retriever import Retriever
 from qr_env.shop import Shop
 from qr_env.types import Hits, Query

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from agents.base import Agent
 from agents.boolean_query import is_boolean, parse
+from agents.expansion import NEGATIONS, in_mode
 from agents.graph import Counts
-from agents.pairs import NEGATIONS, in_mode
 from agents.tasks import Example
 from qr_env import tokenize
 from qr_env.combine import plain

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from agents.pairs import WORD
+from agents.word_model import WORD
 from qr_env.errors import ConfigError
 
 if TYPE_CHECKING:

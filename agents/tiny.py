@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.pairs import telling_words, word_model
 from agents.prompt import prompt_text
 from agents.sft import fine_tune, response_sequences
+from agents.word_model import telling_words, word_model
 from qr_env.misspell import slip
 from qr_env.shop import Shop
 

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from agents import auxiliary
 from agents.engine_pairs import Counts, EngineConfig, Scored, approved, engine_pairs, score_options
+from agents.expansion import in_mode
 from agents.graph_pairs import Confirm, graph_pairs
-from agents.pairs import FeedbackScorer, bought_titles, candidates, feedback_scorer, in_mode, word_model
+from agents.pairs import bought_titles
+from agents.scoring import FeedbackScorer, feedback_scorer
 from agents.tasks import Example
 from agents.teacher_rewrites import file_rewrites, teacher_rewrites
+from agents.word_model import candidates, word_model
 from qr_env.errors import ConfigError
 from qr_env.types import Query
 

@@ -22,7 +22,7 @@ from runs.recipe_stages import RESUMES, Pairs, Stage, inputs, is_url, say
 
 if TYPE_CHECKING:
     from agents.distill_http import ServedTeacher
-    from agents.pairs import Scorer
+    from agents.scoring import Scorer
     from agents.student import Student
     from agents.tasks import Example
     from qr_env.evaluate import Exam
@@ -184,7 +184,7 @@ class Road:
 
     def scorer(self, pay: str) -> Scorer:
         """Pays candidates by the reward, or by one of BEQUE's figures."""
-        from agents.pairs import feedback_scorer
+        from agents.scoring import feedback_scorer
 
         score = feedback_scorer(self.world.simulator)
         return lambda queries, options: score(queries, options)[pay]

@@ -54,7 +54,9 @@ def new_student(args: Args, shop: Shop) -> Student:
 
 def warm_pairs(args: Args, world: World) -> list[tuple[str, str]]:
     """Pairs from the most frequent queries of the past, by rejection sampling."""
-    from agents.pairs import candidates, rejection_sample, simulator_scorer, word_model
+    from agents.pairs import rejection_sample
+    from agents.scoring import simulator_scorer
+    from agents.word_model import candidates, word_model
 
     past = sorted(world.shop.split("train"), key=lambda query: -query.frequency)[: args.warm_queries]
     if not past:

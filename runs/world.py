@@ -152,7 +152,8 @@ class World:
     def hints(self) -> Hints:
         """Rewrites that the train split's log suggests."""
         from agents.hints import SLIPS, Hints
-        from agents.pairs import simulator_scorer, word_model
+        from agents.scoring import simulator_scorer
+        from agents.word_model import word_model
 
         model = word_model(self.shop, self.shop.split("train"))
         slips = 0 if asks_llm(self.judge) else SLIPS  # a verdict on each twin's list would have to be paid for

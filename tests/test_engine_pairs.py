@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from agents.engine_pairs import EngineConfig, Scored, approved, engine_pairs, score_options
-from agents.pairs import FIGURES, bought_titles, feedback_scorer, in_mode, simulator_scorer
+from agents.expansion import in_mode
+from agents.pairs import bought_titles
+from agents.scoring import FIGURES, feedback_scorer, simulator_scorer
 from agents.tasks import Example
 from judges.labels import LabelsJudge
 from qr_env.errors import ConfigError

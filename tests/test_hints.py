@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from agents.hints import REPLAY, SLIPS, Hints, twins
-from agents.pairs import simulator_scorer, word_model
+from agents.scoring import simulator_scorer
+from agents.word_model import word_model
 from judges.labels import LabelsJudge
 from qr_env.reward import Reward
 from qr_env.simulator import Simulator

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from agents.pairs import candidates, rejection_sample, simulator_scorer, word_model, words_of
+from agents.pairs import rejection_sample
+from agents.scoring import simulator_scorer
+from agents.word_model import candidates, word_model, words_of
 from judges.labels import LabelsJudge
 from qr_env.reward import Reward
 from qr_env.simulator import Simulator
