@@ -1,36 +1,20 @@
-"""What changes in a shop while queries stream in: events, their schedule, and what they do to traffic, words, products.
+"""A plan of events in a shop: what they do to traffic, words and products at any clock.
 
-    drift = Drift(shop, load_plan("words"))
+    drift = Drift(shop, load_plan("words"))  # qr_env/drift_plan.py: the kinds of events, and plans of them
     stream = QueryStream(drift.queries, seed=0, drift=drift)
     retriever = LiveRetriever(engine, drift.assortment)
 
-The clock counts queries: an event begins at query `at` and lasts `length` queries, 0 for good. Kinds:
-
-- season: `share` of the traffic goes to one department. trend: to five queries out of the tail, that nobody searched
-  before, all at once. Both on top of what is asked anyway: p = (1 − share) · p + share · p(within).
-- brand: a new brand. Until `at` its products are not on sale and nobody asks for it; then they are, and `share` of the
-  traffic asks for it for `length` queries.
-- typos: `share` of the queries are mistyped (`qr_env.misspell.slip`).
-- words: shoppers say `share` of the phrases otherwise. The generated shop knows other words for the same things (its
-  held-out ones); for your own shop `what` names a YAML file of `phrase: other phrase`.
-- churn: `share` of the products leave, and as many come from the reserve. add, remove: one half of that. With a length
-  it happens in `SWAPS` deliveries over that time.
-
-A plan is a YAML file (fields of `Plan` and `Event`) or the name of a preset. `every` > 0 adds random events for ever,
-one in so many queries. Whatever happens at a clock is a pure function of shop, plan and clock: nothing to save but the
-clock. A query whose text drifts keeps its id and row: the need, its labels and its purchases stay the same.
+The clock counts queries. Whatever happens at a clock is a pure function of shop, plan and clock: nothing to save but
+the clock. A query whose text drifts keeps its id and row: the need, its labels and its purchases stay the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,93 +22,18 @@ import pyarrow as pa
 
 from qr_env.churn import Assortment
 from qr_env.departments import departments, naming
+from qr_env.drift_plan import CATALOGUE, RANDOM_KINDS, TRAFFIC, Event, Plan
+from qr_env.drift_words import Shift, generated_words, read_words, shift
 from qr_env.errors import ConfigError
 from qr_env.misspell import slip
 from qr_env.shop import Shop
 from qr_env.types import Query
 
-TRAFFIC, WORDING, CATALOGUE = ("season", "trend", "brand"), ("typos", "words"), ("brand", "churn", "add", "remove")
-KINDS = (*TRAFFIC, *WORDING, *CATALOGUE[1:])
-RANDOM_KINDS = ("season", "trend", "typos", "words", "churn")
 SWAPS = 8
 TREND = 5  # queries of a flash trend
 SMALL = 0.1  # share of the phrases or products that a random event replaces
 BoolArray = npt.NDArray[np.bool_]
 Weights = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One change; see the module docstring. what: the department, query, brand or file; "" draws one by the seed."""
-
-    kind: str
-    at: int
-    length: int = 0
-    share: float = 0.3
-    what: str = ""
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"no event {self.kind!r}; choose one of {', '.join(KINDS)}")
-        if self.at < 0 or self.length < 0 or not 0 < self.share <= 1:
-            raise ConfigError(f"{self}: at and length must be ≥ 0 queries, share in (0, 1]")
-
-    def active(self, at: int) -> bool:
-        """Whether it goes on at query `at`."""
-        return self.at <= at and (not self.length or at < self.at + self.length)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """events: in any order. reserve: share of the products that is not on sale at the start, from which products come.
-    every: mean number of queries between random events, 0 for none. seed: of everything that is drawn."""
-
-    events: tuple[Event, ...] = ()
-    reserve: float = 0.0
-    every: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.reserve < 1 or self.every < 0:
-            raise ConfigError(f"reserve={self.reserve}, every={self.every}: reserve must be in [0, 1), every ≥ 0")
-        coming = [event for event in self.events if event.kind in ("churn", "add")]
-        if not self.reserve and coming:
-            raise ConfigError(f"{coming[0]}: products must come from somewhere, give the plan a reserve, such as 0.1")
-
-
-PRESETS = {
-    "words": Plan((Event("words", 3_200, share=1.0),)),
-    "churn": Plan((Event("churn", 3_200, 12_800, 0.1),), reserve=0.1),
-    "busy": Plan(
-        (
-            Event("season", 3_200, 3_200, 0.4),
-            Event("churn", 4_800, 9_600, 0.1),
-            Event("trend", 8_000, 1_600, 0.3),
-            Event("brand", 9_600, 3_200, 0.2),
-            Event("typos", 11_200, 1_600, 0.5),
-            Event("words", 12_800, share=0.5),
-        ),
-        reserve=0.1,
-    ),
-    "random": Plan(reserve=0.1, every=2_000),
-}
-
-
-def load_plan(spec: str) -> Plan:
-    """A preset by name, or a YAML file. Raises ConfigError for what is neither, or names a field that there is not."""
-    import yaml
-
-    if spec in PRESETS:
-        return PRESETS[spec]
-    path = Path(spec)
-    if not path.is_file():
-        raise ConfigError(f"--drift {spec}: no such file, and no preset; presets are {', '.join(PRESETS)}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        events = tuple(Event(**event) for event in values.pop("events", ()))
-        return Plan(events, **values)
-    except (yaml.YAMLError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is no plan ({' '.join(str(error).split())}); see qr_env/drift.py") from error
 
 
 class Drift:
@@ -143,7 +52,7 @@ class Drift:
         self.queries = list(queries or shop.split("train") or shop.all_queries)
         self._events: list[Event] = []
         self._members: list[BoolArray] = []  # of each event: the queries that its traffic goes to
-        self._shifts: dict[int, tuple[re.Pattern[str], dict[str, str]]] = {}
+        self._shifts: dict[int, Shift] = {}
         for event in sorted(plan.events, key=lambda event: event.at):
             self._admit(event)
         self._randoms, self._next_at = 0, self._gap(0)
@@ -312,19 +221,14 @@ class Drift:
     def _other_words(self) -> dict[str, str]:
         return generated_words() if self.shop.name.startswith("generated") else {}
 
-    def _shift(self, number: int) -> tuple[re.Pattern[str], dict[str, str]]:
-        """What event `number` replaces: a pattern of phrases, longest first, and phrase → other phrase."""
+    def _shift(self, number: int) -> Shift:
+        """What event `number` replaces, drawn once."""
         if number not in self._shifts:
             event = self._events[number]
-            pairs = sorted((_read_words(event.what) if event.what else self._other_words).items())
+            pairs = read_words(event.what) if event.what else self._other_words
             if not pairs:
                 raise ConfigError(f"{self.shop!r} knows no other words: name a YAML file of `phrase: other` in `what`")
-            rng = np.random.default_rng([self.plan.seed, 4, number])
-            some = rng.permutation(len(pairs))[: max(1, round(event.share * len(pairs)))]
-            other = {old.lower(): new for old, new in (pairs[n] for n in sorted(some.tolist()))}
-            longest = sorted(other, key=lambda phrase: (-len(phrase), phrase))
-            pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest))})\b", re.IGNORECASE)
-            self._shifts[number] = pattern, other
+            self._shifts[number] = shift(pairs, event.share, np.random.default_rng([self.plan.seed, 4, number]))
         return self._shifts[number]
 
     def _opening(self) -> BoolArray:
@@ -371,35 +275,3 @@ class Drift:
             mask_P[leaving], moved_P[leaving] = False, True
         if event.kind != "remove":
             mask_P[coming], moved_P[coming] = True, True
-
-
-def generated_words() -> dict[str, str]:
-    """Phrase of the generated shop's shoppers → a held-out phrase for the same thing, where it means one thing only."""
-    from qr_env.shops.world_vocabulary import load_vocabulary
-
-    vocabulary = load_vocabulary()
-    sides = [(one.shopper, one.heldout) for one in vocabulary.types]
-    sides += [(one.purposes, one.heldout_purposes) for one in vocabulary.types]
-    sides += [
-        (one.shopper, one.heldout) for table in (vocabulary.colors, vocabulary.materials) for one in table.values()
-    ]
-    spoken = [phrase for said, _ in sides for phrase in said] + [noun for one in vocabulary.types for noun in one.noun]
-    return {
-        phrase: heldout[n % len(heldout)]
-        for said, heldout in sides
-        for n, phrase in enumerate(said)
-        if heldout and spoken.count(phrase) == 1
-    }
-
-
-def _read_words(path: str) -> dict[str, str]:
-    """A YAML file of `phrase: other phrase`."""
-    import yaml
-
-    try:
-        words: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"words: {path} cannot be read ({error})") from error
-    if not isinstance(words, dict) or not all(isinstance(side, str) for pair in words.items() for side in pair):
-        raise ConfigError(f"words: {path} must be lines of `phrase: other phrase`")
-    return words

@@ -70,7 +70,8 @@ def check(args: Args, shop: Any) -> dict[str, int]:
     from judges.labels import LabelsJudge
     from qr_env.bm25 import BM25
     from qr_env.churn import LiveRetriever
-    from qr_env.drift import Drift, Event, Plan
+    from qr_env.drift import Drift
+    from qr_env.drift_plan import Event, Plan
     from qr_env.stream import QueryStream
     from qr_env.vector_env import QueryRewriteVectorEnv
 

@@ -40,7 +40,7 @@ class StreamFlags:
     """What streams in."""
 
     drift: str | None = None
-    """What changes while queries stream in: a preset (words, churn, busy, random) or a YAML file (qr_env/drift.py)."""
+    """What changes in the stream: a preset (words, churn, busy, random) or a YAML file (qr_env/drift_plan.py)."""
     sessions: float = 0.0
     """Share of the queries that follow up another one of the same shopper, in her department."""
     replay: Path | None = None
@@ -70,7 +70,8 @@ class StreamFlags:
 
     def make_drift(self, shop: Shop, on_bad_row: str = "stop") -> Drift | None:
         """The plan of the settings in this shop, for the queries that the stream holds."""
-        from qr_env.drift import Drift, load_plan
+        from qr_env.drift import Drift
+        from qr_env.drift_plan import load_plan
         from qr_env.replay_log import ReplayLog
 
         if self.drift is None:

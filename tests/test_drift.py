@@ -16,7 +16,9 @@ from judges.labels import LabelsJudge
 from qr_env.bm25 import BM25
 from qr_env.churn import LiveRetriever
 from qr_env.departments import departments, naming
-from qr_env.drift import PRESETS, SWAPS, Drift, Event, Plan, generated_words, load_plan
+from qr_env.drift import SWAPS, Drift
+from qr_env.drift_plan import PRESETS, Event, Plan, load_plan
+from qr_env.drift_words import generated_words
 from qr_env.errors import ConfigError, IndexMismatchError
 from qr_env.shops.generated import generate
 from qr_env.stream import QueryStream

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from judges.labels import LabelsJudge
-from qr_env.drift import Drift, Event, Plan
+from qr_env.drift import Drift
+from qr_env.drift_plan import Event, Plan
 from qr_env.errors import BadRowError, ConfigError, DataError, IndexMismatchError
 from qr_env.replay_log import ReplayLog, seconds
 from qr_env.types import Query
