@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from qr_env.errors import DataError
 from qr_env.shop import Shop
-from qr_env.shops.rows import Column, LoadReport, Spec, checked_table
+from qr_env.shops.load_report import LoadReport
+from qr_env.shops.rows import Column, Spec, checked_table
 from qr_env.types import Query, RowArray
 
 EVENTS = ("none", "click", "cart", "purchase")  # each includes the ones before it

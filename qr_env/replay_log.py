@@ -23,7 +23,8 @@ from qr_env.combine import plain
 from qr_env.drift import Drift
 from qr_env.errors import ConfigError, DataError, IndexMismatchError
 from qr_env.shop import Shop
-from qr_env.shops.rows import Column, LoadReport, Spec, checked_table
+from qr_env.shops.load_report import LoadReport
+from qr_env.shops.rows import Column, Spec, checked_table
 from qr_env.stream import Arrival, fingerprint
 from qr_env.types import Query
 

@@ -25,7 +25,7 @@ from qr_env.errors import DataError
 from qr_env.types import Product, Query
 
 if TYPE_CHECKING:
-    from qr_env.shops.rows import LoadReport
+    from qr_env.shops.load_report import LoadReport
 
 RowLog = npt.NDArray[np.int64]
 SPLITS = ("train", "dev", "test")

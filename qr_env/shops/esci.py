@@ -24,8 +24,8 @@ from qr_env.errors import DataError
 from qr_env.retriever import whole_folder
 from qr_env.shop import Shop, split_of
 from qr_env.shops.files import read_files, read_folder
+from qr_env.shops.load_report import LoadReport
 from qr_env.shops.public import is_ours, locate
-from qr_env.shops.rows import LoadReport
 
 _UPSTREAM = "https://media.githubusercontent.com/media/amazon-science/esci-data"
 COMMIT = "7e0e3073f5ca36c0b5ff79e847cf99a74597645d"

@@ -28,7 +28,8 @@ import scipy.sparse as sp
 
 from qr_env.errors import DataError
 from qr_env.shop import PURCHASE_SCHEMA, QUERY_SCHEMA, Shop, conform, split_of
-from qr_env.shops.rows import PRODUCTS, PURCHASES, QRELS, QUERIES, LoadReport, Spec, checked_table, shorten
+from qr_env.shops.load_report import LoadReport, shorten
+from qr_env.shops.rows import PRODUCTS, PURCHASES, QRELS, QUERIES, Spec, checked_table
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 QRELS_SUFFIXES = (*TABLE_SUFFIXES, ".trec", ".qrels", ".txt")

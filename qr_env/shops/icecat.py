@@ -26,8 +26,8 @@ from qr_env.download import Remote
 from qr_env.errors import DataError
 from qr_env.shop import Shop
 from qr_env.shops.files import read_files, read_folder
+from qr_env.shops.load_report import LoadReport
 from qr_env.shops.public import is_ours, locate
-from qr_env.shops.rows import LoadReport
 
 RATINGS = Remote(
     "https://raw.githubusercontent.com/querqy/chorus/96edf8b5/katas/Broad_Query_Set_rated.csv",

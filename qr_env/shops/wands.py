@@ -14,8 +14,8 @@ from __future__ import annotations
 from qr_env.download import Remote
 from qr_env.shop import Shop
 from qr_env.shops.files import read_files, read_folder
+from qr_env.shops.load_report import LoadReport
 from qr_env.shops.public import is_ours, locate
-from qr_env.shops.rows import LoadReport
 
 COMMIT = "37f00c95b2a2abca6396680976378dc899babb7c"
 FILES = tuple(
