@@ -407,7 +407,7 @@ def test_rows_and_lines_do_not_depend_on_the_size_of_a_block(
     )
     path = folder(tmp_path, f"product_id,title\n{rows}70,\n71,last,x")
     whole = read_folder(path, "skip")
-    monkeypatch.setattr("qr_env.shops.formats.BLOCK", block)
+    monkeypatch.setattr("qr_env.shops.formats_csv.BLOCK", block)
     parts = read_folder(path, "skip")
     assert whole.report is not None
     assert parts.report is not None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qr_env.errors import BadRowError, ConfigError
-from qr_env.shops.formats import Problem
+from qr_env.shops.chunks import Problem
 
 
 @dataclass(frozen=True, slots=True)

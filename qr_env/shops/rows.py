@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.errors import DataError
-from qr_env.shops.formats import Chunk, Problem, read_chunks
+from qr_env.shops.chunks import Chunk, Problem
+from qr_env.shops.formats import read_chunks
 from qr_env.shops.load_report import LoadReport, shorten
 
 TITLE_LIMIT = 2_000  # characters; the longest real title in ESCI, WANDS and Icecat is under 1,000
