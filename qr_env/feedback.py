@@ -180,17 +180,6 @@ def feedback(
     )
 
 
-def group_coverage(rows_NK: RowArray, relevant_NK: BoolArray, group_size: int) -> npt.NDArray[np.int_]:
-    """Distinct relevant products that all rewrites of a query reach (MiniELM's coverage), (N // group_size,).
-
-    Lines of one query are `group_size` neighbours, as in the vector environment.
-    """
-    width = group_size * rows_NK.shape[1]
-    rows_PM = np.sort(np.where(relevant_NK, rows_NK, -1).reshape(-1, width), axis=1)
-    first_PM = np.diff(rows_PM, axis=1, prepend=-1) != 0
-    return (first_PM & (rows_PM >= 0)).sum(axis=1)
-
-
 def _share(part_N: npt.NDArray[np.generic], whole_N: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """part / whole of counts, 0 where the whole, and so the part, is 0."""
     return np.divide(part_N, np.maximum(whole_N, 1))

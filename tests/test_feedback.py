@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qr_env.feedback import TAU, Bought, Feedback, TextFigures, feedback, group_coverage, text_figures
+from qr_env.feedback import TAU, Bought, Feedback, TextFigures, feedback, text_figures
 from qr_env.metrics import best_dcg
 from qr_env.types import EXACT, Engagement, Grades, Hits
 
@@ -148,13 +148,6 @@ def test_text_figures_equal_pythons_own_words(pairs: list[tuple[str, str]]) -> N
         assert (texts.words_original[n], texts.words[n]) == (len(had), len(said))
         assert texts.copied[n] == len(said) - len(set(said) - set(had))
         assert texts.kept[n] == (not said or said == had)
-
-
-def test_group_coverage_equals_sets(world: dict[str, np.ndarray]) -> None:
-    rows, relevant = world["after"].astype(np.int32), graded(world, world["after"]).relevance_NK > TAU
-    ours = group_coverage(rows, relevant, group_size=4)
-    loops = [len(set(rows[n : n + 4][relevant[n : n + 4]].tolist())) for n in range(0, N, 4)]
-    assert ours.tolist() == loops
 
 
 def test_engagement_is_after_minus_before_missing_stays_missing_and_a_kept_original_is_zero() -> None:

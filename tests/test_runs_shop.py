@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from qr_env.bm25 import BM25
+from qr_env.shops import load_shop
 from qr_env.shops.describe import describe, word_gaps
 from qr_env.shops.files import write_shop
 from qr_env.tokenize import terms
@@ -131,3 +132,14 @@ def test_dirty_rows_stop_or_are_summed_up(
 def test_one_products_file_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["shop", f"{own_files(tmp_path, 'id,title' + chr(10) + '1,sofa' + chr(10))}/products.csv"])
     assert "Difficulty" not in capsys.readouterr().out
+
+
+def test_a_shop_is_written_as_files_and_never_over_others(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["shop", str(folder), "--write", str(tmp_path / "copy"), "--json", str(tmp_path / "facts.json")])
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["hash"] == load_shop(str(tmp_path / "copy")).hash == tiny_shop().hash
+    with pytest.raises(SystemExit) as stopped:
+        main(["shop", str(folder), "--write", str(tmp_path / "copy")])
+    assert stopped.value.code == 1 and "name a new folder" in capsys.readouterr().err

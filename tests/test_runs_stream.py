@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -143,3 +144,19 @@ def test_a_log_is_replayed_into_a_run(folder, tmp_path, monkeypatch):
     assert {sample["query"] for sample in samples} == {"couch", "pouffe"}
     with pytest.raises(ConfigError, match="one of the two"):
         StreamFlags(sessions=0.2, replay=path).stream(tiny_shop(), None, 0, 1.0)
+
+
+@pytest.mark.parametrize("drift", [None, "churn"])
+def test_a_log_without_counts_gets_zipfs_traffic(tmp_path, drift):
+    shop = tiny_shop()
+    flags = StreamFlags(zipf=1.5, drift=drift)
+    stream = flags.stream(shop, flags.make_drift(shop), 0, 1.0)
+    drawn = [stream.take(1)[0] for _ in range(4_000)]  # inside one `take` nothing comes twice
+    counts = sorted(Counter(query.id for query in drawn).values(), reverse=True)
+    shares = np.arange(1, len(counts) + 1) ** -1.5
+    assert len(counts) == len(shop.split("train"))
+    assert np.allclose(np.array(counts) / 4_000, shares / shares.sum(), atol=0.03)
+    path = tmp_path / "log.csv"
+    path.write_text("time,query\n1772366400,couch\n")
+    with pytest.raises(ConfigError, match="its own traffic"):
+        StreamFlags(zipf=1.0, replay=path).stream(shop, None, 0, 1.0)
