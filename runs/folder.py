@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,8 +14,8 @@ from typing import Any
 from qr_env.errors import RunFolderError
 from qr_env.whole import saving, write_whole
 from runs.cli import lifted
+from runs.environment import environment
 
-PACKAGES = ("torch", "transformers", "trl", "numpy", "bm25s", "faiss-cpu", "gymnasium", "qr-env")
 CONFIG_FILE = "config.json"
 
 
@@ -102,42 +99,3 @@ def resolved(folder: Path, args: Any) -> dict[str, Any]:
 
 def _plain(args: Any) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in dataclasses.asdict(args).items()}
-
-
-def environment() -> dict[str, Any]:
-    """Commit, machine and versions: what a figure needs beside it."""
-    return {"commit": git_commit(), "machine": machine(), "versions": versions()}
-
-
-def git_commit() -> str:
-    """Short hash of HEAD, with "+" when tracked files differ from it; "" outside a git checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=here, check=False).returncode != 0
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return commit + ("+" if dirty else "")
-
-
-def machine() -> str:
-    """Cores, processor and Python in one line."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    return f"{len(os.sched_getaffinity(0))} cores {model}, {platform.system()}, Python {platform.python_version()}"
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of what decides the results."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

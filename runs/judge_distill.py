@@ -123,8 +123,8 @@ def facts(args: Args, shop: Shop) -> dict[str, str]:
 
 def curve(road: Road) -> dict[str, Any]:
     """Lines and points."""
+    from runs.environment import environment
     from runs.judge_distill_report import by_size
-    from runs.timing import machine, versions
 
     lines = road.lines()
     points = [road.point(size, seed) for size in sorted(set(road.args.sizes)) for seed in road.args.seeds]
@@ -134,8 +134,7 @@ def curve(road: Road) -> dict[str, Any]:
         "lines": lines,
         "points": points,
         "curve": by_size(points),
-        "machine": machine(),
-        "versions": versions(),
+        **environment(),
     }
 
 

@@ -212,7 +212,7 @@ def _seeds_apart(better: Sequence[float], than: Sequence[float]) -> dict[str, fl
 
 
 def _about(roads: Sequence[Road], recipe: Recipe) -> dict[str, Any]:
-    from runs.folder import environment
+    from runs.environment import environment
 
     road, seeds = roads[0], [road.seed for road in roads]
     minutes = {name: [round(road.seconds(name) / 60, 2) for road in roads] for name in road.stages}

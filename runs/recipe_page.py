@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qr_env.whole import saving, write_whole
+from runs.environment import machine_line
 from runs.recipe_compare import ONE_SEED, interval_text
 from runs.report import REPORT_FILE
 
@@ -113,7 +114,8 @@ def stages(recipe: Recipe, about: dict[str, Any]) -> str:
             f"<dt>{escape(name)}</dt><dd>{type(stage).__name__}: {escape(told)} <small>({times} min)</small></dd>"
         )
     environment = about["environment"]
-    machine = f"{environment['commit']}, {environment['machine']}"
+    machine = f"{environment['commit']}, {machine_line(environment['machine'])}"
+    machine += f", Python {environment['versions']['python']}"
     return f"<dl>{''.join(rows)}<dt>commit, machine</dt><dd>{escape(machine)}</dd></dl>"
 
 

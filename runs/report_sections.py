@@ -11,6 +11,7 @@ from typing import Any
 from qr_env.tables import number
 from qr_env.types import LEVELS
 from runs.charts import Chart, Line, Point, chart
+from runs.environment import machine_line
 from runs.report_attribution import coloured
 
 Rows = Sequence[Mapping[str, Any]]
@@ -280,7 +281,9 @@ def what_was_run(config: Mapping[str, Any], metrics: Rows) -> str:
     if not config:
         return ""
     environment = config.get("environment", {})
-    facts = {name: environment[name] for name in ("commit", "machine") if environment.get(name)}
+    facts = {"commit": environment["commit"]} if environment.get("commit") else {}
+    if environment.get("machine"):
+        facts["machine"] = machine_line(environment["machine"])
     facts |= {
         f"{name} hash" if name in ("shop", "products") else name: v for name, v in config.get("facts", {}).items()
     }

@@ -9,17 +9,13 @@ Turns, because a shared machine's speed drifts by more than what is measured; th
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-PACKAGES = ("bm25s", "faiss-cpu", "gymnasium", "numba", "numpy", "sentence-transformers", "torch", "transformers")
+from runs.environment import environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,35 +64,5 @@ def report(pairs: Mapping[str, Pair]) -> dict[str, Any]:
 
 
 def stamped(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """A report, which holds `ratios` and `sizes`, with versions and machine: what every `qr bench` writes."""
-    return {**measured, "versions": versions(), "machine": machine()}
-
-
-def versions() -> dict[str, str]:
-    """Python's, and of the packages whose speed is measured, where installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory, and how busy the machine was."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = round(os.getloadavg()[0], 2)
-    return {
-        "cpu": model,
-        "cores": cores,
-        "memory_gib": round(pages / 2**30, 1),
-        "load": load,
-        "os": platform.platform(),
-    }
+    """A report, which holds `ratios` and `sizes`, with commit, machine and versions: what every `qr bench` writes."""
+    return {**measured, **environment()}

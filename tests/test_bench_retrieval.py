@@ -27,7 +27,7 @@ def test_ratio_is_the_median_over_pairs() -> None:
 
 def test_every_report_is_stamped() -> None:
     report = stamped({"ratios": {"a": 1.0}, "sizes": {}})
-    assert report.keys() == {"ratios", "sizes", "versions", "machine"}
+    assert report.keys() == {"ratios", "sizes", "commit", "versions", "machine"}
     assert report["machine"]["cores"] >= 1 and "numpy" in report["versions"]
     json.dumps(report)
 
@@ -44,5 +44,5 @@ def test_the_verb_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr("qr_env.shops.load_shop", lambda *_: tiny_shop())
     out = tmp_path / "bench.json"
     verb.main(verb.Args("retrieval", encoder="", queries=20, rounds=1, json=str(out)))
-    assert json.loads(out.read_text()).keys() >= {"ratios", "sizes", "versions", "machine"}
+    assert json.loads(out.read_text()).keys() >= {"ratios", "sizes", "commit", "versions", "machine"}
     assert "bm25 one by one" in capsys.readouterr().out

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from qr_env.errors import RunFolderError
-from runs import folder as run_folder
-from runs.folder import CONFIG_FILE, environment, git_commit, machine, open_run, versions
+from runs.folder import CONFIG_FILE, open_run
 
 FACTS = {"shop": "abc", "seed": 0}
 
@@ -60,18 +59,3 @@ def test_nothing_to_resume_says_so_and_makes_nothing(tmp_path):
     with pytest.raises(RunFolderError, match="without --resume"):
         open_run(tmp_path / "none", Args(), FACTS, resume=True)
     assert not (tmp_path / "none").exists()
-
-
-def test_the_environment_says_machine_and_versions():
-    found = environment()
-    assert "cores" in found["machine"]
-    assert "Python 3" in machine()
-    assert {"torch", "numpy", "bm25s", "qr-env"} <= set(versions())
-    assert all(versions().values())
-    assert found["versions"] == versions()
-
-
-def test_outside_a_git_checkout_there_is_no_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "folder.py"))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert git_commit() == ""
