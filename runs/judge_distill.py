@@ -27,7 +27,7 @@ from runs.cli import run, write_json
 
 if TYPE_CHECKING:
     from qr_env.shop import Shop
-    from runs.judge_distill_stages import Road
+    from runs.judge_distill_stages import DistillRun
 
 # What a resumed run may have otherwise: where it is, and what is only reported.
 FREE = ("out", "resume", "report_shop", "report_data", "json", "judge_url")
@@ -106,12 +106,12 @@ def main(args: Args) -> None:
 
 def distil(args: Args, shop: Shop) -> None:
     """Every stage in a folder that is open."""
-    from runs.judge_distill_stages import Road, best_size
+    from runs.judge_distill_stages import DistillRun, best_size
 
-    with Road.open(args, shop) as road:
-        report = curve(road)
+    with DistillRun.open(args, shop) as opened:
+        report = curve(opened)
         if args.report_shop:
-            report["transfer"] = road.transfer()
+            report["transfer"] = opened.transfer()
     finish(args, report | {"kept": {"size": best_size(args), "seed": args.seeds[0]}})
 
 
@@ -121,16 +121,16 @@ def facts(args: Args, shop: Shop) -> dict[str, str]:
     return fixed | {"shop": shop.hash}
 
 
-def curve(road: Road) -> dict[str, Any]:
+def curve(opened: DistillRun) -> dict[str, Any]:
     """Lines and points."""
     from runs.environment import environment
     from runs.judge_distill_report import by_size
 
-    lines = road.lines()
-    points = [road.point(size, seed) for size in sorted(set(road.args.sizes)) for seed in road.args.seeds]
+    lines = opened.lines()
+    points = [opened.point(size, seed) for size in sorted(set(opened.args.sizes)) for seed in opened.args.seeds]
     return {
-        "shop": road.shop.name,
-        "teacher": road.args.teacher,
+        "shop": opened.shop.name,
+        "teacher": opened.args.teacher,
         "lines": lines,
         "points": points,
         "curve": by_size(points),

@@ -1,7 +1,7 @@
 """The stages of `qr judge distill`: each reads what is in the run folder, else makes it and leaves it there.
 
-with Road.open(args, shop) as road:
-    road.lines(); road.point(size=400, seed=0); road.transfer()
+with DistillRun.open(args, shop) as run:
+    run.lines(); run.point(size=400, seed=0); run.transfer()
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from judges.embedding import Levels
 from judges.samples import Sample, ask, labelled_sample
 from qr_env.errors import ConfigError
 from qr_env.types import FloatArray, RowArray
+from qr_env.whole import write_whole
 from runs.judge_distill_report import figures
 
 if TYPE_CHECKING:
@@ -62,17 +63,16 @@ class Pool:
 
 
 @dataclass
-class Road:
+class DistillRun:
     """One run: its settings, its shop, and what was opened for it."""
 
     args: Args
     shop: Shop
     store: VerdictStore
-    loaded: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
-    def open(cls, args: Args, shop: Shop) -> Iterator[Road]:
+    def open(cls, args: Args, shop: Shop) -> Iterator[DistillRun]:
         """With the verdict store open."""
         from judges.cache import VerdictStore
 
@@ -248,7 +248,7 @@ class Road:
             for name, judge in names.items():
                 asked = ask(judge, self.exam.queries, self.exam.rows_QK, progress=True)
                 found[name] = figures(asked.probs_QK4, self.exam)
-            _write(path, found)
+            write_whole(path, json.dumps(found, indent=2) + "\n")
         held: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
         return held
 
@@ -258,7 +258,9 @@ class Road:
         if not path.is_file():
             keep = size == best_size(self.args) and seed == self.args.seeds[0]
             folder = self.args.out / ("student" if keep else "points/student")
-            _write(path, self._student(size, seed, folder))
+            found = self._student(size, seed, folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(found, indent=2) + "\n")
             if not keep:
                 shutil.rmtree(folder)
         held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -322,11 +324,3 @@ def _known(
 def best_size(args: Args) -> int:
     """The size whose first student is kept."""
     return max(args.sizes)
-
-
-def _write(path: Path, payload: Any) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".part")
-    scratch.write_text(json.dumps(payload, indent=2) + "\n", encoding="utf-8")
-    scratch.replace(path)

@@ -28,7 +28,7 @@ from tests.fakes import HashEncoder, tiny_shop
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Similarity without weights; indexes of this test's own."""
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(stages.Road, "encoder", HashEncoder())
+    monkeypatch.setattr(stages.DistillRun, "encoder", HashEncoder())
 
 
 @pytest.fixture
@@ -86,15 +86,15 @@ def test_a_stopped_run_goes_on_and_ends_the_same(settings: dict[str, Any], monke
     whole = report(settings["out"])
     settings["out"] = settings["out"].with_name("again")
     trained: list[int] = []
-    learn = stages.Road._learn
+    learn = stages.DistillRun._learn
 
-    def stopping(self: stages.Road, *rest: Any) -> None:
+    def stopping(self: stages.DistillRun, *rest: Any) -> None:
         trained.append(1)
         if len(trained) == 3:
             raise KeyboardInterrupt
         learn(self, *rest)
 
-    monkeypatch.setattr(stages.Road, "_learn", stopping)
+    monkeypatch.setattr(stages.DistillRun, "_learn", stopping)
     with pytest.raises(KeyboardInterrupt):
         main(Args(**settings))
     with pytest.raises(RunFolderError, match="--resume"):
