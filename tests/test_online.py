@@ -315,7 +315,7 @@ def test_alarms_stand_in_the_metrics_and_do_not_stop_the_run(tmp_path, student, 
     run(tmp_path, student, 3, alarms=Alarms(window=2, min_entropy=99.0))
     alarms = [line.get("alarms") for line in online(tmp_path)]
     assert alarms[0] is None
-    assert all("stopped exploring" in ring for rings in alarms[1:] for ring in rings)
+    assert all(alarms[1:]) and all("stopped exploring" in ring for rings in alarms[1:] for ring in rings)
     assert "ALARM at update 2" in capsys.readouterr().err
 
 

@@ -218,7 +218,9 @@ def test_complements_are_accessories_and_accessories_nothing_else(world: World) 
 def test_a_negation_excludes_what_it_names(world: World) -> None:
     shop = world.shop
     merchants = {feature.merchant for one in load_vocabulary().types for feature in one.features}
-    for row in np.flatnonzero(shop.slices["negation"] & shop.slices["plain"])[:60].tolist():
+    rows = np.flatnonzero(shop.slices["negation"] & shop.slices["plain"])[:60].tolist()
+    assert rows
+    for row in rows:
         text = shop.queries["query"][row].as_py()
         refused = {
             one for one in merchants if re.search(rf"\b(without|no|with|any) {re.escape(one.lower())}( |$)", text)
