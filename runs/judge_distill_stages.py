@@ -10,8 +10,8 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +20,15 @@ import numpy as np
 from judges.augment import CatalogueJudge, Groups, catalogue_groups, traffic_groups
 from judges.base import Judge
 from judges.cross_encoder import Calibration, CrossEncoderJudge
-from judges.embedding import Levels
 from judges.samples import Sample, ask, labelled_sample
 from qr_env.errors import ConfigError
-from qr_env.types import FloatArray, RowArray
 from qr_env.whole import write_whole
 from runs.judge_distill_report import figures
+from runs.judge_distill_training import HeldOut, Lesson, Pool, learn
 
 if TYPE_CHECKING:
     from judges.cache import VerdictStore
-    from judges.cross_training import Loss, TrainSettings
+    from judges.cross_training import TrainSettings
     from qr_env.encoder import Encoder
     from qr_env.retriever import Retriever
     from qr_env.shop import Shop
@@ -38,28 +37,8 @@ if TYPE_CHECKING:
 TEACHER_FIELDS = ("title", "brand", "color", "description")
 STUDENT_FIELDS = ("title", "brand", "color")
 TRANSFER_PAIRS = 2_000
-COMPARED = 256  # held-out pairs on which int8 is compared with 32 bits
 DEPTH = 10  # of the test queries' result lists
 TRAIN_SEED, POOL_SEED, DEV_SEED = 1, 2, 3  # of what is drawn; students have their own
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """G lists with the teacher's verdicts."""
-
-    texts: list[str]
-    rows_GK: RowArray
-    probs_GK4: FloatArray
-
-    @classmethod
-    def read(cls, path: Path) -> Pool:
-        with np.load(path) as held:
-            return cls(held["texts"].tolist(), held["rows_GK"], held["probs_GK4"])
-
-    def write(self, path: Path) -> None:
-        scratch = path.with_suffix(".part.npz")
-        np.savez_compressed(scratch, texts=np.array(self.texts), rows_GK=self.rows_GK, probs_GK4=self.probs_GK4)
-        scratch.replace(path)
 
 
 @dataclass
@@ -152,7 +131,8 @@ class DistillRun:
                 raise ConfigError(f"{self.shop!r} has no training labels for a teacher: --teacher self, or a judge")
             pool = Pool([query.text for query in groups.queries], groups.rows_GK, probs_GK4)
             read = Calibration(fields=TEACHER_FIELDS, max_length=args.teacher_length)
-            self._learn(pool, soft_bce, args.teacher_base, 0, read, folder, self._settings(0), "teacher")
+            lesson = Lesson(pool, soft_bce, args.teacher_base, read, self._settings(0), "labels", "teacher")
+            learn(lesson, self.shop, folder, partial(self._held_out, of_labels=True))
         return CrossEncoderJudge(folder)
 
     def _settings(self, seed: int) -> TrainSettings:
@@ -160,60 +140,28 @@ class DistillRun:
 
         return TrainSettings(self.args.epochs, lr=self.args.lr, anchor=self.args.anchor, seed=seed)
 
-    def _learn(
-        self,
-        pool: Pool,
-        loss: Loss,
-        base: str,
-        layers: int,
-        read: Calibration,
-        folder: Path,
-        settings: TrainSettings,
-        name: str,
-    ) -> None:
-        """Train, export, fit the grades on held-out ones: the folder appears when it serves."""
-        from agents.models import resolve
-        from judges.cross_export import export
-        from judges.cross_training import Examples, load_classifier, soft_targets, train
-        from judges.pair_tokens import PairTokens
-        from qr_env.encoder import product_texts
-
-        model, tokenizer = load_classifier(resolve(base), layers or None, settings.seed)
-        products = product_texts(self.shop, read.fields)
-        examples = Examples(pool.texts, pool.rows_GK, soft_targets(pool.probs_GK4), products)
-        train(model, PairTokens(tokenizer, read.max_length), examples, loss, settings, progress=name)
-        origin = {"base": base, "shop": self.shop.hash, "lists": len(pool.texts), "seed": settings.seed}
-        origin |= {"teacher": "labels" if name == "teacher" else self.args.teacher}
-        pairs, levels_M, source = self._dev_pairs(products, of_labels=name == "teacher")
-        scratch = folder.with_name(f".{folder.name}")
-        export(model, tokenizer, scratch, replace(read, provenance=origin), pairs[:COMPARED])
-        judge = CrossEncoderJudge(scratch)
-        judge.fit(pairs, levels_M, source).write(scratch)
-        shutil.rmtree(folder, ignore_errors=True)
-        scratch.rename(folder)
-
     @cached_property
     def _made(self) -> tuple[Shop, Groups]:
         """self: queries made from the catalogue; the last `held_out` of them are kept from the students."""
         wanted = max(self.args.sizes) + self.args.held_out
         return catalogue_groups(self.shop, self.retrievers, wanted, POOL_SEED)
 
-    def _dev_pairs(self, products: list[str], of_labels: bool) -> tuple[list[tuple[str, str]], Levels, str]:
-        """Held-out pairs as texts, their levels, and whose grades they are."""
+    def _held_out(self, of_labels: bool = False) -> HeldOut:
+        """What the grades are fitted on: by labels where these were asked for, or are the teacher's; else by it."""
         wanted, teacher, held_out = self.args.calibrate_on, self.args.teacher, self.args.held_out
         split = "dev" if self.shop.split("dev") else "train"
         if of_labels or wanted == "labels" or (wanted == "auto" and teacher in ("train", "labels")):
             groups = traffic_groups(self.shop, self.retrievers, held_out, split, DEV_SEED)
             source = f"labels of {self.shop.name}, {split}"
             levels_GK = self.shop.levels([query.row for query in groups.queries], groups.rows_GK).astype(np.int64)
-            return *_known([query.text for query in groups.queries], groups.rows_GK, levels_GK, products), source
+            return HeldOut([query.text for query in groups.queries], groups.rows_GK, levels_GK, source)
         if teacher == "self":
             groups = self._made_part(slice(max(self.args.sizes), None))
         else:
             groups = traffic_groups(self.shop, self.retrievers, held_out, split, DEV_SEED)
         kept = self._kept("dev.npz", groups)
         levels_GK = np.where(np.isnan(kept.probs_GK4[..., 0]), -1, np.nan_to_num(kept.probs_GK4).argmax(-1))
-        return *_known(kept.texts, kept.rows_GK, levels_GK, products), f"verdicts of {teacher}"
+        return HeldOut(kept.texts, kept.rows_GK, levels_GK, f"verdicts of {teacher}")
 
     def _made_part(self, part: slice) -> Groups:
         """self: some of the made queries, in their order; those after the largest size are held out."""
@@ -273,10 +221,10 @@ class DistillRun:
         chosen = np.random.default_rng(seed).permutation(len(pool.texts))[:size]
         part = Pool([pool.texts[g] for g in chosen.tolist()], pool.rows_GK[chosen], pool.probs_GK4[chosen])
         read = Calibration(fields=STUDENT_FIELDS, max_length=self.args.length)
-        loss, settings = anchored(self.args.anchor), self._settings(seed)
+        loss, settings, name = anchored(self.args.anchor), self._settings(seed), f"student {size}, seed {seed}"
+        lesson = Lesson(part, loss, self.args.student, read, settings, self.args.teacher, name, self.args.layers)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        name = f"student {size}, seed {seed}"
-        self._learn(part, loss, self.args.student, self.args.layers, read, folder, settings, name)
+        learn(lesson, self.shop, folder, self._held_out)
         judge = CrossEncoderJudge(folder)
         asked = ask(self._fresh(judge), self.exam.queries, self.exam.rows_QK, progress=True)
         return {
@@ -309,16 +257,6 @@ class DistillRun:
         asked = {name: ask(judge, sample.queries, sample.rows_QK, progress=True) for name, judge in judges.items()}
         rows = {name: figures(found.probs_QK4, sample) for name, found in asked.items()}
         return {"shop": shop.name, "pairs": sample.pairs, "queries": len(sample.queries), "figures": rows}
-
-
-def _known(
-    texts: list[str], rows_GK: RowArray, levels_GK: Levels, products: list[str]
-) -> tuple[list[tuple[str, str]], Levels]:
-    """The pairs of lists that have a level, as texts, and their levels."""
-    at_G, at_K = np.nonzero(levels_GK >= 0)
-    rows_M = rows_GK[at_G, at_K].tolist()
-    pairs = [(texts[g], products[row]) for g, row in zip(at_G.tolist(), rows_M, strict=True)]
-    return pairs, levels_GK[at_G, at_K]
 
 
 def best_size(args: Args) -> int:

@@ -86,15 +86,15 @@ def test_a_stopped_run_goes_on_and_ends_the_same(settings: dict[str, Any], monke
     whole = report(settings["out"])
     settings["out"] = settings["out"].with_name("again")
     trained: list[int] = []
-    learn = stages.DistillRun._learn
+    learn = stages.learn
 
-    def stopping(self: stages.DistillRun, *rest: Any) -> None:
+    def stopping(*lesson: Any) -> None:
         trained.append(1)
         if len(trained) == 3:
             raise KeyboardInterrupt
-        learn(self, *rest)
+        learn(*lesson)
 
-    monkeypatch.setattr(stages.DistillRun, "_learn", stopping)
+    monkeypatch.setattr(stages, "learn", stopping)
     with pytest.raises(KeyboardInterrupt):
         main(Args(**settings))
     with pytest.raises(RunFolderError, match="--resume"):
