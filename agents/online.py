@@ -1,7 +1,7 @@
 """Online learning: queries stream in, the student rewrites them in groups, the shop answers, PPO or GRPO learns.
 
-The loop is `learn`. It knows nothing of shops or judges: an environment pays rewards, a function scores the student on
-held-out queries, a tracker writes figures, and a checkpoint holds all that the next update depends on.
+`Loop` knows nothing of shops or judges: an environment pays rewards, a function scores the student on held-out queries,
+a tracker writes figures, and a checkpoint holds all that the next update depends on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -70,108 +70,127 @@ class Progress:
         return {name: getattr(self, name) for name in names}
 
 
-def learn(
-    student: Student,
-    optimizer: Learner,
-    envs: Any,
-    config: LoopConfig,
-    *,
-    score: Callable[[Student], dict[str, float]],
-    observation: dict[str, tuple[str, ...]],
-    tracker: Trackers,
-    folder: Path,
-    generator: torch.Generator,
-    progress: Progress,
-    alarms: Alarms,
-    hints: Hints | None = None,
-    promotion: Promotion | None = None,
-) -> Progress:
-    """Learn until `config.updates`, Ctrl-C, or a judge that is down; every end leaves a checkpoint to resume from.
+@dataclass
+class Loop:
+    """Everything that learns, and `run`.
 
-    Args:
-        envs: a batched environment of P × G rewrites, blocks of G share a query (`QueryRewriteVectorEnv`), already
-            reset or restored.
-        observation: what its reset or restore returned.
-        hints: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
-        promotion: serves a policy of its own, which the learner's take over only when proven better; None: none.
-        score: held-out figures; "eval/score" decides which student is `checkpoints/best`, anew whenever "stream/shifts"
-            says that the shop changed; "judge/weight" (1 where it is not there) is the optimiser's trust until then.
-
-    Raises:
-        JudgeError: more than `config.max_failed` of the rewards were missing.
+    envs: a batched environment of P × G rewrites, blocks of G share a query (`QueryRewriteVectorEnv`), already reset or
+        restored. observation: what its reset or restore returned.
+    score: held-out figures; "eval/score" decides which student is `checkpoints/best`, anew whenever "stream/shifts"
+        says that the shop changed; "judge/weight" (1 where it is not there) is the optimiser's trust until then.
+    hints: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
+    promotion: serves a policy of its own, which the learner's take over only when proven better; None: none.
     """
 
-    def save() -> None:
-        state = {
-            "optimizer": optimizer.state_dict(),
-            "envs": envs.state_dict(),
-            "generator": generator.get_state(),
-            "progress": progress.state_dict(),
-            "alarms": alarms.state_dict(),
-            "hints": hints.state_dict() if hints else None,
-            "promotion": promotion.state_dict() if promotion else None,
-        }
-        save_checkpoint(folder / "checkpoints", progress.update, student, state)
-        if promotion:
-            promotion.prune()
+    student: Student
+    optimizer: Learner
+    envs: Any
+    config: LoopConfig
+    _: KW_ONLY
+    score: Callable[[Student], dict[str, float]]
+    observation: dict[str, tuple[str, ...]]
+    tracker: Trackers
+    folder: Path
+    generator: torch.Generator
+    progress: Progress
+    alarms: Alarms
+    hints: Hints | None = None
+    promotion: Promotion | None = None
 
-    def evaluate() -> None:
-        figures = score(student)
-        rings = alarms.check_held_out(figures)
-        optimizer.trust = _log_evaluation(student, figures, rings, tracker, progress, folder)
-        progress.evaluated = progress.update
-        if promotion:
-            promotion.decide_held_out(progress.update, student, optimizer, rings, tracker)
-            if rings:
-                alarms.history.clear()
+    def run(self) -> Progress:
+        """Learn until `config.updates`, Ctrl-C, or a judge that is down; every end leaves a checkpoint to resume from.
 
-    def due() -> bool:
-        return progress.update % config.evaluate_every == 0 or progress.update == config.updates
+        Raises:
+            JudgeError: more than `config.max_failed` of the rewards were missing, or the gate refuses the judge.
+        """
+        progress = self.progress
+        if self.promotion:
+            self.promotion.begin(self.student, progress.update, self.tracker)
+        if self._due() and progress.evaluated < progress.update:  # the first, or what was refused before a resume
+            self._evaluate()
+            self._save()
+        with _polite_interrupt() as stop, _bar(self.config.updates, progress.update) as bar:
+            while progress.update < self.config.updates and not stop():
+                _show(bar, self._turn())
+            progress.stopped = progress.update < self.config.updates
+        if progress.stopped:
+            self._save()
+        return progress
 
-    if promotion:
-        promotion.begin(student, progress.update, tracker)
+    def _turn(self) -> dict[str, Any]:
+        """One update, logged, judged and, where it is time, evaluated and saved; its metrics."""
+        metrics = self._learn()
+        rings = self.alarms.check(metrics)
+        self.tracker.log({"update": self.progress.update, "phase": "online", **metrics, **_told(rings, self.progress)})
+        if self.promotion:
+            self.promotion.decide(self.progress.update, self.student, self.optimizer, rings, self.tracker)
+            self._fresh_start(rings)
+        self._stop_if_down(metrics)
+        if self._due():
+            try:
+                self._evaluate()
+            except JudgeError:  # the gate, or a server that is gone: nothing learned is lost
+                self._save()
+                raise
+        if self._every(self.config.checkpoint_every):
+            self._save()
+        return metrics
 
-    if due() and progress.evaluated < progress.update:  # a new run's first; or what the judge refused before a resume
-        evaluate()
-        save()
-    with _polite_interrupt() as stop, _bar(config.updates, progress.update) as bar:
-        while progress.update < config.updates and not stop():
-            started, queries_P, begins = time.perf_counter(), envs.simulator.queries_P, envs.simulator.turn == 0
-            metrics, looked, observation = _update(student, optimizer, envs, observation, generator, hints)
-            progress.update += 1
-            progress.episodes += len(observation["query"]) if begins else 0
-            if promotion and begins:  # what serves writes once
-                metrics |= promotion.observe(progress.update, envs.simulator, queries_P)
-            progress.seconds += time.perf_counter() - started
-            metrics |= {"seconds": progress.seconds, "episodes": progress.episodes}
-            tracker.samples([{"update": progress.update, **row} for row in looked.samples])
-            tracker.spreads(progress.update, looked.spreads)
-            rings = alarms.check(metrics)
-            tracker.log({"update": progress.update, "phase": "online", **metrics, **_told(rings, progress)})
-            if promotion:
-                promotion.decide(progress.update, student, optimizer, rings, tracker)
-                if rings:  # a fresh start deserves a full window
-                    alarms.history.clear()
-            _show(bar, metrics)
-            asked = (1.0 - metrics["keep_fraction"]) * len(observation["query"])
-            if metrics["judge/failed_fraction"] > config.max_failed and asked >= FEW:
-                save()
-                raise JudgeError(
-                    f"{metrics['judge/failed_fraction']:.0%} of the rewards were missing at update {progress.update}: "
-                    f"the judge is down or cannot grade these queries; mend it, then go on with --resume"
-                )
-            if due():
-                try:
-                    evaluate()
-                except JudgeError:  # the gate, or a server that is gone: nothing learned is lost
-                    save()
-                    raise
-            if progress.update % config.checkpoint_every == 0 or progress.update == config.updates:
-                save()
-        progress.stopped = progress.update < config.updates
-    if progress.stopped:
-        save()
-    return progress
+    def _learn(self) -> dict[str, Any]:
+        """Rewrites, rewards, one step of the optimiser; what serves writes once a query."""
+        progress, simulator = self.progress, self.envs.simulator
+        started, queries_P, begins = time.perf_counter(), simulator.queries_P, simulator.turn == 0
+        metrics, looked, self.observation = _update(
+            self.student, self.optimizer, self.envs, self.observation, self.generator, self.hints
+        )
+        progress.update += 1
+        progress.episodes += len(self.observation["query"]) if begins else 0
+        if self.promotion and begins:
+            metrics |= self.promotion.observe(progress.update, simulator, queries_P)
+        progress.seconds += time.perf_counter() - started
+        self.tracker.samples([{"update": progress.update, **row} for row in looked.samples])
+        self.tracker.spreads(progress.update, looked.spreads)
+        return metrics | {"seconds": progress.seconds, "episodes": progress.episodes}
+
+    def _stop_if_down(self, metrics: dict[str, Any]) -> None:
+        """JudgeError where most of an update's verdicts are missing, and they are enough to tell."""
+        failed, asked = metrics["judge/failed_fraction"], len(self.observation["query"])
+        if failed > self.config.max_failed and (1.0 - metrics["keep_fraction"]) * asked >= FEW:
+            self._save()
+            raise JudgeError(
+                f"{failed:.0%} of the rewards were missing at update {self.progress.update}: the judge is down or "
+                "cannot grade these queries; mend it, then go on with --resume"
+            )
+
+    def _evaluate(self) -> None:
+        figures = self.score(self.student)
+        rings = self.alarms.check_held_out(figures)
+        self.optimizer.trust = _log_evaluation(self.student, figures, rings, self.tracker, self.progress, self.folder)
+        self.progress.evaluated = self.progress.update
+        if self.promotion:
+            self.promotion.decide_held_out(self.progress.update, self.student, self.optimizer, rings, self.tracker)
+            self._fresh_start(rings)
+
+    def _fresh_start(self, rings: list[str]) -> None:
+        """After a roll-back a full window of figures must pass before the next alarm."""
+        if rings:
+            self.alarms.history.clear()
+
+    def _save(self) -> None:
+        parts = {"optimizer": self.optimizer, "envs": self.envs, "progress": self.progress, "alarms": self.alarms,
+                 "hints": self.hints, "promotion": self.promotion}  # fmt: skip
+        state: dict[str, Any] = {name: part.state_dict() if part is not None else None for name, part in parts.items()}
+        state["generator"] = self.generator.get_state()
+        save_checkpoint(self.folder / "checkpoints", self.progress.update, self.student, state)
+        if self.promotion:
+            self.promotion.prune()
+
+    def _due(self) -> bool:
+        return self._every(self.config.evaluate_every)
+
+    def _every(self, updates: int) -> bool:
+        """Whether so many updates have passed again, or all."""
+        return self.progress.update % updates == 0 or self.progress.update == self.config.updates
 
 
 class Seen(NamedTuple):

@@ -1,6 +1,6 @@
 """Guarded promotion: what serves is not what learns, and takes its place only when it is proven better.
 
-    promotion = Promotion(PromotionConfig(), folder)      # `learn(..., promotion=promotion)` does the rest
+    promotion = Promotion(PromotionConfig(), folder)      # `Loop(..., promotion=promotion)` does the rest
 
 A candidate is a frozen copy of the learner, taken every `every` updates while no other is on trial:
 

@@ -90,7 +90,7 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
 
     from agents.alarms import Alarms
     from agents.checkpoint import checkpoints, load_checkpoint, set_rng_state
-    from agents.online import LoopConfig, Progress, learn
+    from agents.online import Loop, LoopConfig, Progress
     from agents.student import Student
     from agents.tracking import make_tracker
     from runs.folder import resolved
@@ -133,11 +133,10 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     loop = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
     (args.out / "eval.json").unlink(missing_ok=True)  # of an earlier end; `is_finished` would take it for this one's
     try:
-        learn(
+        Loop(
             student, optimizer, envs, loop, score=world.held_out_score(), observation=observation, tracker=tracker,
-            folder=args.out, generator=generator, progress=progress, alarms=alarms, hints=hints,
-            promotion=promotion,
-        )  # fmt: skip
+            folder=args.out, generator=generator, progress=progress, alarms=alarms, hints=hints, promotion=promotion,
+        ).run()  # fmt: skip
     finally:
         tracker.close()
     return progress.stopped

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from agents.alarms import Alarms
 from agents.checkpoint import checkpoints, load_checkpoint, set_rng_state
 from agents.grpo import GRPO, GRPOConfig
-from agents.online import LoopConfig, Progress, learn
+from agents.online import Loop, LoopConfig, Progress
 from agents.sft import fine_tune, response_sequences
 from agents.student import Student
 from agents.tracking import make_tracker
@@ -70,7 +70,7 @@ def held_out(student):
 
 
 def run(folder, student, updates, *, envs=None, state=None, score=held_out, reference=None, config=None, **loop):
-    """`learn` from the start or from a checkpoint's state; everything that it touches is new."""
+    """`Loop.run` from the start or from a checkpoint's state; everything that it touches is new."""
     torch.manual_seed(0)
     config = config or GRPOConfig(learning_rate=3e-3, kl_coef=0.01 if reference else 0.0, warmup_updates=3)
     optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(cpu=True), reference=reference)
@@ -89,7 +89,7 @@ def run(folder, student, updates, *, envs=None, state=None, score=held_out, refe
         set_rng_state(state["rng"])
     folder.mkdir(parents=True, exist_ok=True)
     tracker = make_tracker("none", folder, {}, None if state is None else progress.update)
-    return learn(
+    return Loop(
         *(student, optimizer, envs, LoopConfig(updates, **loop)),
         score=score,
         observation=observation,
@@ -99,7 +99,7 @@ def run(folder, student, updates, *, envs=None, state=None, score=held_out, refe
         progress=progress,
         alarms=alarms,
         promotion=promotion,
-    )
+    ).run()
 
 
 def lines(folder, name="metrics.jsonl"):
