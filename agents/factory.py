@@ -46,8 +46,8 @@ class AgentOptions:
     """What an agent may need besides its name and the shop; what makes something heavy is called when it is needed.
 
     retriever: what RM3, cle-qr and best-of search. combine, weight: how rewrites meet their originals. encoder: of
-    cle-qr. judge: who selects in best-of. server: base URL → a writer behind it. store: where generated texts are
-    kept, a folder or file; None keeps none. seed: of training and of drawn examples.
+    cle-qr. judge: who selects in best-of. server: (base URL, whether to chat) → a writer behind it. store: where
+    generated texts are kept, a folder or file; None keeps none. seed: of training and of drawn examples.
     """
 
     retriever: Retriever
@@ -55,7 +55,7 @@ class AgentOptions:
     weight: float = ORIGINAL_WEIGHT
     encoder: Callable[[], TextEncoder] | None = None
     judge: Callable[[], Grader] | None = None
-    server: Callable[[str], Writer] | None = None
+    server: Callable[[str, bool], Writer] | None = None
     store: Path | None = None
     seed: int = 0
 
@@ -145,7 +145,7 @@ def _asked(kind: str, model: str, shop: Shop, options: AgentOptions) -> Asked:
     prompt = PromptFile.load(PROMPTS[kind])
     behind_server = model.startswith(("http://", "https://"))
     writer: Writer = (
-        _needed(options.server, "server", model)(model)
+        _needed(options.server, "server", model)(model, not prompt.examples)
         if behind_server
         else LocalWriter(model, chat=not prompt.examples)
     )

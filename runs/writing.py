@@ -31,9 +31,10 @@ class ServerWriter:
     """The only model of one server, or of several alike. Nothing is asked before there is something to write, but for
     what the server is: its model names the texts in a store."""
 
-    def __init__(self, url: str, **options: Any) -> None:
-        """options: of `Client`."""
-        self.client = Client(url, **options)
+    def __init__(self, url: str, chat: bool = True, **options: Any) -> None:
+        """chat: False has the model continue the prompt as text, up to the next blank line, which suits a prompt with
+        examples; a server other than vLLM may know chat alone, and is then asked so. options: of `Client`."""
+        self.client, self.chat = Client(url, **options), chat
 
     @cached_property
     def server(self) -> Capabilities:
@@ -50,17 +51,29 @@ class ServerWriter:
         return self.server.model
 
     @property
+    def api(self) -> str:
+        """ "chat" or "completions"."""
+        continues = not self.chat and bool(self.server.version)
+        return "completions" if continues else self.server.api
+
+    @property
+    def json(self) -> bool:
+        """Whether a reply can be held to a schema: an answer can, the continuation of examples is none."""
+        return self.server.json and self.api == self.server.api
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Revision where the server tells one, API and decoding."""
-        server = self.server
-        return {"decoding": "greedy", "root": server.root, "api": server.api, "json": server.json}
+        return {"decoding": "greedy", "root": self.server.root, "api": self.api, "json": self.json}
 
     def write(self, prompts: Sequence[str], tokens: int, schema: bool) -> Generator[tuple[int, str, str], None, None]:
         """See `agents.writing.Writer`. Raises ConfigError where the server refuses for good."""
         if not prompts:
             return
         options: dict[str, Any] = {"max_tokens": tokens}
-        if schema and self.server.json:
+        if self.api != self.server.api:
+            options["stop"] = ["\n\n"]  # between examples
+        if schema and self.json:
             wanted = {"name": "rewrite", "strict": True, "schema": SCHEMA}
             options["response_format"] = {"type": "json_schema", "json_schema": wanted}
         answers = self.client.run(lambda job: (job[0], *self._one(job[1], options)), enumerate(prompts))
@@ -71,7 +84,7 @@ class ServerWriter:
 
     def _one(self, prompt: str, options: dict[str, Any]) -> tuple[str, str]:
         """(text, "") or ("", kind of failure). The prompt's beginning is what requests share in a cache."""
-        path, request = body(self.server.api, bool(self.server.version), self.server.model, prompt, **options)
+        path, request = body(self.api, bool(self.server.version), self.server.model, prompt, **options)
         try:
             return read_choice(self.client.post(path, request, affinity=prompt[:64]))[0], ""
         except Failure as failure:

@@ -20,8 +20,8 @@ class Echo:
 
     name, settings = "echo", {"decoding": "greedy"}
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, chat: bool) -> None:
+        self.url, self.chat = url, chat
 
     def write(self, prompts: Sequence[str], tokens: int, schema: bool) -> Generator[tuple[int, str, str], None, None]:
         for at, prompt in enumerate(prompts):

@@ -197,6 +197,14 @@ def test_a_server_writes_and_its_failures_are_counted() -> None:
         asked = [body for path, body in server.seen if path.endswith("chat/completions")][-1]
         assert asked["temperature"] == 0 and asked["max_tokens"] == 40
         assert ("response_format" in asked) == writer.server.json
+        continues = ServerWriter(server.url, chat=False, backoff=0.002, patience=0.5, retries=0)
+        assert continues.settings != writer.settings
+        Prompted(Asked(continues, PromptFile.load("rewrite_few_v1"), [("couch", "sofa")]), "replace").rewrite(
+            ["fridge"]
+        )
+        path, asked = server.seen[-1]
+        assert path.endswith("/v1/completions") and "response_format" not in asked and asked["stop"] == ["\n\n"]
+        assert asked["prompt"].endswith("Query: fridge\nRewrite:")
         server.always = "401"
         with pytest.raises(ConfigError, match="http_401"):
             agent.rewrite(["trainers"])
