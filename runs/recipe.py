@@ -6,9 +6,10 @@
     qr recipe my.yaml --profile gpu                   # the paper's sizes, where a graphics card is
     qr recipe beque --resume                          # go on with the stages that are not done
 
-Recipes: minielm (arXiv 2501.18056), beque (2311.03758), jd (2603.02555), walmart (2505.07105). A recipe names its
-stages (`runs/recipe_stages.py`), the students to compare, and what the paper claims of them. Every stage has a folder
-in OUT/seed-N and is done once; at the end stand a table, the paper's claims beside ours, and OUT/report.html.
+Recipes: minielm (arXiv 2501.18056), beque (2311.03758), jd (2603.02555), walmart (2505.07105); past, all that a log can
+teach and then the stream. A recipe names its stages (`runs/recipe_stages.py`), the students to compare, and what the
+paper claims of them. Every stage has a folder in OUT/seed-N and is done once; at the end stand a table, the paper's
+claims beside ours, and OUT/report.html.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Args:
     """Which recipe, on which shop, how often."""
 
     recipe: Annotated[str, tyro.conf.Positional]
-    """minielm, beque, jd, walmart, or a YAML file of your own"""
+    """minielm, beque, jd, walmart, past, or a YAML file of your own"""
     shop: str = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
