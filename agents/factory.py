@@ -87,6 +87,13 @@ def make_agent(spec: str, shop: Shop, options: AgentOptions) -> Agent:
     return _student(spec)
 
 
+def reads_log(spec: str) -> bool:
+    """Whether the agent, or best-of's base, is made from what was bought for train queries."""
+    while best := BEST_OF.fullmatch(spec):
+        spec = best[2]
+    return spec.partition(":")[0] in ("cle-qr", "few-shot", "query2doc")
+
+
 def checkpoint_of(spec: str) -> Path | None:
     """The checkpoint folder that `spec` names, best-of's base included; None where it names none."""
     while best := BEST_OF.fullmatch(spec):

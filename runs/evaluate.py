@@ -194,9 +194,11 @@ def agent_options(args: Args, shop: Shop, exam: Exam) -> AgentOptions:
 
 
 def _agent(spec: str, shop: Shop, options: AgentOptions) -> Agent:
-    from agents.factory import make_agent
+    """One that reads a log gets the past that students get: queries made from the catalogue if nothing was bought."""
+    from agents.factory import make_agent, reads_log
+    from runs.past import with_past
 
-    return make_agent(spec, shop, options)
+    return make_agent(spec, with_past(shop) if reads_log(spec) else shop, options)
 
 
 def _column(spec: str, taken: dict[str, Evaluation]) -> str:

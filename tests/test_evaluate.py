@@ -23,7 +23,7 @@ from qr_env.shop import Shop
 from qr_env.slices import traffic_slices
 from qr_env.trec import write_run
 from qr_env.types import EXACT, GAINS, Grades, Hits, Query
-from tests.fakes import FailingJudge, WordRetriever, tiny_shop
+from tests.fakes import FailingJudge, HashEncoder, WordRetriever, tiny_shop
 
 
 class Fixed:
@@ -423,3 +423,20 @@ def test_the_verb_refuses_to_score_nothing() -> None:
 
     with pytest.raises(ConfigError, match="--run-in"):
         main(Args(agent=()))
+
+
+def test_an_agent_that_reads_a_log_gets_the_past_that_students_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents.factory import AgentOptions, make_agent, reads_log
+    from runs.evaluate import _agent
+
+    monkeypatch.setattr("runs.past.CATALOGUE_QUERIES", 40)
+    shop = tiny_shop()
+    bare = replace(shop, purchases=shop.purchases.slice(0, 0), qrels=shop.qrels * 0)
+    options = AgentOptions(WordRetriever(bare), encoder=HashEncoder)
+    with pytest.raises(ConfigError, match="no train query has a purchase"):
+        make_agent("cle-qr", bare, options)
+    assert len(_agent("cle-qr", bare, options).rewrite(["red sofa"])[0]) == 1
+    logged = ["cle-qr", "few-shot:lm", "best-of-4:query2doc:http://127.0.0.1:1/v1"]
+    assert [reads_log(spec) for spec in (*logged, "spell", "prompted:lm", "best-of-2:out/best")] == [True] * 3 + [
+        False
+    ] * 3
