@@ -261,6 +261,6 @@ def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_fold
     assert Student.load(out / "checkpoints" / "serving").rewrite(["couch"])
     assert "What served, and why" in (out / "report.html").read_text(encoding="utf-8")
     monkeypatch.undo()
-    main(args(shop_folder, out, serving=PromotionFlags(promotion="on"), updates=5, resume=True))
+    main(args(shop_folder, out, serving=PromotionFlags(promotion="on"), updates=5, evaluate_every=1, resume=True))
     agents = json.loads((out / "eval.json").read_text())["agents"]
     assert list(agents) == ["identity", "spell", "rm3", "warm start", "online", "serving", "oracle"]

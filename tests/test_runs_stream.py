@@ -142,7 +142,7 @@ def test_a_log_is_replayed_into_a_run(folder, tmp_path, monkeypatch):
     main(Args(shop=str(folder), out=out, judge="labels", streaming=StreamFlags(replay=path), **SMALL | {"updates": 2}))
     samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     assert {sample["query"] for sample in samples} == {"couch", "pouffe"}
-    with pytest.raises(ConfigError, match="one of the two"):
+    with pytest.raises(ConfigError, match="its own traffic"):
         StreamFlags(sessions=0.2, replay=path).stream(tiny_shop(), None, 0, 1.0)
 
 

@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -145,6 +146,8 @@ def played(kind, folder, evaluations):
         tracker.log({"update": update, "phase": "online", "reward": 0.25 * update, "kl": float("nan"), **rings})
     tracker.log(PROMOTED)
     tracker.close()
+    if kind == "wandb":
+        time.sleep(1.05)  # it names a session's folder by the second
     send_evaluation(kind, folder, CONFIG, 2, evaluations)
 
 
@@ -231,8 +234,10 @@ def test_an_offline_run_of_wandb_read_back_has_everything(tmp_path, monkeypatch,
     runs = of_kind(records, "run")
     told = values_of(runs[0].config.update)
     assert told["args"] == CONFIG["args"] and told["facts"] == {"seed": 0}
-    # Two sessions of one run: the second went on in the first's.
-    assert len(runs) == 2 and len({run.run_id for run in runs}) == 1
+    # Two sessions of one run: the second went on in the first's. When W&B writes the second's record is its own affair,
+    # its folder is there from the start.
+    sessions = [path.name.rsplit("-", 1)[-1] for path in tmp_path.glob("wandb/offline-run-*")]
+    assert len(sessions) == 2 and {*sessions} == {run.run_id for run in runs}
 
 
 def test_the_events_of_tensorboard_read_back_have_everything(tmp_path, evaluations):
