@@ -89,16 +89,20 @@ def make_agent(spec: str, shop: Shop, options: AgentOptions) -> Agent:
 
 def reads_log(spec: str) -> bool:
     """Whether the agent, or best-of's base, is made from what was bought for train queries."""
-    while best := BEST_OF.fullmatch(spec):
-        spec = best[2]
-    return spec.partition(":")[0] in ("cle-qr", "few-shot", "query2doc")
+    return _base(spec).partition(":")[0] in ("cle-qr", "few-shot", "query2doc")
 
 
 def checkpoint_of(spec: str) -> Path | None:
     """The checkpoint folder that `spec` names, best-of's base included; None where it names none."""
+    folder = Path(_base(spec))
+    return folder if (standing(folder) / "student.json").is_file() else None
+
+
+def _base(spec: str) -> str:
+    """What best-of draws from; any other agent itself."""
     while best := BEST_OF.fullmatch(spec):
         spec = best[2]
-    return Path(spec) if (standing(Path(spec)) / "student.json").is_file() else None
+    return spec
 
 
 def _student(spec: str) -> Agent:

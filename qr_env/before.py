@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from qr_env.errors import ConfigError
 from qr_env.feedback import Bought
@@ -158,37 +157,24 @@ def excellent(shop: Shop, split: str | None = None) -> npt.NDArray[np.bool_] | N
     split: for any query of this split only. Whoever learns gives "train": labels and purchases of held-out queries must
     not reach a reward.
     """
-    counts_Q = np.asarray(pa.compute.equal(shop.queries["split"], split)) if split else np.ones(len(shop.queries), bool)
     marks = np.zeros(len(shop.products), np.bool_)
-    of_query = np.repeat(counts_Q, np.diff(shop.qrels.indptr))
+    asked_Q = np.asarray(shop.queries["split"].to_pylist()) == split if split else np.ones(len(shop.queries), np.bool_)
+    of_query = np.repeat(asked_Q, np.diff(shop.qrels.indptr))
     marks[shop.qrels.indices[(shop.qrels.data == EXACT + 1) & of_query]] = True
-    rows_N = _places(shop.purchases["product_id"], shop.products["product_id"])
-    if split:
-        asked_N = _places(shop.purchases["query_id"], shop.queries["query_id"])
-        rows_N = np.where((asked_N >= 0) & counts_Q[asked_N], rows_N, -1)
-    marks[rows_N[rows_N >= 0]] = True
+    marks[shop.purchase_rows(split=split)[1]] = True
     return marks if marks.any() else None
 
 
 def bought_outside(shop: Shop, limit: int = MAX_BOUGHT) -> RowArray:
     """(queries, M) int32: rows of the first `limit` products bought for each query outside search, -1 padding."""
-    bought = shop.purchases.filter(pa.compute.equal(shop.purchases["source"], "outside"))
-    query_N = _places(bought["query_id"], shop.queries["query_id"])
-    product_N = _places(bought["product_id"], shop.products["product_id"])
-    real_N = (query_N >= 0) & (product_N >= 0)
-    order_N = np.argsort(query_N[real_N], kind="stable")
-    query_N, product_N = query_N[real_N][order_N], product_N[real_N][order_N]
+    query_N, product_N = shop.purchase_rows("outside")
+    order_N = np.argsort(query_N, kind="stable")
+    query_N, product_N = query_N[order_N], product_N[order_N]
     place_N = np.arange(len(query_N)) - np.searchsorted(query_N, query_N)
     width = min(int(place_N.max(initial=-1)) + 1, limit)
     rows_PM = np.full((len(shop.queries), width), -1, np.int32)
     rows_PM[query_N[place_N < width], place_N[place_N < width]] = product_N[place_N < width]
     return rows_PM
-
-
-def _places(names: pa.ChunkedArray, among: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Position of each name in `among`, -1 where it is not there."""
-    at = pa.compute.index_in(names, value_set=among.combine_chunks())
-    return np.asarray(pa.compute.fill_null(at, -1).to_numpy()).astype(np.int64)
 
 
 def check_capacity(capacity: int, blocks: int) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -85,32 +85,38 @@ class Args:
 
 def main(args: Args) -> None:
     """Score every agent, print one table, write what was asked for."""
+    from qr_env.shops import load_shop
+    from runs.past import with_past
+
     if not args.agent and not args.run_in:
         raise ConfigError("nothing to score: name an --agent, or a TREC file with --run-in")
     if args.run_out and not args.agent:
         raise ConfigError("--run-out writes an agent's lists: name an --agent")
     if (args.run_in or args.run_out) and len(args.retriever) > 1:
         raise ConfigError(f"a run file is of one engine: name one --retriever, not {', '.join(args.retriever)}")
+    serving(args)  # checkpoints that cannot stand in one table are told before anything is read
     started = time.perf_counter()
-    tables = [_table(replace(args, retriever=(kind,))) for kind in dict.fromkeys(args.retriever)]
+    shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
+    past = cache(lambda: with_past(shop))  # made once for all engines, and only where an agent reads it
+    tables = [_table(replace(args, retriever=(kind,)), shop, past) for kind in dict.fromkeys(args.retriever)]
     seconds = time.perf_counter() - started
     write_json(args.json, report(args, tables, seconds))
     if args.json != "-":
         _print(tables, seconds)
 
 
-def _table(args: Args) -> dict[str, Evaluation]:
-    """All agents through one engine."""
-    shop, exam = set_up(args)
+def _table(args: Args, shop: Shop, past: Callable[[], Shop]) -> dict[str, Evaluation]:
+    """All agents through one engine. past: the shop, with made-up queries where nothing was bought."""
+    exam = set_up(args, shop)
     options = agent_options(args, shop, exam)
     evaluations: dict[str, Evaluation] = {}
     for spec in args.agent:
-        evaluation = exam.mark(_agent(spec, shop, options))
+        evaluation = exam.mark(_agent(spec, shop, past, options))
         evaluations[_column(spec, evaluations)] = evaluation
     if args.run_in:
         evaluations[Path(args.run_in).name] = _score_run(args.run_in, shop, exam)
     if args.run_out:
-        _write_run(args.run_out, _agent(args.agent[-1], shop, options), shop, exam)
+        _write_run(args.run_out, _agent(args.agent[-1], shop, past, options), shop, exam)
     return evaluations
 
 
@@ -142,22 +148,19 @@ def _trained(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {str(folder): saved_settings(folder) for folder in folders}
 
 
-def set_up(args: Args) -> tuple[Shop, Exam]:
-    """The shop, and the exam that the flags describe."""
+def set_up(args: Args, shop: Shop) -> Exam:
+    """The exam that the flags describe."""
     from qr_env.evaluate import Exam
     from qr_env.retriever import make_retriever
-    from qr_env.shops import load_shop
     from runs.judging import JudgeOptions, open_judge
 
     combine, weight = serving(args)
-    shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
     needs_encoder = args.retriever[0] != "bm25" or "embedding" in args.judge
     encoder = _encoder(args.encoder, _cache(args)) if needs_encoder else None
     retriever = make_retriever(args.retriever[0], shop, _cache(args), encoder=encoder)
     options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder)
     judge = None if args.judge == "labels" else open_judge(args.judge, shop, options)
-    exam = Exam(shop, retriever, args.split, combine, weight, judge, args.k, args.limit, args.seed)
-    return shop, exam
+    return Exam(shop, retriever, args.split, combine, weight, judge, args.k, args.limit, args.seed)
 
 
 def _cache(args: Args) -> Path:
@@ -193,12 +196,11 @@ def agent_options(args: Args, shop: Shop, exam: Exam) -> AgentOptions:
     return AgentOptions(exam.retriever, *serving, encoder, judge, ServerWriter, store, args.seed)
 
 
-def _agent(spec: str, shop: Shop, options: AgentOptions) -> Agent:
+def _agent(spec: str, shop: Shop, past: Callable[[], Shop], options: AgentOptions) -> Agent:
     """One that reads a log gets the past that students get: queries made from the catalogue if nothing was bought."""
     from agents.factory import make_agent, reads_log
-    from runs.past import with_past
 
-    return make_agent(spec, with_past(shop) if reads_log(spec) else shop, options)
+    return make_agent(spec, past() if reads_log(spec) else shop, options)
 
 
 def _column(spec: str, taken: dict[str, Evaluation]) -> str:

@@ -428,6 +428,7 @@ def test_the_verb_refuses_to_score_nothing() -> None:
 def test_an_agent_that_reads_a_log_gets_the_past_that_students_get(monkeypatch: pytest.MonkeyPatch) -> None:
     from agents.factory import AgentOptions, make_agent, reads_log
     from runs.evaluate import _agent
+    from runs.past import with_past
 
     monkeypatch.setattr("runs.past.CATALOGUE_QUERIES", 40)
     shop = tiny_shop()
@@ -435,7 +436,7 @@ def test_an_agent_that_reads_a_log_gets_the_past_that_students_get(monkeypatch: 
     options = AgentOptions(WordRetriever(bare), encoder=HashEncoder)
     with pytest.raises(ConfigError, match="no train query has a purchase"):
         make_agent("cle-qr", bare, options)
-    assert len(_agent("cle-qr", bare, options).rewrite(["red sofa"])[0]) == 1
+    assert len(_agent("cle-qr", bare, lambda: with_past(bare), options).rewrite(["red sofa"])[0]) == 1
     logged = ["cle-qr", "few-shot:lm", "best-of-4:query2doc:http://127.0.0.1:1/v1"]
     assert [reads_log(spec) for spec in (*logged, "spell", "prompted:lm", "best-of-2:out/best")] == [True] * 3 + [
         False
