@@ -1,12 +1,11 @@
-"""BEQUE's filter: thresholds, order, context, leaving alone; and figures of the shop itself."""
+"""BEQUE's filter: thresholds, order, context, leaving alone."""
 
 import numpy as np
 import pytest
 
 from agents.engine_pairs import EngineConfig, Scored, approved, engine_pairs, score_options
-from agents.expansion import in_mode
 from agents.pairs import bought_titles
-from agents.scoring import FIGURES, feedback_scorer, simulator_scorer
+from agents.scoring import feedback_scorer
 from agents.tasks import Example
 from judges.labels import LabelsJudge
 from qr_env.errors import ConfigError
@@ -94,21 +93,6 @@ def test_the_engine_approves_of_a_sofa_for_a_couch(world):
     assert counts["relevance 0.2 or less"] == 1
 
 
-def test_figures_are_those_of_a_step_and_missing_where_there_is_no_candidate(world):
-    _, train, simulator = world
-    options = [["sofa", "red"], ["refrigerator"], []]
-    found = feedback_scorer(simulator, chunk=2)(train[:3], options)
-    assert set(found) == set(FIGURES)
-    for values in found.values():
-        assert np.isnan(values).tolist() == [[False, False], [False, True], [True, True]]
-    step_of = simulator(1, 2)
-    step_of.reset(train[:1])
-    step = step_of.step(options[0])
-    assert found["reward"][0] == pytest.approx(step.rewards_N)
-    assert found["increment"][0] == pytest.approx(step.figures.increment)
-    assert np.array_equal(simulator_scorer(simulator)(train[:3], options), found["reward"], equal_nan=True)
-
-
 def test_rewrites_of_any_source_are_approved_by_reward(world):
     _, train, simulator = world
     by_text = {query.text: query for query in train}
@@ -123,21 +107,6 @@ def test_rewrites_of_any_source_are_approved_by_reward(world):
     kept, _ = approved(examples, queries, score, 0.02, vouched=True, known=frozenset())
     assert ("fridge", "") not in [(example.query, example.response) for example in kept]  # a word that nobody knows
     assert ("divan", "sofa") in [(example.query, example.response) for example in kept]
-
-
-@pytest.mark.parametrize(
-    ("query", "rewrite", "combine", "said"),
-    [
-        ("couch blue", "Blue Sofa, 3 seats", "expand", "sofa 3 seats"),
-        ("red shoes", "red shoe", "expand", ""),
-        ("sofa", "corner sofa without arms", "expand", "corner"),
-        ("couch blue", "blue  sofa", "replace", "blue sofa"),
-        ("blue couch", "couch blue", "replace", ""),
-        ("sofa", "", "union", ""),
-    ],
-)
-def test_a_rewrite_is_put_as_its_mode_wants_it(query, rewrite, combine, said):
-    assert in_mode(query, rewrite, combine) == said
 
 
 def test_impossible_settings_are_told():
