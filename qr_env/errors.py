@@ -7,6 +7,7 @@ QrError
 ├── IndexMismatchError   an index or a checkpoint belongs to another shop
 ├── JudgeError           a judge cannot be used, or too many of its verdicts are missing
 │   └── StoreError       a verdict store is damaged, foreign, read-only, full or busy
+├── SearchError          a checked result list is not what brute force finds
 ├── ConfigError          a flag or a setting has an impossible value
 └── RunFolderError       a run folder is taken, foreign, or half written
 """
@@ -38,6 +39,10 @@ class JudgeError(QrError):
 
 class StoreError(JudgeError):
     """A verdict store is damaged, foreign, too new, read-only, out of disk or busy; what it holds is untouched."""
+
+
+class SearchError(QrError):
+    """A list that was checked holds a product that is not on sale, a wrong hit or a hole (qr_env/brute_force.py)."""
 
 
 class ConfigError(QrError):

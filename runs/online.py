@@ -25,7 +25,7 @@ from runs.cli import run
 from runs.learners import check, make_learner, make_promotion, needs_reference
 from runs.online_flags import FREE, Args
 from runs.past import read_shop
-from runs.stream import OUTCOMES, Watched
+from runs.stream import OUTCOMES, Watched, tell_hits
 from runs.warm_start import warm_start
 from runs.world import World
 
@@ -93,6 +93,7 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     from agents.online import Loop, LoopConfig, Progress
     from agents.student import Student
     from agents.tracking import make_tracker
+    from qr_env.brute_force import Checked
     from runs.folder import resolved
 
     folder = args.out / "checkpoints"
@@ -108,6 +109,8 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
         reference.to(accelerator.device)
     optimizer = make_learner(args, student, accelerator, reference)
     envs: Any = world.envs()
+    if args.streaming.check_hits:
+        envs = Checked(envs)
     if world.drift is not None:
         policies = {"learning": student, "frozen": Student.load(warm_folder)}
         envs = Watched(envs, world.drift, policies, args.out / OUTCOMES)
@@ -139,6 +142,8 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
         ).run()  # fmt: skip
     finally:
         tracker.close()
+    if args.streaming.check_hits:
+        tell_hits(args.out, envs.counts)
     return progress.stopped
 
 

@@ -20,7 +20,7 @@ from runs.world import JudgeFlags
 # is the same), and the gate's bar, which its own refusal offers to lower.
 FREE = (
     "shop", "data", "out", "resume", "on_bad_row", "updates", "forever", "tracker", "judge_url", "judge_store",
-    "report_judge", "min_kappa", "low_kappa", "kappa_labels",
+    "report_judge", "min_kappa", "low_kappa", "kappa_labels", "check_hits",
 )  # fmt: skip
 
 

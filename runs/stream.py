@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from qr_env.errors import ConfigError
+from qr_env.errors import ConfigError, SearchError
 from qr_env.regret import LEVEL, ORACLE, WINDOW, OutcomeLog, read_outcomes, report
 from qr_env.types import Query
 from runs.cli import run, write_json
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qr_env.stream import Stream
     from qr_env.vector_env import QueryRewriteVectorEnv
 
-OUTCOMES = "outcomes.jsonl"
+OUTCOMES, HITS = "outcomes.jsonl", "hits.json"
 HELD_OUT = ("dev", "test")  # splits that a student never learns from
 
 
@@ -49,6 +49,9 @@ class StreamFlags:
     replay: Path | None = None
     """A timestamped log to replay instead of drawing queries: CSV, JSONL or Parquet with time, query, session. Lines
     that ask for the shop's dev or test queries are left out."""
+    check_hits: bool = False
+    """bm25: compare every list that the student learns from with a brute-force search of what is on sale then, count
+    products that are not on sale, wrong hits and holes in OUT/hits.json, and end with an error where there is one."""
 
     def stream(self, shop: Shop, drift: Drift | None, seed: int, temper: float, on_bad_row: str = "stop") -> Stream:
         """The stream of the settings, over the train split; of a log what is not held out, which is said."""
@@ -89,6 +92,17 @@ class StreamFlags:
             return Drift(shop, load_plan(self.drift), self._train(shop))
         log = ReplayLog.read(self.replay, shop, on_bad_row, without=HELD_OUT)
         return Drift(shop, load_plan(self.drift), log.queries)
+
+
+def tell_hits(folder: Path, counts: Mapping[str, int]) -> None:
+    """Write and print what --check-hits found so far. Raises SearchError where anything was wrong."""
+    from qr_env.brute_force import WRONG
+
+    write_json(str(folder / HITS), dict(counts))
+    told = ", ".join(f"{value:,} {name}" for name, value in counts.items())
+    print(f"checked against brute force: {told}", file=sys.stderr, flush=True)
+    if any(counts[name] for name in WRONG):
+        raise SearchError(f"lists that the student learned from were wrong: {told}; this is a defect, please report it")
 
 
 class Watched:

@@ -7,12 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from qr_env.errors import BadRowError, ConfigError, DataError, RunFolderError
+from qr_env.bm25 import BM25
+from qr_env.errors import BadRowError, ConfigError, DataError, RunFolderError, SearchError
 from qr_env.regret import read_outcomes
 from qr_env.shops.files import write_shop
 from runs.online import main
 from runs.online_flags import Args, LearningFlags
-from runs.stream import OUTCOMES, StreamFlags
+from runs.stream import HITS, OUTCOMES, StreamFlags
 from runs.stream import Args as ReportArgs
 from runs.stream import main as report
 from tests.fakes import tiny_shop
@@ -43,7 +44,7 @@ def finished(folder, tmp_path_factory):
 
 
 def args(folder, out, **settings):
-    streaming = StreamFlags(drift=str(folder / "plan.yaml"))
+    streaming = StreamFlags(drift=str(folder / "plan.yaml"), check_hits=settings.get("learning") is None)
     return Args(shop=str(folder), out=out, judge="labels", streaming=streaming, **(SMALL | settings))
 
 
@@ -74,7 +75,24 @@ def test_a_resumed_run_writes_the_same_lines(finished, folder, tmp_path, monkeyp
         handle.write('{"at": 99, "cut')
     main(args(folder, out, updates=4, resume=True))
     assert (out / OUTCOMES).read_bytes() == expected
-    assert (out / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+    for name in ("metrics.jsonl", HITS):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_every_list_that_the_student_learned_from_is_checked(finished):
+    counts = json.loads((finished / HITS).read_text(encoding="utf-8"))
+    assert counts["lists"] == 4 * (4 + 16) and counts["results"] > counts["lists"]
+    assert counts["epochs"] > 1 and counts["replaced"] > 0
+    assert counts["ghosts"] == counts["wrong"] == counts["holes"] == 0
+
+
+def test_a_list_with_a_product_that_is_gone_ends_the_run_with_an_error(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+    search = BM25.search
+    monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_P=None: search(self, queries, k))
+    with pytest.raises(SearchError, match=r"[1-9]\d* ghosts"):
+        main(args(folder, tmp_path / "run", updates=2))
+    assert json.loads((tmp_path / "run" / HITS).read_text())["ghosts"] > 0
 
 
 def test_a_query_of_two_turns_is_logged_once_and_resumed_between_them(folder, tmp_path, monkeypatch):
