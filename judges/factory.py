@@ -1,4 +1,4 @@
-"""The one function that makes the judge you name.
+"""The two judges that need nothing but the shop; `runs.judging.open_judge` makes every one by name.
 
 judge = make_judge("labels", shop)
 judge = make_judge("embedding", shop, Encoder(resolve("minilm-l6")))

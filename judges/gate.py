@@ -71,7 +71,8 @@ class Gate:
     on_fail: "refuse" raises in `enforce`; "weigh" lets the judge in with a smaller weight.
     pairs: graded pairs asked about. seed: draws them.
     labels: a file of graded pairs (CSV, TSV, JSONL, Parquet: query, product_id, level 0 … 3 or its name), instead of
-        the shop's own grades; the shop's test queries in it are left out.
+        the shop's own grades; the shop's test queries in it are left out. All of its pairs are asked about; it is read
+        anew at each check, so that one may go on grading while a policy learns.
     """
 
     min_kappa: float = 0.0
