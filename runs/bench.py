@@ -44,9 +44,9 @@ class Args:
     k: int = 50
     """retrieval: hits a query"""
     rounds: int = 7
-    """timed turns; the median counts. judge: 3 at most, they take a minute each"""
-    pairs: int = 40
-    """judge: (query, product) pairs a round, in lists of 10"""
+    """timed turns; the median counts. judge: 3 at most, they take minutes each on a CPU"""
+    pairs: int = 160
+    """judge: (query, product) pairs a round, in lists of 10: fewer leave a server idle that takes many at once"""
     url: str | None = None
     """judge: a server that runs; default starts vLLM with `model` and stops it"""
     model: str = "smollm2-135m"

@@ -9,7 +9,7 @@ always profits from a prefix that another left in the server's cache; beyond the
 
 - label: one token a pair, read as probabilities (`grade_v2`).
 - title: the same without attributes and description, as Walmart's student reads products (`title_v1`).
-- list: one request for all products of a query, one token a product, read as probabilities (`list_v1`); titles too.
+- list: one request for all products of a query, one token a product, read as probabilities (`list_v2`); titles too.
 - json, reason: the usual practice, a JSON reply a pair, without or with a reason before the grade, 32 requests in
   flight. They share our client, its connections, its order of requests by query and our prompt's layout, so they are
   as fast as that practice can be; whoever writes the rubric below the product waits longer.
@@ -49,7 +49,7 @@ from qr_env.types import GAINS, FloatArray
 CONTENDERS: dict[str, tuple[int, dict[str, Any]]] = {  # products in flight, settings of the judge
     "label": (64, {"prompt": "grade_v2", "batch": 10}),
     "title": (64, {"prompt": "title_v1", "batch": 10}),
-    "list": (64, {"prompt": "list_v1", "batch": 10}),
+    "list": (320, {"prompt": "list_v2", "batch": 10}),  # 32 requests, as many as the others have
     "json": (32, {"prompt": "json_v2"}),
     "reason": (32, {"prompt": "reason_v2"}),
 }
@@ -69,7 +69,7 @@ def bench(
     shop: Shop,
     retriever: Retriever,
     url: str,
-    pairs: int = 40,
+    pairs: int = 160,
     k: int = 10,
     rounds: int = 3,
     group: int | None = None,

@@ -99,7 +99,7 @@ def test_stated_grades_and_lists(server):
             np.testing.assert_array_equal(probs, np.eye(4)[[level(*pair) for pair in PAIRS]])
             text = next(judge.stream(PAIRS)).text
             assert ('"reason"' in text) == prompt.startswith("reason")
-    with open_judge(server, prompt="list_v1", batch=6) as judge:
+    with open_judge(server, prompt="list_v2", batch=6) as judge:
         assert judge.method == "list"
         before = len(server.prompts())
         assert check(judge, PAIRS, judge.grade_pairs(PAIRS)).size == 0
@@ -169,8 +169,8 @@ def test_a_passing_fault_costs_a_retry_only(server, fault):
         ("json_v1", "says:Exact!", "bad_schema"),
         ("json_v1", "cut_text", "truncated"),
         ("reason_v1", 'says:{"grade": "E"}', "bad_schema"),
-        ("list_v1", "other_labels", "bad_label"),
-        ("list_v1", "impossible", "bad_logprobs"),
+        ("list_v2", "other_labels", "bad_label"),
+        ("list_v2", "impossible", "bad_logprobs"),
     ],
 )
 def test_a_reply_that_breaks_its_form_is_missing(server, prompt, fault, kind):

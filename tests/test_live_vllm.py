@@ -83,13 +83,13 @@ def test_ways_of_reading_the_labels_agree(server: VLLMServer) -> None:
     np.testing.assert_allclose(verdicts["scoring"], verdicts["choice"], atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("prompt", ["json_v2", "list_v1"])
+@pytest.mark.parametrize("prompt", ["json_v2", "list_v2"])
 def test_other_prompts_are_answered(server: VLLMServer, prompt: str) -> None:
     with judge_on(server, prompt=prompt, batch=3) as judge:
         probs_M4 = judge.grade_pairs(pairs_of(judge, queries=1, products=3))
         stats = judge.stats()
     assert is_verdict(probs_M4)
-    assert stats["tokens/cached"] > 0 or prompt == "list_v1"  # rubric and query, from a pair's neighbours
+    assert stats["tokens/cached"] > 0 or prompt == "list_v2"  # rubric and query, from a pair's neighbours
     assert np.isin(probs_M4, (0, 1)).all() == (prompt == "json_v2")
 
 
