@@ -9,6 +9,7 @@ retrieval: our search against bm25s and FAISS called directly (`runs/bench_retri
 env: the vector environment against its engine and against a loop over the scalar one (`runs/bench_env.py`).
 judge: label probabilities against JSON replies, on one vLLM server (`runs/bench_judge.py`).
 online: one learning update against TRL's GRPOTrainer and against a counted floor (`runs/bench_online.py`).
+promotion: how often a candidate that is no better is promoted (`runs/bench_promotion.py`).
 churn: every hit of a running environment while products come and go, against brute force (`runs/bench_churn.py`).
 """
 
@@ -28,9 +29,10 @@ from runs.cli import run, write_json
 class Args:
     """What to measure, on which shop."""
 
-    what: tyro.conf.Positional[Literal["retrieval", "env", "judge", "online", "churn"]]
-    """retrieval: search. env: episodes. judge: verdicts of a language model. online: learning updates. churn: no speed,
-    but hits that are wrong or of products that are not on sale: exit code 1 where there is one."""
+    what: tyro.conf.Positional[Literal["retrieval", "env", "judge", "online", "churn", "promotion"]]
+    """retrieval: search. env: episodes. judge: verdicts of a language model. online: learning updates. No speed:
+    churn, hits that are wrong or of products that are not on sale (exit code 1 where there is one); promotion, what
+    becomes of candidates that are no better, worse, better."""
     shop: Annotated[str, tyro.conf.arg(aliases=["--source"])] = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
@@ -66,8 +68,11 @@ def main(args: Args) -> None:
     from qr_env.shops import load_shop
     from runs.timing import stamped
 
-    shop = load_shop(args.shop, args.data)
-    measures = {"retrieval": _retrieval, "env": _env, "judge": _judge, "online": _online, "churn": _churn}
+    shop = None if args.what == "promotion" else load_shop(args.shop, args.data)
+    measures = {
+        "retrieval": _retrieval, "env": _env, "judge": _judge, "online": _online, "churn": _churn,
+        "promotion": _promotion,
+    }  # fmt: skip
     report = stamped(measures[args.what](args, shop))
     if args.json != "-":
         _show(report)
@@ -123,6 +128,13 @@ def _churn(args: Args, shop: Any) -> dict[str, Any]:
     return {"ratios": {}, "wrong": wrong, "sizes": counts}
 
 
+def _promotion(args: Args, shop: Any) -> dict[str, Any]:
+    from runs.bench_promotion import Args as PromotionArgs
+    from runs.bench_promotion import simulate
+
+    return {"ratios": {}, "candidates": simulate(PromotionArgs()), "sizes": {}}
+
+
 def _encoder(args: Args, **settings: Any) -> Any:
     from agents.models import resolve
     from qr_env.encoder import Encoder
@@ -142,6 +154,8 @@ def _show(report: dict[str, Any]) -> None:
         print(f"{name}: {rate:,.1f} verdicts/s  " + "  ".join(f"{what} {cost:.3g}" for what, cost in costs.items()))
     if wrong := report.get("wrong"):
         print("  ".join(f"{name} {count:,}" for name, count in wrong.items()))
+    for kind, told in report.get("candidates", {}).items():
+        print(f"{kind}: " + "  ".join(f"{name} {value:.4g}" for name, value in told.items()))
     for name, phases in report.get("phases", {}).items():
         print(f"{name}: " + "  ".join(f"{what} {value:.3g}" for what, value in report["updates"][name].items()))
         for phase, row in phases.items():

@@ -16,32 +16,12 @@ from agents.student import Student
 from agents.tracking import make_tracker
 from qr_env.errors import ConfigError, RunFolderError
 from qr_env.vector_env import QueryRewriteVectorEnv
+from runs.bench_promotion import differences, trial
 from tests.fakes import CountingJudge, FailingJudge
 from tests.models import copied, same_weights, small_student, taught_student
 from tests.test_online import GROUP, PROMPTS, SHOP, held_out, lines, make_envs, online, run
 
-BATCH = 32
 QUICK = PromotionConfig(every=2, min_pairs=8, queries=400)
-
-
-def trial(config, draw, number=1):
-    """A candidate's way through pairs that `draw(n)` gives; the trial at its end and the shares of traffic it had."""
-    one, traffic = Trial("candidate", number, config, config.queries), [0.0]
-    while one.stage in ("shadow", "canary"):
-        one.test.add(draw(BATCH), np.zeros(BATCH))
-        one.advance()
-        traffic.append(one.traffic)
-    return one, traffic
-
-
-def differences(rng, effect, deviation=0.15, share=0.3):
-    """Pairs of which a share differs, with a mean and a deviation over all of them."""
-
-    def draw(n):
-        wins = rng.normal(effect / share, deviation / math.sqrt(share), n)
-        return np.where(rng.random(n) < share, wins, 0).clip(-1, 1)
-
-    return draw
 
 
 def test_of_200_candidates_that_are_no_better_at_most_one_in_twenty_is_promoted():
