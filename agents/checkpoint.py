@@ -90,7 +90,8 @@ def load_checkpoint(folder: Path) -> tuple[Student, dict[str, Any]]:
     if (damaged := _damaged(newest)) is not None:
         way_out = f"to go on from {found[-2].name}" if len(found) > 1 else "and start the stage anew: none is before it"
         raise RunFolderError(f"{damaged} is missing or damaged; delete {newest} {way_out}")
-    state = torch.load(newest / STATE_FILE, weights_only=False)
+    # To the CPU: each of several processes has a card of its own, and what was saved came from the first.
+    state = torch.load(newest / STATE_FILE, weights_only=False, map_location="cpu")
     return Student.load(newest, trainable=True), state
 
 

@@ -25,6 +25,7 @@ from agents.checkpoint import save_checkpoint, save_student
 from agents.hints import Hints
 from agents.learner import Learner
 from agents.losses import group_advantages
+from agents.processes import ALONE, Processes
 from agents.promotion import Promotion
 from agents.rollout import Rollout
 from agents.student import Student
@@ -80,6 +81,8 @@ class Loop:
         says that the shop changed; "judge/weight" (1 where it is not there) is the optimiser's trust until then.
     hints: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
     promotion: serves a policy of its own, which the learner's take over only when proven better; None: none.
+    processes: those that learn together, each from its share of the queries. The main one evaluates, logs the mean of
+        all, and saves; what it shows (samples, histograms) is of its own share.
     """
 
     student: Student
@@ -96,6 +99,7 @@ class Loop:
     alarms: Alarms
     hints: Hints | None = None
     promotion: Promotion | None = None
+    processes: Processes = ALONE
 
     def run(self) -> Progress:
         """Learn until `config.updates`, Ctrl-C, or a judge that is down; every end leaves a checkpoint to resume from.
@@ -109,8 +113,8 @@ class Loop:
         if self._due() and progress.evaluated < progress.update:  # the first, or what was refused before a resume
             self._evaluate()
             self._save()
-        with _polite_interrupt() as stop, _bar(self.config.updates, progress.update) as bar:
-            while progress.update < self.config.updates and not stop():
+        with _polite_interrupt() as stop, self._bar() as bar:
+            while progress.update < self.config.updates and not self.processes.any(stop()):
                 _show(bar, self._turn())
             progress.stopped = progress.update < self.config.updates
         if progress.stopped:
@@ -121,7 +125,9 @@ class Loop:
         """One update, logged, judged and, where it is time, evaluated and saved; its metrics."""
         metrics = self._learn()
         rings = self.alarms.check(metrics)
-        self.tracker.log({"update": self.progress.update, "phase": "online", **metrics, **_told(rings, self.progress)})
+        if self.processes.main:
+            told = _told(rings, self.progress)
+            self.tracker.log({"update": self.progress.update, "phase": "online", **metrics, **told})
         if self.promotion:
             self.promotion.decide(self.progress.update, self.student, self.optimizer, rings, self.tracker)
             self._fresh_start(rings)
@@ -143,8 +149,9 @@ class Loop:
         metrics, looked, self.observation = _update(
             self.student, self.optimizer, self.envs, self.observation, self.generator, self.hints
         )
+        metrics = self.processes.mean(metrics)  # so that all of them see the same alarms and reasons to stop
         progress.update += 1
-        progress.episodes += len(self.observation["query"]) if begins else 0
+        progress.episodes += self._rewrites if begins else 0
         if self.promotion and begins:
             metrics |= self.promotion.observe(progress.update, simulator, queries_P)
         progress.seconds += time.perf_counter() - started
@@ -152,10 +159,15 @@ class Loop:
         self.tracker.spreads(progress.update, looked.spreads)
         return metrics | {"seconds": progress.seconds, "episodes": progress.episodes}
 
+    @property
+    def _rewrites(self) -> int:
+        """Of one update, on all processes."""
+        return len(self.observation["query"]) * self.processes.count
+
     def _stop_if_down(self, metrics: dict[str, Any]) -> None:
         """JudgeError where most of an update's verdicts are missing, and they are enough to tell."""
-        failed, asked = metrics["judge/failed_fraction"], len(self.observation["query"])
-        if failed > self.config.max_failed and (1.0 - metrics["keep_fraction"]) * asked >= FEW:
+        failed = metrics["judge/failed_fraction"]
+        if failed > self.config.max_failed and (1.0 - metrics["keep_fraction"]) * self._rewrites >= FEW:
             self._save()
             raise JudgeError(
                 f"{failed:.0%} of the rewards were missing at update {self.progress.update}: the judge is down or "
@@ -163,13 +175,17 @@ class Loop:
             )
 
     def _evaluate(self) -> None:
-        figures = self.score(self.student)
-        rings = self.alarms.check_held_out(figures)
-        self.optimizer.trust = _log_evaluation(self.student, figures, rings, self.tracker, self.progress, self.folder)
+        self.optimizer.trust, rings = self.processes.once(self._held_out)
         self.progress.evaluated = self.progress.update
         if self.promotion:
             self.promotion.decide_held_out(self.progress.update, self.student, self.optimizer, rings, self.tracker)
             self._fresh_start(rings)
+
+    def _held_out(self) -> tuple[float, list[str]]:
+        """How far the judge is trusted now, and the alarms that ring."""
+        figures = self.score(self.student)
+        rings = self.alarms.check_held_out(figures)
+        return _log_evaluation(self.student, figures, rings, self.tracker, self.progress, self.folder), rings
 
     def _fresh_start(self, rings: list[str]) -> None:
         """After a roll-back a full window of figures must pass before the next alarm."""
@@ -177,13 +193,21 @@ class Loop:
             self.alarms.history.clear()
 
     def _save(self) -> None:
-        parts = {"optimizer": self.optimizer, "envs": self.envs, "progress": self.progress, "alarms": self.alarms,
-                 "hints": self.hints, "promotion": self.promotion}  # fmt: skip
-        state: dict[str, Any] = {name: part.state_dict() if part is not None else None for name, part in parts.items()}
-        state["generator"] = self.generator.get_state()
-        save_checkpoint(self.folder / "checkpoints", self.progress.update, self.student, state)
+        """The state of all processes: most of it is the same everywhere, "others" has what is not."""
+        shared = _states(optimizer=self.optimizer, progress=self.progress, alarms=self.alarms, promotion=self.promotion)
+        own = _states(envs=self.envs, hints=self.hints) | {"generator": self.generator.get_state()}
+        own, *others = self.processes.gather(own)
+        state, folder = shared | own | {"others": others}, self.folder / "checkpoints"
+        self.processes.main_only(lambda: save_checkpoint(folder, self.progress.update, self.student, state))
         if self.promotion:
             self.promotion.prune()
+
+    def _bar(self) -> Any:
+        from tqdm import tqdm
+
+        total, done = self.config.updates if math.isfinite(self.config.updates) else None, self.progress.update
+        silent = not self.processes.main
+        return tqdm(total=total, initial=done, desc="online", unit="update", mininterval=1.0, disable=silent)
 
     def _due(self) -> bool:
         return self._every(self.config.evaluate_every)
@@ -191,6 +215,10 @@ class Loop:
     def _every(self, updates: int) -> bool:
         """Whether so many updates have passed again, or all."""
         return self.progress.update % updates == 0 or self.progress.update == self.config.updates
+
+
+def _states(**parts: Any) -> dict[str, Any]:
+    return {name: part.state_dict() if part is not None else None for name, part in parts.items()}
 
 
 class Seen(NamedTuple):
@@ -303,13 +331,6 @@ def _log_evaluation(
         progress.shifts, progress.best_score = shifts, figures["eval/score"]
         save_student(folder / "checkpoints" / "best", student)
     return figures.get("judge/weight", 1.0)
-
-
-def _bar(updates: float, done: int) -> Any:
-    from tqdm import tqdm
-
-    total = updates if math.isfinite(updates) else None
-    return tqdm(total=total, initial=done, desc="online", unit="update", mininterval=1.0)
 
 
 def _show(bar: Any, metrics: dict[str, Any]) -> None:

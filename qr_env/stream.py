@@ -39,9 +39,12 @@ class Arrival:
 
 
 class Stream(Protocol):
-    """Where an environment's queries come from. `taken`: how many came so far, the clock of drift."""
+    """Where an environment's queries come from."""
 
-    taken: int
+    @property
+    def taken(self) -> int:
+        """How many came so far, the clock of drift."""
+        ...
 
     def take(self, n: int) -> list[Query]:
         """The next n queries."""
@@ -234,6 +237,37 @@ class QueryStream:
     @cached_property
     def _fingerprint(self) -> str:
         return fingerprint(self.queries, "" if self.drift is None else self.drift.fingerprint())
+
+
+@dataclass
+class StreamShare:
+    """One of `parts` equal shares of a stream that as many processes hold: each draws for all and takes its own, so the
+    stream's state and clock are the same everywhere, and those of one process that takes everything."""
+
+    stream: Stream
+    part: int
+    parts: int
+
+    @property
+    def taken(self) -> int:
+        """By all."""
+        return self.stream.taken
+
+    def take(self, n: int) -> list[Query]:
+        """This part's n of the next n × parts queries, which lie side by side."""
+        return self.stream.take(n * self.parts)[self.part * n :][:n]
+
+    def reseed(self, seed: int) -> None:
+        """Of the whole stream."""
+        self.stream.reseed(seed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the whole stream."""
+        return self.stream.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Of the whole stream."""
+        self.stream.load_state_dict(state)
 
 
 def fingerprint(queries: Sequence[Query], *more: str) -> str:

@@ -47,6 +47,27 @@ def check(args: Args) -> None:
         raise ConfigError("--max-turns > 1 with --optimizer dpo: on a later turn no two rewrites answer one prompt")
 
 
+def check_processes(args: Args, count: int) -> None:
+    """What several processes cannot do.
+
+    Raises:
+        ConfigError: prompts that they cannot share equally; a guard or a log that would need to see all queries.
+    """
+    if count == 1:
+        return
+    if args.prompts % count:
+        raise ConfigError(
+            f"--prompts {args.prompts} on {count} processes: each takes as many; give a multiple of {count}, "
+            f"such as {count * max(1, round(args.prompts / count))}, or launch another number of processes"
+        )
+    flags = {"--promotion on": args.serving.promotion == "on", f"--drift {args.streaming.drift}": args.streaming.drift,
+             "--check-hits": args.streaming.check_hits}  # fmt: skip
+    for flag in filter(flags.get, flags):
+        raise ConfigError(
+            f"{flag} on {count} processes: it must see every query, and each has its share; launch one, or leave it out"
+        )
+
+
 def needs_reference(flags: LearningFlags) -> bool:
     """Whether the optimiser reads the warm start as its reference policy."""
     return not flags.reference_free if flags.optimizer == "dpo" else bool(flags.kl_coef)

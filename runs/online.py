@@ -5,74 +5,94 @@
     qr online generated --student smollm2-135m --out out/smollm     # a student that knows words the shop never wrote
     qr online generated --out out/quickstart --resume               # go on after Ctrl-C
     qr online generated --promotion on --forever                    # until told to stop; serves only what is proven
+    accelerate launch --multi_gpu --num_processes 2 -m runs.online generated --out out/two      # a process a GPU
+    torchrun --nproc-per-node 2 -m runs.online generated --out out/two                          # without GPUs
 
 Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge like →
 GRPO, PPO or DPO on the stream → evaluation on held-out queries → report.html. All of it lands in --out.
+
+Several processes share the online stage: each rewrites and searches its part of an update's --prompts, one step of the
+optimiser is taken for all. Refused with them: --prompts that they cannot share equally, --promotion on, --drift,
+--check-hits.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from agents.processes import ALONE, Processes, together
 from runs.cli import run
-from runs.learners import check, make_learner, make_promotion, needs_reference
+from runs.learners import check, check_processes, make_learner, make_promotion, needs_reference
 from runs.online_flags import FREE, Args
 from runs.past import read_shop
 from runs.stream import OUTCOMES, Watched, tell_hits
-from runs.warm_start import warm_start
+from runs.warm_start import save_warm_start
 from runs.world import World
 
 if TYPE_CHECKING:
     from agents.base import Agent
+    from agents.student import Student
+    from agents.tracking import Trackers
 
 
 def main(args: Args) -> None:
     """Run every stage that is not done yet, alone in the run folder."""
     from runs.folder import only_one
 
-    with only_one(args.out):
-        run_stages(args)
+    with together() as processes, ExitStack() as held:
+        processes.main_only(lambda: held.enter_context(only_one(args.out)))
+        run_stages(args, processes)
 
 
-def run_stages(args: Args) -> None:
+def run_stages(args: Args, processes: Processes = ALONE) -> None:
     """Read the shop, warm start, learn, evaluate and report."""
     import torch
 
-    from agents.checkpoint import save_student
     from agents.prompt import TEMPLATE
     from runs.folder import open_run
 
     check(args)
+    check_processes(args, processes.count)
     torch.manual_seed(args.seed)
-    shop = read_shop(args)
+    shop = processes.main_first(lambda: read_shop(args))
     if args.judge == "auto":
         args = replace(args, judge="labels" if shop.qrels_complete else "embedding")
-    open_run(args.out, args, {"shop": shop.hash, "template": TEMPLATE}, args.resume, FREE)
-    _say(f"{shop!r}; run folder {args.out}")
-    if is_finished(args):
-        print(f"finished already (raise --updates to go on); report: {(args.out / 'report.html').resolve()}")
+    facts = {"shop": shop.hash, "template": TEMPLATE}
+    processes.main_only(lambda: open_run(args.out, args, facts, args.resume, FREE))
+    processes.main_only(lambda: _say(f"{shop!r}; run folder {args.out}"))
+    if processes.once(lambda: is_finished(args)):
+        report = (args.out / "report.html").resolve()
+        processes.main_only(lambda: print(f"finished already (raise --updates to go on); report: {report}"))
         return
-    world = World.make(args, shop)
-    warm_folder = args.out / "checkpoints" / "warm"
-    if not (warm_folder / "student.json").is_file():
-        student, pairs = warm_start(args, world)
-        (args.out / "warm_pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
-        save_student(warm_folder, student)
-    if learn_online(args, world, warm_folder):
-        _say(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
-        if args.serving.forever:  # its only end: what can be told without an hour of evaluation
-            from runs.report import write_report
+    world = processes.main_first(lambda: World.make(args, shop))
+    processes.main_only(lambda: warm_up(args, world, processes))
+    stopped = learn_online(args, world, processes)
+    processes.main_only(lambda: part_for_now(args) if stopped else finish(args, world))
 
-            print(f"report: {write_report(args.out).resolve()}")
+
+def warm_up(args: Args, world: World, processes: Processes) -> None:
+    """Make the warm start if there is none yet."""
+    if (args.out / "checkpoints" / "warm" / "student.json").is_file():
         return
-    finish(args, world)
+    if processes.count == 1:
+        save_warm_start(args, world)
+    else:
+        processes.apart(save_warm_start, args)
+
+
+def part_for_now(args: Args) -> None:
+    """What is said of a run that was told to stop."""
+    _say(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
+    if args.serving.forever:  # its only end: what can be told without an hour of evaluation
+        from runs.report import write_report
+
+        print(f"report: {write_report(args.out).resolve()}")
 
 
 def is_finished(args: Args) -> bool:
@@ -83,7 +103,7 @@ def is_finished(args: Args) -> bool:
     return all(path.exists() for path in (last, args.out / "eval.json", args.out / "report.html"))
 
 
-def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
+def learn_online(args: Args, world: World, processes: Processes = ALONE) -> bool:
     """The online stage, from the warm start or the newest checkpoint; True when it was interrupted."""
     import torch
     from accelerate import Accelerator
@@ -92,14 +112,12 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     from agents.checkpoint import checkpoints, load_checkpoint, set_rng_state
     from agents.online import Loop, LoopConfig, Progress
     from agents.student import Student
-    from agents.tracking import make_tracker
-    from qr_env.brute_force import Checked
-    from runs.folder import resolved
 
-    folder = args.out / "checkpoints"
+    folder, warm_folder = args.out / "checkpoints", args.out / "checkpoints" / "warm"
     state: dict[str, Any] | None = None
-    if args.resume and checkpoints(folder):
+    if args.resume and processes.once(lambda: bool(checkpoints(folder))):
         student, state = load_checkpoint(folder)
+        state = processes.own(state)
     else:
         student = Student.load(warm_folder, trainable=True)
     student.keep_hidden = args.learning.optimizer == "ppo"
@@ -108,13 +126,8 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     if reference is not None:
         reference.to(accelerator.device)
     optimizer = make_learner(args, student, accelerator, reference)
-    envs: Any = world.envs()
-    if args.streaming.check_hits:
-        envs = Checked(envs)
-    if world.drift is not None:
-        policies = {"learning": student, "frozen": Student.load(warm_folder)}
-        envs = Watched(envs, world.drift, policies, args.out / OUTCOMES)
-    generator, progress = torch.Generator(accelerator.device).manual_seed(args.seed), Progress()
+    envs = open_envs(args, world, student, processes)
+    generator, progress = torch.Generator(accelerator.device).manual_seed(processes.seed(args.seed)), Progress()
     hints = world.hints() if args.learning.anchor_coef else None
     alarms = Alarms(max_length=args.max_new_tokens - 0.5)
     if state is None:
@@ -131,20 +144,48 @@ def learn_online(args: Args, world: World, warm_folder: Path) -> bool:
     promotion = make_promotion(args)
     if promotion and state and state.get("promotion"):
         promotion.load_state_dict(state["promotion"], student)
-    resume_from = None if state is None else progress.update
-    tracker = make_tracker(args.tracker, args.out, resolved(args.out, args), resume_from, world.shop.titles)
+    tracker = open_tracker(args, world, None if state is None else progress.update, processes)
     loop = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
-    (args.out / "eval.json").unlink(missing_ok=True)  # of an earlier end; `is_finished` would take it for this one's
     try:
         Loop(
             student, optimizer, envs, loop, score=world.held_out_score(), observation=observation, tracker=tracker,
             folder=args.out, generator=generator, progress=progress, alarms=alarms, hints=hints, promotion=promotion,
+            processes=processes,
         ).run()  # fmt: skip
     finally:
         tracker.close()
     if args.streaming.check_hits:
         tell_hits(args.out, envs.counts)
     return progress.stopped
+
+
+def open_envs(args: Args, world: World, student: Student, processes: Processes) -> Any:
+    """The environment of this process's share; where asked for, with every list checked, and with a log of how the
+    student and its warm start would have rewritten each query."""
+    from agents.student import Student
+    from qr_env.brute_force import Checked
+
+    envs: Any = processes.main_first(lambda: world.envs(processes.rank, processes.count))
+    if args.streaming.check_hits:
+        envs = Checked(envs)
+    if world.drift is None:
+        return envs
+    policies = {"learning": student, "frozen": Student.load(args.out / "checkpoints" / "warm")}
+    return Watched(envs, world.drift, policies, args.out / OUTCOMES)
+
+
+def open_tracker(args: Args, world: World, resume_from: int | None, processes: Processes) -> Trackers:
+    """The main process's, once the figures of an earlier end are gone; the others tell nobody."""
+    from agents.tracking import Trackers, make_tracker
+    from runs.folder import resolved
+
+    def begin() -> Trackers:
+        config = resolved(args.out, args)
+        made = make_tracker(args.tracker, args.out, config, resume_from, world.shop.titles)
+        (args.out / "eval.json").unlink(missing_ok=True)  # `is_finished` would take it for this end's
+        return made
+
+    return processes.main_only(begin) or Trackers([])
 
 
 def finish(args: Args, world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +20,23 @@ def learning_rate(args: Args) -> float:
     """A model from noise can take large steps; a pretrained one would forget what it knows."""
     own = 1e-3 if args.student == "tiny" else 4e-5
     return own if args.learning_rate is None else args.learning_rate
+
+
+def save_warm_start(args: Args, world: World | None = None) -> None:
+    """Make the warm start and keep it and its pairs in the run folder; without a world, as a process of its own has
+    none, the shop is read anew."""
+    import torch
+
+    from agents.checkpoint import save_student
+    from runs.past import read_shop
+    from runs.world import World
+
+    if world is None:
+        torch.manual_seed(args.seed)  # as the launcher does before it reads the shop
+        world = World.make(args, read_shop(args))
+    student, pairs = warm_start(args, world)
+    (args.out / "warm_pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
+    save_student(args.out / "checkpoints" / "warm", student)
 
 
 def warm_start(args: Args, world: World) -> tuple[Student, list[tuple[str, str]]]:

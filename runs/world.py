@@ -166,19 +166,21 @@ class World:
         assert self.drift is not None
         return self.drift.deliveries
 
-    def envs(self) -> QueryRewriteVectorEnv:
-        """The vectorised environment on the settings' stream."""
+    def envs(self, part: int = 0, parts: int = 1) -> QueryRewriteVectorEnv:
+        """The vectorised environment on the settings' stream; with `parts` processes, on this one's share of it."""
+        from qr_env.stream import StreamShare
         from qr_env.vector_env import QueryRewriteVectorEnv
 
         args = self.args
+        stream = args.streaming.stream(self.shop, self.drift, args.seed, args.learning.temper, args.on_bad_row)
         return QueryRewriteVectorEnv(
             shop=self.shop,
             retriever=self.retriever,
             judge=self.judge,
             reward=self.reward,
-            num_envs=args.prompts * args.group_size,
+            num_envs=args.prompts // parts * args.group_size,
             group_size=args.group_size,
-            stream=args.streaming.stream(self.shop, self.drift, args.seed, args.learning.temper, args.on_bad_row),
+            stream=stream if parts == 1 else StreamShare(stream, part, parts),
             max_turns=args.learning.max_turns,
             combine=args.combine,
             original_weight=args.weight,
