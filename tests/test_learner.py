@@ -1,8 +1,6 @@
 """What PPO, GRPO and DPO share: one update by two processes is the one of a single process; memory stays flat."""
 
 import os
-import socket
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from agents.learner import mean_metrics
 from agents.ppo import PPO, PPOConfig
 from agents.prompt import prompt_ids
 from agents.rollout import sample
+from tests.launched import launched
 from tests.models import small_model
 from tests.test_grpo import QUERIES, TARGETS, rollout_and_rewards
 
@@ -55,16 +54,7 @@ def learned(name, accelerator, parts):
 
 @pytest.mark.enable_socket  # asks the kernel for a free port; the processes meet on loopback
 def test_two_processes_take_the_step_of_one(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
-    runs = []
-    for rank in range(2):
-        env = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "tests.test_learner", str(tmp_path / f"{rank}.pt")]
-        runs.append(subprocess.Popen(command, env=env, cwd=Path(__file__).parent.parent))
-    assert [run.wait(timeout=300) for run in runs] == [0, 0]
+    launched("tests.test_learner", tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for name in LEARNERS:
         assert torch.equal(first[name], second[name])
@@ -104,5 +94,9 @@ def test_metrics_are_means_over_the_steps_that_have_them():
 if __name__ == "__main__":
     from accelerate import PartialState
 
-    torch.save({name: learned(name, Accelerator(cpu=True), 2) for name in LEARNERS}, sys.argv[1])
+    accelerator = Accelerator(cpu=True)
+    torch.save(
+        {name: learned(name, accelerator, 2) for name in LEARNERS},
+        Path(sys.argv[1]) / f"{accelerator.process_index}.pt",
+    )
     PartialState().destroy_process_group()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qr_env.errors import ConfigError, IndexMismatchError
-from qr_env.stream import QueryStream, with_zipf
+from qr_env.stream import QueryStream, StreamShare, with_zipf
 from qr_env.types import Query
 
 
@@ -133,6 +133,21 @@ def test_sessions_resume_to_the_byte() -> None:
     assert other.arrivals(100) == later
     with pytest.raises(IndexMismatchError, match=r"sessions 0\.6, here 0\.0"):
         QueryStream(log()).load_state_dict(state)
+
+
+def test_shares_are_together_the_whole_and_all_stand_where_it_stands() -> None:
+    whole, shares = (
+        QueryStream(log(), sessions=0.3),
+        [StreamShare(QueryStream(log(), sessions=0.3), n, 3) for n in range(3)],
+    )
+    for _ in range(5):
+        assert [query for share in shares for query in share.take(4)] == whole.take(12)
+    assert all((share.taken, share.state_dict()) == (60, whole.state_dict()) for share in shares)
+    share = StreamShare(QueryStream(log(), sessions=0.3), 1, 3)
+    share.load_state_dict(whole.state_dict())
+    assert share.take(4) == shares[1].take(4)
+    share.reseed(0)
+    assert share.take(4) == QueryStream(log(), sessions=0.3).take(12)[4:8]
 
 
 def test_one_query_alone_can_have_sessions() -> None:
