@@ -60,11 +60,12 @@ def check_processes(args: Args, count: int) -> None:
             f"--prompts {args.prompts} on {count} processes: each takes as many; give a multiple of {count}, "
             f"such as {count * max(1, round(args.prompts / count))}, or launch another number of processes"
         )
-    flags = {"--promotion on": args.serving.promotion == "on", f"--drift {args.streaming.drift}": args.streaming.drift,
-             "--check-hits": args.streaming.check_hits}  # fmt: skip
-    for flag in filter(flags.get, flags):
+    stream, promoted = args.streaming, args.serving.promotion == "on"
+    whole = {"--promotion on": promoted, f"--drift {stream.drift}": stream.drift, "--check-hits": stream.check_hits}
+    if refused := [flag for flag, given in whole.items() if given]:
         raise ConfigError(
-            f"{flag} on {count} processes: it must see every query, and each has its share; launch one, or leave it out"
+            f"{refused[0]} on {count} processes: it must see every query, and each has its share; launch one, or leave "
+            "it out"
         )
 
 

@@ -29,6 +29,7 @@ REFUSED = {
     "--prompts 5 on 2 .* multiple of 2, such as 4": {"prompts": 5},
     "--promotion on on 2 .* launch one": PROMOTION,
     "--drift words on 2 .* launch one": DRIFT,
+    "--check-hits on 2 .* launch one": {"streaming": StreamFlags(check_hits=True)},
 }
 
 
