@@ -36,7 +36,8 @@ class PPOConfig(LearnerConfig):
     """As `LearnerConfig`, and: value_scale: the value head learns so many times faster than the policy. value_coef:
     weight of its loss, which also reaches the policy's layers. value_clip: how far a value may move in an update.
     gamma, gae_lambda: discount, and how much of the return is measured rather than predicted. whiten: advantages to
-    mean 0 and deviation 1. kl_target: nats a token that kl_coef is steered to (0: kl_coef is fixed)."""
+    mean 0 and deviation 1, on several processes each its own. kl_target: nats a token that kl_coef is steered to (0:
+    kl_coef is fixed)."""
 
     clip_high: float = 0.2
     epochs: int = 2
