@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def launched(module, *args, count=2):
-    """Run `python -m module args` as `count` processes of one run whose work must be done; what each wrote to stderr."""
+    """Run `python -m module args` as `count` processes of one run that must do its work; what each wrote to stderr."""
     with socket.socket() as probe:  # asks the kernel for a free port
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
