@@ -48,6 +48,7 @@ from qr_env.types import FloatArray
 
 LABEL_METHODS = ("auto", "top", "choice", "scoring")
 HOPELESS = ("connect", "timeout", "breaker", "stopped")  # with these, asking again one by one only takes longer
+BATCH = {"list": 20}  # products a request by kind of prompt: of a list they share what stands around it
 FEW = 8  # smaller batches say too little about a share of missing verdicts
 HINTS = {
     "low_mass": "the model does not answer with a label: use a larger one, another prompt, or a lower min_mass",
@@ -84,7 +85,7 @@ class LLMJudge:
         min_mass: probability that the labels must have together.
         max_missing: share of a batch that may be missing.
         max_product_tokens: a product text is cut to so many (so many bytes where the server does not tokenize).
-        batch: products of a query in one request, where method and server take several.
+        batch: products of a query in one request, where method and server take several; None: 20 of a list, else 8.
         price: dollars for a million prompt tokens and a million generated ones.
     """
 
@@ -101,18 +102,19 @@ class LLMJudge:
         min_mass: float = 0.05,
         max_missing: float = 0.5,
         max_product_tokens: int = 256,
-        batch: int = 8,
+        batch: int | None = None,
         price: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.prompt = Prompt.load(prompt)
         self.client = client if isinstance(client, Client) else Client(client)
         self.model = model or os.environ.get("QR_JUDGE_MODEL") or None
         self.passes, self.min_mass, self.max_missing = tuple(passes), min_mass, max_missing
-        self.max_product_tokens, self.batch, self.price = max_product_tokens, batch, price
+        self.max_product_tokens, self.price = max_product_tokens, price
+        self.batch = batch if batch is not None else BATCH.get(self.prompt.kind, 8)
         self._method = method
         self._details: dict[str, str] = {}
         self._starting = threading.RLock()
-        _check(self, method, batch, max_product_tokens)
+        _check(self, method)
 
     def __enter__(self) -> Self:
         return self
@@ -296,7 +298,7 @@ def _jobs(pairs: Sequence[tuple[str, str]], size: int) -> Iterator[Job]:
             yield query, part, [products[text] for text in part]
 
 
-def _check(judge: LLMJudge, method: str, batch: int, max_product_tokens: int) -> None:
+def _check(judge: LLMJudge, method: str) -> None:
     if method not in LABEL_METHODS:
         raise ConfigError(f"method={method!r}: choose one of {', '.join(LABEL_METHODS)}")
     if not judge.passes or set(judge.passes) - set(PASSES):
@@ -304,5 +306,6 @@ def _check(judge: LLMJudge, method: str, batch: int, max_product_tokens: int) ->
     for name in ("min_mass", "max_missing"):
         if not 0 <= (share := getattr(judge, name)) <= 1:
             raise ConfigError(f"{name}={share}: must be in 0 … 1")
-    if batch < 1 or max_product_tokens < 1:
-        raise ConfigError(f"{batch=}, {max_product_tokens=}: must be at least 1")
+    for name in ("batch", "max_product_tokens"):
+        if (count := getattr(judge, name)) < 1:
+            raise ConfigError(f"{name}={count}: must be at least 1")

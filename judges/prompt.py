@@ -130,7 +130,7 @@ class Prompt:
     def render(self, query: str, products: Sequence[str], labels: Labels) -> tuple[str, str]:
         """The two parts of the prompt for products of a query; texts must have gone through `clean` already."""
         mark = nonce(self.shared.template, self.own.template, labels.brief, *self.levels, query, *products)
-        product = products[0] if self.kind != "list" else _numbered(products, mark)
+        product = products[0] if self.kind != "list" else _numbered(products)
         facts = {"query": query, "product": product, "nonce": mark, "count": str(len(products))}
         facts |= {"letters": labels.brief, "labels": self._rubric(labels)}
         return self.shared.substitute(facts), self.own.substitute(facts)
@@ -159,6 +159,6 @@ def _joined(fields: Sequence[str], values: Sequence[str | float | None]) -> str:
     return text
 
 
-def _numbered(products: Sequence[str], mark: str) -> str:
-    """A line each, begun by a mark: where the next one stands a product has ended, `clean` leaves no line breaks."""
-    return "\n".join(f"{mark} {n}: {product}" for n, product in enumerate(products, 1))
+def _numbered(products: Sequence[str]) -> str:
+    """A line each, begun by its number: `clean` leaves no line breaks, so no product can begin another one."""
+    return "\n".join(f"{n}: {product}" for n, product in enumerate(products, 1))

@@ -48,7 +48,7 @@ class Args:
     rounds: int = 7
     """timed turns; the median counts. judge: 3 at most, they take minutes each on a CPU"""
     pairs: int = 160
-    """judge: (query, product) pairs a round, in lists of 10: fewer leave a server idle that takes many at once"""
+    """judge: (query, product) pairs a round, in lists of 20: fewer leave a server idle that takes many at once"""
     url: str | None = None
     """judge: a server that runs; default starts vLLM with `model` and stops it"""
     model: str = "smollm2-135m"

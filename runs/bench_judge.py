@@ -4,12 +4,12 @@
     qr bench judge --url http://127.0.0.1:8000/v1            # on a server that runs
 
 Each round takes queries that no round had before, drawn anew in every run, because a server remembers prompts; each
-with the products that BM25 finds for it. Every contender grades the same pairs, in turns that rotate, so that none
-always profits from a prefix that another left in the server's cache; beyond the rubric none shares a prompt:
+with the products that BM25 finds for it. Every contender grades the same pairs of query and product text (title, brand
+and color), in turns that rotate, so that none always profits from a prefix that another left in the server's cache;
+beyond the rubric none shares a prompt:
 
 - label: one token a pair, read as probabilities (`grade_v2`).
-- title: the same without attributes and description, as Walmart's student reads products (`title_v1`).
-- list: one request for all products of a query, one token a product, read as probabilities (`list_v2`); titles too.
+- list: one request for twenty products of a query, one token a product, read as probabilities (`list_v2`).
 - json, reason: the usual practice, a JSON reply a pair, without or with a reason before the grade, 32 requests in
   flight. They share our client, its connections, its order of requests by query and our prompt's layout, so they are
   as fast as that practice can be; whoever writes the rubric below the product waits longer.
@@ -48,12 +48,11 @@ from qr_env.types import GAINS, FloatArray
 
 CONTENDERS: dict[str, tuple[int, dict[str, Any]]] = {  # products in flight, settings of the judge
     "label": (64, {"prompt": "grade_v2", "batch": 10}),
-    "title": (64, {"prompt": "title_v1", "batch": 10}),
-    "list": (320, {"prompt": "list_v2", "batch": 10}),  # 32 requests, as many as the others have
+    "list": (640, {"prompt": "list_v2"}),  # 32 requests, as many as the others have
     "json": (32, {"prompt": "json_v2"}),
     "reason": (32, {"prompt": "reason_v2"}),
 }
-OURS, THEIRS = ("label", "title", "list"), ("json", "reason")
+OURS, THEIRS = ("label", "list"), ("json", "reason")
 TOKENS = {  # by name: vLLM's counter
     "computed": r'prompt_tokens_by_source_total\{.*source="local_compute".*\}',
     "cached": r'prompt_tokens_by_source_total\{.*source="local_cache_hit".*\}',
@@ -70,7 +69,7 @@ def bench(
     retriever: Retriever,
     url: str,
     pairs: int = 160,
-    k: int = 10,
+    k: int = 20,
     rounds: int = 3,
     group: int | None = None,
     model: str | None = None,

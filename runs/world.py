@@ -53,7 +53,7 @@ class JudgeFlags:
     judge_model: str | None = None
     """llm: the model's name at the server; the only one by default."""
     judge_prompt: str = GRADE
-    """llm: a file of judges/prompts/ (grade_v2; title_v1, without descriptions; list_v2, ten products a request;
+    """llm: a file of judges/prompts/ (grade_v2; title_v1, without descriptions; list_v2, several products a request;
     json_v2; reason_v2), or a path."""
     judge_store: Path | None = None
     """Folder of the verdict store, in which every verdict is paid for once; OUT/verdicts by default."""

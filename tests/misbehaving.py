@@ -273,9 +273,9 @@ def believes(outer: Misbehaving, prompt: str) -> list[dict[str, float]]:
     if not letters:
         return [{"A": 0.8, "The": 0.1, "B": 0.05, "E": 0.03, "Yes": 0.01}]
     query = re.search(r"^Query: (.*)$", prompt, re.MULTILINE)[1]  # type: ignore[index]
+    many = re.findall(r"^(\d+): (.*)$", prompt, re.MULTILINE)
     one = re.findall(r"^\(([a-z]+)\)\s(.*)\s\(/\1\)$", prompt, re.MULTILINE)
-    many = re.findall(r"^([a-z]+) \d+: (.*)$", prompt, re.MULTILINE)
-    return [_belief(outer, letters, LEVELS[level(query, product)]) for _, product in one or many]
+    return [_belief(outer, letters, LEVELS[level(query, product)]) for _, product in many or one]
 
 
 def _belief(outer: Misbehaving, letters: dict[str, str], truth: str) -> dict[str, float]:
