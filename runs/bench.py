@@ -46,9 +46,9 @@ class Args:
     k: int = 50
     """retrieval: hits a query"""
     rounds: int = 7
-    """timed turns; the median counts. judge: 3 at most, they take minutes each on a CPU"""
-    pairs: int = 160
-    """judge: (query, product) pairs a round, in lists of 20: fewer leave a server idle that takes many at once"""
+    """timed turns; the median counts. judge: 3 at most, a quarter of an hour each on two CPU cores"""
+    pairs: int = 640
+    """judge: (query, product) pairs a round, in lists of 20: 640 are 32 requests at once, as many as the others make"""
     url: str | None = None
     """judge: a server that runs; default starts vLLM with `model` and stops it"""
     model: str = "smollm2-135m"

@@ -68,7 +68,7 @@ def bench(
     shop: Shop,
     retriever: Retriever,
     url: str,
-    pairs: int = 160,
+    pairs: int = 640,
     k: int = 20,
     rounds: int = 3,
     group: int | None = None,
