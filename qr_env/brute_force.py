@@ -33,6 +33,17 @@ TOLERANCE = 1e-4  # of a BM25 score: float32 sums in another order
 BoolArray = npt.NDArray[np.bool_]
 
 
+def can_check(retriever: str, mode: str, max_turns: int) -> None:
+    """ConfigError where the engine is not BM25, or the lists are not those of one text: union, several turns."""
+    if retriever != "bm25":
+        raise ConfigError(f"retriever {retriever}: brute force knows bm25 only; leave --check-hits out")
+    if mode == "union" or max_turns > 1:
+        raise ConfigError(
+            f"combine={mode}, max_turns={max_turns}: lists are checked for expand and replace with one turn; leave "
+            "--check-hits out"
+        )
+
+
 class Truth:
     """The scores of all products for any texts, from the index's matrix alone."""
 
@@ -71,20 +82,14 @@ class Checked:
     Everything else is the environment's own. `counts`: results, lists, epochs seen, products that were on sale at the
     first step and are not now, and `WRONG`; they are part of the state, so a resumed run goes on counting.
 
-    Raises:
-        ConfigError: the engine is not BM25, or the lists are not those of one text (union, several turns).
+    Raises ConfigError as `can_check`.
     """
 
     def __init__(self, envs: QueryRewriteVectorEnv) -> None:
         simulator, retriever = envs.simulator, envs.simulator.retriever
         engine = retriever.engine if isinstance(retriever, View) else retriever
-        if not isinstance(engine, BM25):
-            raise ConfigError(f"retriever {engine.name}: brute force knows bm25 only; leave the check out")
-        if simulator.mode == "union" or simulator.max_turns > 1:
-            raise ConfigError(
-                f"combine={simulator.mode}, max_turns={simulator.max_turns}: lists are checked for expand and replace "
-                "with one turn; leave the check out"
-            )
+        can_check(engine.name, simulator.mode, simulator.max_turns)
+        assert isinstance(engine, BM25)
         self.envs, self.truth = envs, Truth(engine)
         self.counts = dict.fromkeys(("results", "lists", "epochs", "replaced", *WRONG), 0)
         self._first_P: BoolArray | None = None

@@ -31,7 +31,8 @@ def check(args: Args) -> None:
     """Before anything is made: settings that cannot be, or would do nothing.
 
     Raises:
-        ConfigError: a learning rate or a number of epochs that is not above 0, a target of KL without a price to steer.
+        ConfigError: a learning rate or a number of epochs that is not above 0, a target of KL without a price to steer,
+            lists that cannot be checked.
     """
     flags = args.learning
     if args.learning_rate is not None and not args.learning_rate > 0:
@@ -45,6 +46,10 @@ def check(args: Args) -> None:
         )
     if flags.max_turns > 1 and flags.optimizer == "dpo":
         raise ConfigError("--max-turns > 1 with --optimizer dpo: on a later turn no two rewrites answer one prompt")
+    if args.streaming.check_hits:
+        from qr_env.brute_force import can_check
+
+        can_check(args.retriever, args.combine, flags.max_turns)
 
 
 def check_processes(args: Args, count: int) -> None:

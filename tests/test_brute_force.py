@@ -68,7 +68,7 @@ def test_counting_goes_on_after_a_resume():
 
 @pytest.mark.parametrize("settings", [{"combine": "union"}, {"max_turns": 2}])
 def test_lists_of_several_searches_are_refused(settings):
-    with pytest.raises(ConfigError, match="leave the check out"):
+    with pytest.raises(ConfigError, match="leave --check-hits out"):
         Checked(environment(ENGINE, **settings))
 
 

@@ -9,6 +9,7 @@ from qr_env.errors import ConfigError
 from runs.learners import check, make_learner
 from runs.online import main
 from runs.online_flags import Args, LearningFlags
+from runs.stream import StreamFlags
 from runs.warm_start import learning_rate
 from tests.models import small_student
 
@@ -35,6 +36,17 @@ def test_a_learning_rate_that_is_none_is_refused_not_replaced(tmp_path, rate):
 def test_epochs_below_1_are_refused(epochs):
     with pytest.raises(ConfigError, match=f"--epochs {epochs}: must be 1 or more"):
         check(Args(learning=LearningFlags(epochs=epochs)))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"retriever": "dense"}, {"combine": "union"}, {"learning": LearningFlags(max_turns=2)}]
+)
+def test_lists_that_cannot_be_checked_are_refused_before_anything_is_made(settings, tmp_path):
+    streaming = StreamFlags(check_hits=True)
+    with pytest.raises(ConfigError, match="leave --check-hits out"):
+        main(Args(out=tmp_path / "run", streaming=streaming, **settings))
+    assert not (tmp_path / "run").exists()
+    check(Args(streaming=streaming))
 
 
 def test_a_target_of_kl_needs_a_price_to_steer():
