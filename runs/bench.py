@@ -154,8 +154,10 @@ def _show(report: dict[str, Any]) -> None:
         print(f"{name}: {rate:,.1f} verdicts/s  " + "  ".join(f"{what} {cost:.3g}" for what, cost in costs.items()))
     if wrong := report.get("wrong"):
         print("  ".join(f"{name} {count:,}" for name, count in wrong.items()))
-    for kind, told in report.get("candidates", {}).items():
-        print(f"{kind}: " + "  ".join(f"{name} {value:.4g}" for name, value in told.items()))
+    if candidates := report.get("candidates"):
+        from runs.bench_promotion import show
+
+        show(candidates)
     for name, phases in report.get("phases", {}).items():
         print(f"{name}: " + "  ".join(f"{what} {value:.3g}" for what, value in report["updates"][name].items()))
         for phase, row in phases.items():

@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,15 +47,25 @@ def main(args: Args) -> None:
     """Simulate, print, write."""
     figures = simulate(args)
     if args.json != "-":
-        for kind, told in figures.items():
-            print(f"{kind}: " + "  ".join(f"{name} {value:.4g}" for name, value in told.items()))
+        show(figures)
     write_json(args.json, figures)
 
 
 def simulate(args: Args) -> dict[str, dict[str, float]]:
     """Figures of each kind of candidate; `promoted` has the upper end of its exact 95 % interval beside it."""
-    real_N = None if args.run is None else _real(args.run)
+    real_N: Floats | None = None
+    if args.run is not None:
+        from runs.stream import outcomes_of
+
+        gains = outcomes_of(args.run).gains
+        real_N = gains["learning"] - gains["frozen"]
     return {kind: _outcome(args, kind, number, real_N) for number, kind in enumerate(("no better", "worse", "better"))}
+
+
+def show(figures: dict[str, dict[str, float]]) -> None:
+    """Print a line a kind."""
+    for kind, told in figures.items():
+        print(f"{kind}: " + "  ".join(f"{name} {value:.4g}" for name, value in told.items()))
 
 
 def _outcome(args: Args, kind: str, number: int, real_N: Floats | None) -> dict[str, float]:
@@ -107,19 +116,6 @@ def resampled(rng: np.random.Generator, real_N: Floats, sign: int) -> Draw:
         return rng.choice(real_N, n) * signs
 
     return draw
-
-
-def _real(folder: Path) -> Floats:
-    """Gain of the learning policy less the frozen one's, of each query of a run."""
-    from qr_env.errors import ConfigError
-    from qr_env.regret import read_outcomes
-    from runs.stream import OUTCOMES
-
-    if not (folder / OUTCOMES).is_file():
-        raise ConfigError(f"{folder / OUTCOMES} is not there: name a run that was made with --drift")
-    gains: dict[str, Any] = read_outcomes(folder / OUTCOMES).gains
-    difference_N: Floats = gains["learning"] - gains["frozen"]
-    return difference_N
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ frozen warm start's and of the shop's oracle, on the same query in the same asso
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,8 +21,9 @@ import numpy as np
 import tyro
 
 from qr_env.errors import ConfigError, SearchError
-from qr_env.regret import LEVEL, ORACLE, WINDOW, OutcomeLog, read_outcomes, report
+from qr_env.regret import LEVEL, ORACLE, WINDOW, OutcomeLog, Outcomes, read_outcomes, report
 from qr_env.types import Query
+from qr_env.whole import write_whole
 from runs.cli import run, write_json
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ def tell_hits(folder: Path, counts: Mapping[str, int]) -> None:
     """Write and print what --check-hits found so far. Raises SearchError where anything was wrong."""
     from qr_env.brute_force import WRONG
 
-    write_json(str(folder / HITS), dict(counts))
+    write_whole(folder / HITS, json.dumps(counts, indent=2))
     told = ", ".join(f"{value:,} {name}" for name, value in counts.items())
     print(f"checked against brute force: {told}", file=sys.stderr, flush=True)
     if any(counts[name] for name in WRONG):
@@ -198,12 +200,17 @@ class Args:
     """write the report to this JSON file, "-" for standard output"""
 
 
-def main(args: Args) -> None:
-    """Read the outcomes, print, write."""
-    path = args.out / OUTCOMES if args.out.is_dir() else args.out
+def outcomes_of(source: Path) -> Outcomes:
+    """Of a run folder, or a file of them. Raises ConfigError where there is none."""
+    path = source / OUTCOMES if source.is_dir() else source
     if not path.is_file():
         raise ConfigError(f"{path} is not there: make the run with --drift")
-    made = report(read_outcomes(path), args.window, args.level)
+    return read_outcomes(path)
+
+
+def main(args: Args) -> None:
+    """Read the outcomes, print, write."""
+    made = report(outcomes_of(args.out), args.window, args.level)
     if args.json != "-":
         _show(made)
     write_json(args.json, made)
