@@ -15,7 +15,10 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from judges.labels import LabelsJudge
+from qr_env.reward import Reward
 from qr_env.shop import PRODUCT_SCHEMA, PURCHASE_SCHEMA, QUERY_SCHEMA, Shop
+from qr_env.simulator import Simulator
 from qr_env.types import (
     COMPLEMENT,
     EXACT,
@@ -91,6 +94,12 @@ def tiny_shop() -> Shop:
         oracle={name: query[5] for name, query in QUERIES.items()},
         slices={"color": np.array([bool(query[4]) for query in QUERIES.values()])},
     )
+
+
+def tiny_simulator(blocks: int, group_size: int) -> Simulator:
+    """The tiny shop searched by words, graded by its labels and paid by the default reward."""
+    shop = tiny_shop()
+    return Simulator(shop, WordRetriever(shop), LabelsJudge(shop), Reward(), blocks=blocks, group_size=group_size)
 
 
 def _products() -> dict[str, list[str] | list[float]]:

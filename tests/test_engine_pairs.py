@@ -7,12 +7,9 @@ from agents.engine_pairs import EngineConfig, Scored, approved, engine_pairs, sc
 from agents.pairs import bought_titles
 from agents.scoring import feedback_scorer
 from agents.tasks import Example
-from judges.labels import LabelsJudge
 from qr_env.errors import ConfigError
-from qr_env.reward import Reward
-from qr_env.simulator import Simulator
 from qr_env.types import Query
-from tests.fakes import WordRetriever, tiny_shop
+from tests.fakes import tiny_shop, tiny_simulator
 
 NAN = float("nan")
 
@@ -20,11 +17,7 @@ NAN = float("nan")
 @pytest.fixture(scope="module")
 def world():
     shop = tiny_shop()
-
-    def simulator(blocks, group_size):
-        return Simulator(shop, WordRetriever(shop), LabelsJudge(shop), Reward(), blocks=blocks, group_size=group_size)
-
-    return shop, shop.split("train"), simulator
+    return shop, shop.split("train"), tiny_simulator
 
 
 def scored(queries, options, relevance, increment, reward):

@@ -19,7 +19,7 @@ from qr_env.reward import FREE, Reward
 from qr_env.shop import Shop
 from qr_env.simulator import Simulator
 from qr_env.types import FloatArray, Query
-from tests.fakes import FailingJudge, HashEncoder, WordRetriever, tiny_shop, words
+from tests.fakes import FailingJudge, HashEncoder, WordRetriever, tiny_shop, tiny_simulator, words
 
 SHOP = tiny_shop()
 PROBES = ProbeSet.from_shop(SHOP, n=12, seed=0, split="all")
@@ -107,19 +107,15 @@ def test_every_kind_of_judge_is_asked_about_the_twins() -> None:
         ProbeSet.from_shop(replace(SHOP, queries=SHOP.queries[:0], qrels=SHOP.qrels[:0], slices={}))
 
 
-def simulator(blocks: int, group_size: int) -> Simulator:
-    return Simulator(SHOP, WordRetriever(SHOP), LabelsJudge(SHOP), Reward(), blocks=blocks, group_size=group_size)
-
-
 def test_planted_rewrites_earn_no_more_than_the_best_one() -> None:
-    report = rewrite_report(simulator, SHOP, n=12, split="all")
+    report = rewrite_report(tiny_simulator, SHOP, n=12, split="all")
     assert list(report) == ["all", *REWRITE_KINDS]
     assert report["all"]["rate"].value == 0 and report["salad"]["lift"].value < 0
 
 
 def test_a_copy_pays_a_price_even_where_keeping_is_best() -> None:
     kept = replace(SHOP, oracle={})
-    assert rewrite_report(simulator, kept, n=12, split="all")["copy"]["lift"].value < 0
+    assert rewrite_report(tiny_simulator, kept, n=12, split="all")["copy"]["lift"].value < 0
 
     def free(blocks: int, group_size: int) -> Simulator:
         return Simulator(

@@ -6,10 +6,7 @@ import pytest
 from agents.pairs import rejection_sample
 from agents.scoring import simulator_scorer
 from agents.word_model import candidates, word_model
-from judges.labels import LabelsJudge
-from qr_env.reward import Reward
-from qr_env.simulator import Simulator
-from tests.fakes import WordRetriever, tiny_shop
+from tests.fakes import tiny_shop, tiny_simulator
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +36,8 @@ def test_a_query_is_left_alone_only_where_every_candidate_was_judged(world):
 
 def test_the_shop_itself_scores_candidates(world):
     shop, train = world
-
-    def simulator(blocks, group_size):
-        return Simulator(shop, WordRetriever(shop), LabelsJudge(shop), Reward(), blocks=blocks, group_size=group_size)
-
     options = candidates(word_model(shop, train), train)
-    found = rejection_sample(train, options, simulator_scorer(simulator, chunk=3))
+    found = rejection_sample(train, options, simulator_scorer(tiny_simulator, chunk=3))
     rewrites = dict(found.pairs)
     assert "sofa" in rewrites["couch"]
     assert rewrites["sofa"] == ""  # nothing beats a query that finds what it should

@@ -4,20 +4,13 @@ import numpy as np
 import pytest
 
 from agents.scoring import FIGURES, feedback_scorer, simulator_scorer
-from judges.labels import LabelsJudge
-from qr_env.reward import Reward
-from qr_env.simulator import Simulator
-from tests.fakes import WordRetriever, tiny_shop
+from tests.fakes import tiny_shop, tiny_simulator
 
 
 @pytest.fixture(scope="module")
 def world():
     shop = tiny_shop()
-
-    def simulator(blocks, group_size):
-        return Simulator(shop, WordRetriever(shop), LabelsJudge(shop), Reward(), blocks=blocks, group_size=group_size)
-
-    return shop, shop.split("train"), simulator
+    return shop, shop.split("train"), tiny_simulator
 
 
 def test_figures_are_those_of_a_step_and_missing_where_there_is_no_candidate(world):
