@@ -4,9 +4,9 @@
 
 identity, oracle        the query itself; the best rewrite that the generated shop knows
 spell, rm3              corrected words; words of what the query finds
-synonyms[:FILE]         words of a dictionary (agents/synonyms.py)
-cle-qr                  the nearest known query (agents/cle_qr.py)
-prompted:LM             a language model, told to rewrite; LM: a name of agents.models, a folder, or a server's URL
+synonyms[:FILE]         words of a dictionary (agents/baselines/synonyms.py)
+cle-qr                  the nearest known query (agents/baselines/cle_qr.py)
+prompted:LM             a language model, told to rewrite; LM: a name of qr_env.models.hub, a folder, or a server's URL
 few-shot:LM             the same with examples from the shop's log
 query2doc:LM            its passage on a product that the query may mean
 best-of-N:AGENT         the best of an agent's proposals and the original, by a judge; N searches a query
@@ -22,17 +22,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.base import Agent
-from agents.baselines import RM3, Identity, Oracle, Spell
-from qr_env.combine import ORIGINAL_WEIGHT
-from qr_env.errors import ConfigError
-from qr_env.shop import Shop
-from qr_env.whole import standing
+from agents.baselines.classic import RM3, Identity, Oracle, Spell
+from qr_env.common.atomic_io import standing
+from qr_env.common.errors import ConfigError
+from qr_env.retrieval.combine import ORIGINAL_WEIGHT
+from qr_env.shop.shop import Shop
 
 if TYPE_CHECKING:
-    from agents.writing import Asked, Writer
-    from qr_env.encoder import TextEncoder
-    from qr_env.retriever import Retriever
-    from qr_env.scores import Grader
+    from agents.prompted.generation import Asked, Writer
+    from qr_env.evaluation.scorers import Grader
+    from qr_env.retrieval.base import Retriever
+    from qr_env.retrieval.encoder import TextEncoder
 
 KINDS = "identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, query2doc:LM, best-of-N:AGENT"
 BEST_OF = re.compile(r"best-of-(\d+):(.+)")
@@ -81,7 +81,7 @@ def make_agent(spec: str, shop: Shop, options: AgentOptions) -> Agent:
     if spec in makers:
         return makers[spec]()
     if kind == "synonyms":
-        from agents.synonyms import Synonyms
+        from agents.baselines.synonyms import Synonyms
 
         return Synonyms(shop, detail or None)
     return _student(spec)
@@ -108,7 +108,7 @@ def _base(spec: str) -> str:
 def _student(spec: str) -> Agent:
     if not standing(Path(spec)).is_dir():
         raise ConfigError(f"--agent {spec!r}: neither one of {KINDS} nor a checkpoint folder")
-    from agents.student import Student
+    from agents.policy.student import Student
 
     return Student.load(spec)
 
@@ -120,14 +120,14 @@ def _needed(what: Callable[..., Any] | None, name: str, spec: str) -> Callable[.
 
 
 def _cle_qr(shop: Shop, options: AgentOptions) -> Agent:
-    from agents.cle_qr import CleQR
+    from agents.baselines.cle_qr import CleQR
 
     encoder = _needed(options.encoder, "encoder", "cle-qr")()
     return CleQR(shop, options.retriever, encoder, options.combine, options.weight, seed=options.seed)
 
 
 def _best_of(n: int, base: str, shop: Shop, options: AgentOptions) -> Agent:
-    from agents.best_of import BestOf
+    from agents.baselines.best_of import BestOf
 
     judge = _needed(options.judge, "judge", f"best-of-{n}")()
     proposer = make_agent(base, shop, options)
@@ -137,10 +137,10 @@ def _best_of(n: int, base: str, shop: Shop, options: AgentOptions) -> Agent:
 def _written(kind: str, model: str, shop: Shop, options: AgentOptions) -> Agent:
     asked = _asked(kind, model, shop, options)
     if kind != "query2doc":
-        from agents.prompted import Prompted
+        from agents.prompted.agent import Prompted
 
         return Prompted(asked, options.combine, f"{kind}:{asked.writer.name}")
-    from agents.query2doc import REPEATS, Query2Doc
+    from agents.prompted.query2doc import REPEATS, Query2Doc
 
     repeats = 1 if options.retriever.name == "dense" else REPEATS
     return Query2Doc(asked, options.combine, f"{kind}:{asked.writer.name}", repeats)
@@ -148,10 +148,10 @@ def _written(kind: str, model: str, shop: Shop, options: AgentOptions) -> Agent:
 
 def _asked(kind: str, model: str, shop: Shop, options: AgentOptions) -> Asked:
     """The model, local or behind a server, with its prompt, its examples and the store."""
-    from agents.prompt_file import PromptFile
-    from agents.purchase_log import document_examples, rewrite_examples
-    from agents.text_store import TextStore
-    from agents.writing import Asked, LocalWriter
+    from agents.prompted.generation import Asked, LocalWriter
+    from agents.prompted.prompt_file import PromptFile
+    from agents.prompted.text_store import TextStore
+    from agents.query_log.purchase_log import document_examples, rewrite_examples
 
     prompt = PromptFile.load(PROMPTS[kind])
     behind_server = model.startswith(("http://", "https://"))

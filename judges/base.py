@@ -2,7 +2,7 @@
 
 Two kinds. A `Judge` grades rows of a shop and is what environments and evaluations ask. A `PairJudge` reads texts: it
 knows no shop, its verdict depends on nothing but the two texts, and so it can be kept in a store
-(`judges/cache.py`). `judges.stored.ShopJudge(shop, pair_judge, store)` makes a `Judge` of a `PairJudge`.
+(`judges/verdict_store/store.py`). `judges.verdict_store.stored.ShopJudge(shop, pair_judge, store)` makes a `Judge` of a `PairJudge`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from qr_env.shop import Shop
-from qr_env.types import FloatArray, Grades, Query, RowArray
+from qr_env.common.types import FloatArray, Grades, Query, RowArray
+from qr_env.shop.shop import Shop
 
 
 class Judge(Protocol):

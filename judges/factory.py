@@ -1,4 +1,4 @@
-"""The two judges that need nothing but the shop; `runs.judging.open_judge` makes every one by name.
+"""The two judges that need nothing but the shop; `runs.common.judging.open_judge` makes every one by name.
 
 judge = make_judge("labels", shop)
 judge = make_judge("embedding", shop, Encoder(resolve("minilm-l6")))
@@ -7,11 +7,11 @@ judge = make_judge("embedding", shop, Encoder(resolve("minilm-l6")))
 from __future__ import annotations
 
 from judges.base import Judge
-from judges.embedding import EmbeddingJudge, Thresholds
-from judges.labels import LabelsJudge
-from qr_env.encoder import TextEncoder, product_vectors
-from qr_env.errors import ConfigError
-from qr_env.shop import Shop
+from judges.simple.embedding import EmbeddingJudge, Thresholds
+from judges.simple.labels import LabelsJudge
+from qr_env.common.errors import ConfigError
+from qr_env.retrieval.encoder import TextEncoder, product_vectors
+from qr_env.shop.shop import Shop
 
 KINDS = ("labels", "embedding")
 # Up to this many products all are embedded beforehand, when there is a disk to keep the vectors on: minutes once, and
@@ -44,7 +44,7 @@ def make_judge(
     if kind != "embedding":
         raise ConfigError(f"no judge {kind!r}; choose one of {', '.join(KINDS)}")
     if encoder is None:
-        raise ConfigError("judge 'embedding' needs an encoder: Encoder(agents.models.resolve('minilm-l6'))")
+        raise ConfigError("judge 'embedding' needs an encoder: Encoder(qr_env.models.hub.resolve('minilm-l6'))")
     on_disk = getattr(encoder, "cache_dir", None) is not None and len(shop.products) <= EMBED_ALL
     judge = EmbeddingJudge(shop, encoder, thresholds, product_vectors(shop, encoder) if on_disk else None)
     if thresholds is None and len(shop.purchase_rows(split="train")[0]):

@@ -12,6 +12,6 @@ ENV_ID = "QueryRewrite-v0"
 if ENV_ID not in _gymnasium.registry:
     _gymnasium.register(
         id=ENV_ID,
-        entry_point="qr_env.env:QueryRewriteEnv",
-        vector_entry_point="qr_env.vector_env:QueryRewriteVectorEnv",
+        entry_point="qr_env.environment.env:QueryRewriteEnv",
+        vector_entry_point="qr_env.environment.vector_env:QueryRewriteVectorEnv",
     )

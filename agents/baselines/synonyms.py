@@ -1,0 +1,156 @@
+"""Synonyms from a dictionary: the oldest expansion there is, and what a merchant's synonym file does.
+
+    qr evaluate --agent synonyms                     # WordNet or a MyThes thesaurus of this machine (Debian:
+                                                     # wordnet-base, mythes-en-us)
+    qr evaluate --agent synonyms:my_synonyms.tsv
+
+Files: WordNet's folder (its `data.noun` and `data.adj`, WNDB(5WN)); a MyThes thesaurus (`th_en_US_v2.dat`); two columns
+with a tab, word and synonym (several with "|" between them); or JSON lines {"word": …, "synonyms": […]}. No dictionary
+comes with this package: none is on PyPI in a kept package, and the data has licences of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from agents.baselines.classic import catalogue_words
+from qr_env.common import tokenize
+from qr_env.common.errors import ConfigError
+from qr_env.shop.shop import Shop
+
+PLACES = (Path("/usr/share/wordnet"), Path("/usr/share/mythes/th_en_US_v2.dat"))
+# Queries name things: as a verb "settle" would bring "nail down" and "make up".
+WORDNET_FILES = ("data.noun", "data.adj")
+MYTHES_PARTS = ("(noun)", "(adj)")
+LONGEST = 3  # words of a phrase that is looked up
+_REMARK = re.compile(r"\s*\([^)]*\)")  # "(generic term)" of MyThes, "(a)" of WordNet's adjectives
+Entries = Iterator[tuple[str, list[str]]]
+
+
+class Synonyms:
+    """Adds synonyms of the query's words that the catalogue knows; implements `agents.base.Agent`.
+
+    Longer phrases are looked up first ("running shoe" before "shoe"). A synonym counts when all its stems are in
+    titles, brands or attributes; of those of a phrase the `most` commonest there are taken. unknown_only: look up only
+    words that the catalogue does not have. The others find something already, and every sense that is not meant brings
+    in what nobody asked for.
+
+    Raises:
+        ConfigError: no dictionary is there, or the file is none.
+    """
+
+    name = "synonyms"
+
+    def __init__(self, shop: Shop, file: str | Path | None = None, most: int = 3, unknown_only: bool = True) -> None:
+        self._counts: dict[str, int] = {}
+        for word, count in catalogue_words(shop).items():
+            stem = tokenize.stem(word)
+            self._counts[stem] = self._counts.get(stem, 0) + count
+        self._counts.pop("", None)
+        self._most, self._unknown_only = most, unknown_only
+        self._table = self._usable(read_dictionary(dictionary_file(file)))
+
+    def _usable(self, entries: Entries) -> dict[tuple[str, ...], dict[str, int]]:
+        """Stems of a phrase → its synonyms that the catalogue knows, with how common the rarest word of each is."""
+        table: dict[tuple[str, ...], dict[str, int]] = {}
+        for phrase, synonyms in entries:
+            key = tuple(tokenize.terms(phrase))
+            if not 0 < len(key) <= LONGEST:
+                continue
+            for synonym in synonyms:
+                stems = tokenize.terms(synonym)
+                count = min((self._counts.get(stem, 0) for stem in stems), default=0)
+                if count and not set(stems) <= set(key):
+                    table.setdefault(key, {}).setdefault(" ".join(tokenize.words(synonym)), count)
+        return table
+
+    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
+        """The synonyms to add, n times; the query itself where there are none."""
+        return [[self._expand(query)] * n for query in queries]
+
+    def _expand(self, query: str) -> str:
+        stems = tokenize.terms(query)
+        known, added, at = set(stems), [], 0
+        while at < len(stems):
+            width = next((w for w in range(LONGEST, 0, -1) if tuple(stems[at : at + w]) in self._table), 0)
+            part = tuple(stems[at : at + width])
+            at += max(width, 1)
+            if not width or (self._unknown_only and all(stem in self._counts for stem in part)):
+                continue
+            found = self._table[part]
+            ranked = sorted(found, key=lambda synonym: (-found[synonym], synonym))
+            added += [synonym for synonym in ranked if not set(tokenize.terms(synonym)) <= known][: self._most]
+        return " ".join(dict.fromkeys(added)) or query
+
+
+def dictionary_file(file: str | Path | None) -> Path:
+    """The dictionary that is named, else the first of `PLACES` that is there."""
+    if file is not None:
+        path = Path(file).expanduser()
+        if not path.exists():
+            raise ConfigError(f"synonyms:{file}: no such file or folder")
+        return path
+    found = next((place for place in PLACES if place.exists()), None)
+    if found is None:
+        raise ConfigError(
+            f"synonyms: no dictionary at {' or '.join(map(str, PLACES))}: install wordnet-base or mythes-en-us "
+            "(Debian), or name a file: synonyms:FILE (MyThes .dat, word-tab-synonym .tsv, or .jsonl)"
+        )
+    return found
+
+
+def read_dictionary(path: Path) -> Entries:
+    """(word or phrase, its synonyms), one entry a sense. Raises ConfigError for a file of another form."""
+    readers: dict[str, Callable[[Path], Entries]] = {".dat": _mythes, ".tsv": _tsv, ".txt": _tsv, ".jsonl": _jsonl}
+    reader = _wordnet if path.is_dir() else readers.get(path.suffix)
+    if reader is None:
+        raise ConfigError(f"synonyms: {path} is no .dat (MyThes), .tsv, .txt or .jsonl file and no WordNet folder")
+    try:
+        yield from reader(path)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ConfigError(f"synonyms: {path} cannot be read as {reader.__name__.strip('_')} ({error!r})") from error
+
+
+def _each_for_all(words: list[str]) -> Entries:
+    yield from ((word, [other for other in words if other != word]) for word in words)
+
+
+def _wordnet(folder: Path) -> Entries:
+    """Synsets: "offset lex_file type count word id word id …", the count in hexadecimal, "_" for spaces."""
+    for name in WORDNET_FILES:
+        with (folder / name).open(encoding="utf-8") as lines:
+            for line in lines:
+                if not line.startswith(" "):  # the licence
+                    fields = line.split(" ")
+                    words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+                    yield from _each_for_all([_REMARK.sub("", word).replace("_", " ") for word in words])
+
+
+def _mythes(path: Path) -> Entries:
+    """Encoding, then entries "word|count" with count lines "(noun)|synonym|synonym (generic term)|…"."""
+    with path.open("rb") as file:
+        encoding = file.readline().decode("ascii").strip()
+        lines = (line.decode(encoding).rstrip("\n") for line in file)
+        for line in lines:
+            word, count = line.split("|")
+            for _ in range(int(count)):
+                part, *synonyms = next(lines).split("|")
+                if part in MYTHES_PARTS:  # broader words, antonyms and kin, in brackets, are no synonyms
+                    yield word, [text for text in synonyms if "(" not in text]
+
+
+def _tsv(path: Path) -> Entries:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            word, synonyms = line.split("\t")
+            yield word, [text for text in synonyms.split("|") if text]
+
+
+def _jsonl(path: Path) -> Entries:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip():
+            entry = json.loads(line)
+            yield str(entry["word"]), [str(text) for text in entry["synonyms"]]

@@ -1,0 +1,182 @@
+"""Pairs of queries for which the same products are right: MiniELM's supervised data (arXiv 2501.18056).
+
+    examples, counts = graph_pairs(shop, shop.split("train"), GraphConfig(), combine="expand")
+
+Two queries pair, in both directions, when at least k products are Exact or Substitute for both (`agents/query_log/graph.py`). The
+paper has a large model confirm that the two mean the same: `confirm` takes any callable. What can be known without a
+model is asked first: how alike the two queries' products are, and whether the other query's words are in the titles of
+this query's own products ("sofa" for "couch", but no "red", and no "something to sit on"). Every filter is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from agents.examples.tasks import Example
+from agents.query_log.graph import (
+    Counts,
+    Partners,
+    Rows,
+    capped,
+    default_shared,
+    kept,
+    query_products,
+    stem_incidence,
+    strongest,
+)
+from agents.text.expansion import in_mode
+from qr_env.common import tokenize
+from qr_env.common.errors import ConfigError
+from qr_env.common.types import Query
+from qr_env.shop.shop import Shop
+
+# (queries, a rewrite of each) → whether the rewrite means the same, (N,) bool.
+Confirm = Callable[[Sequence[Query], Sequence[str]], npt.NDArray[np.bool_]]
+CHUNK = 1 << 18  # pairs whose words are compared at a time
+
+
+@dataclass(frozen=True)
+class GraphConfig:
+    """Which two queries pair, and what of the other one is taken."""
+
+    min_shared: int = 0
+    """products that must be right for both queries; 0 is 5 where queries have ten products or more, else 1"""
+    min_alike: float = 0.1
+    """least cosine of the two queries' gains over the products"""
+    min_support: float = 0.5
+    """share of a query's products whose titles must hold a word that is added; 0 lets every word in"""
+    partners: int = 32
+    """other queries looked at for each query, the most alike first"""
+    most: int = 2
+    """rewrites a query"""
+    max_queries: int = 1_000
+    """queries that one product may join; what is cut from more popular ones is counted"""
+
+    def __post_init__(self) -> None:
+        if self.min_shared < 0 or min(self.partners, self.most, self.max_queries) < 1:
+            raise ConfigError(f"{self}: min_shared must be 0 or more, partners, most and max_queries 1 or more")
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Stems of N queries. has_N_V: what the query says. useful_N_V: what it does not say and its products' titles do;
+    None where every word will do. names_V: the stems. same_N: a number for each set of stems."""
+
+    has_N_V: sp.csr_matrix
+    useful_N_V: sp.csr_matrix | None
+    names_V: list[str]
+    same_N: Rows
+
+    def useful(self, row: int) -> frozenset[str] | None:
+        """The useful stems of one query."""
+        if self.useful_N_V is None:
+            return None
+        begin, end = self.useful_N_V.indptr[row : row + 2]
+        return frozenset(self.names_V[at] for at in self.useful_N_V.indices[begin:end])
+
+
+def _words(titles: Sequence[str], texts: Sequence[str], gains_N_P: sp.csr_matrix, min_support: float) -> _Words:
+    """What queries say, and what they could say of their products: words that titles with `min_support` of a query's
+    gain hold."""
+    column: dict[str, int] = {}
+    has = stem_incidence(texts, column, grow=True)
+    numbers: dict[bytes, int] = {}
+    sets = (has.indices[begin:end].tobytes() for begin, end in zip(has.indptr[:-1], has.indptr[1:], strict=True))
+    same_N = np.fromiter((numbers.setdefault(key, len(numbers)) for key in sets), np.int64, len(texts))
+    if min_support <= 0:
+        return _Words(has, None, list(column), same_N)
+    weight_N = np.asarray(gains_N_P.sum(axis=1), np.float64).ravel()
+    shares = sp.diags_array(1 / np.maximum(weight_N, 1e-12)).dot(gains_N_P) @ stem_incidence(titles, column, grow=False)
+    shares.data = (shares.data >= min_support - 1e-6).astype(np.float32)
+    shares.eliminate_zeros()
+    useful = (shares - shares.multiply(has)).tocsr()
+    useful.eliminate_zeros()
+    return _Words(has, useful, list(column), same_N)
+
+
+def graph_pairs(
+    shop: Shop,
+    queries: Sequence[Query],
+    config: GraphConfig = GraphConfig(),
+    combine: str = "expand",
+    confirm: Confirm | None = None,
+    source: str = "auto",
+) -> tuple[list[Example], Counts]:
+    """Rewrites that other queries suggest, as examples of the task "rewrite"; and every filter's count, in order.
+
+    Args:
+        queries: who pairs with whom; nothing of any other query is read: give the train split.
+        combine: "expand" gives the other query's words that this one lacks and its products' titles have, "replace"
+            and "union" the whole other query, if all its new words are in those titles.
+        confirm: asked last, of what all other filters left.
+        source: of the graph, as in `query_products`.
+    """
+    gains = query_products(shop, queries, source)
+    counts: Counts = {"queries in the graph": int((np.diff(gains.indptr) > 0).sum()), "edges": int(gains.nnz)}
+    gains, cut = capped(gains, config.max_queries)
+    shared = config.min_shared or default_shared(gains)
+    texts = [query.text for query in queries]
+    words = _words(shop.titles, texts, gains, config.min_support)
+    pairs, found = strongest(gains, config.partners, shared, config.min_alike, words.same_N)
+    said = {"share too few": f"share fewer than {shared}", "too little alike": f"less alike than {config.min_alike:g}"}
+    said["beyond"] = f"beyond the {config.partners} most alike"
+    counts |= cut | {said.get(name, name): count for name, count in found.items()}
+    pairs = kept(pairs, _sayable(pairs, words, combine), "no new word that its products' titles hold", counts)
+    chosen = list(_rewrites(pairs, texts, words, combine, config.most))
+    counts[f"the same rewrite again, or beyond {config.most} a query"] = len(pairs) - len(chosen)
+    rewrites = [(queries[row], text) for row, text in chosen]
+    if confirm is not None and rewrites:
+        means_N = np.asarray(confirm([query for query, _ in rewrites], [text for _, text in rewrites]), np.bool_)
+        counts["not confirmed"] = int((~means_N).sum())
+        rewrites = [pair for pair, means in zip(rewrites, means_N.tolist(), strict=True) if means]
+    counts["kept"] = len(rewrites)
+    return [Example("rewrite", q.text, text, source="graph", query_id=q.id) for q, text in rewrites], counts
+
+
+def _sayable(pairs: Partners, words: _Words, combine: str) -> npt.NDArray[np.bool_]:
+    """Whether the other query has useful words; for a whole rewrite, whether it has no other new ones."""
+    new_R, useful_R = np.zeros((2, len(pairs)), np.int64)
+    for start in range(0, len(pairs), CHUNK):
+        part = slice(start, start + CHUNK)
+        own, other = pairs.query_R[part], words.has_N_V[pairs.other_R[part]]
+        new_R[part] = np.diff(other.indptr) - np.asarray(other.multiply(words.has_N_V[own]).sum(axis=1)).ravel()
+        if words.useful_N_V is not None:
+            useful_R[part] = np.asarray(other.multiply(words.useful_N_V[own]).sum(axis=1)).ravel()
+    if words.useful_N_V is None:
+        useful_R = new_R
+    return useful_R > 0 if combine == "expand" else (useful_R > 0) & (useful_R == new_R)
+
+
+def _rewrites(
+    pairs: Partners, texts: Sequence[str], words: _Words, combine: str, most: int
+) -> Iterator[tuple[int, str]]:
+    """(row, what its student must write): the first `most` different rewrites of each query."""
+    ends = np.flatnonzero(np.diff(pairs.query_R, append=-1)) + 1
+    for start, end in zip([0, *ends.tolist()][:-1], ends.tolist(), strict=True):
+        row = int(pairs.query_R[start])
+        useful = words.useful(row)
+        found: dict[str, None] = {}
+        for other in pairs.other_R[start:end].tolist():
+            text = in_mode(texts[row], texts[other], combine)
+            if combine == "expand" and useful is not None:
+                text = _useful_words(text, useful.union(tokenize.terms(texts[row])))
+            if text:
+                found[text] = None
+            if len(found) == most:
+                break
+        yield from ((row, text) for text in found)
+
+
+def _useful_words(text: str, useful: frozenset[str]) -> str:
+    """The words whose stems are useful or said already; a unit, or another scrap of a word, only behind its number."""
+    words: list[str] = []
+    for word in text.split():
+        measured = bool(words) and words[-1][-1].isdigit()
+        if useful.issuperset(tokenize.terms(word)) and (len(word) > 2 or not word.isalpha() or measured):
+            words.append(word)
+    return " ".join(words)

@@ -1,0 +1,67 @@
+"""A run in trackio, a W&B-like dashboard on this machine, without an account: `trackio show` opens it.
+
+Runs lie in trackio's own folder (TRACKIO_DIR), not in the run's. What a resumed run tells again is there twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agents.tracking.base import evaluation_table, figures_of, headlines, sample_table
+from qr_env.common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qr_env.evaluation.result import Evaluation
+
+PROJECT = "qr-env"
+
+
+class TrackioTracker:
+    """One trackio run, named as its folder; `update` is its step."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], resume_from: int | None = None) -> None:
+        try:
+            import trackio
+        except ImportError as error:
+            raise ConfigError("--tracker trackio needs its package: pip install 'qr-env[trackio]'") from error
+        self.trackio = trackio
+        resume = "never" if resume_from is None else "allow"
+        self.run = trackio.init(PROJECT, name=folder.resolve().name, config=config, resume=resume, embed=False)
+        self.last = resume_from or 0
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        self.last = metrics["update"]
+        if metrics.get("phase") == "promotion":
+            told = f"update {self.last}: {metrics['reason']}; serving {metrics['serving']}"
+            level = self.trackio.AlertLevel.WARN if metrics["event"] == "rolled back" else self.trackio.AlertLevel.INFO
+            self.run.alert(f"promotion: {metrics['event']}", told, level)
+            return
+        self.run.log(figures_of(metrics), step=self.last)
+        for message in metrics.get("alarms", ()):
+            self.run.alert("ALARM", f"update {self.last}: {message}", self.trackio.AlertLevel.WARN)
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+        if rows:
+            self._table("samples", sample_table(rows), rows[-1]["update"])
+
+    def _table(self, name: str, table: tuple[list[str], list[list[Any]]], update: int) -> None:
+        columns, cells = table
+        self.run.log({name: self.trackio.Table(columns=columns, data=cells)}, step=update)
+
+    def spreads(self, update: int, values: Mapping[str, np.ndarray]) -> None:
+        histograms = {f"spread/{name}": self.trackio.Histogram(values_N) for name, values_N in values.items()}
+        self.run.log(histograms, step=update)
+
+    def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:
+        self._table("evaluation by slice", evaluation_table(evaluations), self.last)
+        self.run.log(headlines(evaluations), step=self.last)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+open_tracker = TrackioTracker

@@ -1,0 +1,116 @@
+"""A run in Weights & Biases: settings, curves, samples with hits and verdicts, histograms, events, alerts, evaluation.
+
+WANDB_MODE=offline needs no account; `wandb sync FOLDER/wandb/offline-run-*` sends it later. A resumed run, and the
+evaluation at a run's end, go on in the same W&B run: its id lies in the run folder.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agents.tracking.base import evaluation_table, figures_of, headlines, sample_table
+from qr_env.common.atomic_io import saving, write_whole
+from qr_env.common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qr_env.evaluation.result import Evaluation
+
+PROJECT = "qr-env"
+ID_FILE = "wandb_id.txt"
+NEWEST = 200  # samples in the table
+ALERT_EVERY = 600  # seconds between two alerts of one alarm: it rings at every update
+EVENT_COLUMNS = ["update", "event", "candidate", "serving", "reason", "pairs", "mean_difference", "low", "high"]
+
+
+class WandbTracker:
+    """One W&B run. `project`: as in the run's URL."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], resume_from: int | None = None) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ConfigError("--tracker wandb needs Weights & Biases: pip install 'qr-env[wandb]'") from error
+        self.wandb = wandb
+        self.run = wandb.init(
+            project=PROJECT,
+            name=folder.resolve().name,
+            dir=str(folder),
+            config=config,
+            id=run_id(folder),
+            resume="allow",
+        )
+        # W&B's own step only grows, and counts calls: the update is what a resumed run repeats.
+        self.run.define_metric("update")
+        self.run.define_metric("*", step_metric="update")
+        self.rows: list[dict[str, Any]] = []
+        self.events: list[list[Any]] = []
+        self.fresh = False  # samples since the table was sent
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        if metrics.get("phase") == "promotion":
+            self._event(metrics)
+            return
+        self.run.log({"update": metrics["update"], **figures_of(metrics)})
+        for message in metrics.get("alarms", ()):
+            # The kind of alarm is its title: W&B holds back repeated ones by it.
+            self._alert(f"ALARM: {message.split()[0]}", f"update {metrics['update']}: {message}", "WARN")
+        if metrics.get("phase") == "eval":
+            self._send_samples(metrics["update"])
+
+    def _event(self, record: Mapping[str, Any]) -> None:
+        """Every decision in a table, which serves from when as a curve, and what changed for shoppers as an alert."""
+        self.events.append([record.get(name) for name in EVENT_COLUMNS])
+        happened = {f"promotion/{record['event']}": 1}
+        table = self._table(EVENT_COLUMNS, self.events)
+        self.run.log({"update": record["update"], "promotion/decisions": table, **happened})
+        if record["event"] in ("promoted", "rolled back"):
+            level = "INFO" if record["event"] == "promoted" else "WARN"
+            text = f"update {record['update']}: {record['reason']}; serving {record['serving']}"
+            self._alert(f"{record['event']}: {record.get('candidate', record['serving'])}", text, level)
+
+    def _alert(self, title: str, text: str, level: str) -> None:
+        self.run.alert(title=title, text=text, level=level, wait_duration=ALERT_EVERY)
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+        self.rows, self.fresh = [*self.rows, *rows][-NEWEST:], True
+
+    def _send_samples(self, update: int) -> None:
+        """W&B tables cannot grow in place: the newest rows are sent again, at evaluations only."""
+        if self.fresh:
+            self.run.log({"update": update, "samples": self._table(*sample_table(self.rows))})
+            self.fresh = False
+
+    def _table(self, columns: Sequence[str], cells: list[list[Any]]) -> Any:
+        return self.wandb.Table(columns=list(columns), data=cells)
+
+    def spreads(self, update: int, values: Mapping[str, np.ndarray]) -> None:
+        histograms = {f"spread/{name}": self.wandb.Histogram(values_N.tolist()) for name, values_N in values.items()}
+        self.run.log({"update": update, **histograms})
+
+    def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:
+        columns, cells = evaluation_table(evaluations)
+        cells = [[None if isinstance(cell, float) and cell != cell else cell for cell in row] for row in cells]
+        self.run.log({"evaluation by slice": self._table(columns, cells)})
+        for name, value in headlines(evaluations).items():
+            self.run.summary[name] = value
+
+    def close(self) -> None:
+        self._send_samples(self.rows[-1]["update"] if self.rows else 0)
+        self.run.finish()
+
+
+def run_id(folder: Path) -> str:
+    """The id of the folder's W&B run, drawn when there is none."""
+    file = folder / ID_FILE
+    if not file.is_file():
+        with saving(file):
+            write_whole(file, secrets.token_hex(4) + "\n")
+    return file.read_text(encoding="utf-8").strip()
+
+
+open_tracker = WandbTracker

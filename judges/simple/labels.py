@@ -1,0 +1,42 @@
+"""The judge that knows: human labels, or the generated shop's truth, as certain verdicts.
+
+grades = LabelsJudge(shop).grade(queries, hits.rows_NK)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from qr_env.common.errors import ConfigError
+from qr_env.common.types import LEVELS, Grades, Query, RowArray
+from qr_env.shop.shop import SPLITS, Shop
+
+# Row level + 1 of this table is the verdict: row 0 (nobody graded it) is missing, the others are one-hot.
+_ONE_HOT = np.concatenate([np.full((1, len(LEVELS)), np.nan), np.eye(len(LEVELS))]).astype(np.float32)
+
+
+class LabelsJudge:
+    """Grades from `Shop.qrels`; missing for pairs that nobody graded and for queries that the shop does not have.
+
+    Args:
+        shop: where the labels are.
+        split: grade only queries of this split ("train", "dev", "test"), so that held-out labels cannot leak into
+            training; None grades all. Raises ConfigError for another name.
+    """
+
+    name = "labels"
+
+    def __init__(self, shop: Shop, split: str | None = None) -> None:
+        if split is not None and split not in SPLITS:
+            raise ConfigError(f"labels judge: no split {split!r}; choose one of {', '.join(SPLITS)}")
+        self.shop = shop
+        self.split = split
+
+    def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
+        """One-hot verdicts, (N, K, 4); NaN where there is no label, and on padding."""
+        query_rows_N = np.array([query.row for query in queries], np.int64)
+        if self.split is not None:
+            query_rows_N[[query.split != self.split for query in queries]] = -1
+        return Grades(_ONE_HOT.take(self.shop.levels(query_rows_N, rows_NK) + np.int8(1), axis=0))

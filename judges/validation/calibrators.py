@@ -1,0 +1,78 @@
+"""Maps that make a judge's probabilities mean what they say, fitted on graded pairs and applied to (…, 4) arrays.
+
+softer = fit_temperature(levels_M, probs_M4); softer(probs_N4)
+honest = fit_isotonic(levels_M, probs_M4); honest(probs_N4)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qr_env.common.types import LEVELS
+
+Array = npt.NDArray[np.float64]
+Levels = npt.NDArray[np.integer]
+FLOOR = 1e-6
+PRIOR_PAIRS = 4.0  # weight of the levels' shares in an isotonic map, in pairs: no level is ever impossible
+
+
+@dataclass(frozen=True, slots=True)
+class Temperature:
+    """p ↦ p^(1/T), normalised: T above 1 makes a judge less sure (Guo et al. 2017, section 4.2)."""
+
+    temperature: float
+
+    def __call__(self, probs_N4: npt.ArrayLike) -> Array:
+        """The softened probabilities, the same shape; NaN stays NaN."""
+        logits = np.log(np.maximum(np.asarray(probs_N4, np.float64), FLOOR)) / self.temperature
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return np.asarray(odds / odds.sum(axis=-1, keepdims=True))
+
+
+def fit_temperature(levels_M: Levels, probs_M4: Array) -> Temperature:
+    """The T in [0.05, 20] of greatest likelihood."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_t: float) -> float:
+        probs = Temperature(float(np.exp(log_t)))(probs_M4)
+        return float(-np.log(np.maximum(probs[np.arange(len(levels_M)), levels_M], FLOOR)).mean())
+
+    return Temperature(float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x)))
+
+
+@dataclass(frozen=True, slots=True)
+class Isotonic:
+    """Expected level ↦ P(level ≥ 1), P(≥ 2), P(≥ 3): non-decreasing steps, linear between the S levels seen.
+
+    expected_S: ascending. at_least_S3: probabilities.
+    """
+
+    expected_S: Array
+    at_least_S3: Array
+
+    def __call__(self, probs_N4: npt.ArrayLike) -> Array:
+        """Calibrated probabilities, the same shape; NaN stays NaN."""
+        x = expected_level(probs_N4)
+        at_least = [np.interp(x, self.expected_S, column) for column in self.at_least_S3.T]
+        edges = np.stack([np.ones_like(x), *at_least, np.zeros_like(x)], axis=-1)
+        return np.where(np.isnan(x)[..., None], np.nan, edges[..., :-1] - edges[..., 1:])
+
+
+def fit_isotonic(levels_M: Levels, probs_M4: Array) -> Isotonic:
+    """Isotonic regression by pool-adjacent-violators, one for each "at least", on pairs of equal score taken as one."""
+    from scipy.optimize import isotonic_regression
+
+    expected_S, place_M, pairs_S = np.unique(expected_level(probs_M4), return_inverse=True, return_counts=True)
+    shares = [np.bincount(place_M, levels_M >= level, len(expected_S)) / pairs_S for level in range(1, len(LEVELS))]
+    steps = [isotonic_regression(share_S, weights=pairs_S.astype(np.float64)).x for share_S in shares]
+    prior = np.array([np.mean(levels_M >= level) for level in range(1, len(LEVELS))])
+    weight = PRIOR_PAIRS / (PRIOR_PAIRS + len(levels_M))
+    return Isotonic(expected_S, (1 - weight) * np.stack(steps, axis=1) + weight * prior)
+
+
+def expected_level(probs_N4: npt.ArrayLike) -> Array:
+    """Σ level · probability, in [0, 3], rounded so that sums in another order are still equal."""
+    return np.asarray(np.round(np.asarray(probs_N4, np.float64) @ np.arange(len(LEVELS)), 9))

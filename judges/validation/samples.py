@@ -1,0 +1,146 @@
+"""Graded pairs of a shop to ask a judge about, and the asking, with its seconds and what the judge counted.
+
+sample = labelled_sample(shop, ("dev",), pairs=2_000, seed=0, retriever=bm25)
+asked = ask(judge, sample.queries, sample.rows_QK)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from judges.base import Judge
+from qr_env.common.errors import JudgeError
+from qr_env.common.types import LEVELS, FloatArray, Query, RowArray
+from qr_env.retrieval.base import Retriever
+from qr_env.shop.shop import Shop
+
+CHUNK = 32  # queries asked at a time: a progress bar moves, and a judge can still batch
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Graded pairs as Q lists. rows_QK: int32 product rows, -1 padding, in a random order that says nothing of the
+    grade. levels_QK: int8, the human level of each, -1 on padding."""
+
+    queries: list[Query]
+    rows_QK: RowArray
+    levels_QK: npt.NDArray[np.int8]
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs."""
+        return int((self.levels_QK >= 0).sum())
+
+    def __getitem__(self, part: slice) -> Sample:
+        return Sample(self.queries[part], self.rows_QK[part], self.levels_QK[part])
+
+
+def labelled_sample(
+    shop: Shop,
+    splits: Sequence[str],
+    pairs: int = 2_000,
+    seed: int = 0,
+    retriever: Retriever | None = None,
+    k: int = 10,
+) -> Sample:
+    """Up to `pairs` graded pairs of the splits' queries, drawn by `seed`.
+
+    Where the shop knows its whole truth: for each query drawn, k products found (by the retriever, or any that is not
+    Irrelevant) and k at random. Elsewhere: any of the pairs that people graded.
+
+    Raises JudgeError where no query of the splits has a label.
+    """
+    rng = np.random.default_rng(seed)
+    rows_Q = np.array([query.row for query in shop.all_queries if query.split in splits], np.int64)
+    if shop.qrels_complete and len(rows_Q):
+        drawn = rng.permutation(rows_Q)[: max(1, pairs // (2 * k))]
+        query_M, product_M = _found_and_random(shop, drawn, rng, retriever, k)
+    else:
+        graded = shop.qrels.tocoo()
+        wanted = np.flatnonzero(np.isin(graded.row, rows_Q))
+        query_M, product_M = graded.row[wanted], graded.col[wanted]
+    if not len(query_M):
+        raise JudgeError(f"{shop!r} has no labels for {', '.join(splits)} queries: name another --split, or a shop")
+    chosen = rng.permutation(len(query_M))[:pairs]
+    return in_lists(shop, query_M[chosen], product_M[chosen])
+
+
+def _found_and_random(
+    shop: Shop, drawn_Q: npt.NDArray[np.int64], rng: np.random.Generator, retriever: Retriever | None, k: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(query rows, product rows) of distinct pairs."""
+    random_QK = rng.integers(len(shop.products), size=(len(drawn_Q), k))
+    if retriever is None:
+        stored = [shop.qrels.indices[slice(*shop.qrels.indptr[row : row + 2])] for row in drawn_Q.tolist()]
+        found_QK = np.array([rng.choice(some, k) if len(some) else [-1] * k for some in stored])
+    else:
+        found_QK = retriever.search([shop.all_queries[row].text for row in drawn_Q.tolist()], k).rows_NK
+    rows_QK = np.concatenate([found_QK, random_QK], axis=1)
+    pairs_M2 = np.stack([np.repeat(drawn_Q, rows_QK.shape[1]), rows_QK.ravel()], axis=1)
+    pairs_M2 = np.unique(pairs_M2[pairs_M2[:, 1] >= 0], axis=0)
+    return pairs_M2[:, 0], pairs_M2[:, 1]
+
+
+def in_lists(shop: Shop, query_M: npt.NDArray[np.integer], product_M: npt.NDArray[np.integer]) -> Sample:
+    """Pairs in any order → one list a query, which keeps that order, with the shop's levels."""
+    rows_Q, line_M = np.unique(query_M, return_inverse=True)
+    order = np.argsort(line_M, kind="stable")
+    size_Q = np.bincount(line_M, minlength=len(rows_Q))
+    place_M = np.arange(len(order)) - np.repeat(np.cumsum(size_Q) - size_Q, size_Q)
+    rows_QK = np.full((len(rows_Q), int(size_Q.max(initial=1))), -1, np.int32)
+    rows_QK[line_M[order], place_M] = product_M[order]
+    queries = [shop.all_queries[row] for row in rows_Q.tolist()]
+    return Sample(queries, rows_QK, shop.levels(rows_Q, rows_QK))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a judge said of a sample: probs_QK4, seconds it took, and what its `stats` counted meanwhile."""
+
+    probs_QK4: FloatArray
+    seconds: float
+    counts: dict[str, float]
+
+
+def ask(judge: Judge, queries: Sequence[Query], rows_QK: RowArray, progress: bool = False) -> Asked:
+    """Grade lists, a few queries at a time."""
+    from tqdm import tqdm
+
+    before, started, parts = _stats(judge), time.perf_counter(), []
+    with tqdm(total=int((rows_QK >= 0).sum()), desc=judge.name, unit="pair", disable=not progress) as bar:
+        for start in range(0, len(queries), CHUNK):
+            part = rows_QK[start : start + CHUNK]
+            parts.append(judge.grade(queries[start : start + CHUNK], part).probs_NK4)
+            bar.update(int((part >= 0).sum()))
+    seconds = time.perf_counter() - started
+    counts = {name: value - before.get(name, 0.0) for name, value in _stats(judge).items()}
+    return Asked(np.concatenate(parts), seconds, counts)
+
+
+def _stats(judge: Judge) -> dict[str, float]:
+    stats: Callable[[], dict[str, float]] = getattr(judge, "stats", dict)
+    return {name: float(value) for name, value in stats().items() if isinstance(value, int | float)}
+
+
+def pair_judge_of(judge: Any) -> Any:
+    """The judge of texts inside a judge of a shop (`judges.verdict_store.stored.ShopJudge`), or the judge itself."""
+    return getattr(judge, "pair_judge", judge)
+
+
+def in_order(judge: Judge, shop: Shop, queries: Sequence[Query], rows_QK: RowArray) -> FloatArray:
+    """Verdicts, (Q, K, 4), of pairs asked for in exactly this order, past any store: `ShopJudge` has its own order."""
+    pair_judge = pair_judge_of(judge)
+    if pair_judge is judge:
+        return judge.grade(queries, rows_QK).probs_NK4
+    texts, real_QK = pair_judge.product_texts(shop), rows_QK >= 0
+    lines = np.nonzero(real_QK)[0].tolist()
+    pairs = [(queries[n].text, texts[row]) for n, row in zip(lines, rows_QK[real_QK].tolist(), strict=True)]
+    probs_QK4 = np.full((*rows_QK.shape, len(LEVELS)), np.nan, np.float32)
+    probs_QK4[real_QK] = pair_judge.grade_pairs(pairs)
+    return probs_QK4

@@ -1,0 +1,85 @@
+"""Defences of a judge that reads product texts: the same shop, its texts cleaned of what is written for the judge.
+
+    judge = open_judge("embedding", defended(shop))      # rows are the same; retrieval goes on with the raw shop
+
+It works for every judge, because it stands before the judge: control and zero-width characters go, so do markup and
+pieces of JSON, clauses from where they give orders to a reader, words that are said over and over (all of them: an
+honest title seldom says a word three times), and what is beyond a length that honest texts have. What it cannot do: a
+query's words written once into a foreign title look like any title. `qr judge probe` reports rates before and after,
+and `touched` how many honest titles it changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pyarrow as pa
+
+from qr_env.shop.shop import Shop
+
+# Field → longest text that is read, in words; the rest is cut.
+FIELDS = {"title": 40, "description": 200, "brand": 6, "category": 12, "color": 6, "attributes": 200}
+REPEATS = 3  # a word said as often in up to 40 words is spam; in longer texts, as often in proportion
+_UNSEEN = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_MARKUP = re.compile(
+    r"</?[a-z][^<>]{0,80}>|```|#{2,}"  # tags, fences, headings
+    r"|[\[{,]+\s*\"[^\"]{0,60}\"\s*:\s*(\"[^\"]{0,60}\"|\w+)?"  # a key of JSON and its value
+    r"|\"\s*[\]}]+|[{}]",
+    re.IGNORECASE,
+)
+_ORDER = re.compile(
+    r"\b(ignore|disregard|forget|override)\b.{0,40}\b(instructions?|previous|prior|above|rules?|prompt)\b"
+    r"|\b(grade|rate|rank|label|score|classify|judge|mark)\s+(it|this|that|the\s+(product|item))\b"
+    r"|\b(answer|verdict|label|grade)\W{0,3}(is|:|=)\W{0,3}(exact|relevant|e\b|3\b)"
+    r"|\bcorrect\s+(label|grade|answer)\b"
+    r"|\b(note|attention|message)\s+to\s+(the\s+)?(grader|judge|rater|assessor|model|reader)\b"
+    r"|^\W*(system|assistant|user|human|ai)\s*:"
+    r"|\bexact\s+match\s+for\s+(every|any|all|the|your)\b",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"(?<=[.!?;])\s+|\n+")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+def defended(shop: Shop) -> Shop:
+    """The shop as a judge should read it: the same rows, queries and grades, with cleaned product texts."""
+    products = shop.products
+    for name, longest in FIELDS.items():
+        texts = [clean(text, longest, name != "attributes") for text in products[name].to_pylist()]
+        products = products.set_column(products.column_names.index(name), name, pa.array(texts, pa.string()))
+    return replace(shop, products=products)
+
+
+def touched(shop: Shop) -> float:
+    """Share of products of which `defended` changes the title: what the defence costs honest sellers."""
+    titles = shop.titles
+    return sum(clean(title, FIELDS["title"]) != title for title in titles) / max(1, len(titles))
+
+
+def clean(text: str, longest: int, spam: bool = True) -> str:
+    """One field's text without what is written for a judge; unchanged when there is nothing of it.
+
+    longest: words. spam: words said over and over go as well (an attribute list says "mm" as often as it must).
+    """
+    seen = _UNSEEN.sub(" ", text)
+    plain = _MARKUP.sub(". ", seen)
+    kept = [_ORDER.split(clause, maxsplit=1)[0] for clause in _CLAUSE.split(plain)]
+    changed = plain != text or any(map(_ORDER.search, _CLAUSE.split(plain)))
+    words = (" ".join(kept) if changed else text).split()
+    calm = _without_spam(words) if spam else words
+    if not changed and len(calm) == len(words) <= longest:
+        return text
+    return " ".join(calm[:longest]).strip(" .")
+
+
+def _without_spam(words: list[str]) -> list[str]:
+    """The words but those said over and over; one of each where nothing else would be left."""
+    least = max(REPEATS, REPEATS * len(words) // FIELDS["title"])
+    said = Counter(_WORD.findall(" ".join(words).lower()))
+    spam = {word for word, n in said.items() if n >= least}
+    if not spam:
+        return words
+    left = [word for word in words if spam.isdisjoint(_WORD.findall(word.lower()))]
+    return left or list(dict.fromkeys(words))

@@ -1,0 +1,93 @@
+"""Writing so that a kill or a full disk leaves what was there: a file or folder is the old one or the new one, never
+half of it.
+
+write_whole(folder / "config.json", text)
+with replacing(folder / "best") as aside:
+    model.save_pretrained(aside)
+standing(folder / "best")           # where to read it, also after a kill
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qr_env.common.errors import RunFolderError
+
+OLD = ".old"  # what a folder is called, behind a dot, while the new one takes its place
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write the file aside, then put it in its place; text as UTF-8."""
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Give an error that the disk causes (full, read-only, gone) its name.
+
+    Raises:
+        RunFolderError: `path` could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} could not be written ({error}); what was saved before is whole: "
+            "make room, or mend the disk, and go on with --resume"
+        ) from error
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A folder to write in, which takes the target's place when all went well and else vanishes.
+
+    Two renames, since none puts a folder in the place of a full one: between them, and after a kill between them, the
+    old one stands beside its place (`standing`), from where the next write, or `put_back`, fetches it.
+    """
+    aside, old = target.with_name(f".{target.name}.part"), _old(target)
+    put_back(target)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        if target.exists():
+            target.replace(old)
+        aside.replace(target)
+    finally:
+        put_back(target)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def put_back(target: Path) -> None:
+    """What a kill left beside a folder's place goes back there, or away where the new one stands already. Only for who
+    writes there: a reader would get in the way of a write, and has `standing`."""
+    old = _old(target)
+    if not old.exists():
+        return
+    if target.exists():
+        shutil.rmtree(old)
+    else:
+        old.replace(target)
+
+
+def put_all_back(folder: Path) -> None:
+    """`put_back` of everything in a folder."""
+    for old in folder.glob(f".*{OLD}"):
+        put_back(old.with_name(old.name[1 : -len(OLD)]))
+
+
+def standing(target: Path) -> Path:
+    """Where a folder that `replacing` writes can be read: in its place, or beside it if a kill left it there."""
+    return _old(target) if not target.exists() and _old(target).exists() else target
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f".{target.name}{OLD}")

@@ -1,0 +1,179 @@
+"""Fetch a file with a progress bar, resume what broke off, and keep it only when it is what was pinned.
+
+    path = fetch(Remote("https://…/products.parquet", "products.parquet", sha256="2512…"), cache_root() / "shops")
+
+A download grows in NAME.part and is renamed to NAME when its checksum is right: a file in the cache is whole.
+Where nobody could pin a checksum, the first download's is written to downloads.lock.json beside it, and later
+downloads must agree with it. That guards against a change, not against a first download that was already wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from qr_env.common.errors import DownloadError
+
+LOCK = "downloads.lock.json"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file somewhere else. sha256: its pinned checksum, or "" where none is known. size: bytes, 0 for unknown."""
+
+    url: str
+    name: str
+    sha256: str = ""
+    size: int = 0
+
+
+class _BrokenOff(OSError):
+    """The connection ended before the file did."""
+
+
+def cache_root() -> Path:
+    """Where downloads, weights and indexes are kept: $QR_CACHE, else $XDG_CACHE_HOME/qr-env, else ~/.cache/qr-env."""
+    if chosen := os.environ.get("QR_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "qr-env"
+
+
+def fetch(remote: Remote, folder: Path, attempts: int = 4, timeout: float = 30.0, pause: float = 1.0) -> Path:
+    """The file in `folder`: already there and right, or downloaded.
+
+    Args:
+        attempts: how often a connection that breaks is taken up again, where it broke, before giving up.
+        timeout: seconds without any byte after which a connection counts as broken.
+        pause: seconds before the second attempt; doubles with each.
+
+    Raises:
+        DownloadError: the file cannot be had, or its checksum is wrong. A wrong file is deleted; what a broken
+            connection left stays in NAME.part and the next call goes on from there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / remote.name
+    if not target.is_file():
+        part = target.with_name(f"{remote.name}.part")
+        _download(remote, part, target, attempts, timeout, pause)
+        _check(remote, part, folder, target)
+        part.replace(target)
+        return target
+    _check(remote, target, folder, target)
+    return target
+
+
+def _download(remote: Remote, part: Path, target: Path, attempts: int, timeout: float, pause: float) -> None:
+    for attempt in range(attempts):
+        try:
+            _transfer(remote, part, timeout)
+            return
+        except HTTPError as error:
+            error.close()
+            if error.code < 500 or attempt == attempts - 1:
+                raise DownloadError(_by_hand(remote, target, f"HTTP {error.code} {error.reason}")) from None
+        except (OSError, HTTPException, ValueError) as error:
+            if attempt == attempts - 1 or isinstance(error, ValueError):
+                raise DownloadError(_by_hand(remote, target, str(error) or type(error).__name__)) from None
+        time.sleep(pause * 2**attempt)
+
+
+def _by_hand(remote: Remote, target: Path, why: str) -> str:
+    return (
+        f"{remote.url} could not be fetched ({why}). Try again, or get the file by hand and put it at {target}, "
+        f"or name the folder that holds {remote.name} with --data DIR"
+    )
+
+
+def _transfer(remote: Remote, part: Path, timeout: float) -> None:
+    """One connection: append what is missing to `part`, or start anew where the server cannot resume."""
+    have = part.stat().st_size if part.exists() else 0
+    if have and have == remote.size:
+        return
+    headers = {"User-Agent": "qr-env", "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        response: HTTPResponse = urlopen(Request(remote.url, headers=headers), timeout=timeout)
+    except HTTPError as error:
+        if error.code != 416 or not have:
+            raise
+        _settle_416(part, have, error)
+        return
+    with response:
+        _append(response, part, have, remote.name)
+
+
+def _append(response: HTTPResponse, part: Path, have: int, name: str) -> None:
+    from tqdm import tqdm
+
+    resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    have = have if resumed else 0
+    length = response.headers.get("Content-Length")
+    total = have + int(length) if length else None
+    with (
+        part.open("ab" if resumed else "wb") as handle,
+        tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name) as bar,
+    ):
+        while block := response.read(_BLOCK):
+            handle.write(block)
+            bar.update(len(block))
+    got = part.stat().st_size
+    if total is not None and got < total:
+        raise _BrokenOff(f"the connection ended after {got:,} of {total:,} bytes")
+
+
+def _settle_416(part: Path, have: int, error: HTTPError) -> None:
+    """The server has no bytes after ours: keep the part if its length is the file's, else drop it and try anew."""
+    total = re.search(r"\*/(\d+)", error.headers.get("Content-Range", ""))
+    error.close()
+    if total is None or int(total[1]) != have:
+        part.unlink()
+        raise _BrokenOff(f"{part.name} held {have:,} bytes, more than the file has")
+
+
+def _check(remote: Remote, path: Path, folder: Path, target: Path) -> None:
+    """Compare with the pin, or with what the first download was; a wrong .part is deleted."""
+    lock = _read_lock(folder)
+    first = lock.get(remote.name, {})
+    wanted = remote.sha256 or (first.get("sha256", "") if first.get("url") == remote.url else "")
+    found = sha256_of(path)
+    if not wanted:
+        lock[remote.name] = {"url": remote.url, "sha256": found, "size": path.stat().st_size}
+        _write_text(folder / LOCK, json.dumps(lock, indent=2, sort_keys=True) + "\n")
+    elif found != wanted:
+        size = path.stat().st_size
+        if path != target:
+            path.unlink()
+        pin = "the pinned" if remote.sha256 else f"the first download's (in {folder / LOCK})"
+        way = "It was deleted; try again" if path != target else f"Delete {path} to fetch it anew"
+        raise DownloadError(
+            f"{remote.url}: SHA-256 {found} of {size:,} bytes is not {pin} {wanted}. {way}, or get the right file "
+            f"by hand and put it at {target}"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in blocks."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _read_lock(folder: Path) -> dict[str, dict[str, str | int]]:
+    path = folder / LOCK
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (ValueError, TypeError):
+        raise DownloadError(f"{path} is damaged: delete it, and the checksums are recorded anew") from None
+
+
+def _write_text(path: Path, text: str) -> None:
+    scratch = path.with_name(f"{path.name}.part")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)

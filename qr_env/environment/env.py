@@ -1,0 +1,184 @@
+"""`QueryRewrite-v0`: one shopper, one query, one rewrite at a time. The batched class is in vector_env.py.
+
+env = gymnasium.make("qr_env:QueryRewrite-v0", shop=shop, retriever=retriever, judge=judge)
+observation, info = env.reset(seed=0)
+observation, reward, terminated, truncated, info = env.step("sofa")
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import lru_cache
+from typing import Any, cast
+
+import gymnasium
+from gymnasium.spaces import Dict, Space, Text
+
+from qr_env.common.types import Grades, Hits, Query, Shopper
+from qr_env.environment.original_results import CONTEXT_CHARS, QUERY_CHARS
+from qr_env.environment.simulator import RewardFunction, Simulator
+from qr_env.retrieval.base import Retriever
+from qr_env.retrieval.combine import ORIGINAL_WEIGHT
+from qr_env.reward.reward import Reward
+from qr_env.shop.shop import Shop
+from qr_env.traffic.stream import QueryStream, Stream
+
+
+class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
+    """A shop's search box in which a shopper's query is rewritten before it is searched.
+
+    ## Description
+    A query arrives from the shop's traffic. The agent writes another text for it. The shop searches with the rewrite
+    (how, says `combine`), a judge grades what it finds for the ORIGINAL query, and the reward says how much better the
+    result list became. Most queries are best left alone: knowing when is half of the skill.
+
+    ## Action Space
+    `Text`: the rewrite, up to 512 characters of Unicode's basic plane (a longer one, and any character, is searched
+    all the same). Empty, or equal to the query in all but case and spaces, means "keep the original".
+
+    ## Observation Space
+    `Dict` of `Text`: `query`, as typed, and `context`, up to five titles found by the original; on later turns, by
+    the last rewrite. What the space cannot hold (control characters, emoji, a 10,000-character query) is replaced or
+    cut in the observation only: `info["query"]` is the true text.
+
+    ## Starting State
+    The next query of the stream: drawn by popularity among the training queries, or as the given `stream` does.
+    `reset(seed=…)` starts the stream's draw anew; `reset()` goes on with it. `reset(options={"query": …})` asks a
+    query of your own: a text, or a `Query` of the shop.
+
+    ## Rewards
+    The sum of named terms, formula in `qr_env.reward.reward`: the gain in DCG@10 over the original, in [−1, 1], behind a
+    relevance gate, a loss weighing more than a gain, minus prices for length and for copying. "Keep the original"
+    earns exactly 0. With several turns, turn t earns the difference that it made (`qr_env.environment.simulator`), so the sum is
+    the reward of the last rewrite. NaN where the judge could not grade: mask it, it is not 0.
+
+    ## Episode End
+    `terminated` after `max_turns` steps. Never truncated.
+
+    ## Information
+    From `reset`: `query`, `query_id`, `hits_before` (product rows, int32), `ids_before` (their ids), `grades_before`
+    ((hits, 4) probabilities of Irrelevant, Complement, Substitute, Exact). From `step` the same, and `hits_after`,
+    `ids_after`, `grades_after`, `reward_terms` (term → float), `feedback` (figure → float, see `qr_env.reward.feedback`).
+
+    ## Arguments
+    - `shop`: a `Shop`. `retriever`: over the same shop. `judge`: grades products for queries.
+    - `reward`: feedback → `RewardTerms`; default `Reward()`.
+    - `max_turns` = 1: steps an episode.
+    - `combine` = "expand": "replace" searches the rewrite alone, "expand" the original's words, `original_weight`
+      (1.0) times as heavy, with the rewrite's, "union" fuses both result lists.
+    - `k` = 10: products a result list.
+    - `stream`: where queries come from, a `QueryStream` or a `ReplayLog`.
+    - `shopper`: shops from the lists before and after, a `Shopper` (qr_env/common/types.py); `click`, `cart` and `purchase`
+      join figures and reward. None: nobody does.
+
+    ## Version History
+    - v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        shop: Shop,
+        retriever: Retriever,
+        judge: Any,
+        reward: RewardFunction | None = None,
+        max_turns: int = 1,
+        combine: str = "expand",
+        k: int = 10,
+        original_weight: float = ORIGINAL_WEIGHT,
+        stream: Stream | None = None,
+        shopper: Shopper | None = None,
+    ) -> None:
+        self.simulator = Simulator(
+            *(shop, retriever, judge, reward or Reward()),
+            max_turns=max_turns,
+            mode=combine,
+            k=k,
+            original_weight=original_weight,
+            shopper=shopper,
+        )
+        self.shop = shop
+        self.stream: Stream = stream or default_stream(shop)
+        spaces: dict[str, Space[Any]] = {"query": text_space(QUERY_CHARS), "context": text_space(CONTEXT_CHARS)}
+        self.observation_space = cast(Space[dict[str, str]], Dict(spaces))
+        self.action_space = text_space(QUERY_CHARS)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """Start on the next query of the stream, or on `options["query"]`."""
+        super().reset(seed=seed)
+        reseed(self.stream, seed)
+        asked = (options or {}).get("query")
+        query = self.stream.take(1)[0] if asked is None else as_query(asked)
+        self.simulator.reset([query])
+        before, grades = self.simulator.before()
+        return _first(self.simulator.observe()), self._info(query, "before", before, grades)
+
+    def step(self, action: str) -> tuple[dict[str, str], float, bool, bool, dict[str, Any]]:
+        """Search with the rewrite. Raises ConfigError for an action that is no text, or after the episode's end."""
+        step = self.simulator.step([action])
+        info = self._info(step.query[0], "before", step.hits_before, step.grades_before)
+        info |= self._info(step.query[0], "after", step.hits_after, step.grades_after)
+        info["reward_terms"] = {name: float(values[0]) for name, values in step.terms.terms.items()}
+        figures = {name: getattr(step.figures, name) for name in step.figures.__slots__}
+        info["feedback"] = {name: float(values[0]) for name, values in figures.items() if values is not None}
+        return _first(step.seen), float(step.rewards_N[0]), step.done, False, info
+
+    def _info(self, query: Query, when: str, hits: Hits, grades: Grades) -> dict[str, Any]:
+        """One result list, without its padding."""
+        found_K = hits.found_NK[0]
+        rows_K = hits.rows_NK[0][found_K]
+        return {
+            "query": query.text,
+            "query_id": query.id,
+            f"hits_{when}": rows_K,
+            f"ids_{when}": self.shop.products["product_id"].take(rows_K).to_pylist(),
+            f"grades_{when}": grades.probs_NK4[0][found_K],
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Stream position, query and the rewrites of this episode, as JSON values."""
+        return {"stream": self.stream.state_dict(), "simulator": self.simulator.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state` was taken."""
+        self.stream.load_state_dict(state["stream"])  # first: what is on sale may follow its clock
+        self.simulator.load_state_dict(state["simulator"])
+
+
+def _first(observation: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    return {name: texts[0] for name, texts in observation.items()}
+
+
+def default_stream(shop: Shop) -> QueryStream:
+    """The training queries' traffic; of a shop without splits, all queries'."""
+    return QueryStream(shop.split("train") or shop.all_queries)
+
+
+def reseed(stream: Stream, seed: int | None) -> None:
+    """Start the stream's draw anew, in place; None leaves it where it is."""
+    if seed is not None:
+        stream.reseed(seed)
+
+
+def as_query(asked: str | Query) -> Query:
+    """A text becomes a query that the shop does not have."""
+    return asked if isinstance(asked, Query) else Query(-1, "", asked)
+
+
+@lru_cache
+def _widest() -> Text:
+    printable = "".join(filter(str.isprintable, map(chr, range(0x10000))))
+    return Text(QUERY_CHARS, min_length=0, charset=printable)
+
+
+def text_space(max_length: int) -> Text:
+    """Texts of printable characters of the basic plane: Gymnasium's own default refuses even spaces.
+
+    A shallow copy of one space that nobody samples from: 60,000 characters are set up once, random state is apart.
+    """
+    space = copy(_widest())
+    space.max_length = max_length
+    return space

@@ -1,0 +1,200 @@
+"""`Evaluation`: what an agent did to held-out queries, query by query, compared with leaving them alone.
+
+    print(json.dumps(evaluation.to_json()))        rich.print(evaluation.table())
+
+`summary[slice]` is what is reported of a slice of the queries:
+
+    {"queries": 1300, "traffic": 1.0,              # how many, and their share of the searches
+     "metrics": {"nDCG@10": {"mean": …, "identity": …, "difference": …, "low": …, "high": …, "queries": …}, …},
+     "headroom": {"share": …, "low": …, "high": …, "identity": …, "oracle": …, "oracle_combined": …} or null}
+
+`low` and `high` bound the difference to identity (95 %, paired bootstrap by query); `queries` counts those that define
+the figure for both. `traffic …` weighs each query by its frequency. `better`, `worse`, `same` are shares of queries
+by their change in the headline figure. Headroom is (agent − identity) / (oracle − identity), the oracle searching its
+rewrite alone; `oracle_combined` is the oracle under the agent's own `combine`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qr_env.common.types import Hits, Query
+from qr_env.evaluation.bootstrap import interval, resampled_means
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Summary = dict[str, dict[str, Any]]
+SAME = 1e-6  # a smaller change in the headline figure is no change
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One agent on one split. Per-query arrays are in the order of `queries`.
+
+    agent, shop, retriever, split, combine: names. shop_hash: `Shop.hash`. weight: of the original's words in "expand".
+    main: the headline figure, "nDCG@10" or "judge nDCG@10". by: who graded, "labels" or "judge NAME".
+    queries: N, those without any label left out (`unlabelled` counts them). rewrites: N, "" where unknown (a run file).
+    values, identity: figure → (N,), NaN where undefined. oracle: "replace" and "combined" → (N,), or empty.
+    slices: name → (N,) bool, "all" first. before, after: the first ten hits. levels_before, levels_after: their
+    likeliest level, (N, 10), -1 where there is no verdict. timing: what the rewrites cost, "ms/query" and what the
+    agent counts; differs from run to run, so it is not in `to_json`.
+    """
+
+    agent: str
+    shop: str
+    shop_hash: str
+    retriever: str
+    split: str
+    combine: str
+    weight: float
+    k: int
+    seed: int
+    main: str
+    by: str
+    unlabelled: int
+    queries: list[Query]
+    rewrites: list[str]
+    values: dict[str, Array]
+    identity: dict[str, Array]
+    oracle: dict[str, Array]
+    slices: dict[str, Mask]
+    summary: Summary
+    before: Hits
+    after: Hits
+    levels_before: npt.NDArray[np.int8]
+    levels_after: npt.NDArray[np.int8]
+    timing: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def change(self) -> Array:
+        """Change in the headline figure, (N,)."""
+        return self.values[self.main] - self.identity[self.main]
+
+    def table(self) -> Table:
+        """A table for the terminal."""
+        from qr_env.evaluation.tables import comparison
+
+        return comparison({self.agent: self})
+
+    def to_json(self, per_query: bool = False) -> dict[str, Any]:
+        """Everything but the hits, as JSON values (NaN is null). per_query: the N rewrites and figures too."""
+        names = ("agent", "shop", "shop_hash", "retriever", "split", "combine", "weight", "k", "seed", "main", "by")
+        report: dict[str, Any] = {name: getattr(self, name) for name in names}
+        report |= {"unlabelled": self.unlabelled, "summary": plain_json(self.summary)}
+        if per_query:
+            report["queries"] = [{"id": query.id, "query": query.text} for query in self.queries]
+            report["rewrites"] = self.rewrites
+            arrays = {"values": self.values, "identity": self.identity, "oracle": self.oracle}
+            report |= {name: plain_json({key: list(a) for key, a in part.items()}) for name, part in arrays.items()}
+        return report
+
+
+def plain_json(value: Any) -> Any:
+    """The same with numpy numbers as Python's and NaN and infinities as None, which JSON can hold."""
+    if isinstance(value, Mapping):
+        return {key: plain_json(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(part) for part in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def changes(values: Array, identity: Array) -> dict[str, Array]:
+    """`better`, `worse` and `same` as 0 / 1, (N,) each; NaN where the change is unknown."""
+    gain = values - identity
+    sides = {"better": gain > SAME, "worse": gain < -SAME, "same": np.abs(gain) <= SAME}
+    return {name: np.where(np.isnan(gain), np.nan, side) for name, side in sides.items()}
+
+
+def summarise(
+    values: Mapping[str, Array],
+    identity: Mapping[str, Array],
+    oracle: Mapping[str, Array],
+    main: str,
+    queries: Sequence[Query],
+    slices: Mapping[str, Mask],
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Summary:
+    """The report of each slice; its form is in the module docstring."""
+    traffic_N = np.array([query.frequency for query in queries], np.float64)
+    frame = Frame(values, identity, oracle, main, traffic_N)
+    return {name: frame.report(mask, resamples, seed) for name, mask in slices.items()}
+
+
+class Frame:
+    """All figures side by side, so that one resampling serves them all: agent's, identity's, then the oracle's."""
+
+    def __init__(
+        self,
+        values: Mapping[str, Array],
+        identity: Mapping[str, Array],
+        oracle: Mapping[str, Array],
+        main: str,
+        traffic_N: Array,
+    ) -> None:
+        self.names = [main, f"traffic {main}", *(name for name in values if name != main)]
+        self.traffic_N = traffic_N
+        pairs = [(values[source], identity[source]) for source in (main, main, *self.names[2:])]
+        # A figure that one side does not define is left out of both: the difference is of the same queries.
+        defined = [~(np.isnan(agent) | np.isnan(raw)) for agent, raw in pairs]
+        sides = [[np.where(ok, pair[side], np.nan) for pair, ok in zip(pairs, defined, strict=True)] for side in (0, 1)]
+        self.oracles = [oracle[name] for name in ("replace", "combined") if name in oracle]
+        self.columns_NM = np.stack([*sides[0], *sides[1], *self.oracles], axis=1)
+        self.weights_NM = np.ones_like(self.columns_NM)
+        self.weights_NM[:, [1, 1 + len(self.names)]] = traffic_N[:, None]
+
+    def report(self, mask: Mask, resamples: int, seed: int) -> dict[str, Any]:
+        """One slice."""
+        columns, weights = self.columns_NM[mask], self.weights_NM[mask]
+        means_M = weighted_means(columns, weights)
+        means_RM = resampled_means(columns, weights, resamples, seed)
+        total = float(self.traffic_N.sum())
+        return {
+            "queries": int(mask.sum()),
+            "traffic": float(self.traffic_N[mask].sum() / total) if total else float("nan"),
+            "metrics": self._metrics(columns, means_M, means_RM),
+            "headroom": self._headroom(means_M, means_RM) if self.oracles else None,
+        }
+
+    def _metrics(self, columns: Array, means_M: Array, means_RM: Array) -> dict[str, dict[str, float]]:
+        m = len(self.names)
+        counts_M = (~np.isnan(columns)).sum(axis=0)
+        report = {}
+        for at, name in enumerate(self.names):
+            low, high = interval(means_RM[:, at] - means_RM[:, m + at])
+            mean, raw = float(means_M[at]), float(means_M[m + at])
+            report[name] = {"mean": mean, "identity": raw, "difference": mean - raw, "low": low, "high": high}
+            report[name]["queries"] = int(counts_M[at])
+        return report
+
+    def _headroom(self, means_M: Array, means_RM: Array) -> dict[str, float]:
+        m = len(self.names)
+        low, high = interval(closed(means_RM[:, 0], means_RM[:, m], means_RM[:, 2 * m]))
+        share = float(closed(means_M[0], means_M[m], means_M[2 * m]))
+        report = {"share": share, "low": low, "high": high, "identity": float(means_M[m])}
+        return report | {"oracle": float(means_M[2 * m]), "oracle_combined": float(means_M[2 * m + 1])}
+
+
+def closed(agent: npt.ArrayLike, identity: npt.ArrayLike, oracle: npt.ArrayLike) -> Array:
+    """Share of the headroom closed, (agent − identity) / (oracle − identity); NaN where there is no headroom."""
+    room = np.asarray(oracle, np.float64) - np.asarray(identity, np.float64)
+    gain = np.asarray(agent, np.float64) - np.asarray(identity, np.float64)
+    return np.divide(gain, room, out=np.full(np.shape(room), np.nan), where=room > SAME)
+
+
+def weighted_means(columns_NM: Array, weights_NM: npt.ArrayLike = 1.0) -> Array:
+    """Weighted means of the columns over the queries that define them, (M,); NaN where none does."""
+    weights_NM = np.where(np.isnan(columns_NM), 0.0, weights_NM)
+    sums_M, total_M = (np.nan_to_num(columns_NM) * weights_NM).sum(axis=0), weights_NM.sum(axis=0)
+    return np.divide(sums_M, total_M, out=np.full(len(sums_M), np.nan), where=total_M > 0)

@@ -1,0 +1,107 @@
+"""Evaluations side by side as one table for the terminal.
+
+rich.print(comparison({"spell": spell, "student": student}))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from qr_env.evaluation.result import Evaluation
+
+# Figures that are shares of queries or of products, shown in per cent.
+SHARES = ("kept", "better", "worse", "same", "judged@10", "zero results", "nothing relevant")
+
+
+def number(value: float, name: str = "") -> str:
+    """A figure as people read it: shares in per cent, the rest with three places, "–" where undefined."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if name.startswith(SHARES):
+        return f"{100 * value:.1f} %"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def with_interval(figure: Mapping[str, Any], name: str, queries: int | None = None) -> str:
+    """Mean, and the difference's 95 % interval where there is a difference to speak of.
+
+    queries: of the slice; a figure that fewer queries define says so.
+    """
+    text = number(figure["mean"], name)
+    few = "" if queries in (None, figure["queries"]) else f" of {figure['queries']:,}"
+    if name.startswith(("kept", "same", "judged", "words")) or not figure["difference"] or text == "–":
+        return text + few
+    scale, places = (100, 1) if name.startswith(SHARES) else (1, 3)
+    return f"{text} [{scale * figure['low']:+.{places}f} {scale * figure['high']:+.{places}f}]{few}"
+
+
+def told(name: str, reports: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a figure says anything: some query defines it, and traffic only where it is not the plain mean."""
+    figures = [report["metrics"][name] for report in reports]
+    if name.startswith("traffic "):
+        plain = [report["metrics"][name.removeprefix("traffic ")] for report in reports]
+        return any(
+            a["mean"] != b["mean"] or a["identity"] != b["identity"] for a, b in zip(figures, plain, strict=True)
+        )
+    return any(figure["queries"] for figure in figures)
+
+
+def headroom_text(room: Mapping[str, float] | None) -> str:
+    """Share of the headroom closed, with its interval, in per cent."""
+    if room is None or room["share"] is None or not math.isfinite(room["share"]):
+        return "–"
+    return f"{100 * room['share']:.1f} % [{100 * room['low']:+.1f} {100 * room['high']:+.1f}]"
+
+
+def comparison(evaluations: Mapping[str, Evaluation]) -> Table:
+    """Figures as rows, agents as columns; then the headline figure by slice, and the headroom closed."""
+    from rich.table import Table
+
+    # Identity has its column anyhow.
+    evaluations = {name: e for name, e in evaluations.items() if name != "identity"} or evaluations
+    first = next(iter(evaluations.values()))
+    left_out = f", {first.unlabelled} without labels left out" if first.unlabelled else ""
+    title = f"{first.shop}, {first.split}: {len(first.queries):,} queries{left_out}; {first.retriever}, {first.combine}"
+    caption = f"Graded by {first.by}. In brackets: 95 % interval of the difference to identity."
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for heading in ("", "identity", *evaluations):
+        table.add_column(heading, justify="right" if heading else "left")
+    summaries = [evaluation.summary for evaluation in evaluations.values()]
+    _figure_rows(table, [summary["all"] for summary in summaries])
+    _timing_rows(table, [evaluation.timing for evaluation in evaluations.values()])
+    _slice_rows(table, first.main, summaries)
+    return table
+
+
+def _figure_rows(table: Table, reports: list[dict[str, Any]]) -> None:
+    for name, figure in reports[0]["metrics"].items():
+        if not told(name, reports):
+            continue
+        agents = [with_interval(report["metrics"][name], name, report["queries"]) for report in reports]
+        table.add_row(name, number(figure["identity"], name), *agents)
+    room = reports[0]["headroom"]
+    if room is not None:
+        agents = [headroom_text(report["headroom"]) for report in reports]
+        table.add_row(f"headroom closed (oracle {number(room['oracle'])})", "0", *agents, style="bold")
+    table.add_section()
+
+
+def _timing_rows(table: Table, timings: Sequence[Mapping[str, float]]) -> None:
+    """What the rewrites cost: time, and what agents count."""
+    for name in dict.fromkeys(name for timing in timings for name in timing):
+        table.add_row(name, "–", *(number(timing.get(name, math.nan)) for timing in timings))
+    table.add_section()
+
+
+def _slice_rows(table: Table, main: str, summaries: list[dict[str, dict[str, Any]]]) -> None:
+    for name, report in summaries[0].items():
+        if name == "all":
+            continue
+        agents = [with_interval(summary[name]["metrics"][main], main) for summary in summaries]
+        raw = number(report["metrics"][main]["identity"])
+        table.add_row(f"{main}, {name} ({report['queries']:,})", raw, *agents)

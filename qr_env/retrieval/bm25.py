@@ -1,0 +1,224 @@
+"""BM25 over the shop's text: indexed and scored by bm25s, searched in one compiled loop over the whole batch.
+
+    bm25 = BM25.build(shop)
+    bm25.search(["red sofa", (("red sofa", 2.0), ("couch", 1.0))], k=10).rows_NK  # (2, 10)
+
+A weight multiplies what every term of its text adds to a product's score, so weight 2 equals saying the text twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qr_env.common import tokenize
+from qr_env.common.errors import ConfigError, IndexMismatchError
+from qr_env.common.types import Hits, SearchText
+from qr_env.retrieval.base import cache_folder, check_k, default_threads, parts, read_meta, whole_folder, write_meta
+from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
+
+if TYPE_CHECKING:
+    import bm25s
+
+# Fewer queries than this are not worth a second thread.
+_QUERIES_A_THREAD = 64
+_NO_MASK = np.zeros(0, np.bool_)  # everything is on sale
+
+
+@dataclass(frozen=True, slots=True)
+class BM25Settings:
+    """What an index depends on besides the products; part of its key on disk."""
+
+    fields: tuple[tuple[str, int], ...] = (("title", 5), ("brand", 1), ("category", 1), ("color", 1), ("attributes", 1))
+    """(column, how often its words count): a whole number of 1 or more. Title 5, because sheets of attributes are long
+    and drown titles: the sweep over two shops is in runs/LOG.md."""
+    k1: float = 1.5
+    """Saturation of repeated words."""
+    b: float = 0.75
+    """Normalisation by length, 0 (none) to 1."""
+
+    def __post_init__(self) -> None:
+        columns = {name for name in PRODUCT_SCHEMA.names if name not in ("product_id", "price")}
+        for name, count in self.fields:
+            if name not in columns:
+                raise ConfigError(f"no text field {name!r} to index; choose from {sorted(columns)}")
+            if count < 1 or count != int(count):
+                raise ConfigError(f"field {name!r} counts {count!r} times; give a whole number of 1 or more")
+
+    def key(self) -> dict[str, Any]:
+        """The settings and the tokenizer's version, as JSON."""
+        return {**asdict(self), "tokenizer": tokenize.TOKENIZER_VERSION}
+
+
+class BM25:
+    """BM25 (Lucene's variant, Kamphuis et al. 2020) of one shop's products."""
+
+    name = "bm25"
+
+    def __init__(self, engine: bm25s.BM25, products_hash: str, settings: BM25Settings, threads: int = 0) -> None:
+        """Use `build` or `load`. threads: 0 takes OMP_NUM_THREADS, else every core."""
+        self.engine = engine
+        self.products_hash = products_hash
+        self.settings = settings
+        self.threads = threads or default_threads()
+        scores = engine.scores
+        self.num_docs = int(scores["num_docs"])
+        self._arrays = tuple(
+            np.asarray(scores[name], dtype)  # a view of the memory map: nothing is read here
+            for name, dtype in (("data", np.float32), ("indices", np.int32), ("indptr", np.int64))
+        )
+        self._ids: dict[str, int] = {}  # word as written → term id, -1 for unknown and stop words; bounded
+
+    @classmethod
+    def build(cls, shop: Shop, *, threads: int = 0, show_progress: bool = False, **settings: Any) -> BM25:
+        """Index a shop. settings: fields of `BM25Settings`. Raises ConfigError for impossible ones."""
+        import bm25s
+
+        chosen = BM25Settings(**settings)
+        ids, vocabulary = _term_ids(shop, chosen, show_progress)
+        engine = bm25s.BM25(k1=chosen.k1, b=chosen.b, method="lucene", backend="numba", auto_compile=False)
+        engine.index((ids, vocabulary), create_empty_token=False, show_progress=show_progress)
+        return cls(engine, shop.products_hash, chosen, threads)
+
+    @classmethod
+    def cached(cls, shop: Shop, cache_dir: Path | None, *, threads: int = 0, **settings: Any) -> BM25:
+        """Load from `cache_dir`, or build and save there; None only builds."""
+        if cache_dir is None:
+            return cls.build(shop, threads=threads, show_progress=len(shop.products) > 100_000, **settings)
+        folder = cache_folder(cache_dir, cls.name, shop, BM25Settings(**settings).key())
+        if not folder.is_dir():
+            built = cls.build(shop, threads=threads, show_progress=len(shop.products) > 100_000, **settings)
+            built.save(folder)
+        return cls.load(folder, shop, threads=threads)
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that `load` and `bm25s.BM25.load` both read; whole or not at all."""
+        with whole_folder(folder) as scratch:
+            self.engine.save(str(scratch), show_progress=False)
+            write_meta(scratch, self.name, self.products_hash, self.settings.key())
+
+    @classmethod
+    def load(cls, folder: Path, shop: Shop, *, threads: int = 0) -> BM25:
+        """Memory-map a saved index; IndexMismatchError when it is of another shop, or damaged."""
+        import bm25s
+
+        saved = read_meta(folder, cls.name, shop)
+        if saved.pop("tokenizer") != tokenize.TOKENIZER_VERSION:
+            raise IndexMismatchError(f"{folder} was built by another version of the tokenizer; build the index again")
+        settings = replace(BM25Settings(), **{**saved, "fields": tuple(map(tuple, saved["fields"]))})
+        try:
+            engine = bm25s.BM25.load(str(folder), mmap=True, auto_compile=False, show_progress=False)
+        except (OSError, ValueError) as error:
+            raise IndexMismatchError(f"{folder} is damaged ({error}); delete it and build the index again") from error
+        return cls(engine, shop.products_hash, settings, threads)
+
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: npt.NDArray[np.bool_] | None = None) -> Hits:
+        """The k best products of each query; see `Retriever.search`. Ties go to the lower row."""
+        check_k(k)
+        rows_NK = np.full((len(queries), k), -1, np.int32)
+        scores_NK = np.full((len(queries), k), -np.inf, np.float32)
+        if len(queries):
+            mask_P = _NO_MASK if on_sale_P is None else on_sale_P
+            self._search_into(mask_P, *self._encode(queries), rows_NK, scores_NK)
+        return Hits(rows_NK, scores_NK)
+
+    def tokens(self, text: str) -> list[str]:
+        """The index terms of a text, in order, whether the shop has them or not (stop words are gone)."""
+        return tokenize.terms(text)
+
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Index term → number of products that have it."""
+        counts = np.diff(self._arrays[2]).tolist()
+        return {term: counts[number] for term, number in self.engine.vocab_dict.items() if term}
+
+    def _encode(self, queries: Sequence[SearchText]) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
+        """Term ids, their weights, and where each query starts, flat over the batch."""
+        ids: list[int] = []
+        weights: list[float] = []
+        starts = [0]
+        for query in queries:
+            for text, weight in parts(query):
+                found = self._known(text) if weight > 0 else []
+                ids += found
+                weights += [weight] * len(found)
+            starts.append(len(ids))
+        return np.array(ids, np.int32), np.array(weights, np.float32), np.array(starts, np.int64)
+
+    def _known(self, text: str) -> list[int]:
+        """Ids of the terms of a text that the shop has."""
+        ids = self._ids
+        known = []
+        for word in tokenize.words(text):
+            number = ids.get(word)
+            if number is None:
+                number = self._remember(word)
+            if number >= 0:
+                known.append(number)
+        return known
+
+    def _remember(self, word: str) -> int:
+        if len(self._ids) > 1 << 18:  # endless traffic brings endless typos
+            self._ids.clear()
+        term = tokenize.stem(word)
+        number = self.engine.vocab_dict.get(term, -1) if term else -1
+        self._ids[word] = number
+        return number
+
+    def _search_into(
+        self, mask_P: npt.NDArray, ids: npt.NDArray, weights: npt.NDArray, starts: npt.NDArray, *out: npt.NDArray
+    ) -> None:
+        """Run the compiled loop, the batch cut into one slice a thread (it holds no interpreter lock)."""
+        from qr_env.retrieval import bm25_kernel
+
+        search: Callable[..., None] = bm25_kernel.search
+
+        def part(first: int, last: int) -> None:
+            rows_NK, scores_NK = (array[first:last] for array in out)
+            search(*self._arrays, self.num_docs, mask_P, ids, weights, starts[first : last + 1], rows_NK, scores_NK)
+
+        n = len(starts) - 1
+        threads = max(1, min(self.threads, n // _QUERIES_A_THREAD))
+        if threads == 1:
+            part(0, n)
+            return
+        cuts = np.linspace(0, n, threads + 1).astype(int).tolist()
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(part, cuts[:-1], cuts[1:]))
+
+
+def _term_ids(shop: Shop, settings: BM25Settings, show_progress: bool) -> tuple[list[list[int]], dict[str, int]]:
+    """Term ids of every product, fields repeated by their count, and term → id."""
+    from tqdm import tqdm
+
+    vocabulary: dict[str, int] = {}
+    of_word: dict[str, int] = {}  # word as written → term id, -1 for a stop word
+    ids: list[list[int]] = [[] for _ in range(len(shop.products))]
+    for name, count in settings.fields:
+        texts = shop.products[name].to_pylist()
+        for row, text in enumerate(tqdm(texts, desc=f"words of {name}", disable=not show_progress, leave=False)):
+            if text:
+                ids[row] += _ids_of(text, of_word, vocabulary) * int(count)
+    if not vocabulary:  # bm25s cannot index nothing: one document with one term that no query has
+        return [[0]], {"": 0}
+    return ids, vocabulary
+
+
+def _ids_of(text: str, of_word: dict[str, int], vocabulary: dict[str, int]) -> list[int]:
+    found = []
+    for word in tokenize.words(text):
+        number = of_word.get(word)
+        if number is None:
+            term = tokenize.stem(word)
+            number = vocabulary.setdefault(term, len(vocabulary)) if term else -1
+            of_word[word] = number
+        if number >= 0:
+            found.append(number)
+    return found

@@ -1,0 +1,183 @@
+"""Texts to unit vectors with any sentence-transformers model, remembered so that no text is embedded twice.
+
+    encoder = Encoder(qr_env.models.hub.resolve("minilm-l6"))
+    encoder.encode(["red sofa", "crimson couch"])  # (2, 384) float32, unit length
+    product_vectors(shop, encoder, cache_dir)      # (products, 384), embedded once, then memory-mapped
+
+Embedding is the cost of dense retrieval: 0.4 GFLOP for a title of 20 tokens with MiniLM, so about 250 titles/s at the
+100 GFLOP/s of two cores. What helps at equal vectors is done here: batches of texts of like length (little padding),
+small enough for the processor's cache (32), without autograd.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.types import FloatArray, SearchText
+from qr_env.retrieval.base import parts, whole_folder
+from qr_env.shop.shop import Shop
+
+# What of a product is embedded: its title, and these where the title does not say them already.
+PRODUCT_FIELDS = ("title", "brand", "color")
+_BATCH_CPU, _BATCH_GPU = 32, 512
+
+
+class TextEncoder(Protocol):
+    """Anything that turns texts into unit vectors. `name` identifies the weights: vectors on disk are keyed by it."""
+
+    @property
+    def name(self) -> str:
+        """Which weights."""
+        ...
+
+    def encode(self, texts: Sequence[str], show_progress: bool = False) -> FloatArray:
+        """(N, D) float32 vectors of length 1."""
+        ...
+
+
+class Encoder:
+    """A sentence-transformers model from a local folder."""
+
+    def __init__(self, model_dir: Path | str, cache_dir: Path | None = None, remember: int = 1 << 16) -> None:
+        """Nothing is loaded yet.
+
+        cache_dir: where `product_vectors` keeps its vectors when it is not told. remember: texts whose vectors are kept
+        in memory, least recently used first out (MiniLM: 1.5 kB each).
+        """
+        self.model_dir = Path(model_dir)
+        if not (self.model_dir / "config.json").is_file() and not (self.model_dir / "modules.json").is_file():
+            raise ConfigError(f"{model_dir} is no model folder; qr_env.models.hub.resolve('minilm-l6') gives one")
+        self.cache_dir = cache_dir
+        self.remember = remember
+        self._seen: OrderedDict[str, FloatArray] = OrderedDict()
+
+    @cached_property
+    def name(self) -> str:
+        """Folder name and a hash of the weights and configuration in it."""
+        digest = hashlib.sha256()
+        for path in sorted(self.model_dir.rglob("*")):
+            if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and path.name != "qr_model.json":
+                digest.update(str(path.relative_to(self.model_dir)).encode())
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+        return f"{self.model_dir.name}-{digest.hexdigest()[:12]}"
+
+    @cached_property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self._embed([""], False).shape[1])
+
+    def encode(self, texts: Sequence[str], show_progress: bool = False) -> FloatArray:
+        """(N, D) float32 vectors of length 1; a text beyond the model's length is cut."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._seen]
+        vectors_MD = self._embed(new, show_progress) if new else np.empty((0, self.dim), np.float32)
+        if len(new) == len(texts):  # all new, all different: `vectors_MD` is the answer
+            self._keep(new, vectors_MD)
+            return vectors_MD
+        fresh = dict(zip(new, vectors_MD, strict=True))
+        out_ND = np.empty((len(texts), self.dim), np.float32)
+        for n, text in enumerate(texts):
+            if (vector_D := fresh.get(text)) is None:
+                self._seen.move_to_end(text)
+                vector_D = self._seen[text]
+            out_ND[n] = vector_D
+        self._keep(new, vectors_MD)
+        return out_ND
+
+    def _keep(self, texts: list[str], vectors_MD: FloatArray) -> None:
+        for text, vector_D in zip(texts[-self.remember :], vectors_MD[-self.remember :], strict=True):
+            self._seen[text] = vector_D.copy()  # a view would keep its whole batch alive
+        while len(self._seen) > self.remember:
+            self._seen.popitem(last=False)
+
+    @cached_property
+    def _model(self) -> Any:
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(str(self.model_dir), local_files_only=True).eval()
+
+    def _embed(self, texts: list[str], show_progress: bool) -> FloatArray:
+        """Vectors of different texts, without memory; longest batches first, so that memory fails early."""
+        import torch
+        from tqdm import tqdm
+
+        model = self._model
+        prompt = model.prompts.get(model.default_prompt_name, "") if model.default_prompt_name else ""
+        texts = [prompt + text for text in texts]
+        order = np.argsort([-len(ids) for ids in model.tokenizer(texts, truncation=True)["input_ids"]], kind="stable")
+        size = _BATCH_GPU if model.device.type == "cuda" else _BATCH_CPU
+        vectors = []
+        with torch.inference_mode(), tqdm(total=len(texts), desc="embed", disable=not show_progress) as bar:
+            for start in range(0, len(texts), size):
+                batch = [texts[n] for n in order[start : start + size]]
+                features = model.preprocess(batch).items()
+                features = {name: x.to(model.device) if torch.is_tensor(x) else x for name, x in features}
+                sentence_MD = model(features)["sentence_embedding"]
+                vectors.append(torch.nn.functional.normalize(sentence_MD.float()).cpu().numpy())
+                bar.update(len(batch))
+        out_ND = np.empty((len(texts), vectors[0].shape[1]), np.float32)
+        out_ND[order] = np.concatenate(vectors)
+        return out_ND
+
+
+def encode_queries(encoder: TextEncoder, queries: Sequence[SearchText]) -> FloatArray:
+    """(N, D) unit vectors of search texts: of several texts the weighted mean. A text of only spaces counts nothing.
+
+    A query without any text has the zero vector: it is like no product.
+    """
+    weighted = [[(text, weight) for text, weight in parts(query) if text.strip() and weight > 0] for query in queries]
+    texts = list(dict.fromkeys(text for query in weighted for text, _ in query))
+    vectors_TD = encoder.encode(texts or [""])
+    at = {text: number for number, text in enumerate(texts)}
+    owner = np.repeat(np.arange(len(queries)), [len(query) for query in weighted])
+    chosen = np.array([at[text] for query in weighted for text, _ in query], int)
+    weights = np.array([weight for query in weighted for _, weight in query], np.float32)
+    mean_ND = np.zeros((len(queries), vectors_TD.shape[1]), np.float32)
+    np.add.at(mean_ND, owner, weights[:, None] * vectors_TD[chosen])
+    length_N1 = np.linalg.norm(mean_ND, axis=1, keepdims=True)
+    return np.divide(mean_ND, length_N1, out=np.zeros_like(mean_ND), where=length_N1 > 0)
+
+
+def product_texts(shop: Shop, fields: Sequence[str] = PRODUCT_FIELDS) -> list[str]:
+    """Text of every product that is embedded: the first field, and each other one that it does not contain."""
+    texts: list[str] = shop.products[fields[0]].to_pylist()
+    for name in fields[1:]:
+        values = shop.products[name].to_pylist()
+        pairs = zip(texts, values, strict=True)
+        texts = [f"{text} {value}" if value and value.lower() not in text.lower() else text for text, value in pairs]
+    return texts
+
+
+def product_vectors(
+    shop: Shop, encoder: TextEncoder, cache_dir: Path | None = None, fields: Sequence[str] = PRODUCT_FIELDS
+) -> FloatArray:
+    """(products, D) unit vectors of `product_texts`, with a progress bar, kept on disk by products and encoder.
+
+    cache_dir: None takes the encoder's; without either they are computed and returned. Retrieval and judge share them.
+    """
+    root = cache_dir or getattr(encoder, "cache_dir", None)
+    if root is None:
+        return _embed_products(shop, encoder, fields)
+    key = hashlib.sha256("\0".join((shop.products_hash, encoder.name, *fields)).encode()).hexdigest()
+    path = Path(root) / "vectors" / key[:20] / "products.npy"
+    if not path.is_file():
+        with whole_folder(path.parent) as scratch:
+            np.save(scratch / path.name, _embed_products(shop, encoder, fields))
+    try:
+        vectors_ND = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it and the vectors are computed again") from error
+    return np.asarray(vectors_ND)
+
+
+def _embed_products(shop: Shop, encoder: TextEncoder, fields: Sequence[str]) -> FloatArray:
+    texts = product_texts(shop, fields)
+    return encoder.encode(texts, show_progress=len(texts) > 1000) if texts else np.zeros((0, 1), np.float32)

@@ -1,0 +1,105 @@
+"""Rewards of other systems by name, each a pure function from feedback to named terms: `--pay rank`, `--pay jd`, …
+
+    terms = PAPER_REWARDS["minielm"](figures)            # RewardTerms: total (N,), terms by name
+
+Ours is `qr_env.reward.reward`. These have no gate and no prices but what the paper has: they show what those would do. As
+everywhere, a rewrite is paid for what it changes: "keep the original" earns exactly 0, so a term is the rewrite's
+figure minus the original's (the papers, which have no such action, pay the rewrite's figure; within a group of one
+query the two differ by a constant, which an advantage does not see). Missing verdicts make a term NaN, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Literal, get_args
+
+import numpy as np
+
+from qr_env.common.errors import ConfigError
+from qr_env.common.types import FloatArray, RewardTerms
+from qr_env.reward.feedback import Feedback
+
+POINT = 0.01  # JD's guard: so much relevance may be lost
+Pay = Literal["gain", "rank", "relevance", "increment", "hitrate", "jd", "minielm", "quality_diversity"]
+
+
+def gain(figures: Feedback) -> RewardTerms:
+    """Change in DCG@10 over that of ten Exact products, in [−1, 1]: our backbone, without gate and prices."""
+    return _summed(figures, gain=figures.gain)
+
+
+def rank_incentive(figures: Feedback) -> RewardTerms:
+    """ConvSearch-R1's tiers: rank r of the first relevant product pays 19/9 − r/9 up to 10, 10/9 − r/90 up to 100."""
+    return _summed(figures, rank=_tiers(figures.rank) - _tiers(figures.rank_before))
+
+
+def relevance(figures: Feedback) -> RewardTerms:
+    """BEQUE's RL(rele): mean relevance of the first ten. Alone it stops expanding (its table 5)."""
+    return _summed(figures, relevance=_relevance(figures))
+
+
+def increment(figures: Feedback) -> RewardTerms:
+    """BEQUE's RL(incr): excellent products added, as a multiple of the original's. Alone it destroys relevance."""
+    return _summed(figures, increment=figures.increment)
+
+
+def hitrate(figures: Feedback) -> RewardTerms:
+    """BEQUE's RL(hitrate): share of what is bought outside search that is found now."""
+    return _summed(figures, hitrate=figures.hitrate_gain)
+
+
+def fused(figures: Feedback) -> RewardTerms:
+    """JD (arXiv 2603.02555) pays relevance and conversion with rules; the formula is unknown, this one is ours:
+
+    relevance + conversion, where conversion is not paid to a rewrite that costs more than `POINT` relevance.
+    """
+    lost = _relevance(figures) < -POINT
+    bought = np.where(lost, np.minimum(_shopper(figures, "purchase"), 0), _shopper(figures, "purchase"))
+    return _summed(figures, relevance=_relevance(figures), purchase=bought)
+
+
+def minielm(figures: Feedback) -> RewardTerms:
+    """MiniELM (arXiv 2501.18056): relevance + diversity + engagement, the mean of click, cart and purchase rates."""
+    rates = [_shopper(figures, name) for name in ("click", "cart", "purchase")]
+    engagement = np.mean(rates, axis=0)
+    return _summed(figures, relevance=_relevance(figures), diversity=figures.diversity, engagement=engagement)
+
+
+def quality_diversity(figures: Feedback) -> RewardTerms:
+    """DARLING: quality × diversity; a loss is not made smaller by showing nothing new."""
+    won = np.maximum(figures.gain, 0) * figures.diversity
+    return _summed(figures, quality_diversity=won + np.minimum(figures.gain, 0))
+
+
+PAPER_REWARDS: dict[Pay, Callable[[Feedback], RewardTerms]] = dict(
+    zip(
+        get_args(Pay),
+        (gain, rank_incentive, relevance, increment, hitrate, fused, minielm, quality_diversity),
+        strict=True,
+    )
+)
+NEED_SHOPPER = ("jd", "minielm")
+
+
+def _relevance(figures: Feedback) -> FloatArray:
+    return figures.mean_relevance - figures.mean_relevance_before
+
+
+def _tiers(rank_N: FloatArray) -> FloatArray:
+    near, far = 19 / 9 - rank_N / 9, 10 / 9 - rank_N / 90
+    paid = np.select([rank_N < 1, rank_N <= 10, rank_N <= 100], [0.0, near, far], 0.0)
+    return np.where(np.isnan(rank_N), np.nan, paid).astype(np.float32)
+
+
+def _shopper(figures: Feedback, name: str) -> FloatArray:
+    values: FloatArray | None = getattr(figures, name)
+    if values is None:
+        raise ConfigError(f"this reward pays {name}: it needs a shopper, --shopper model or the environment's shopper=")
+    return values
+
+
+def _summed(figures: Feedback, **terms: FloatArray) -> RewardTerms:
+    """Terms and their sum; 0 for a kept original."""
+    paid = {name: np.where(figures.kept, 0, value).astype(np.float32) for name, value in terms.items()}
+    return RewardTerms(total=reduce(np.add, paid.values()), terms=paid)

@@ -1,0 +1,145 @@
+"""The reward: a pure function from feedback to named terms whose sum the policy is paid.
+
+    terms = Reward(Weights(worse=1.0))(figures)          # RewardTerms: total (N,), terms by name
+
+With g = gain over the original in DCG@10 (feedback.py), g⁺ = max(g, 0), g⁻ = max(−g, 0), for every rewrite that is
+not "keep the original":
+
+    gain      =  w.gain · g                               the backbone
+    worse     = −w.worse · g⁻                             a loss costs 1 + w.worse times what the same gain pays
+    increment =  w.increment · i / (1 + i)                BEQUE's increment, saturated to [0, 1); off unless weighted
+    hitrate   =  w.hitrate · (hitrate − hitrate of the original)                                      off as well
+    diversity =  w.diversity · share of new products                                                  off as well
+    click     =  w.click · (P(at least one click) − that of the original's list)      with a shopper; off as well
+    cart      =  w.cart · the same of carts                                                           off as well
+    purchase  =  w.purchase · the same of purchases: conversion                                       off as well
+    gate      = −(1 − r) · (w.gain · g⁺ + increment + hitrate⁺ + diversity + click⁺ + cart⁺ + purchase⁺)
+                r = min(1, m_after / (w.floor · m_before)), m the mean relevance of the top ten; r = 1 where m_before
+                or the floor is 0
+    length    = −w.length · max(0, words − w.budget · words of the original)
+    copy      = −w.copy · copied words / words            words that the original, or the rewrite itself, has already
+    total     =  their sum
+
+"Keep the original" earns exactly 0 in every term, whatever the verdicts. The gate takes back what was won, never more,
+so rubbish cannot be bought with a few good products; losses are not gated. A missing verdict makes gain, and so total,
+NaN: mask it, never count it as 0. The best rewrite of a query that found nothing, ten Exact products without prices,
+earns 1.
+
+Why a loss weighs more: most queries are best left alone, and a shopper who found what she wanted yesterday must find
+it today. With w.worse = 0.5 a rewrite pays when it wins with p > 0.6 of equal stakes; 0 makes the reward symmetric.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import reduce
+
+import numpy as np
+
+from qr_env.common.errors import ConfigError
+from qr_env.common.types import FloatArray, RewardTerms
+from qr_env.reward.feedback import Feedback
+
+TERMS = ("gain", "worse", "increment", "hitrate", "diversity", "gate", "length", "copy")
+ENGAGEMENT = ("click", "cart", "purchase")  # terms of their own where there is a shopper
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights of the reward; every one is a number ≥ 0."""
+
+    gain: float = 1.0
+    """Pay for the whole of DCG@10, from nothing to ten Exact products."""
+    worse: float = 0.5
+    """Extra price of a loss, as a multiple of the loss."""
+    floor: float = 0.5
+    """Share of the original's mean relevance that the new top ten must keep for its gain to count in full."""
+    length: float = 0.01
+    """Price of each word beyond the budget."""
+    budget: float = 2.5
+    """Words that are free, as a multiple of the original's words."""
+    copy: float = 0.01
+    """Price of a rewrite that says nothing new; in proportion to its copied words."""
+    increment: float = 0.0
+    """Pay for excellent products that the original did not find."""
+    hitrate: float = 0.0
+    """Pay for products bought outside search that are found now."""
+    diversity: float = 0.0
+    """Pay for products that the original did not find, relevant or not: keep the floor up."""
+    click: float = 0.0
+    """Pay for a list that is surely clicked instead of surely not. Needs a shopper, as the next two do."""
+    cart: float = 0.0
+    """The same for carts."""
+    purchase: float = 0.0
+    """The same for purchases: conversion."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not 0 <= getattr(self, field.name) < float("inf"):
+                raise ConfigError(f"reward weight {field.name}={getattr(self, field.name)!r}: must be a number ≥ 0")
+
+    @property
+    def engaged(self) -> bool:
+        """Whether a shopper is needed."""
+        return any(getattr(self, name) for name in ENGAGEMENT)
+
+
+FREE = Weights(worse=0.0, floor=0.0, length=0.0, copy=0.0)  # the gain alone
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """The reward with its weights, callable on feedback."""
+
+    weights: Weights = Weights()
+
+    def __call__(self, figures: Feedback) -> RewardTerms:
+        """Terms and total of N steps, (N,) float32 each."""
+        return reward(figures, self.weights)
+
+
+def reward(figures: Feedback, weights: Weights = Weights()) -> RewardTerms:
+    """The formula of the module docstring, on N steps at once. Raises ConfigError for a weight without a shopper."""
+    w = weights
+    up, down = np.maximum(figures.gain, 0), np.maximum(-figures.gain, 0)
+    terms = {
+        "gain": w.gain * figures.gain,
+        "worse": -w.worse * down,
+        "increment": _weighted(w.increment, figures.increment / (1 + figures.increment)),
+        "hitrate": _weighted(w.hitrate, figures.hitrate_gain),
+        "diversity": _weighted(w.diversity, figures.diversity),
+    }
+    terms |= _engagement(figures, w)
+    won = w.gain * up + terms["increment"] + np.maximum(terms["hitrate"], 0) + terms["diversity"]
+    won = reduce(np.add, (np.maximum(terms[name], 0) for name in ENGAGEMENT if name in terms), won)
+    terms["gate"] = -(1 - relevance_gate(figures, w.floor)) * won
+    terms["length"] = -w.length * np.maximum(figures.words - w.budget * figures.words_original, 0)
+    terms["copy"] = -w.copy * figures.copied / np.maximum(figures.words, 1)
+    names = TERMS if figures.click is None else TERMS + ENGAGEMENT
+    # `+ 0.0` turns the -0.0 of a price that is not due into 0.0, which a log should show.
+    terms = {name: np.where(figures.kept, 0, terms[name]).astype(np.float32) + np.float32(0) for name in names}
+    # Added one by one: numpy's own sum over terms orders its additions by the batch's size.
+    return RewardTerms(total=reduce(np.add, terms.values()), terms=terms)
+
+
+def relevance_gate(figures: Feedback, floor: float) -> FloatArray:
+    """r of the module docstring, (N,) in [0, 1]; NaN where verdicts are missing."""
+    if floor == 0:
+        return np.ones_like(figures.mean_relevance)
+    need_N = floor * figures.mean_relevance_before
+    ratio_N = np.divide(figures.mean_relevance, need_N, out=np.ones_like(need_N), where=need_N != 0)
+    return np.minimum(ratio_N, np.float32(1))
+
+
+def _engagement(figures: Feedback, weights: Weights) -> dict[str, FloatArray]:
+    """The shopper's terms; none without a shopper."""
+    if figures.click is None:
+        if weights.engaged:
+            raise ConfigError(f"{weights}: click, cart and purchase need a shopper: give the environment shopper=…")
+        return {}
+    return {name: _weighted(getattr(weights, name), getattr(figures, name)) for name in ENGAGEMENT}
+
+
+def _weighted(weight: float, values_N: FloatArray) -> FloatArray:
+    """weight · values; a term that is off is 0 even where its figure is missing."""
+    return weight * values_N if weight else np.zeros_like(values_N)

@@ -1,0 +1,48 @@
+"""Which queries the catalogue's words fail: a word that no product has, or no product with all the words.
+
+difficulty(products, ["red couch"])["unknown word"]   # (1,) bool
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from qr_env.common import tokenize
+
+FIELDS = ("title", "brand", "category", "color", "attributes")  # what the engine indexes
+
+
+def difficulty(products: pa.Table, texts: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:
+    """ "unknown word" and "no full match", (queries,) bool each, over index terms: stemmed, stop words out."""
+    terms_N = [sorted(set(tokenize.terms(text))) for text in texts]
+    wanted = {term: number for number, term in enumerate(sorted({term for terms in terms_N for term in terms}))}
+    bits_TB = _bits(products, wanted)
+    known_T: npt.NDArray[np.bool_] = np.any(bits_TB, axis=1)
+    unknown_N, unmet_N = np.zeros(len(texts), np.bool_), np.zeros(len(texts), np.bool_)
+    for row, terms in enumerate(terms_N):
+        ids = [wanted[term] for term in terms]
+        unknown_N[row] = not known_T[ids].all()
+        unmet_N[row] = unknown_N[row] or (bool(ids) and not np.bitwise_and.reduce(bits_TB[ids]).any())
+    return {"unknown word": unknown_N, "no full match": unmet_N}
+
+
+def _bits(products: pa.Table, wanted: dict[str, int]) -> npt.NDArray[np.uint8]:
+    """Which products have each term, one bit a product: (terms, bytes)."""
+    rows: list[int] = []
+    ids: list[int] = []
+    of_word: dict[str, int] = {}
+    for row, values in enumerate(zip(*(products[name].to_pylist() for name in FIELDS), strict=True)):
+        for word in set(tokenize.words(" ".join(values))):
+            number = of_word.get(word)
+            if number is None:
+                number = of_word[word] = wanted.get(tokenize.stem(word), -1)
+            if number >= 0:
+                rows.append(row)
+                ids.append(number)
+    has_TP = np.zeros((len(wanted), len(products)), np.bool_)
+    has_TP[ids, rows] = True
+    return np.packbits(has_TP, axis=1)

@@ -1,0 +1,159 @@
+"""Titles, descriptions and attributes as merchants write them, from the columns of the stock.
+
+    table = write_products(vocabulary, stock, random.Random(0))   # pyarrow, columns of PRODUCT_SCHEMA
+
+A title states each of colour, material and size with a chance of `STATED`, and half of the features; `attributes`
+holds the rest. Names come from `noun` alone, so a shopper's other words meet no title.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import cache
+
+import pyarrow as pa
+
+from qr_env.shop.generated.products import Stock
+from qr_env.shop.generated.reviews import Reviews
+from qr_env.shop.generated.sizes import merchant_size
+from qr_env.shop.generated.vocabulary import TypeWords, Vocabulary
+from qr_env.shop.shop import PRODUCT_SCHEMA
+from qr_env.shop.generated import phrases
+
+STATED = 0.75
+FEATURE_STATED = 0.5
+REVIEWED = 0.45
+Facts = dict[str, str]
+
+
+def write_products(vocabulary: Vocabulary, stock: Stock, draw: random.Random) -> pa.Table:
+    """The products table of the shop, in the rows of `stock`."""
+    columns: dict[str, list] = {name: [] for name in PRODUCT_SCHEMA.names}
+    reviews = Reviews(vocabulary, draw)
+    facts_N = _facts(stock, vocabulary)
+    extras_N = stock.accessory_N.tolist()
+    for row, (number, facts, features) in enumerate(zip(stock.type_N.tolist(), facts_N, _features(stock), strict=True)):
+        one = vocabulary.types[number]
+        if extras_N[row] >= 0:
+            title, description, attributes = _accessory(one, one.accessories[extras_N[row]], facts["brand"], draw)
+            category = f"Accessories for {one.department.lower()}"
+        else:
+            title, description, attributes = _own(one, facts, features, draw)
+            category = one.category
+            if draw.random() < REVIEWED:
+                attributes += f" | customers mention: {reviews.about(number)}"
+        values = (f"P{row:06d}", title, description, facts["brand"], category, facts["color"], 0.0, attributes)
+        for name, value in zip(PRODUCT_SCHEMA.names, values, strict=True):
+            columns[name].append(value)
+    columns["price"] = stock.price_N.tolist()
+    return pa.table(columns, schema=PRODUCT_SCHEMA)
+
+
+def _facts(stock: Stock, vocabulary: Vocabulary) -> list[Facts]:
+    """What each product is, in the merchants' words; "" where it has no such thing."""
+    names = stock.names
+    units = [one.size.unit if one.size else "" for one in vocabulary.types]
+    columns = (stock.type_N, stock.brand_N, stock.color_N, stock.material_N, stock.size_N)
+    return [
+        {
+            "brand": names.brands[brand] if brand >= 0 else "",
+            "color": names.colors[color] if color >= 0 else "",
+            "material": names.materials[material] if material >= 0 else "",
+            "size": merchant_size(units[number], size) if size == size else "",  # NaN is not itself
+        }
+        for number, brand, color, material, size in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def _features(stock: Stock) -> list[list[str]]:
+    """The features of each product, in the merchants' words."""
+    found: list[list[str]] = [[] for _ in range(len(stock.type_N))]
+    rows, features = stock.features_NF.nonzero()
+    for row, feature in zip(rows.tolist(), features.tolist(), strict=True):
+        found[row].append(stock.names.features[feature])
+    return found
+
+
+def _own(one: TypeWords, facts: Facts, features: list[str], draw: random.Random) -> tuple[str, str, str]:
+    """Title, description and attributes of a product of the type."""
+    chance = draw.random
+    noun = one.noun[0] if len(one.noun) == 1 or chance() < 0.65 else one.noun[1]
+    said = {key: value if chance() < STATED else "" for key, value in facts.items()}
+    said["brand"] = facts["brand"] if chance() < 0.85 else ""
+    said["noun"] = noun
+    said["features"] = [feature for feature in features if chance() < FEATURE_STATED]  # type: ignore[assignment]
+    title = draw.choice(_TEMPLATES)(said, draw)
+    listed = {"type": noun, "material": facts["material"], "colour": facts["color"], "features": ", ".join(features)}
+    if one.size:
+        listed[one.size.label] = facts["size"]
+    attributes = " | ".join(f"{key}: {value}" for key, value in listed.items() if value)
+    detail = f"With {' and '.join(features[:2])}." if features else "A plain model without extras."
+    description = draw.choice(phrases.DESCRIPTIONS).format(noun=noun, brand=facts["brand"], detail=detail)
+    return title, description, attributes
+
+
+def _accessory(one: TypeWords, name: str, brand: str, draw: random.Random) -> tuple[str, str, str]:
+    """Title, description and attributes of something that goes with the type."""
+    pack = draw.choice(phrases.PACKS)
+    heads = (f"{brand} {_title(name)}", f"{_title(name)} by {brand}", f"{brand} {_model(draw)} {_title(name)}")
+    tail = pack if draw.random() < 0.5 else f"for {one.noun[0]}" if draw.random() < 0.2 else ""
+    attributes = f"contents: {pack} | {' | '.join(draw.sample(phrases.ACCESSORY_NOTES, 2))}"
+    description = draw.choice(phrases.ACCESSORY_DESCRIPTIONS).format(brand=brand)
+    return _joined(draw.choice(heads), tail), description, attributes
+
+
+@cache
+def _title(text: str) -> str:
+    """Title Case that leaves units and EU alone."""
+    return " ".join(word if word[:1].isupper() else word[:1].upper() + word[1:] for word in text.split())
+
+
+def _model(draw: random.Random) -> str:
+    """A model's name: a series, or letters with a number."""
+    if draw.random() < 0.5:
+        return draw.choice(phrases.SERIES)
+    letters = "".join(draw.choice("BCDHJKNPRSTX") for _ in range(2))
+    return f"{letters}-{draw.randrange(101, 999)}"
+
+
+def _joined(*parts: str, by: str = ", ") -> str:
+    return by.join(part for part in parts if part)
+
+
+def _words(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _marketing(draw: random.Random, rate: float = 0.4) -> str:
+    return draw.choice(phrases.MARKETING) if draw.random() < rate else ""
+
+
+def _brand_first(said: Facts, draw: random.Random) -> str:
+    head = _words(said["brand"], _model(draw), _title(said["noun"]))
+    return _joined(head, said["size"], said["color"], said["material"], *said["features"])
+
+
+def _listed(said: Facts, draw: random.Random) -> str:
+    head = _words(_title(said["material"]), _title(said["noun"]), said["size"])
+    return _joined(_words(_marketing(draw), head), _title(said["color"]), *said["features"], said["brand"], by=" - ")
+
+
+def _sentence(said: Facts, draw: random.Random) -> str:
+    head = _words(said["brand"], _marketing(draw, 0.3), _title(said["material"]), _title(said["noun"]))
+    color = f"in {_title(said['color'])}" if said["color"] else ""
+    return _joined(_words(head, color, said["size"]), *said["features"])
+
+
+def _noun_first(said: Facts, draw: random.Random) -> str:
+    head = _joined(_title(said["noun"]), said["size"], *said["features"])
+    tail = f"({said['color']})" if said["color"] else ""
+    return _words(head, tail, said["material"], said["brand"], _model(draw))
+
+
+def _bars(said: Facts, draw: random.Random) -> str:
+    head = _words(_title(said["color"]), _title(said["noun"]), f"by {said['brand']}" if said["brand"] else "")
+    return _joined(_words(_marketing(draw, 0.6), head), said["material"], said["size"], *said["features"], by=" | ")
+
+
+_TEMPLATES: tuple[Callable[[Facts, random.Random], str], ...] = (_brand_first, _listed, _sentence, _noun_first, _bars)

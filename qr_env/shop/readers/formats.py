@@ -1,0 +1,171 @@
+"""CSV, TSV, JSONL, Parquet and TREC files as chunks of text columns, with the line of every row.
+
+    for chunk in read_chunks(Path("products.jsonl"), lambda keys: {"sku": "product_id", "name": "title"}):
+        print(chunk.columns["title"][0], chunk.lines[0])
+
+CSV is read in `formats_csv.py`, Parquet in `formats_parquet.py`, JSONL and TREC here. Nothing is judged except what
+makes a row unreadable: bytes that are not UTF-8, a wrong number of fields, a quote that is never closed, broken JSON.
+`rows.py` judges the values.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from qr_env.common.errors import DataError
+from qr_env.shop.readers.chunks import CHUNK_ROWS, Chunk, Fields, Naming, Row, excerpt, open_text
+from qr_env.shop.readers.formats_csv import csv_rows
+from qr_env.shop.readers.formats_parquet import parquet_chunks
+
+
+def read_chunks(path: Path, naming: Naming) -> Iterator[Chunk]:
+    """Read a file by its suffix.
+
+    Raises:
+        DataError: no such file, an unknown suffix, no header, or a Parquet file that is damaged.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if suffix in (".csv", ".tsv"):
+        yield from _text_chunks(csv_rows(path, naming))
+    elif suffix in (".jsonl", ".ndjson"):
+        yield from _text_chunks(_jsonl_rows(path, naming))
+    elif suffix in (".trec", ".txt", ".qrels"):
+        yield from _text_chunks(_trec_rows(path, naming))
+    elif suffix == ".parquet":
+        yield from parquet_chunks(path, naming)
+    else:
+        raise DataError(f"{path}: unknown format {suffix!r}; known are .csv .tsv .jsonl .parquet and .trec for qrels")
+
+
+# -- text formats: an iterator whose first item is our column names, then (line, fields or the reason, value) a row ---
+
+
+def _text_chunks(rows: Iterator[Any]) -> Iterator[Chunk]:
+    """At least one chunk, which is empty when the file has a header only."""
+    names: list[str] = next(rows)
+    first, more = 0, True
+    while more:
+        with _no_garbage_hunt():
+            block = list(islice(rows, CHUNK_ROWS))
+            more = len(block) == CHUNK_ROWS
+            chunk = _text_chunk(names, block, first) if block or not first else None
+        if chunk is not None:
+            yield chunk
+        first += len(block)
+
+
+@contextmanager
+def _no_garbage_hunt() -> Iterator[None]:
+    """Lists of rows make Python look for cycles again and again: none exist. Saves 40 % of a big CSV's time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _text_chunk(names: list[str], block: list[Row], first: int) -> Chunk:
+    good = [(line, fields, at) for at, (line, fields, _) in enumerate(block, first) if isinstance(fields, list)]
+    problems = [(line, fields, value) for line, fields, value in block if isinstance(fields, str)]
+    try:
+        columns = _to_arrow(names, [fields for _, fields, _ in good])
+    except UnicodeEncodeError:
+        broken = {line: _broken(fields) for line, fields, _ in good}
+        problems += [(line, "not UTF-8", value) for line, value in broken.items() if value]
+        good = [row for row in good if not broken[row[0]]]
+        columns = _to_arrow(names, [fields for _, fields, _ in good])
+    lines = np.array([row[0] for row in good], np.int64)
+    return Chunk(columns, lines, np.array([row[2] for row in good], np.int64), problems, len(block))
+
+
+def _to_arrow(names: list[str], rows: list[Fields]) -> dict[str, pa.Array]:
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    return {name: pa.array(values, pa.string()) for name, values in zip(names, columns, strict=True) if name}
+
+
+def _broken(fields: Fields) -> str:
+    """The first field that is not Unicode, with its bad bytes escaped; "" when all are."""
+    for field in fields:
+        try:
+            (field or "").encode()
+        except UnicodeEncodeError as error:
+            start = max(0, error.start - 30)
+            return ascii((field or "")[start : error.start + 10])
+    return ""
+
+
+def _jsonl_rows(path: Path, naming: Naming) -> Iterator[Any]:
+    """One JSON object a line. The columns are the keys of the first 1,000 objects."""
+    with open_text(path, newline="\n") as handle:
+        head = list(islice(handle, 1000))
+        keys = list(dict.fromkeys(key for line in head for key in _keys(line)))
+        if not keys:
+            raise DataError(f"{path}: no JSON object in its first {len(head)} lines; JSONL has one object a line")
+        names = naming(keys)
+        yield list(names.values())
+        handle.seek(0)
+        for number, line in enumerate(handle, start=1):
+            if line.strip():
+                yield number, *_json_fields(line, names)
+
+
+def _keys(line: str) -> list[str]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return []
+    return list(value) if isinstance(value, dict) else []
+
+
+def _json_fields(line: str, names: dict[str, str]) -> tuple[Fields | str, str]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return f"broken JSON ({getattr(error, 'msg', 'too deep')})", excerpt(line)
+    if not isinstance(value, dict):
+        return "not a JSON object", excerpt(line)
+    fields: Fields = []
+    for key, name in names.items():
+        field = value.get(key)
+        text = field if isinstance(field, str) or field is None else _json_text(field, name)
+        if text is None and field is not None:
+            return f"{name} has the wrong type ({type(field).__name__})", excerpt(json.dumps(field))
+        fields.append(text)
+    return fields, ""
+
+
+def _json_text(value: object, name: str) -> str | None:
+    """Numbers as text; lists and objects of attributes as a flat text; None for what has the wrong type."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value)
+    if name != "attributes":
+        return None
+    if isinstance(value, dict):
+        return " | ".join(f"{key}: {item}" for key, item in value.items())
+    return " | ".join(map(str, value)) if isinstance(value, list) else None
+
+
+def _trec_rows(path: Path, naming: Naming) -> Iterator[Any]:
+    """`query_id iteration product_id grade`, separated by white space, as in TREC qrels."""
+    names = naming(["query_id", "product_id", "grade"])
+    yield [names["query_id"], names["product_id"], names["grade"]]
+    with open_text(path, newline="\n") as handle:
+        for number, line in enumerate(handle, start=1):
+            fields = line.split()
+            if len(fields) == 4:
+                yield number, [fields[0], fields[2], fields[3]], ""
+            elif fields:
+                yield number, f"ragged row ({len(fields)} fields, a TREC qrels line has 4)", excerpt(line)

@@ -1,0 +1,55 @@
+"""What the public shops share: where their files are, on this machine or upstream.
+
+folder = locate("wands", FILES, data=None)   # DIR, DIR/wands, $QR_DATA, $QR_DATA/wands, or the download cache
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from qr_env.common.download import Remote, cache_root, fetch
+from qr_env.common.errors import DataError
+from qr_env.shop.sources.files import TABLE_SUFFIXES
+
+
+def locate(name: str, remotes: Sequence[Remote], data: str | None) -> Path:
+    """The folder with a public shop's files, upstream's or in our format (see `is_ours`).
+
+    Args:
+        name: of the shop; also the sub-folder that is looked for in `data` and $QR_DATA.
+        remotes: upstream's files, all needed; downloaded where no local folder has them.
+        data: a folder that must have them, or None to look in $QR_DATA and then download.
+
+    Raises:
+        DataError: `data` has neither. DownloadError: a file could not be fetched.
+    """
+    names = [remote.name for remote in remotes]
+    if data is not None:
+        if found := _local(Path(data), name, names):
+            return found
+        raise DataError(
+            f"{data}: neither there nor in {Path(data) / name} is a shop in our format (products.* and queries.*) "
+            f"or upstream's {', '.join(names)}"
+        )
+    if (place := os.environ.get("QR_DATA")) and (found := _local(Path(place), name, names)):
+        return found
+    folder = cache_root() / "shops" / name
+    for remote in remotes:
+        fetch(remote, folder)
+    return folder
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether the folder holds products.* and queries.* as `files.py` reads them."""
+    return all(
+        any((folder / f"{stem}{suffix}").is_file() for suffix in TABLE_SUFFIXES) for stem in ("products", "queries")
+    )
+
+
+def _local(place: Path, name: str, names: list[str]) -> Path | None:
+    for folder in (place, place / name):
+        if is_ours(folder) or all((folder / each).is_file() for each in names):
+            return folder
+    return None

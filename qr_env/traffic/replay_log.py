@@ -1,0 +1,174 @@
+"""`ReplayLog`: what shoppers really asked, in the order in which they asked it, as a stream of queries.
+
+log = ReplayLog.read("log.parquet", shop)     # CSV, TSV, JSONL or Parquet: time, query, and session where there is one
+log.take(64), log.arrivals(64)[0].time
+
+Times are ISO 8601 (no zone is UTC) or seconds since 1970 (nine digits or more). The log is sorted by time, lines of one
+time stay in their order, and its end is followed by its beginning (`laps` counts), so the stream is endless. A query
+whose text the shop knows, case and spaces aside, is the shop's own: its labels and purchases hold. Any other is free
+text with row -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qr_env.common.errors import ConfigError, DataError, IndexMismatchError
+from qr_env.common.types import Query
+from qr_env.retrieval.combine import plain
+from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.rows import Column, Spec, checked_table
+from qr_env.shop.shop import Shop
+from qr_env.traffic.drift import Drift
+from qr_env.traffic.stream import Arrival, fingerprint
+
+LOG = Spec(
+    "log",
+    (
+        Column("time", ("timestamp", "ts", "datetime", "date", "event_time"), required=True, filled=True, limit=64),
+        Column("query", ("text", "query_text", "q", "search_term", "keyword"), required=True, filled=True),
+        Column("session", ("session_id", "user", "user_id", "visitor_id"), limit=256),
+    ),
+)
+
+
+class ReplayLog:
+    """A log as a stream: same methods as `QueryStream`.
+
+    Args:
+        queries: one a line of the log. time_N: seconds since 1970. sessions: whose it is, "" where unknown.
+        drift: typos, words and the assortment change on top; the traffic is the log's.
+
+    Raises:
+        ConfigError: an empty log, or columns of different lengths.
+
+    left_out: lines of the file that are not here, as they ask for what is held out.
+    """
+
+    left_out = 0
+
+    def __init__(
+        self,
+        queries: Sequence[Query],
+        time_N: npt.NDArray[np.float64],
+        sessions: Sequence[str] | None = None,
+        drift: Drift | None = None,
+    ) -> None:
+        sessions = [""] * len(queries) if sessions is None else sessions
+        if not queries or not len(queries) == len(time_N) == len(sessions):
+            raise ConfigError(f"a log of {len(queries)} queries, {len(time_N)} times and {len(sessions)} sessions")
+        order = np.argsort(time_N, kind="stable")
+        self.queries = [queries[n] for n in order.tolist()]
+        self.sessions = [sessions[n] for n in order.tolist()]
+        self.time_N, self.drift = np.asarray(time_N, np.float64)[order], drift
+        self._fingerprint = fingerprint(
+            self.queries, repr(self.time_N.tolist()), repr(self.sessions), drift.fingerprint() if drift else ""
+        )
+        self.reseed(0)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        shop: Shop | None = None,
+        on_bad_row: str = "stop",
+        drift: Drift | None = None,
+        without: Collection[str] = (),
+    ) -> ReplayLog:
+        """A log file; its queries are the shop's where it knows their text.
+
+        Args:
+            without: splits of the shop: lines that ask for a query of theirs are left out, and counted in `left_out`.
+
+        Raises:
+            BadRowError: a line without time or query (on_bad_row="skip" leaves it out).
+            DataError: a file that cannot be read, a time that is none, or no line that is not left out.
+        """
+        table = checked_table(Path(path), LOG, LoadReport(on_bad_row))
+        if not len(table):
+            raise DataError(f"{path}: the log has no line to replay")
+        time_N = np.array([seconds(text, path) for text in table["time"].to_pylist()])
+        sessions = table["session"].to_pylist() if "session" in table.column_names else None
+        texts = table["query"].to_pylist()
+        # By text: the same words may stand in the shop twice, in train and held out.
+        held = {plain(query.text) for query in shop.all_queries if query.split in without} if shop is not None else ()
+        kept = [n for n, text in enumerate(texts) if plain(text) not in held]
+        if not kept:
+            raise DataError(
+                f"{path}: each of its {len(texts):,} lines asks for a {' or '.join(without)} query of the shop, which "
+                "is held out: replay a log with others"
+            )
+        queries = as_queries([texts[n] for n in kept], shop)
+        log = cls(queries, time_N[kept], [sessions[n] for n in kept] if sessions else None, drift)
+        log.left_out = len(texts) - len(kept)
+        return log
+
+    @property
+    def laps(self) -> int:
+        """How often the log was gone through to its end."""
+        return self.taken // len(self.queries)
+
+    def reseed(self, seed: int) -> None:
+        """Begin again at the log's first line: what a log says does not depend on a seed."""
+        self.taken = 0
+        self._settle()
+
+    def take(self, n: int) -> list[Query]:
+        """The next `n` queries of the log; the same one may be among them twice."""
+        return [arrival.query for arrival in self.arrivals(n)]
+
+    def arrivals(self, n: int) -> list[Arrival]:
+        """The same, with clock, session and time."""
+        if n < 0:
+            raise ConfigError(f"take({n}): n must be ≥ 0")
+        arrivals = [self._arrival(at) for at in range(self.taken, self.taken + n)]
+        self.taken += n
+        self._settle()
+        return arrivals
+
+    def _arrival(self, at: int) -> Arrival:
+        line = at % len(self.queries)
+        query = self.queries[line] if self.drift is None else self.drift.worded(self.queries[line], at)
+        return Arrival(at, query, self.sessions[line], float(self.time_N[line]))
+
+    def _settle(self) -> None:
+        if self.drift is not None:
+            self.drift.settle(self.taken)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in which log, as JSON values."""
+        return {"taken": self.taken, "log": self._fingerprint}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken; IndexMismatchError for another log or drift."""
+        if state.get("log") != self._fingerprint:
+            raise IndexMismatchError(
+                "the stream's state was saved for another log or drift: resume with the same, or start a new run"
+            )
+        self.taken = int(state["taken"])
+        self._settle()
+
+
+def as_queries(texts: Sequence[str], shop: Shop | None) -> list[Query]:
+    """Each text as the shop's query of that text, or as free text; all lines of one text share one `Query`."""
+    known: dict[str, Query] = {}
+    for query in shop.all_queries if shop is not None else ():
+        known.setdefault(plain(query.text), query)
+    return [known.setdefault(plain(text), Query(-1, f"log:{plain(text)}", text)) for text in texts]
+
+
+def seconds(text: str, path: str | Path) -> float:
+    """A time as seconds since 1970; DataError where it is none."""
+    try:
+        if text.replace(".", "", 1).isdecimal() and len(text) > 8:  # eight digits are a day: 20260131
+            return float(text)
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DataError(f"{path}: time {text!r} is neither ISO 8601 nor seconds since 1970") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

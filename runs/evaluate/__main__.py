@@ -1,0 +1,7 @@
+"""`python -m runs.evaluate` is `qr evaluate`."""
+
+import sys
+
+from runs.common.cli import main
+
+main(["evaluate", *sys.argv[1:]])

@@ -1,0 +1,251 @@
+"""Score rewriters on held-out queries against leaving them alone: nDCG@10, R@100, MRR, feedback, by slice, with 95 %
+intervals.
+
+    qr evaluate --shop generated --retriever bm25 --agent spell rm3 oracle out/quickstart/checkpoints/best
+    qr evaluate --shop my_folder --judge embedding --agent spell --json report.json
+    qr evaluate --agent spell rm3 cle-qr few-shot:smollm2-135m best-of-8:out/quickstart/checkpoints/best \
+                --retriever bm25 dense hybrid
+    qr evaluate --shop icecat --run-in other_system.trec
+
+"ms/query" is the wall time of the rewriting alone, searches of best-of and cle-qr included; texts that a language model
+wrote before are taken from the store ("written/query" says for how many they were not).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from qr_env.common.errors import ConfigError
+from qr_env.retrieval.combine import ORIGINAL_WEIGHT
+from runs.common.cli import write_json
+
+if TYPE_CHECKING:
+    from agents.base import Agent
+    from agents.factory import AgentOptions
+    from qr_env.evaluation.evaluator import Exam
+    from qr_env.evaluation.result import Evaluation
+    from qr_env.shop.shop import Shop
+
+KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms):")
+
+
+@dataclass
+class Args:
+    """What to score, on what, and where the figures go."""
+
+    shop: str = "generated"
+    """generated, icecat, esci, wands, or a folder of your own"""
+    data: str | None = None
+    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
+    retriever: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25",)
+    """how products are found; several give several tables"""
+    agent: tuple[str, ...] = ("identity",)
+    """checkpoint folders, or identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM,
+    query2doc:LM (LM: a model's name, a folder, or a server's URL), best-of-N:AGENT; several give several columns"""
+    split: Literal["train", "dev", "test"] = "test"
+    """which queries"""
+    combine: Literal["replace", "expand", "union"] | None = None
+    """how a rewrite meets its original; None: as the checkpoints were trained, else expand"""
+    weight: float | None = None
+    """weight of the original's words in "expand", the rewrite's is 1; None: the checkpoints' own, else 1"""
+    judge: str = "labels"
+    """who grades: labels, or a judge's opinion: embedding, llm, cross-encoder[:MODEL], replay, ensemble:A,B"""
+    judge_url: tuple[str, ...] = ()
+    """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
+    select_judge: str = "embedding"
+    """who selects in best-of-N, as --judge; not the one that reports, or it is a ceiling"""
+    store: Path | None = None
+    """folder of the stores of verdicts and of generated texts, kept and replayed from (default: texts in --cache)"""
+    k: int = 100
+    """length of the result lists"""
+    limit: int | None = None
+    """at most this many queries, drawn by the seed"""
+    seed: int = 0
+    """of the bootstrap and the draw of --limit; the generated shop is always the one of seed 0"""
+    encoder: str = "minilm-l6"
+    """sentence encoder of dense, hybrid and the embedding judge"""
+    cache: str | None = None
+    """folder that keeps indexes and vectors between runs (default: $QR_CACHE, else ~/.cache/qr-env)"""
+    json: str | None = None
+    """write the figures here as JSON ("-": standard output)"""
+    per_query: bool = False
+    """with --json: the rewrites and figures of every query too"""
+    run_out: str | None = None
+    """write the result lists of the last agent here as a TREC run file"""
+    run_in: str | None = None
+    """score this TREC run file, beside the agents given"""
+
+
+def main(args: Args) -> None:
+    """Score every agent, print one table, write what was asked for."""
+    from qr_env.shop.load import load_shop
+    from runs.common.query_log import with_past
+
+    if not args.agent and not args.run_in:
+        raise ConfigError("nothing to score: name an --agent, or a TREC file with --run-in")
+    if args.run_out and not args.agent:
+        raise ConfigError("--run-out writes an agent's lists: name an --agent")
+    if (args.run_in or args.run_out) and len(args.retriever) > 1:
+        raise ConfigError(f"a run file is of one engine: name one --retriever, not {', '.join(args.retriever)}")
+    serving(args)  # checkpoints that cannot stand in one table are told before anything is read
+    started = time.perf_counter()
+    shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
+    past = cache(lambda: with_past(shop))  # made once for all engines, and only where an agent reads it
+    tables = [_table(replace(args, retriever=(kind,)), shop, past) for kind in dict.fromkeys(args.retriever)]
+    seconds = time.perf_counter() - started
+    write_json(args.json, report(args, tables, seconds))
+    if args.json != "-":
+        _print(tables, seconds)
+
+
+def _table(args: Args, shop: Shop, past: Callable[[], Shop]) -> dict[str, Evaluation]:
+    """All agents through one engine. past: the shop, with made-up queries where nothing was bought."""
+    exam = set_up(args, shop)
+    options = agent_options(args, shop, exam)
+    evaluations: dict[str, Evaluation] = {}
+    for spec in args.agent:
+        evaluation = exam.mark(_agent(spec, shop, past, options))
+        evaluations[_column(spec, evaluations)] = evaluation
+    if args.run_in:
+        evaluations[Path(args.run_in).name] = _score_run(args.run_in, shop, exam)
+    if args.run_out:
+        _write_run(args.run_out, _agent(args.agent[-1], shop, past, options), shop, exam)
+    return evaluations
+
+
+def serving(args: Args) -> tuple[str, float]:
+    """`combine` and `weight`: the flags, else what the checkpoints among the agents were trained with, else defaults.
+
+    Raises:
+        ConfigError: a flag is left open and the checkpoints differ in it: one table compares one way of serving.
+    """
+    trained = _trained(args.agent)
+    chosen: list[Any] = []
+    for name, default in (("combine", "expand"), ("weight", ORIGINAL_WEIGHT)):
+        flag, own = getattr(args, name), {spec: notes.get(name, default) for spec, notes in trained.items()}
+        if flag is None and len(set(own.values())) > 1:
+            raise ConfigError(f"checkpoints differ in {name}: {own}; name one --{name} for all, or score them apart")
+        chosen.append(flag if flag is not None else next(iter(own.values()), default))
+    return chosen[0], chosen[1]
+
+
+def _trained(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What each checkpoint among the agents notes of itself."""
+    from agents.factory import checkpoint_of
+
+    folders = [folder for spec in specs if (folder := checkpoint_of(spec)) is not None]
+    if not folders:
+        return {}  # no need of torch
+    from agents.policy.student import saved_settings
+
+    return {str(folder): saved_settings(folder) for folder in folders}
+
+
+def set_up(args: Args, shop: Shop) -> Exam:
+    """The exam that the flags describe."""
+    from qr_env.evaluation.evaluator import Exam
+    from qr_env.retrieval.base import make_retriever
+    from runs.common.judging import JudgeOptions, open_judge
+
+    combine, weight = serving(args)
+    needs_encoder = args.retriever[0] != "bm25" or "embedding" in args.judge
+    encoder = _encoder(args.encoder, _cache(args)) if needs_encoder else None
+    retriever = make_retriever(args.retriever[0], shop, _cache(args), encoder=encoder)
+    options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder)
+    judge = None if args.judge == "labels" else open_judge(args.judge, shop, options)
+    return Exam(shop, retriever, args.split, combine, weight, judge, args.k, args.limit, args.seed)
+
+
+def _cache(args: Args) -> Path:
+    from qr_env.common.download import cache_root
+
+    return Path(args.cache).expanduser() if args.cache else cache_root()
+
+
+@cache
+def _encoder(name: str, cache: Path) -> Any:
+    from qr_env.models.hub import resolve
+    from qr_env.retrieval.encoder import Encoder
+
+    return Encoder(resolve(name), cache_dir=cache)
+
+
+def agent_options(args: Args, shop: Shop, exam: Exam) -> AgentOptions:
+    """What the agents get; the encoder, the selecting judge and servers only when one asks for them."""
+    from agents.factory import AgentOptions
+    from runs.common.judging import JudgeOptions, open_judge
+    from runs.common.writing import ServerWriter
+
+    def encoder() -> Any:
+        return _encoder(args.encoder, _cache(args))
+
+    def judge() -> Any:
+        embeds = "embedding" in args.select_judge
+        options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder() if embeds else None)
+        return open_judge(args.select_judge, shop, options)
+
+    store = args.store or _cache(args)
+    serving = (exam.combine, exam.weight)
+    return AgentOptions(exam.retriever, *serving, encoder, judge, ServerWriter, store, args.seed)
+
+
+def _agent(spec: str, shop: Shop, past: Callable[[], Shop], options: AgentOptions) -> Agent:
+    """One that reads a log gets the past that students get: queries made from the catalogue if nothing was bought."""
+    from agents.factory import make_agent, reads_log
+
+    return make_agent(spec, past() if reads_log(spec) else shop, options)
+
+
+def _column(spec: str, taken: dict[str, Evaluation]) -> str:
+    """A checkpoint's last two folders name it; a second one of the same name gets a number."""
+    kind, name = "", spec
+    while found := KIND.match(name):
+        kind, name = kind + found[0], name[found.end() :]
+    name = kind + "/".join(Path(name).parts[-2:])
+    return name if name not in taken else f"{name} ({len(taken) + 1})"
+
+
+def _score_run(path: str, shop: Shop, exam: Exam) -> Evaluation:
+    from qr_env.shop.trec import read_run
+
+    hits, tag = read_run(path, shop, exam.queries, exam.k)
+    return exam.mark_run(hits, tag)
+
+
+def _write_run(path: str, agent: Agent, shop: Shop, exam: Exam) -> None:
+    from qr_env.shop.trec import write_run
+
+    write_run(path, shop, exam.queries, exam.search(exam.rewrites(agent)), tag=Path(agent.name).name)
+
+
+def report(args: Args, tables: Sequence[dict[str, Evaluation]], seconds: float) -> dict[str, Any]:
+    """What `--json` holds: records by agent, with several engines by "AGENT @ ENGINE"; `timing` apart from them, since
+    only it differs from run to run."""
+    several = len(tables) > 1
+    flat = {
+        f"{name} @ {evaluation.retriever}" if several else name: evaluation
+        for evaluations in tables
+        for name, evaluation in evaluations.items()
+    }
+    agents = {name: evaluation.to_json(args.per_query) for name, evaluation in flat.items()}
+    timing = {name: evaluation.timing for name, evaluation in flat.items()}
+    return {"verb": "evaluate", "args": vars(args), "seconds": round(seconds, 2), "timing": timing, "agents": agents}
+
+
+def _print(tables: Sequence[dict[str, Evaluation]], seconds: float) -> None:
+    from rich.console import Console
+
+    from qr_env.evaluation.tables import comparison
+
+    # A pipe or a file has no width to fit: nothing is cut there.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for evaluations in tables:
+        console.print(comparison(evaluations))
+    console.print(f"{seconds:.1f} s")

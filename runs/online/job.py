@@ -1,0 +1,219 @@
+"""The main job: a student warm-starts from the shop's past and keeps learning from its query stream.
+
+    qr online generated --out out/quickstart                        # the embedded default, minutes on two cores
+    qr online my_shop/ --judge embedding --out out/mine             # products.csv and queries.csv are enough
+    qr online generated --student smollm2-135m --out out/smollm     # a student that knows words the shop never wrote
+    qr online generated --out out/quickstart --resume               # go on after Ctrl-C
+    qr online generated --promotion on --forever                    # until told to stop; serves only what is proven
+    accelerate launch --multi_gpu --num_processes 2 -m runs.online generated --out out/two      # a process a GPU
+    torchrun --nproc-per-node 2 -m runs.online generated --out out/two                          # without GPUs
+
+Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge like →
+GRPO, PPO or DPO on the stream → evaluation on held-out queries → report.html. All of it lands in --out.
+
+Several processes share the online stage: each rewrites and searches its part of an update's --prompts, one step of the
+optimiser is taken for all. Refused with them: --prompts that they cannot share equally, --promotion on, --drift,
+--check-hits.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from agents.rl.processes import ALONE, Processes, together
+from runs.common.query_log import read_shop
+from runs.online.args import FREE, Args
+from runs.online.learners import check, check_processes, make_learner, make_promotion, needs_reference
+from runs.online.setup import World
+from runs.online.warm_start import save_warm_start
+from runs.stream.job import OUTCOMES, Watched, tell_hits
+
+if TYPE_CHECKING:
+    from agents.base import Agent
+    from agents.policy.student import Student
+    from agents.tracking.base import Trackers
+
+
+def main(args: Args) -> None:
+    """Run every stage that is not done yet, alone in the run folder."""
+    from runs.common.folder import only_one
+
+    with together() as processes, ExitStack() as held:
+        processes.main_only(lambda: held.enter_context(only_one(args.out)))
+        run_stages(args, processes)
+
+
+def run_stages(args: Args, processes: Processes = ALONE) -> None:
+    """Read the shop, warm start, learn, evaluate and report."""
+    import torch
+
+    from agents.policy.prompt import TEMPLATE
+    from runs.common.folder import open_run
+
+    check(args)
+    check_processes(args, processes.count)
+    torch.manual_seed(args.seed)
+    shop = processes.main_first(lambda: read_shop(args))
+    if args.judge == "auto":
+        args = replace(args, judge="labels" if shop.qrels_complete else "embedding")
+    facts = {"shop": shop.hash, "template": TEMPLATE}
+    processes.main_only(lambda: open_run(args.out, args, facts, args.resume, FREE))
+    processes.main_only(lambda: _say(f"{shop!r}; run folder {args.out}"))
+    if processes.once(lambda: is_finished(args)):
+        report = (args.out / "report.html").resolve()
+        processes.main_only(lambda: print(f"finished already (raise --updates to go on); report: {report}"))
+        return
+    world = processes.main_first(lambda: World.make(args, shop))
+    processes.main_only(lambda: warm_up(args, world, processes))
+    stopped = learn_online(args, world, processes)
+    processes.main_only(lambda: part_for_now(args) if stopped else finish(args, world))
+
+
+def warm_up(args: Args, world: World, processes: Processes) -> None:
+    """Make the warm start if there is none yet."""
+    if (args.out / "checkpoints" / "warm" / "student.json").is_file():
+        return
+    if processes.count == 1:
+        save_warm_start(args, world)
+    else:
+        processes.apart(save_warm_start, args)
+
+
+def part_for_now(args: Args) -> None:
+    """What is said of a run that was told to stop."""
+    _say(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
+    if args.serving.forever:  # its only end: what can be told without an hour of evaluation
+        from runs.report.job import write_report
+
+        print(f"report: {write_report(args.out).resolve()}")
+
+
+def is_finished(args: Args) -> bool:
+    """All updates done, evaluated and reported."""
+    if args.serving.forever:
+        return False
+    last = args.out / "checkpoints" / f"update-{args.updates:06d}"
+    return all(path.exists() for path in (last, args.out / "eval.json", args.out / "report.html"))
+
+
+def learn_online(args: Args, world: World, processes: Processes = ALONE) -> bool:
+    """The online stage, from the warm start or the newest checkpoint; True when it was interrupted."""
+    import torch
+    from accelerate import Accelerator
+
+    from agents.policy.checkpoint import checkpoints, load_checkpoint, set_rng_state
+    from agents.policy.student import Student
+    from agents.rl.alarms import Alarms
+    from agents.rl.loop import Loop, LoopConfig, Progress
+
+    folder, warm_folder = args.out / "checkpoints", args.out / "checkpoints" / "warm"
+    state: dict[str, Any] | None = None
+    if args.resume and processes.once(lambda: bool(checkpoints(folder))):
+        student, state = load_checkpoint(folder)
+        state = processes.own(state)
+    else:
+        student = Student.load(warm_folder, trainable=True)
+    student.keep_hidden = args.learning.optimizer == "ppo"
+    reference = Student.load(warm_folder).model.requires_grad_(False) if needs_reference(args.learning) else None
+    accelerator = Accelerator()
+    if reference is not None:
+        reference.to(accelerator.device)
+    optimizer = make_learner(args, student, accelerator, reference)
+    envs = open_envs(args, world, student, processes)
+    generator, progress = torch.Generator(accelerator.device).manual_seed(processes.seed(args.seed)), Progress()
+    hints = world.hints() if args.learning.anchor_coef else None
+    alarms = Alarms(max_length=args.max_new_tokens - 0.5)
+    if state is None:
+        observation, _ = envs.reset(seed=args.seed)
+    else:
+        optimizer.load_state_dict(state["optimizer"])
+        observation = envs.load_state_dict(state["envs"])
+        generator.set_state(state["generator"])
+        progress = Progress(state["update"], **state["progress"])
+        alarms.load_state_dict(state["alarms"])
+        if hints:
+            hints.load_state_dict(state["hints"])
+        set_rng_state(state["rng"])
+    promotion = make_promotion(args)
+    if promotion and state and state.get("promotion"):
+        promotion.load_state_dict(state["promotion"], student)
+    tracker = open_tracker(args, world, None if state is None else progress.update, processes)
+    loop = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
+    try:
+        Loop(
+            student, optimizer, envs, loop, score=world.held_out_score(), observation=observation, tracker=tracker,
+            folder=args.out, generator=generator, progress=progress, alarms=alarms, hints=hints, promotion=promotion,
+            processes=processes,
+        ).run()  # fmt: skip
+    finally:
+        tracker.close()
+    if args.streaming.check_hits:
+        tell_hits(args.out, envs.counts)
+    return progress.stopped
+
+
+def open_envs(args: Args, world: World, student: Student, processes: Processes) -> Any:
+    """The environment of this process's share; where asked for, with every list checked, and with a log of how the
+    student and its warm start would have rewritten each query."""
+    from agents.policy.student import Student
+    from qr_env.environment.brute_force_check import Checked
+
+    envs: Any = processes.main_first(lambda: world.envs(processes.rank, processes.count))
+    if args.streaming.check_hits:
+        envs = Checked(envs)
+    if world.drift is None:
+        return envs
+    policies = {"learning": student, "frozen": Student.load(args.out / "checkpoints" / "warm")}
+    return Watched(envs, world.drift, policies, args.out / OUTCOMES)
+
+
+def open_tracker(args: Args, world: World, resume_from: int | None, processes: Processes) -> Trackers:
+    """The main process's, once the figures of an earlier end are gone; the others tell nobody."""
+    from agents.tracking.base import Trackers, make_tracker
+    from runs.common.folder import resolved
+
+    def begin() -> Trackers:
+        config = resolved(args.out, args)
+        made = make_tracker(args.tracker, args.out, config, resume_from, world.shop.titles)
+        (args.out / "eval.json").unlink(missing_ok=True)  # `is_finished` would take it for this end's
+        return made
+
+    return processes.main_only(begin) or Trackers([])
+
+
+def finish(args: Args, world: World) -> None:
+    """Evaluate on the test split, by labels where there are any or by another judge, and write the report."""
+    from rich.console import Console
+
+    from agents.baselines.classic import RM3, Identity, Oracle, Spell
+    from agents.policy.student import Student
+    from agents.tracking.base import send_evaluation
+    from qr_env.evaluation.tables import comparison
+    from runs.common.folder import resolved
+    from runs.report.job import write_eval, write_report
+
+    shop, folder = world.shop, args.out / "checkpoints"
+    split = "test" if shop.split("test") else "dev"  # a log of a few queries may hash none of them to test
+    exam = world.exam(split, world.report_judge(split))
+    agents: list[Agent] = [Identity(), Spell(shop), RM3(shop, world.retriever)]
+    students = {"warm start": folder / "warm", "online": folder / "best"}
+    if args.serving.promotion == "on":
+        students["serving"] = folder / "serving"
+    agents += [replace(Student.load(path), name=name) for name, path in students.items()]
+    agents += [Oracle(exam.shop)] if exam.shop.oracle else []  # under --drift its texts are not those of `shop`
+    evaluations = {agent.name: exam.mark(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
+    write_eval(args.out, evaluations, shop, agent="online", seed=args.seed, exam=exam)
+    send_evaluation(args.tracker, args.out, resolved(args.out, args), args.updates, evaluations)
+    report = write_report(args.out)
+    Console(width=None if sys.stdout.isatty() else 160).print(comparison(evaluations))
+    print(f"report: {report.resolve()}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,7 @@
+"""`python -m runs.pairs` is `qr pairs`."""
+
+import sys
+
+from runs.common.cli import main
+
+main(["pairs", *sys.argv[1:]])

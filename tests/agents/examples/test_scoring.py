@@ -1,0 +1,28 @@
+"""Candidates are paid as a step of the shop itself pays them."""
+
+import numpy as np
+import pytest
+
+from agents.examples.scoring import FIGURES, feedback_scorer, simulator_scorer
+from tests.helpers.fakes import tiny_shop, tiny_simulator
+
+
+@pytest.fixture(scope="module")
+def world():
+    shop = tiny_shop()
+    return shop, shop.split("train"), tiny_simulator
+
+
+def test_figures_are_those_of_a_step_and_missing_where_there_is_no_candidate(world):
+    _, train, simulator = world
+    options = [["sofa", "red"], ["refrigerator"], []]
+    found = feedback_scorer(simulator, chunk=2)(train[:3], options)
+    assert set(found) == set(FIGURES)
+    for values in found.values():
+        assert np.isnan(values).tolist() == [[False, False], [False, True], [True, True]]
+    step_of = simulator(1, 2)
+    step_of.reset(train[:1])
+    step = step_of.step(options[0])
+    assert found["reward"][0] == pytest.approx(step.rewards_N)
+    assert found["increment"][0] == pytest.approx(step.figures.increment)
+    assert np.array_equal(simulator_scorer(simulator)(train[:3], options), found["reward"], equal_nan=True)

@@ -1,0 +1,145 @@
+"""Rewrites of a teacher: Boolean text taken apart, files read, what is held out left out."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from agents.examples.teacher_rewrites import MOST_WORDS, expansion_terms, file_rewrites, read_rewrites, teacher_rewrites
+from agents.text.boolean_query import Boolean, is_boolean, parse
+from qr_env.common.errors import DataError
+from tests.helpers.fakes import tiny_shop
+
+REWRITES = Path("../shared/data/rewrites")
+
+
+@pytest.mark.parametrize(
+    ("text", "groups", "excluded"),
+    [
+        ('(couch OR sofa) AND "navy blue" NOT leather', (("couch", "sofa"), ("navy blue",)), ("leather",)),
+        ("(couch or sofa) and blue", (("couch", "sofa"), ("blue",)), ()),
+        ('"black and decker" AND drill', (("black and decker",), ("drill",)), ()),
+        ("black and decker", (("black and decker",),), ()),
+        ("('kids car' OR 'children's car') AND 'men's shoes'", (("kids car", "children's car"), ("men's shoes",)), ()),
+        ('a AND b OR (c AND (d OR e)) OR "f g"', (("a b", "c d", "f g"),), ()),
+        ("dog food AND grain-free", (("dog food",), ("grain-free",)), ()),
+        ('toothbrush AND NOT ("with paste" OR pre-pasted)', (("toothbrush",),), ("with paste", "pre-pasted")),
+        ("(price:[200 TO 260]) AND price:<16 AND (brand:rhino OR rhino) AND cost <= 4", (("rhino",),), ()),
+        ('(18 inch OR 18") AND ("10”" OR "ten")', (("18 inch", "18"), ("10", "ten")), ()),
+        ('("free OR gratis") AND ("NOT with hose" OR hose)', (("free", "gratis"), ("hose",)), ("with hose",)),
+        ('cream" OR "double cream" OR "whipping cream', (("cream", "double cream", "whipping cream"),), ()),
+        ('("a" AND "b") OR "c" OR "d") AND ("e" OR "f")', (("a b", "c", "d"), ("e", "f")), ()),
+        ("((a OR b", (("a", "b"),), ()),
+        ("a | b", (("a", "b"),), ()),
+        ("NOT", (), ()),
+        ("((((", (), ()),
+        ("(" * 5_000 + "x", (), ()),
+        ("", (), ()),
+    ],
+)
+def test_boolean_text_is_taken_apart(text, groups, excluded):
+    assert parse(text) == Boolean(groups, excluded)
+
+
+@pytest.mark.parametrize(
+    ("text", "boolean"),
+    [("a OR b", True), ("(a or b) c", True), ("salt and pepper", False), ('"war AND peace" book', True), ("a|b", True)],
+)
+def test_words_are_no_operators(text, boolean):
+    assert is_boolean(text) == boolean
+
+
+@pytest.mark.parametrize(
+    ("query", "boolean", "added"),
+    [
+        ("couch blue", "(couch OR sofa OR settee) AND (blue OR navy)", "sofa navy settee"),
+        ("credit card", '"credit card" AND (rewards OR cashback)', ""),  # made up
+        ("kerigue coffee maker", '(Keurig) AND ("coffee maker")', "keurig"),  # a word of its own in no group
+        ("knife block", '"knife block" AND ("no knives" OR NOT knives)', ""),
+        ("shoes", "(shoes OR shoe OR trainers) NOT (trainers)", ""),
+        ("tv", '(tv OR "the very best picture you ever saw at home")', ""),
+        ("a sofa", "(sofa OR couch OR settee OR divan OR lounge OR futon OR seat)", "couch settee divan lounge"),
+    ],
+)
+def test_alternatives_of_what_the_query_says_are_added(query, boolean, added):
+    assert expansion_terms(query, boolean) == added
+
+
+def test_words_that_the_catalogue_lacks_are_not_added():
+    assert expansion_terms("couch", "couch OR sofa OR settee", known=frozenset(["sofa", "couch"])) == "sofa"
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_files_of_all_kinds_are_read_and_held_out_queries_left_out(suffix, tmp_path):
+    rows = [
+        ("couch", "(couch OR sofa)"), ("Settee", "sofa"), ("fridge", ""), ("lamp", "lamp"), ("couch", "sofa"),
+        ("running shoes", "trainers"), ("stool", "bar stool high"), ("x", " ".join("abcdefghij")),
+    ]  # fmt: skip
+    path = tmp_path / f"rewrites{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.table(dict(zip(("query", "rewrite"), zip(*rows, strict=True), strict=True))), path)
+    elif suffix == ".csv":
+        path.write_text("query,rewrite\n" + "".join(f'"{query}","{rewrite}"\n' for query, rewrite in rows))
+    else:
+        path.write_text("".join(json.dumps({"query": query, "rewrite": rewrite}) + "\n" for query, rewrite in rows))
+    examples, counts = file_rewrites(path, tiny_shop())
+    assert [(e.query, e.response, e.query_id) for e in examples] == [
+        ("couch", "sofa", "q01"),
+        ("stool", "bar high", ""),
+    ]
+    assert {example.source for example in examples} == {f"teacher:rewrites{suffix}"}
+    assert list(counts.values()) == [8, 1, 1, 2, 1, 1, 1, 2]
+
+
+def test_files_that_cannot_be_used_are_told(tmp_path):
+    with pytest.raises(DataError, match="no file of rewrites"):
+        read_rewrites(tmp_path / "none.csv")
+    (tmp_path / "a.csv").write_text("query,other\na,b\n")
+    with pytest.raises(DataError, match="no column rewrite"):
+        read_rewrites(tmp_path / "a.csv")
+    (tmp_path / "a.parquet").write_text("no parquet")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_rewrites(tmp_path / "a.parquet")
+    (tmp_path / "a.txt").write_text("a\tb")
+    with pytest.raises(DataError, match=r"\.parquet, \.csv or \.jsonl"):
+        read_rewrites(tmp_path / "a.txt")
+
+
+class Teacher:
+    """An agent that knows one synonym, and keeps what it does not know."""
+
+    name = "teacher"
+
+    def rewrite(self, queries, n=1, seed=0):
+        return [[query.replace("couch", "sofa")] * n for query in queries]
+
+
+def test_an_agent_teaches_what_it_rewrites_and_its_silence_nothing():
+    shop = tiny_shop()
+    examples, counts = teacher_rewrites(Teacher(), shop, shop.split("train"), n=3)
+    assert {(e.query, e.response) for e in examples} == {("couch", "sofa"), ("blue couch", "sofa")}
+    assert counts["nothing to add"] == len(shop.split("train")) - 2
+    whole, _ = teacher_rewrites(Teacher(), shop, shop.split("train"), combine="replace")
+    assert ("blue couch", "blue sofa") in {(e.query, e.response) for e in whole}
+
+
+@pytest.mark.skipif(not REWRITES.is_dir(), reason="no shared rewrites here")
+def test_a_large_models_rewrites_are_read_whole():
+    path = REWRITES / "esci_gpt4o_boolean.parquet"
+    examples, counts = file_rewrites(path, tiny_shop())
+    assert counts["rows"] == 4_507 and counts["Boolean, taken apart"] > 4_490 and counts["kept"] > 3_000
+    assert all(0 < len(example.response.split()) <= MOST_WORDS for example in examples)
+    words = {word for example in examples for word in example.response.split()}
+    assert not words & {"or", "and", "not", "AND", "OR", "NOT"}
+    assert not any(mark in word for word in words for mark in '()"|<>=')
+    said = {example.query: example.response for example in examples}
+    assert said["seagull deterrent"] == "gull repellent bird scare"
+
+
+@pytest.mark.skipif(not REWRITES.is_dir(), reason="no shared rewrites here")
+def test_peoples_rewrites_are_whole_queries():
+    examples, counts = file_rewrites(REWRITES / "webshop_human.parquet", tiny_shop(), combine="replace")
+    assert counts["kept"] > 1_900
+    assert all(len(e.response.split()) <= MOST_WORDS + len(e.query.split()) for e in examples)

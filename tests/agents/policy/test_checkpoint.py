@@ -1,0 +1,160 @@
+"""Checkpoints are whole or not there, pruned, and damage is named."""
+
+import resource
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agents.factory import checkpoint_of
+from agents.policy.checkpoint import (
+    KEEP,
+    checkpoints,
+    load_checkpoint,
+    rng_state,
+    save_checkpoint,
+    save_student,
+    set_rng_state,
+)
+from agents.policy.student import Student
+from qr_env.common.errors import RunFolderError
+from tests.helpers.models import same_weights, small_student
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    student = small_student()
+    save_checkpoint(tmp_path, 7, student, {"progress": {"episodes": 3}})
+    loaded, state = load_checkpoint(tmp_path)
+    assert same_weights(loaded.model, student.model)
+    assert (state["update"], state["progress"]) == (7, {"episodes": 3})
+
+
+def test_the_newest_is_read_and_old_ones_go(tmp_path):
+    for update in (1, 2, 30):
+        save_checkpoint(tmp_path, update, small_student(), {})
+    assert len(checkpoints(tmp_path)) == KEEP
+    assert load_checkpoint(tmp_path)[1]["update"] == 30
+
+
+def test_a_half_written_one_is_not_seen(tmp_path):
+    save_checkpoint(tmp_path, 1, small_student(), {})
+    (tmp_path / ".update-000002.part").mkdir()
+    (tmp_path / "update-000003").mkdir()  # no manifest
+    assert load_checkpoint(tmp_path)[1]["update"] == 1
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "state.pt"])
+def test_damage_is_named(tmp_path, file):
+    path = save_checkpoint(tmp_path, 1, small_student(), {}) / file
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(RunFolderError, match=file.replace(".", r"\.")):
+        load_checkpoint(tmp_path)
+
+
+def test_of_two_checkpoints_the_sound_one_before_is_offered(tmp_path):
+    first, second = (save_checkpoint(tmp_path, update, small_student(), {}) for update in (1, 2))
+    (second / "state.pt").unlink()
+    with pytest.raises(RunFolderError, match=r"delete .*update-000002 to go on from update-000001"):
+        load_checkpoint(tmp_path)
+    second.rename(tmp_path / "broken")
+    assert load_checkpoint(tmp_path)[1]["update"] == 1
+    (first / "manifest.json").write_text('{"state.pt": ')
+    with pytest.raises(RunFolderError, match=r"manifest\.json is missing or damaged.*none is before it"):
+        load_checkpoint(tmp_path)
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches `kill -9`."""
+
+
+@pytest.mark.parametrize("clean_up", [True, False], ids=["ctrl-c", "kill -9"])
+@pytest.mark.parametrize("step", range(6))
+def test_whenever_it_is_killed_the_old_or_the_new_student_can_be_loaded(tmp_path, monkeypatch, step, clean_up):
+    """A kill before the n-th thing that is done to the folders: after one of -9 nothing more is done to them."""
+    first, second = small_student(seed=0), small_student(seed=1)
+    best, done = save_student(tmp_path / "best", first), []
+
+    def deadly(act):
+        def acting(*args, **settings):
+            done.append(act)
+            if len(done) == step + 1 or (len(done) > step and not clean_up):
+                raise Killed
+            return act(*args, **settings)
+
+        return acting
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", deadly(Path.replace))
+        patch.setattr(shutil, "rmtree", deadly(shutil.rmtree))
+        with suppress(Killed):
+            save_student(best, second)
+    assert any(same_weights(Student.load(best).model, student.model) for student in (first, second))
+    assert checkpoint_of(str(best)) == best
+    save_student(best, second)
+    assert same_weights(Student.load(best).model, second.model)
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_checkpoint_that_a_kill_left_beside_its_place_is_read(tmp_path):
+    save_checkpoint(tmp_path, 1, small_student(), {}).rename(tmp_path / ".update-000001.old")
+    assert load_checkpoint(tmp_path)[1]["update"] == 1
+
+
+def test_a_million_comes_after_all_that_is_less(tmp_path):
+    for update in (999_998, 999_999, 1_000_000):
+        save_checkpoint(tmp_path, update, small_student(), {})
+    assert [path.name for path in checkpoints(tmp_path)] == ["update-999999", "update-1000000"]
+    assert load_checkpoint(tmp_path)[1]["update"] == 1_000_000
+
+
+@contextmanager
+def no_file_longer_than(size):
+    """The kernel refuses longer files, as it refuses everything on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("state", [{}, {"envs": list(range(10**6))}])  # the weights, or only the state, do not fit
+def test_a_full_disk_is_named_and_takes_nothing(tmp_path, state):
+    student = small_student()
+    save_checkpoint(tmp_path, 1, student, {})
+    best = save_student(tmp_path / "best", student)
+    size = (best / "model.safetensors").stat().st_size
+    with no_file_longer_than(size + 10_000 if state else size // 2):
+        with pytest.raises(RunFolderError, match="update-000002 could not be written"):
+            save_checkpoint(tmp_path, 2, student, state)
+        if not state:
+            with pytest.raises(RunFolderError, match="best could not be written"):
+                save_student(best, small_student(seed=1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "update-000001"]
+    assert load_checkpoint(tmp_path)[1]["update"] == 1
+    assert same_weights(Student.load(best).model, student.model)
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(RunFolderError, match="without --resume"):
+        load_checkpoint(tmp_path)
+
+
+def test_generators_go_on_where_they_were():
+    state = rng_state()
+    drawn = torch.rand(3), np.random.rand(3)  # noqa: NPY002
+    set_rng_state(state)
+    assert torch.equal(torch.rand(3), drawn[0])
+    assert (np.random.rand(3) == drawn[1]).all()  # noqa: NPY002
+
+
+def test_the_serving_student_is_replaced_whole(tmp_path):
+    first, second = small_student(seed=0), small_student(seed=1)
+    save_student(tmp_path / "best", first)
+    save_student(tmp_path / "best", second)
+    assert same_weights(Student.load(tmp_path / "best").model, second.model)
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]

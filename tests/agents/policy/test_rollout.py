@@ -1,0 +1,179 @@
+"""Sampling and scoring over a shared prompt give what the model alone gives, row by row."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from agents.policy.prompt import again_text, prompt_ids, text_ids
+from agents.policy.rollout import _draw, pad_left, pad_right, sample, score
+from tests.helpers.models import small_model, small_student
+
+QUERIES = ["couch", "red running shoes", "fridge freezer black white"]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    model, tokenizer = small_model()
+    prompts = prompt_ids(tokenizer, QUERIES)
+    generator = torch.Generator().manual_seed(1)
+    eos = tokenizer.eos_token_id
+    return model, prompts, sample(model, prompts, 5, 9, eos, eos, generator=generator)
+
+
+def alone(model, prompt, tokens, temperature=1.0):
+    """Log-probabilities of `tokens` after `prompt` from one plain forward pass without cache or padding."""
+    ids = torch.tensor([prompt + tokens])
+    logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float() / temperature
+    return torch.log_softmax(logits, -1).gather(1, torch.tensor(tokens)[:, None]).squeeze(1)
+
+
+def test_sampled_logprobs_are_those_of_the_model_alone(drawn):
+    model, prompts, rollout = drawn
+    for row, tokens in enumerate(rollout.completions()):
+        expected = alone(model, prompts[row // 5], tokens)
+        torch.testing.assert_close(rollout.logprobs_N_T[row, : len(tokens)], expected, atol=1e-5, rtol=0)
+
+
+def test_scoring_equals_sampling_and_has_the_gradient_of_the_plain_pass(drawn):
+    model, prompts, rollout = drawn
+    logprobs, entropy, _ = score(model, rollout)
+    torch.testing.assert_close(logprobs, rollout.logprobs_N_T, atol=1e-5, rtol=0)
+    assert torch.equal(entropy > 0, rollout.mask_N_T > 0)
+    model.zero_grad()
+    logprobs.sum().backward()
+    shared = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    sum(alone(model, prompts[row // 5], tokens).sum() for row, tokens in enumerate(rollout.completions())).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(shared[name], parameter.grad, atol=2e-4, rtol=1e-3)
+    model.zero_grad()
+
+
+def test_the_end_token_ends_a_row_and_counts():
+    model, tokenizer = small_model()
+    eos = tokenizer.eos_token_id
+    with torch.no_grad():
+        prompts = prompt_ids(tokenizer, QUERIES)
+        rollout = sample(model, prompts, 64, 12, eos, eos, generator=torch.Generator().manual_seed(0))
+    for row in rollout.completions():
+        assert eos not in row[:-1]
+        assert len(row) == rollout.tokens_N_T.shape[1] or row[-1] == eos or len(row) == 12
+
+
+def test_greedy_is_the_argmax_at_every_step():
+    model, tokenizer = small_model()
+    eos = tokenizer.eos_token_id
+    prompt = prompt_ids(tokenizer, ["couch"])
+    row = sample(model, prompt, 1, 6, eos, eos, temperature=0.0).completions()[0]
+    ids = list(prompt[0])
+    for token in row:
+        assert model(input_ids=torch.tensor([ids])).logits[0, -1].argmax().item() == token
+        ids.append(token)
+
+
+def test_the_same_generator_state_draws_the_same(drawn):
+    model, prompts, rollout = drawn
+    eos = model.config.eos_token_id
+    again = sample(model, prompts, 5, 9, eos, eos, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(again.tokens_N_T, rollout.tokens_N_T)
+
+
+def test_a_selection_is_the_prompts_groups_without_needless_padding(drawn):
+    _, prompts, rollout = drawn
+    part = rollout.select(torch.tensor([0, 1]))
+    assert part.prompt_ids_P_Tp.shape[1] == len(prompts[1]) < rollout.prompt_ids_P_Tp.shape[1]
+    assert part.completions() == rollout.completions()[:10]
+    assert rollout.select(torch.tensor([2])).completions() == rollout.completions()[10:]
+
+
+@pytest.mark.parametrize("packed", [1, 40, 10_000])
+def test_scores_do_not_depend_on_how_many_groups_share_a_row(drawn, packed, monkeypatch):
+    model, _, rollout = drawn
+    monkeypatch.setattr("agents.policy.rollout.PACKED", packed)
+    torch.testing.assert_close(score(model, rollout).logprobs_N_T, rollout.logprobs_N_T, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_scores_at_a_temperature_are_those_of_a_plain_softmax(drawn, temperature):
+    model, prompts, rollout = drawn
+    logprobs, entropy, _ = score(model, rollout, temperature)
+    model.zero_grad()
+    logprobs.sum().backward()
+    ours = model.get_input_embeddings().weight.grad.clone()
+    model.zero_grad()
+    total = torch.zeros(())
+    for row, tokens in enumerate(rollout.completions()):
+        expected = alone(model, prompts[row // 5], tokens, temperature)
+        torch.testing.assert_close(logprobs[row, : len(tokens)], expected, atol=1e-5, rtol=0)
+        total = total + expected.sum()
+    total.backward()
+    torch.testing.assert_close(ours, model.get_input_embeddings().weight.grad, atol=2e-4, rtol=1e-3)
+    ids = torch.tensor([prompts[0]])
+    last = torch.log_softmax(model(input_ids=ids).logits[0, -1] / temperature, -1)
+    assert entropy[0, 0].item() == pytest.approx(-(last.exp() * last).sum().item(), abs=1e-5)
+    model.zero_grad()
+
+
+def test_states_of_sampling_are_those_of_scoring_and_give_the_logits(drawn):
+    model, prompts, _ = drawn
+    eos = model.config.eos_token_id
+    generator = torch.Generator().manual_seed(2)
+    rollout = sample(model, prompts, 4, 6, eos, eos, generator=generator, keep_hidden=True)
+    with torch.no_grad():
+        scores = score(model, rollout, hidden=True)
+        torch.testing.assert_close(scores.hidden_N_T_D, rollout.hidden_N_T_D, atol=1e-5, rtol=0)
+        logprobs = torch.log_softmax(model.get_output_embeddings()(rollout.hidden_N_T_D), -1)
+    picked = logprobs.gather(2, rollout.tokens_N_T[:, :, None]).squeeze(2) * rollout.mask_N_T
+    torch.testing.assert_close(picked, rollout.logprobs_N_T, atol=1e-5, rtol=0)
+
+
+def test_masked_rows_are_not_read_and_move_nothing(drawn):
+    model, _, rollout = drawn
+    mask = rollout.mask_N_T.clone()
+    mask[[1, 7]] = 0.0
+    scores = score(model, replace(rollout, mask_N_T=mask))
+    torch.testing.assert_close(scores.logprobs_N_T, rollout.logprobs_N_T * mask, atol=1e-5, rtol=0)
+    assert (scores.entropy_N_T[[1, 7]] == 0).all()
+
+
+def test_tokens_are_drawn_as_often_as_the_policy_says():
+    probs = torch.tensor([0.5, 0.0, 0.2, 0.3])
+    tokens, logprobs = _draw(probs.log().repeat(20_000, 1), 1.0, torch.Generator().manual_seed(0))
+    shares = torch.bincount(tokens, minlength=4) / len(tokens)
+    assert shares[1] == 0
+    torch.testing.assert_close(shares, probs, atol=0.015, rtol=0)
+    torch.testing.assert_close(logprobs, probs.log()[tokens], atol=1e-5, rtol=0)
+    squared, _ = _draw(probs.log().repeat(20_000, 1), 0.5, torch.Generator().manual_seed(0))
+    expected = probs.square() / probs.square().sum()
+    torch.testing.assert_close(torch.bincount(squared, minlength=4) / 20_000, expected, atol=0.015, rtol=0)
+
+
+def test_padding_sides():
+    assert pad_left([[1], [2, 3]], 0)[0].tolist() == [[0, 1], [2, 3]]
+    assert pad_right([[1], [2, 3]], 9)[0].tolist() == [[1, 9], [2, 3]]
+    assert pad_right([[1], [2, 3]], 9)[1].tolist() == [[1.0, 0.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize("groups", [[0, 1, 2], [2, 0]])
+def test_rows_with_prompts_of_their_own_are_scored_after_them(groups):
+    student = small_student(max_new_tokens=6)
+    queries = [query for query in QUERIES for _ in range(4)]
+    tried = [f"sofa {n}" * (n % 3) for n in range(12)]
+    found = [f"red sofa {n} | blue\nsofa" for n in range(12)]
+    rollout = student.sample_again(queries, tried, found, 4, generator=torch.Generator().manual_seed(0))
+    prompts = text_ids(student.tokenizer, list(map(again_text, queries, tried, found)))
+    part = rollout.select(torch.tensor(groups))
+    logprobs = score(student.model, part).logprobs_N_T
+    torch.testing.assert_close(logprobs, part.logprobs_N_T, atol=1e-5, rtol=0)
+    rows = [group * 4 + place for group in groups for place in range(4)]
+    for at, (row, tokens) in enumerate(zip(rows, part.completions(), strict=True)):
+        expected = alone(student.model, prompts[row], tokens)
+        torch.testing.assert_close(logprobs[at, : len(tokens)], expected, atol=1e-5, rtol=0)
+
+
+def test_a_later_prompt_says_what_was_tried_and_found():
+    assert again_text("couch\nblue", "sofa", " Lindholm sofa |\nFrosta ") == (
+        "Query: couch blue\nTried: sofa\nFound: Lindholm sofa | Frosta\nRewrite:"
+    )
+    assert len(again_text("q" * 999, "r" * 999, "f" * 999)) < 700

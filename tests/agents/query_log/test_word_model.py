@@ -1,0 +1,44 @@
+"""Words of bought titles: shares as a slow loop counts them, candidates that say something new."""
+
+import numpy as np
+import pytest
+
+from agents.query_log.word_model import candidates, word_model, words_of
+from tests.helpers.fakes import tiny_shop
+
+
+@pytest.fixture(scope="module")
+def world():
+    shop = tiny_shop()
+    return shop, shop.split("train")
+
+
+def test_the_log_says_that_a_couch_is_a_sofa(world):
+    shop, train = world
+    options = dict(zip([q.text for q in train], candidates(word_model(shop, train), train), strict=True))
+    assert any("sofa" in text.split() for text in options["couch"])
+    assert any("refrigerator" in text.split() for text in options["fridge"])
+
+
+def test_no_candidate_repeats_the_query(world):
+    shop, train = world
+    for query, texts in zip(train, candidates(word_model(shop, train), train), strict=True):
+        assert all(set(words_of(text)).isdisjoint(words_of(query.text)) for text in texts)
+
+
+def test_shares_equal_a_slow_count(world):
+    shop, train = world
+    model = word_model(shop, train)
+    for i, query in enumerate(train):
+        pairs = zip(shop.purchases["query_id"].to_pylist(), shop.purchases["product_id"].to_pylist(), strict=True)
+        titles = [shop.titles[shop.product_row[p]] for q, p in pairs if q == query.id]
+        for word, column in model.title_words_T.items():
+            share = np.mean([word in words_of(title) for title in titles]) if titles else 0.0
+            assert model.bought_N_T[i, column] == pytest.approx(share)
+
+
+def test_test_queries_purchases_are_not_read(world):
+    shop, train = world
+    model = word_model(shop, train[:1])
+    assert model.bought_N_T.shape[0] == 1
+    assert set(model.query_words_Q) == set(words_of(train[0].text))

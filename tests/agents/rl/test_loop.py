@@ -1,0 +1,369 @@
+"""Online learning in a real environment: it learns, it resumes to the bit, it stops politely, it is watched."""
+
+import copy
+import itertools
+import json
+import math
+import signal
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from agents.policy.checkpoint import checkpoints, load_checkpoint, set_rng_state
+from agents.policy.student import Student
+from agents.rl.alarms import Alarms
+from agents.rl.grpo import GRPO, GRPOConfig
+from agents.rl.loop import Loop, LoopConfig, Progress
+from agents.supervised.sft import fine_tune, response_sequences
+from agents.tracking.base import make_tracker
+from judges.simple.labels import LabelsJudge
+from qr_env.common.errors import JudgeError
+from qr_env.common.types import Grades
+from qr_env.environment.vector_env import QueryRewriteVectorEnv
+from qr_env.evaluation.evaluator import Exam
+from qr_env.traffic.stream import QueryStream
+from tests.helpers.fakes import FailingJudge, WordRetriever, tiny_shop
+from tests.helpers.models import same_weights, small_student
+
+PROMPTS, GROUP = 4, 8
+GUESSES = ["sofa", "refrigerator", "shoes", "black", ""]
+SHOP = tiny_shop()
+
+
+@pytest.fixture(scope="module")
+def guesser():
+    """A student that answers every query of the shop with any of the guesses: it explores and knows nothing."""
+    student = small_student()
+    student.model = copy.deepcopy(student.model)
+    pairs = [(query.text, guess) for query in SHOP.split("train") for guess in GUESSES] * 12
+    sequences = response_sequences(student.tokenizer, pairs)
+    fine_tune(student.model, student.tokenizer, sequences, learning_rate=1e-2, batch_size=4, seed=0)
+    return student
+
+
+@pytest.fixture
+def student(guesser):
+    """The guesser, fresh."""
+    return Student(copy.deepcopy(guesser.model), guesser.tokenizer, "small", guesser.max_new_tokens)
+
+
+def make_envs(judge=None, cls=QueryRewriteVectorEnv, max_turns=1):
+    """The shop's train queries, every one as often, in blocks of `GROUP`."""
+    return cls(
+        shop=SHOP,
+        retriever=WordRetriever(SHOP),
+        judge=judge or LabelsJudge(SHOP),
+        num_envs=PROMPTS * GROUP,
+        group_size=GROUP,
+        stream=QueryStream(SHOP.split("train"), seed=0, temper=0.0),
+        original_weight=1.0,
+        max_turns=max_turns,
+    )
+
+
+def held_out(student):
+    """Figures on the two dev queries."""
+    figures = Exam(SHOP, WordRetriever(SHOP), "dev").quick(student)
+    return {"eval/score": figures["nDCG@10"]}
+
+
+def run(folder, student, updates, *, envs=None, state=None, score=held_out, reference=None, config=None, **loop):
+    """`Loop.run` from the start or from a checkpoint's state; everything that it touches is new."""
+    torch.manual_seed(0)
+    config = config or GRPOConfig(learning_rate=3e-3, kl_coef=0.01 if reference else 0.0, warmup_updates=3)
+    optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(cpu=True), reference=reference)
+    envs, generator, progress = envs or make_envs(), torch.Generator().manual_seed(0), Progress()
+    alarms, promotion = loop.pop("alarms", None) or Alarms(window=3), loop.pop("promotion", None)
+    if state is None:
+        observation, _ = envs.reset(seed=0)
+    else:
+        optimizer.load_state_dict(state["optimizer"])
+        observation = envs.load_state_dict(state["envs"])
+        generator.set_state(state["generator"])
+        progress = Progress(state["update"], **state["progress"])
+        alarms.load_state_dict(state["alarms"])
+        if promotion:
+            promotion.load_state_dict(state["promotion"], student)
+        set_rng_state(state["rng"])
+    folder.mkdir(parents=True, exist_ok=True)
+    tracker = make_tracker("none", folder, {}, None if state is None else progress.update)
+    return Loop(
+        *(student, optimizer, envs, LoopConfig(updates, **loop)),
+        score=score,
+        observation=observation,
+        tracker=tracker,
+        folder=folder,
+        generator=generator,
+        progress=progress,
+        alarms=alarms,
+        promotion=promotion,
+    ).run()
+
+
+def lines(folder, name="metrics.jsonl"):
+    return [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+
+
+def online(folder):
+    return [line for line in lines(folder) if line["phase"] == "online"]
+
+
+def test_it_learns(tmp_path, student):
+    progress = run(tmp_path, student, 60, evaluate_every=60, checkpoint_every=60)
+    rewards = [line["reward"] for line in online(tmp_path)]
+    assert len(rewards) == 60
+    assert np.mean(rewards[-10:]) > 2 * np.mean(rewards[:5])
+    assert progress.episodes == 60 * PROMPTS * GROUP
+
+
+def test_metrics_have_the_names_that_the_report_reads(tmp_path, student, guesser):
+    run(tmp_path, student, 2, evaluate_every=1, reference=guesser.model)
+    phases = [(line["phase"], line["update"]) for line in lines(tmp_path)]
+    assert phases == [("eval", 0), ("online", 1), ("eval", 1), ("online", 2), ("eval", 2)]
+    names = {"update", "episodes", "reward", "reward_std", "kl", "entropy", "loss", "grad_norm"}
+    names |= {"completions/mean_length", "keep_fraction", "groups/zero_variance", "judge/failed_fraction"}
+    assert names | {"reward/gain", "reward/worse", "reward/length"} <= set(online(tmp_path)[0])
+    assert [set(line) for line in lines(tmp_path, "timings.jsonl")] == [{"update", "episodes", "seconds"}] * 2
+    samples = lines(tmp_path, "samples.jsonl")
+    assert [row["update"] for row in samples] == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert set(samples[0]) == {"update", "query", "rewrite", "reward", "hits_before", "hits_after"}
+
+
+def test_a_run_that_is_resumed_is_the_run_that_was_not_stopped(tmp_path, student, guesser):
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+    every = {"evaluate_every": 2, "checkpoint_every": 4, "reference": guesser.model}
+    run(whole, student, 8, **every)
+    run(half, twin, 4, **every)
+    assert not same_weights(twin.model, student.model)
+    # What a run wrote after its last checkpoint, before it was killed:
+    with (half / "metrics.jsonl").open("a") as out:
+        out.write('{"update": 5, "phase": "online"}\n{"update": 6, "pha')
+    loaded, state = load_checkpoint(half / "checkpoints")
+    torch.rand(7)
+    progress = run(half, loaded, 8, state=state, **every)
+    assert progress.update == 8
+    assert same_weights(loaded.model, student.model)
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (half / name).read_bytes() == (whole / name).read_bytes()
+    first, second = (load_checkpoint(folder / "checkpoints") for folder in (whole, half))
+    assert same_weights(first[0].model, second[0].model)
+    assert first[1]["envs"] == second[1]["envs"]
+    assert torch.equal(first[1]["generator"], second[1]["generator"])
+    moments = [state["optimizer"]["optimizer"]["state"] for _, state in (first, second)]
+    assert all(torch.equal(moments[0][i]["exp_avg_sq"], moments[1][i]["exp_avg_sq"]) for i in moments[0])
+
+
+class LateEnv(QueryRewriteVectorEnv):
+    """What is written first is not searched: only the second turn can earn something."""
+
+    def step(self, actions):
+        return super().step([""] * len(actions) if self.simulator.turn == 0 else actions)
+
+
+def test_it_learns_what_only_a_second_turn_earns(tmp_path, student):
+    progress = run(
+        tmp_path, student, 100, envs=make_envs(cls=LateEnv, max_turns=2), evaluate_every=100, checkpoint_every=100
+    )
+    turns = [[line["reward"] for line in online(tmp_path) if line["turn"] == turn] for turn in (1, 2)]
+    assert progress.episodes == 50 * PROMPTS * GROUP and len(turns[1]) == 50
+    assert not any(turns[0])
+    assert np.mean(turns[1][-10:]) > 2 * np.mean(turns[1][:5])
+
+
+def test_a_run_resumed_in_the_middle_of_an_episode_is_the_run_that_was_not_stopped(tmp_path, student):
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+    run(whole, student, 6, envs=make_envs(max_turns=2), evaluate_every=3)
+    run(half, twin, 3, envs=make_envs(max_turns=2), evaluate_every=3)
+    loaded, state = load_checkpoint(half / "checkpoints")
+    assert state["envs"]["simulator"]["rewrites"], "a turn has been played"
+    assert not any(weights.data_ptr() % 64 for weights in loaded.model.parameters()), "sums would differ in a bit"
+    run(half, loaded, 6, envs=make_envs(max_turns=2), state=state, evaluate_every=3)
+    assert [(line["turn"], line["episodes"]) for line in online(whole)] == [
+        (1 + n % 2, PROMPTS * GROUP * (1 + n // 2)) for n in range(6)
+    ]
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (half / name).read_bytes() == (whole / name).read_bytes()
+    assert same_weights(loaded.model, student.model)
+
+
+def test_a_run_killed_before_its_first_update_begins_again_and_says_nothing_twice(tmp_path, student):
+    run(tmp_path, student, 0)
+    loaded, state = load_checkpoint(tmp_path / "checkpoints")
+    run(tmp_path, loaded, 1, state=state)
+    assert [(line["phase"], line["update"]) for line in lines(tmp_path)] == [("eval", 0), ("online", 1), ("eval", 1)]
+
+
+class InterruptedEnv(QueryRewriteVectorEnv):
+    """Presses Ctrl-C in its third step."""
+
+    steps = 0
+    presses = 1
+
+    def step(self, actions):
+        self.steps += 1
+        if self.steps == 3:
+            for _ in range(self.presses):
+                signal.raise_signal(signal.SIGINT)
+        return super().step(actions)
+
+
+def test_ctrl_c_ends_after_the_update_with_a_checkpoint(tmp_path, student):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    progress = run(tmp_path, student, 10, envs=make_envs(cls=InterruptedEnv))
+    assert (progress.stopped, progress.update) == (True, 3)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    loaded, state = load_checkpoint(tmp_path / "checkpoints")
+    assert state["update"] == 3
+    assert same_weights(loaded.model, student.model)
+    assert not run(tmp_path, loaded, 4, state=state).stopped
+    assert [line["update"] for line in online(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_sigterm_is_as_polite(tmp_path, student):
+    class Terminated(QueryRewriteVectorEnv):
+        def step(self, actions):
+            signal.raise_signal(signal.SIGTERM)
+            return super().step(actions)
+
+    progress = run(tmp_path, student, 10, envs=make_envs(cls=Terminated))
+    assert (progress.stopped, progress.update) == (True, 1)
+
+
+def test_the_second_ctrl_c_ends_at_once_and_the_old_checkpoint_is_whole(tmp_path, student):
+    envs = make_envs(cls=InterruptedEnv)
+    envs.presses = 2
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, student, 10, envs=envs)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert load_checkpoint(tmp_path / "checkpoints")[1]["update"] == 0
+
+
+def test_a_judge_that_is_down_stops_the_run_and_teaches_nothing(tmp_path, student, guesser):
+    with pytest.raises(JudgeError, match=r"\d\d% of the rewards were missing at update 1:.*--resume"):
+        run(tmp_path, student, 10, envs=make_envs(FailingJudge()))
+    assert same_weights(student.model, guesser.model)
+    assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["update-000000", "update-000001"]
+    assert online(tmp_path)[0]["judge/failed_fraction"] > 0.5
+
+
+def test_an_evaluation_that_the_judge_refused_is_the_first_thing_after_the_resume(tmp_path, student):
+    whole, half, refused = tmp_path / "whole", tmp_path / "half", [2, 4]
+    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+
+    def refuses(student):
+        done = online(half)[-1]["update"] if (half / "metrics.jsonl").is_file() and online(half) else 0
+        if done in refused:
+            refused.remove(done)
+            raise JudgeError("away")
+        return held_out(student)
+
+    run(whole, student, 4, evaluate_every=2)
+    with pytest.raises(JudgeError, match="away"):
+        run(half, twin, 4, evaluate_every=2, score=refuses)
+    loaded, state = load_checkpoint(half / "checkpoints")
+    with pytest.raises(JudgeError, match="away"):
+        run(half, loaded, 4, evaluate_every=2, state=state, score=refuses)
+    loaded, state = load_checkpoint(half / "checkpoints")
+    assert (state["update"], state["progress"]["evaluated"]) == (4, 2)
+    run(half, loaded, 4, evaluate_every=2, state=state, score=refuses)
+    assert (half / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    best, last = (load_checkpoint(folder / "checkpoints")[1]["progress"] for folder in (whole, half))
+    assert last | {"seconds": 0} == best | {"seconds": 0}
+    assert same_weights(loaded.model, student.model)
+
+
+class Keeper(Student):
+    """Leaves every second query alone."""
+
+    def texts(self, rollout):
+        return [text if n % 2 else "" for n, text in enumerate(super().texts(rollout))]
+
+
+def test_a_student_that_often_keeps_does_not_hide_a_judge_that_is_down(tmp_path, student):
+    keeper = Keeper(student.model, student.tokenizer, "keeper", student.max_new_tokens)
+    with pytest.raises(JudgeError, match="missing at update 1"):
+        run(tmp_path, keeper, 10, envs=make_envs(FailingJudge()))
+
+
+class ForgetfulJudge:
+    """Knows nothing about one query."""
+
+    name = "forgetful"
+
+    def __init__(self):
+        self.inner = LabelsJudge(SHOP)
+
+    def grade(self, queries, rows_NK):
+        probs_NK4 = self.inner.grade(queries, rows_NK).probs_NK4.copy()
+        probs_NK4[[query.text == "sofa" for query in queries]] = np.nan
+        return Grades(probs_NK4)
+
+
+def test_a_query_without_verdicts_is_masked_and_counted(tmp_path, student):
+    run(tmp_path, student, 3, envs=make_envs(ForgetfulJudge()))
+    assert any(0 < line["judge/failed_fraction"] < 0.5 for line in online(tmp_path))
+    assert not any(math.isnan(line[name]) for line in online(tmp_path) for name in ("reward", "reward_std"))
+    assert all(torch.isfinite(parameter).all() for parameter in student.model.parameters())
+
+
+def test_alarms_stand_in_the_metrics_and_do_not_stop_the_run(tmp_path, student, capsys):
+    run(tmp_path, student, 3, alarms=Alarms(window=2, min_entropy=99.0))
+    alarms = [line.get("alarms") for line in online(tmp_path)]
+    assert alarms[0] is None
+    assert all(alarms[1:]) and all("stopped exploring" in ring for rings in alarms[1:] for ring in rings)
+    assert "ALARM at update 2" in capsys.readouterr().err
+
+
+def test_the_best_student_is_kept_not_the_last(tmp_path, student):
+    scores, seen = iter([0.1, 0.5, 0.5, 0.3]), []
+
+    def score(student):
+        seen.append(copy.deepcopy(student.model))
+        return {"eval/score": next(scores)}
+
+    progress = run(tmp_path, student, 3, score=score, evaluate_every=1)
+    best = Student.load(tmp_path / "checkpoints" / "best")
+    assert progress.best_score == 0.5
+    assert [same_weights(best.model, model) for model in seen] == [False, True, False, False]
+
+
+def test_the_best_student_is_chosen_anew_when_the_shop_has_changed(tmp_path, student):
+    told, seen = iter([(0.5, 0.0), (0.6, 0.0), (0.2, 1.0), (0.3, 1.0), (0.1, 1.0)]), []
+
+    def score(student):
+        seen.append(copy.deepcopy(student.model))
+        return dict(zip(("eval/score", "stream/shifts"), next(told), strict=True))
+
+    run(tmp_path, student, 2, score=score, evaluate_every=1)
+    loaded, state = load_checkpoint(tmp_path / "checkpoints")
+    assert (state["progress"]["best_score"], state["progress"]["shifts"]) == (0.2, 1.0)
+    progress = run(tmp_path, loaded, 4, score=score, evaluate_every=1, state=state)
+    best = Student.load(tmp_path / "checkpoints" / "best")
+    assert progress.best_score == 0.3
+    assert [same_weights(best.model, model) for model in seen] == [False, False, False, True, False]
+
+
+def test_the_last_update_is_evaluated_and_saved_whatever_the_intervals(tmp_path, student):
+    run(tmp_path, student, 3, evaluate_every=2, checkpoint_every=50)
+    assert [line["update"] for line in lines(tmp_path) if line["phase"] == "eval"] == [0, 2, 3]
+    assert checkpoints(tmp_path / "checkpoints")[-1].name == "update-000003"
+
+
+def test_two_runs_of_one_seed_write_the_same(tmp_path, student):
+    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+    for name, one in (("a", student), ("b", twin)):
+        run(tmp_path / name, one, 3)
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_stream_does_not_repeat_itself(tmp_path, student):
+    run(tmp_path, student, 4)
+    asked = [tuple(row["query"] for row in rows) for _, rows in itertools.groupby(
+        lines(tmp_path, "samples.jsonl"), key=lambda row: row["update"])]  # fmt: skip
+    assert len(set(asked)) > 1

@@ -1,0 +1,215 @@
+"""Several processes as one run: what they tell each other, and a loop that learns on two what it learns on one."""
+
+import json
+import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from agents.policy.checkpoint import checkpoints, load_checkpoint
+from agents.policy.prompt import prompt_ids
+from agents.policy.rollout import given, sample, score
+from agents.policy.student import Student
+from agents.rl.alarms import Alarms
+from agents.rl.grpo import GRPO, GRPOConfig
+from agents.rl.loop import Loop, LoopConfig, Progress
+from agents.rl.processes import ALONE, Processes, together
+from agents.tracking.base import Trackers, make_tracker
+from judges.simple.labels import LabelsJudge
+from qr_env.common.errors import ConfigError, JudgeError
+from qr_env.environment.vector_env import QueryRewriteVectorEnv
+from qr_env.traffic.stream import QueryStream, StreamShare
+from tests.helpers.fakes import FailingJudge, WordRetriever, tiny_shop
+from tests.helpers.launched import launched
+from tests.helpers.models import taught_student
+
+PROMPTS, GROUP, UPDATES = 4, 8, 3
+SHOP = tiny_shop()
+GUESSES = ["sofa", "refrigerator", "shoes", "black", ""]
+
+
+class Fated(Student):
+    """Draws for each query by itself, from a generator that the query's text seeds: on however many processes the
+    queries are, what it writes for them depends on the weights alone."""
+
+    def sample(self, queries, group_size=1, temperature=1.0, generator=None):
+        eos, prompts, drawn = self.tokenizer.eos_token_id, prompt_ids(self.tokenizer, queries), []
+        for query, prompt in zip(queries, prompts, strict=True):
+            own = torch.Generator().manual_seed(zlib.crc32(query.encode()))
+            settings = self.max_new_tokens, eos, eos, temperature or 1.0, own
+            drawn += sample(self.model, [prompt], group_size, *settings).completions()
+        rollout = given(prompts, drawn, eos, eos, "cpu")
+        with torch.no_grad():
+            return replace(rollout, logprobs_N_T=score(self.model, rollout).logprobs_N_T)
+
+
+def learned(folder, out, processes, judge=None, scores=lambda student: {"eval/score": 0.0, "judge/weight": 0.25}):
+    """The weights after a few updates of a loop on this process's share of the queries."""
+    student = Fated.load(folder, trainable=True)
+    envs = QueryRewriteVectorEnv(
+        *(SHOP, WordRetriever(SHOP), judge or LabelsJudge(SHOP)),
+        num_envs=PROMPTS // processes.count * GROUP,
+        group_size=GROUP,
+        stream=StreamShare(QueryStream(SHOP.split("train"), temper=0.0), processes.rank, processes.count),
+        original_weight=1.0,
+    )
+    config = GRPOConfig(1e-2, warmup_updates=0, kl_coef=0.0)
+    optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(cpu=True))
+    observation, _ = envs.reset(seed=0)
+    out.mkdir(parents=True, exist_ok=True)
+    tracker = make_tracker("none", out, {}) if processes.main else Trackers([])
+    Loop(
+        *(student, optimizer, envs, LoopConfig(UPDATES, evaluate_every=2, checkpoint_every=2)),
+        score=scores, observation=observation, tracker=tracker, folder=out, generator=torch.Generator(),
+        progress=Progress(), alarms=Alarms(), processes=processes,
+    ).run()  # fmt: skip
+    assert optimizer.trust == 0.25, "what the main process found holds for all"
+    return torch.cat([parameter.detach().flatten() for parameter in student.model.parameters()])
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def refused(work):
+    """The error's kind and message."""
+    try:
+        work()
+    except (ConfigError, JudgeError) as error:
+        return type(error).__name__, str(error)
+    return None
+
+
+def refuse():
+    raise ConfigError("no")
+
+
+def told(processes):
+    """What this process knows after all have spoken."""
+    rank, made = processes.rank, []
+    metrics = {"reward": float("nan") if rank else 1.0, "kl": 1.0 + rank, f"only/{rank}": 3.0}
+    return {
+        "gather": processes.gather(rank),
+        "any": [processes.any(bool(rank)), processes.any(False)],
+        "mean": processes.mean(metrics),
+        "main_only": [processes.main_only(lambda: made.append(rank)), made],
+        "once": processes.once(lambda: rank + 10),
+        "main_first": processes.main_first(lambda: print("SAID", file=sys.stderr) or rank),
+        "error": refused(lambda: processes.main_only(refuse)),
+        "seed": processes.seed(7),
+    }
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A folder in which two processes have left all that the tests below look at, and what each said."""
+    folder = tmp_path_factory.mktemp("pair")
+    guesses = [(query.text, guess) for query in SHOP.split("train") for guess in GUESSES]
+    taught_student(guesses).save(folder / "student")
+    said = launched("tests.agents.rl.test_processes", folder)
+    return folder, said
+
+
+pytestmark = pytest.mark.enable_socket
+
+
+def test_each_process_knows_what_all_know(pair):
+    folder, said = pair
+    first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in range(2))
+    same = {"gather": [0, 1], "any": [True, False], "once": 10, "error": ["ConfigError", "no"]}
+    assert {name: first[name] for name in same} == {name: second[name] for name in same} == same
+    assert first["mean"] == second["mean"] == {"reward": 1.0, "kl": 1.5, "only/0": 3.0, "only/1": 3.0}
+    assert (first["main_only"], second["main_only"]) == ([None, [0]], [None, []])
+    assert (first["main_first"], second["main_first"]) == (0, 1)
+    assert ["SAID" in text for text in said] == [True, False]
+    assert first["seed"] == 7 != second["seed"]
+
+
+def test_two_processes_with_half_the_prompts_learn_what_one_learns_with_all(pair, tmp_path):
+    folder, _ = pair
+    first, second = (torch.load(folder / f"{rank}.pt") for rank in range(2))
+    assert torch.equal(first, second)
+    alone = learned(folder / "student", tmp_path, ALONE)
+    start = torch.cat([p.detach().flatten() for p in Student.load(folder / "student").model.parameters()])
+    assert (alone - start).abs().max() > 5e-3, "it learned"
+    torch.testing.assert_close(first, alone, atol=1e-4, rtol=0)  # rounding moves a weight by less
+
+
+def test_the_figures_are_of_all_processes_and_written_once(pair, tmp_path):
+    folder, _ = pair
+    learned(folder / "student", tmp_path, ALONE)
+    ours, theirs = lines(folder / "loop"), lines(tmp_path)
+    steps = [("eval", 0), ("online", 1), ("online", 2), ("eval", 2), ("online", 3), ("eval", 3)]
+    assert [(line["phase"], line["update"]) for line in ours] == steps
+    # Of token means, the mean over processes is not that of all tokens.
+    exact = ("episodes", "reward", "reward_std", "reward/gain", "completions/mean_length", "groups/zero_variance",
+             "keep_fraction", "judge/failed_fraction", "loss", "grad_norm")  # fmt: skip
+    for our, their in zip(ours, theirs, strict=True):
+        assert list(our) == list(their)
+        known = [name for name in exact if name in our]
+        np.testing.assert_allclose([our[n] for n in known], [their[n] for n in known], atol=1e-5, err_msg=str(known))
+
+
+def test_a_judge_that_is_down_or_refused_stops_all_with_a_checkpoint(pair):
+    folder, _ = pair
+    for name, message in (("down", "100% of the rewards were missing at update 1"), ("gate", "away")):
+        kinds = [json.loads((folder / f"{rank}.json").read_text())[name] for rank in range(2)]
+        assert kinds[0] == kinds[1] and kinds[0][0] == "JudgeError" and message in kinds[0][1]
+    assert [path.name for path in checkpoints(folder / "down" / "checkpoints")] == ["update-000000", "update-000001"]
+    assert load_checkpoint(folder / "gate" / "checkpoints")[1]["update"] == 2
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused(pair):
+    folder, _ = pair
+    state = load_checkpoint(folder / "loop" / "checkpoints")[1]
+    assert Processes(2, 0).own(state) is state
+    other = Processes(2, 1).own(state)
+    queries = [part["envs"]["simulator"]["queries"] for part in (state, other)]
+    assert queries[0] != queries[1] and other["optimizer"] is state["optimizer"]
+    for processes, made_by in ((ALONE, state), (Processes(2, 1), {"update": 1}), (Processes(3, 0), state)):
+        with pytest.raises(ConfigError, match=rf"made by \d .* this run has {processes.count}: .*--num_processes"):
+            processes.own(made_by)
+
+
+def test_one_process_sends_nothing_and_changes_nothing():
+    with together() as processes:
+        assert processes is ALONE
+    metrics = {"reward": float("nan"), "turn": 1}
+    assert ALONE.mean(metrics) is not metrics and list(ALONE.mean(metrics).values())[1:] == [1]
+    assert ALONE.gather("x") == ["x"] and ALONE.seed(3) == 3 and ALONE.own(state := {"update": 1}) is state
+    with pytest.raises(ConfigError, match="no"):
+        ALONE.main_only(refuse)
+
+
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
+def test_a_launcher_that_cuts_the_student_into_parts_is_refused(kind, monkeypatch):
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
+    with pytest.raises(ConfigError, match=f"{kind}.*--multi_gpu"), together():
+        pass
+
+
+def work(folder):
+    """What each of the two processes does."""
+    away = iter([{"eval/score": 0.0, "judge/weight": 0.25}])
+
+    def refuses(student):
+        if (figures := next(away, None)) is None:
+            raise JudgeError("away")
+        return figures
+
+    with together() as processes:
+        found = told(processes)
+        torch.save(learned(folder / "student", folder / "loop", processes), folder / f"{processes.rank}.pt")
+        begin = folder / "student"
+        found["down"] = refused(lambda: learned(begin, folder / "down", processes, FailingJudge()))
+        found["gate"] = refused(lambda: learned(begin, folder / "gate", processes, scores=refuses))
+        (folder / f"{processes.rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]))

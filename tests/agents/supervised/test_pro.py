@@ -1,0 +1,158 @@
+"""PRO: which candidates are compared, their Parquet file, and a student that ends up ranking as the engine pays."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from agents.policy.prompt import completion_ids, prompt_ids
+from agents.supervised.pro import PROConfig, ScoredCandidates, align, contrast, sample_candidates
+from qr_env.common.errors import ConfigError
+from qr_env.common.types import Query
+from tests.helpers.models import copied, same_weights, small_student, taught_student
+
+TEXTS = ("couch", "fridge", "trainers", "red")
+QUERIES = [Query(row, text, text) for row, text in enumerate(TEXTS)]
+OPTIONS = ("sofa settee", "freezer", "running shoes", "blue", "")
+NAN = math.nan
+
+
+def by_length(queries, options):
+    """Pays every letter; "fridge" has no verdict; as many columns as the longest row."""
+    rewards = np.full((len(queries), max(map(len, options))), 9.0)  # what stands behind a row must not be read
+    for p, (query, texts) in enumerate(zip(queries, options, strict=True)):
+        rewards[p, : len(texts)] = NAN if query.text == "fridge" else [len(text) / 10 for text in texts]
+    return rewards
+
+
+def some_candidates(rewards=(0.3, 0.1, 0.2, -0.1, 0.0)):
+    return ScoredCandidates(TEXTS, (OPTIONS,) * 4, np.array([rewards] * 4, np.float32))
+
+
+def test_candidates_are_different_bounded_and_hold_the_empty_rewrite():
+    candidates = sample_candidates(small_student(max_new_tokens=2), QUERIES, 6, by_length, seed=1)
+    assert candidates.queries_P == TEXTS
+    for texts, rewards in zip(candidates.texts_P_C, candidates.rewards_P_C, strict=True):
+        assert texts.count("") == 1
+        assert len(set(texts)) == len(texts) <= 7
+        assert np.isnan(rewards[len(texts) :]).all()
+    assert np.isnan(candidates.rewards_P_C[1]).all()
+    assert candidates.rewards_P_C[0, : len(candidates.texts_P_C[0])] == pytest.approx(
+        [len(text) / 10 for text in candidates.texts_P_C[0]]
+    )
+    again = sample_candidates(small_student(max_new_tokens=2), QUERIES, 6, by_length, seed=1)
+    assert again.texts_P_C == candidates.texts_P_C
+    assert sample_candidates(small_student(), QUERIES, 6, by_length, seed=2).texts_P_C != candidates.texts_P_C
+
+
+def test_beams_find_what_the_student_thinks_most_probable():
+    student = taught_student([("couch", "sofa"), ("fridge", "freezer")])
+    found = sample_candidates(student, QUERIES[:2], 3, by_length, temperature=0.0)
+    assert [texts[0] for texts in found.texts_P_C] == ["sofa", "freezer"]
+    assert all(len(texts) >= 3 for texts in found.texts_P_C)
+
+
+def test_the_parquet_file_gives_the_candidates_back(tmp_path):
+    rewards = np.array([[0.5, NAN, NAN], [0.1, -0.2, NAN]], np.float32)
+    candidates = ScoredCandidates(("couch", "röd"), (("",), ("a b", "", "c")), rewards)
+    candidates.save(tmp_path / "candidates.parquet")
+    back = ScoredCandidates.load(tmp_path / "candidates.parquet")
+    assert (back.queries_P, back.texts_P_C) == (candidates.queries_P, candidates.texts_P_C)
+    np.testing.assert_array_equal(back.rewards_P_C, candidates.rewards_P_C)
+    candidates.save(tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "candidates.parquet").read_bytes()
+
+
+def test_a_list_is_the_best_the_worst_and_a_spread_between():
+    texts, rewards = [str(i) for i in range(9)], np.array([4, 0, 8, 3, 1, 7, 2, 6, 5]) / 10
+    chosen = {n: [int(10 * rewards[i]) for i in contrast(texts, rewards, n)] for n in (2, 3, 4, 5)}
+    assert chosen == {2: [8, 0], 3: [8, 4, 0], 4: [8, 5, 3, 0], 5: [8, 6, 4, 2, 0]}
+
+
+def test_of_ties_the_shortest_is_taken_and_the_others_only_fill_up():
+    texts, rewards = ["long one", "x y", "", "bad", "worse"], np.array([0.0, 0.0, 0.0, -0.1, NAN])
+    assert [texts[i] for i in contrast(texts, rewards, 2)] == ["", "bad"]
+    assert [texts[i] for i in contrast(texts, rewards, 3)] == ["", "x y", "bad"]
+    assert [texts[i] for i in contrast(texts, rewards, 5)] == ["", "x y", "long one", "bad"]
+    order = [3, 1, 4, 0, 2]
+    shuffled = [texts[i] for i in order]
+    assert [shuffled[i] for i in contrast(shuffled, rewards[order], 3)] == ["", "x y", "bad"]
+
+
+@pytest.mark.parametrize("rewards", [[0.2, 0.2, NAN], [NAN, NAN, NAN], [NAN, 0.3, NAN]])
+def test_a_list_of_ties_is_none(rewards):
+    assert contrast(["a", "b", "c"], np.array(rewards), 4) == []
+
+
+def mean_logprobs(student, query, texts):
+    """Length-normalised log-probability of each text, the end token included, from plain forward passes."""
+    prompt = prompt_ids(student.tokenizer, [query])[0]
+    means = []
+    for tokens in completion_ids(student.tokenizer, texts):
+        logits = student.model(input_ids=torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1]
+        means.append(torch.log_softmax(logits, -1)[range(len(tokens)), tokens].mean().item())
+    return means
+
+
+def test_alignment_teaches_the_engines_order_and_abstention():
+    student, rewards = copied(small_student()), np.array([[0.3, 0.1, 0.2, -0.1, 0.0]] * 4, np.float32)
+    rewards[3] = [-0.3, -0.2, -0.4, -0.1, 0.0]  # here nothing is better than to leave the query alone
+    candidates = ScoredCandidates(TEXTS, (OPTIONS,) * 4, rewards)
+    config = PROConfig(contrast=5, learning_rate=5e-3, epochs=30, scale=10.0, strength=5.0)
+    metrics = align(student, candidates, config, seed=0)
+    assert metrics["before/accuracy"] < 0.7 < 0.9 < metrics["accuracy"]
+    assert metrics["pro_loss"] < metrics["before/pro_loss"]
+    assert metrics["sft_loss"] < metrics["before/sft_loss"]
+    assert (metrics["lists"], metrics["skipped"]) == (4, 0)
+    assert np.argmax(mean_logprobs(student, "red", OPTIONS)) == 4
+    assert np.argmax(mean_logprobs(student, "couch", OPTIONS)) == 0
+
+
+def test_the_first_loss_is_that_of_plain_forward_passes():
+    """What `align` measures before learning, against the formula on log-probabilities taken one text at a time."""
+    student, candidates = small_student(), some_candidates()
+    metrics = align(copied(student), candidates, PROConfig(contrast=3, epochs=1))
+    texts, rewards = ["sofa settee", "freezer", "blue"], [0.3, 0.1, -0.1]
+    assert [OPTIONS[i] for i in contrast(OPTIONS, candidates.rewards_P_C[0], 3)] == ["sofa settee", "freezer", "blue"]
+    total = 0.0
+    for query in TEXTS:
+        p = mean_logprobs(student, query, texts)
+        for k in range(2):
+            mine = math.exp(p[k] * max(rewards[k] - r for r in rewards[k + 1 :]))
+            others = sum(math.exp(p[i] * (rewards[k] - rewards[i])) for i in range(k + 1, 3))
+            total -= math.log(mine / (mine + others))
+    assert metrics["before/pro_loss"] == pytest.approx(total / 4, abs=1e-5)
+
+
+def test_ties_are_skipped_and_counted_and_teach_nothing():
+    student, candidates = small_student(), some_candidates([0.1, 0.1, 0.1, NAN, 0.1])
+    before = copy.deepcopy(student.model)
+    assert align(student, candidates) == {"lists": 0.0, "skipped": 4.0}
+    assert same_weights(student.model, before)
+
+
+def test_the_same_seed_gives_the_same_student():
+    students = [copied(small_student()) for _ in range(3)]
+    config = PROConfig(epochs=2, batch_size=2, learning_rate=1e-3)
+    metrics = [
+        align(student, some_candidates(), config, seed=seed) for student, seed in zip(students, (0, 0, 1), strict=True)
+    ]
+    assert metrics[0] == metrics[1] != metrics[2]
+    assert same_weights(students[0].model, students[1].model)
+
+
+def test_only_the_best_is_imitated_if_asked():
+    results = {}
+    for gold in ("all", "best"):
+        student = copied(small_student())
+        align(student, some_candidates(), PROConfig(gold=gold, strength=0.0, learning_rate=5e-3, epochs=20))
+        results[gold] = mean_logprobs(student, "couch", ["sofa settee", "blue"])
+    assert results["best"][0] > results["all"][0]
+    assert results["best"][1] < results["all"][1]
+
+
+def test_a_contrast_that_the_paper_does_not_have_is_refused():
+    with pytest.raises(ConfigError, match="contrast 6"):
+        PROConfig(contrast=6)

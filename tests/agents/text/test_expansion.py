@@ -1,0 +1,20 @@
+"""The words that a rewrite adds to its query."""
+
+import pytest
+
+from agents.text.expansion import in_mode
+
+
+@pytest.mark.parametrize(
+    ("query", "rewrite", "combine", "said"),
+    [
+        ("couch blue", "Blue Sofa, 3 seats", "expand", "sofa 3 seats"),
+        ("red shoes", "red shoe", "expand", ""),
+        ("sofa", "corner sofa without arms", "expand", "corner"),
+        ("couch blue", "blue  sofa", "replace", "blue sofa"),
+        ("blue couch", "couch blue", "replace", ""),
+        ("sofa", "", "union", ""),
+    ],
+)
+def test_a_rewrite_is_put_as_its_mode_wants_it(query, rewrite, combine, said):
+    assert in_mode(query, rewrite, combine) == said

@@ -1,0 +1,154 @@
+"""The cross-encoder judge: layout of pairs, ONNX against PyTorch, calibration, fingerprint, folders that are broken."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from judges.cross_encoder.export import export
+from judges.cross_encoder.judge import ONNX, Calibration, CrossEncoderJudge, fit_cuts
+from judges.cross_encoder.pair_tokens import PairTokens
+from judges.cross_encoder.training import load_classifier
+from judges.simple.embedding import Thresholds, level_probs
+from judges.verdict_store.stored import ShopJudge
+from qr_env.common.errors import ConfigError, JudgeError
+from tests.helpers.cross_models import small_bert
+from tests.helpers.fakes import tiny_shop
+from tests.helpers.models import small_model
+
+SHOP = tiny_shop()
+QUERIES = ("red sofa", "couch", "fridge 300 l", "runing shoos men size 42 by velo", "x")
+PAIRS = [(query, title) for query in QUERIES for title in SHOP.titles]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("judge")
+    model, tokenizer = load_classifier(small_bert(root / "bert"))
+    return export(model, tokenizer, root / "served", Calibration(max_length=24, source="test"), PAIRS)
+
+
+def test_pairs_are_laid_out_as_the_tokenizer_does_it(exported: Path) -> None:
+    _, tokenizer = load_classifier(exported)
+    queries, products = zip(*PAIRS, strict=True)
+    ids, types, lengths = PairTokens(tokenizer, 64).layout(queries, products)
+    wanted = tokenizer(list(queries), list(products), padding=True, return_token_type_ids=True)
+    assert ids.tolist() == wanted["input_ids"] and types.tolist() == wanted["token_type_ids"]
+    assert lengths.tolist() == np.sum(wanted["attention_mask"], axis=1).tolist()
+
+
+def test_long_pairs_are_cut_and_keep_both_texts(exported: Path) -> None:
+    _, tokenizer = load_classifier(exported)
+    long, short = "sofa red blue green " * 9, "sofa red"
+    ids, types, lengths = PairTokens(tokenizer, 16).layout([long, short, long], [long, long, ""])
+    assert lengths.tolist() == [16, 16, 9], "a query takes half of the 13 places at most, a product all that is left"
+    assert (types == 1).sum(axis=1).tolist() == [8, 12, 1]
+    assert (ids[0] == tokenizer.sep_token_id).sum() == 2
+    with pytest.raises(ConfigError, match="max_length=4"):
+        PairTokens(tokenizer, 4)
+
+
+def test_a_causal_lm_reads_pairs_too() -> None:
+    _, tokenizer = small_model()
+    ids, _, lengths = PairTokens(tokenizer, 32).layout(["red sofa"], ["couch"])
+    text = tokenizer.decode(ids[0][: lengths[0]])
+    assert "red sofa" in text and "couch" in text and len(text) > len("red sofacouch"), "something stands between them"
+
+
+def test_onnx_scores_as_torch_does(exported: Path) -> None:
+    torch_judge, onnx_judge = (CrossEncoderJudge(exported, backend, threads=1) for backend in ("torch", "onnx"))
+    wanted, found = torch_judge.score_pairs(PAIRS), onnx_judge.score_pairs(PAIRS)
+    assert np.isfinite(wanted).all() and wanted.std() > 0
+    assert np.corrcoef(wanted, found)[0, 1] > 0.99, "eight bits keep the order"
+    assert np.abs(wanted - found).max() < 0.2 * wanted.std() + 0.05
+    assert CrossEncoderJudge(exported).backend == "onnx", "the fast one is taken where it is there"
+    assert torch_judge.fingerprint != onnx_judge.fingerprint, "their scores differ a little: no shared verdicts"
+    provenance = json.loads((exported / "calibration.json").read_text())["provenance"]
+    assert provenance["onnx"].startswith("int8")
+
+
+def test_32_bits_agree_to_the_last_places(tmp_path: Path) -> None:
+    model, tokenizer = load_classifier(small_bert(tmp_path / "bert"))
+    folder = export(model, tokenizer, tmp_path / "wide", Calibration(), int8=False)
+    wanted, found = (CrossEncoderJudge(folder, backend, threads=1).score_pairs(PAIRS) for backend in ("torch", "onnx"))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_a_score_depends_on_nothing_but_its_pair(exported: Path) -> None:
+    judge = CrossEncoderJudge(exported, "torch", batch_size=7)
+    alone = np.array([CrossEncoderJudge(exported, "torch").score_pairs([pair])[0] for pair in PAIRS[::29]])
+    np.testing.assert_allclose(judge.score_pairs(PAIRS)[::29], alone, atol=1e-5)
+
+
+def test_blank_texts_are_missing_and_counted(exported: Path) -> None:
+    judge = CrossEncoderJudge(exported)
+    probs = judge.grade_pairs([("red sofa", "sofa"), (" ", "sofa"), ("sofa", "")])
+    assert np.isnan(probs).all(axis=1).tolist() == [False, True, True]
+    assert probs[0].sum() == pytest.approx(1, abs=1e-5)
+    stats = judge.stats()
+    assert (stats["asked"], stats["missing"], stats["missing/blank"]) == (3, 2, 2)
+    assert stats["pairs_per_second"] > 0
+    assert judge.grade_pairs([]).shape == (0, 4)
+
+
+def test_grades_a_shop(exported: Path) -> None:
+    judge = ShopJudge(SHOP, CrossEncoderJudge(exported))
+    queries = SHOP.split("train")[:3]
+    rows = np.array([[0, 1, -1], [2, 3, 4], [5, 5, 6]], np.int32)
+    probs = judge.grade(queries, rows).probs_NK4
+    assert np.isnan(probs[0, 2]).all() and (probs[2, 0] == probs[2, 1]).all()
+    np.testing.assert_allclose(probs[rows >= 0].sum(axis=1), 1, atol=1e-5)
+
+
+def test_cuts_recover_the_model_that_made_the_levels() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(40, 12, size=6_000)
+    true = Thresholds(30, 38, 52, temperature=4)
+    levels = (rng.random(6_000)[:, None] > level_probs(scores, true).cumsum(axis=1)[:, :3]).sum(axis=1)
+    found = fit_cuts(scores, levels)
+    assert [*found.cuts, found.temperature] == pytest.approx([30, 38, 52, 4], abs=1.0)
+    gains = level_probs(np.linspace(-20, 90, 200), found)
+    assert (np.diff(gains[:, 2:].sum(axis=1)) >= 0).all() and (np.diff(gains[:, 3]) >= 0).all(), "never worse for more"
+    for scores_M, levels_M in (
+        (np.zeros(0), np.zeros(0, int)),
+        (np.zeros(2), np.array([0, 4])),
+        (np.full(1, np.nan), [1]),
+    ):
+        with pytest.raises(JudgeError, match="levels 0 … 3"):
+            fit_cuts(scores_M, np.asarray(levels_M))
+
+
+def test_any_cross_encoder_serves_and_says_that_nobody_fitted_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge = CrossEncoderJudge.load(small_bert(tmp_path / "hub"))
+    assert judge.backend == "torch" and not judge.calibrated
+    with caplog.at_level(logging.WARNING):
+        judge.grade_pairs(PAIRS[:4])
+        judge.grade_pairs(PAIRS[:4])
+    assert len([record for record in caplog.records if "unfitted" in record.message]) == 1
+    before = judge.fingerprint
+    levels = np.arange(len(PAIRS)) % 4
+    assert judge.fit(PAIRS, levels, "made up").source == "made up"
+    assert judge.calibrated and judge.fingerprint != before, "other cuts, other verdicts"
+    judge.calibration.write(judge.folder)
+    assert CrossEncoderJudge(judge.folder).fingerprint == judge.fingerprint
+
+
+def test_broken_folders_are_named(tmp_path: Path, exported: Path) -> None:
+    with pytest.raises(JudgeError, match=r"no config\.json"):
+        CrossEncoderJudge(tmp_path)
+    with pytest.raises(ConfigError, match="no backend 'tpu'"):
+        CrossEncoderJudge(exported, "tpu")
+    with pytest.raises(JudgeError, match="with 5 labels, not a cross-encoder with one logit"):
+        CrossEncoderJudge(small_bert(tmp_path / "nli", labels=5))
+    folder = small_bert(tmp_path / "bert")
+    with pytest.raises(JudgeError, match=ONNX):
+        CrossEncoderJudge(folder, "onnx").score_pairs(PAIRS[:1])
+    (folder / "calibration.json").write_text('{"thresholds": {}}')
+    with pytest.raises(JudgeError, match="damaged"):
+        CrossEncoderJudge(folder)

@@ -1,0 +1,128 @@
+"""The embedding judge: its formula, its fits, its laziness; and the real MiniLM where its weights are cached."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from judges.factory import make_judge
+from judges.simple.embedding import EmbeddingJudge, Thresholds, fit_thresholds, level_probs
+from qr_env.common.errors import ConfigError, JudgeError
+from qr_env.common.types import EXACT, IRRELEVANT, Query
+from qr_env.shop.shop import Shop
+from tests.helpers.fakes import HashEncoder, tiny_shop
+
+SHOP = tiny_shop()
+
+
+def all_pairs(shop: Shop) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """(query rows, product rows, levels) of every pair."""
+    queries = np.repeat(np.arange(len(shop.queries)), len(shop.products))
+    rows = np.tile(np.arange(len(shop.products)), len(shop.queries)).astype(np.int32)
+    return queries.tolist(), rows, shop.levels(queries, rows[:, None])[:, 0].astype(int)
+
+
+def test_levels_by_the_formula() -> None:
+    t = Thresholds(0.2, 0.4, 0.6, temperature=0.1)
+    probs = level_probs(np.array([0.5, np.nan]), t)
+    at_least = [1, *(1 / (1 + math.exp(-(0.5 - cut) / 0.1)) for cut in (0.2, 0.4, 0.6)), 0]
+    assert probs[0] == pytest.approx([at_least[j] - at_least[j + 1] for j in range(4)], abs=1e-6)
+    assert np.isnan(probs[1]).all() and probs.dtype == np.float32
+    gains = level_probs(np.linspace(-1, 1, 50), t)[:, 2:].sum(axis=1)
+    assert (np.diff(gains) >= 0).all(), "more similar is never less relevant"
+
+
+def test_grades_are_gathered_products_of_vectors() -> None:
+    encoder = HashEncoder()
+    judge = EmbeddingJudge(SHOP, encoder)
+    rows = np.array([[3, 12, -1], [25, -1, -1], [0, 1, 2]], np.int32)
+    queries = [SHOP.all_queries[1], SHOP.all_queries[5], Query(-1, "", "  ")]
+    similarity = judge.similarity([query.text for query in queries], rows)
+    for n, k in ((0, 0), (0, 1), (1, 0)):
+        pair = encoder.encode([queries[n].text, SHOP.titles[rows[n, k]]])
+        assert similarity[n, k] == pytest.approx(float(pair[0] @ pair[1]), abs=1e-6)
+    grades = judge.grade(queries, rows)
+    np.testing.assert_array_equal(np.isnan(grades.gain_NK), [[False, False, True], [False, True, True], [True] * 3])
+    np.testing.assert_allclose(grades.probs_NK4[0, 0].sum(), 1, atol=1e-6)
+
+
+def test_product_vectors_are_computed_once_and_only_where_needed() -> None:
+    encoder = HashEncoder()
+    judge = EmbeddingJudge(SHOP, encoder)
+    query, rows = [SHOP.all_queries[0]], np.array([[4, 5, 6, 4]], np.int32)
+    judge.grade(query, rows)
+    assert encoder.texts_encoded == 1 + 3
+    judge.grade(query, rows)
+    assert encoder.texts_encoded == 1 + 3 + 1
+    given = EmbeddingJudge(SHOP, encoder, vectors_PD=encoder.encode(SHOP.titles))
+    np.testing.assert_array_equal(given.grade(query, rows).probs_NK4, judge.grade(query, rows).probs_NK4)
+    with pytest.raises(JudgeError, match="2 product vectors"):
+        EmbeddingJudge(SHOP, encoder, vectors_PD=np.zeros((2, 4), np.float32))
+
+
+def test_fit_finds_the_thresholds_that_made_the_data() -> None:
+    true = Thresholds(0.1, 0.3, 0.5, temperature=0.05)
+    generator = np.random.default_rng(0)
+    similarity = generator.uniform(-0.2, 0.8, 20_000)
+    levels = (generator.random((20_000, 1)) > level_probs(similarity, true).cumsum(axis=1)[:, :3]).sum(axis=1)
+    found = fit_thresholds(similarity, levels, Thresholds())
+    np.testing.assert_allclose(found.cuts, true.cuts, atol=0.01)
+    assert found.temperature == pytest.approx(0.05, abs=0.005)
+
+
+def test_fit_on_labels_beats_the_given_thresholds() -> None:
+    judge = EmbeddingJudge(SHOP, HashEncoder())
+    queries, rows, levels = all_pairs(SHOP)
+
+    def surprise() -> float:
+        asked = [SHOP.all_queries[row] for row in queries]
+        probs = judge.grade(asked, rows[:, None]).probs_NK4[:, 0]
+        return float(-np.log(probs[np.arange(len(levels)), levels]).mean())
+
+    before = surprise()
+    judge.fit(queries, rows, levels)
+    assert surprise() < before
+    with pytest.raises(JudgeError, match="0 pairs"):
+        judge.fit([], np.zeros(0, np.int32), np.zeros(0, int))
+
+
+def test_fit_without_labels_uses_purchases_only_and_repeats() -> None:
+    blind = replace(SHOP, qrels=SHOP.qrels * 0)
+    first, second = (EmbeddingJudge(blind, HashEncoder()) for _ in range(2))
+    assert first.fit_purchases(seed=1) == second.fit_purchases(seed=1)
+    queries, rows, levels = all_pairs(SHOP)
+    gains = first.grade([SHOP.all_queries[row] for row in queries], rows[:, None]).gain_NK[:, 0]
+    assert gains[levels == EXACT].mean() > gains[levels == IRRELEVANT].mean() + 0.3
+    with pytest.raises(JudgeError, match="no purchases for dev"):
+        EmbeddingJudge(replace(SHOP, purchases=SHOP.purchases[:0]), HashEncoder()).fit_purchases("dev")
+
+
+def test_factory_fits_on_purchases_where_there_are_any() -> None:
+    fitted = make_judge("embedding", SHOP, HashEncoder())
+    plain = make_judge("embedding", replace(SHOP, purchases=SHOP.purchases[:0]), HashEncoder())
+    given = make_judge("embedding", SHOP, HashEncoder(), thresholds=Thresholds())
+    assert isinstance(fitted, EmbeddingJudge) and isinstance(plain, EmbeddingJudge)
+    assert isinstance(given, EmbeddingJudge)
+    assert fitted.thresholds != Thresholds() == plain.thresholds == given.thresholds
+
+
+def test_impossible_thresholds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="must rise"):
+        Thresholds(0.5, 0.4, 0.6)
+    with pytest.raises(ConfigError, match="temperature"):
+        Thresholds(temperature=0.0)
+
+
+def test_minilm_knows_that_a_couch_is_a_sofa() -> None:
+    from qr_env.models.hub import resolve
+    from qr_env.retrieval.encoder import Encoder
+
+    judge = EmbeddingJudge(SHOP, Encoder(resolve("minilm-l6")))
+    queries = [SHOP.all_queries[row] for row in (1, 3, 5)]
+    rows = np.array([[3, 13, 23]] * 3, np.int32)
+    gains = judge.grade(queries, rows).gain_NK
+    assert gains.argmax(axis=1).tolist() == [0, 1, 2]
+    assert gains[0, 0] > gains[0, 1] + 0.1

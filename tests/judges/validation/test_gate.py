@@ -1,0 +1,127 @@
+"""The gate: good judges pass, bad ones are refused or weigh less, unknown ones need a word from the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from judges.simple.labels import LabelsJudge
+from judges.validation.gate import FEW, Gate
+from qr_env.common.errors import ConfigError, DataError, JudgeError
+from qr_env.common.types import Grades, Query, RowArray
+from tests.helpers.fakes import FailingJudge, tiny_shop
+
+SHOP = tiny_shop()
+PARTIAL = replace(SHOP, qrels_complete=False)
+TEST_ONLY = replace(PARTIAL, queries=SHOP.queries.set_column(3, "split", [["test"] * 12]))
+
+
+class NoisyJudge:
+    """Labels of which a share is replaced by chance; remembers which queries it was asked about."""
+
+    name = "noisy"
+
+    def __init__(self, noise: float) -> None:
+        self.noise, self.asked = noise, list[Query]()
+
+    def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
+        self.asked += queries
+        rng = np.random.default_rng(0)
+        probs = LabelsJudge(SHOP).grade(queries, rows_NK).probs_NK4
+        chance = np.eye(4, dtype=np.float32)[rng.integers(4, size=rows_NK.shape)]
+        return Grades(np.where((rng.random(rows_NK.shape) < self.noise)[..., None], chance, probs))
+
+
+def test_a_judge_that_agrees_passes_in_full() -> None:
+    result = Gate(min_kappa=0.5).check(LabelsJudge(SHOP), SHOP)
+    assert result.passed and result.weight == 1 and result.kappa == pytest.approx(1)
+    assert result.metrics() == pytest.approx({"judge/kappa": 1, "judge/kappa_low": 1, "judge/weight": 1})
+    assert Gate(min_kappa=0.5).enforce(result) is result
+
+
+def test_a_judge_that_guesses_is_refused_with_its_figure() -> None:
+    gate = Gate(min_kappa=0.5)
+    result = gate.check(NoisyJudge(0.8), PARTIAL)
+    assert not result.passed and result.low < result.kappa < result.high < 0.5
+    with pytest.raises(JudgeError, match=r"noisy: κ 0\.\d+ .* below --min-kappa 0\.5"):
+        gate.enforce(result)
+
+
+def test_or_weighs_less_in_proportion() -> None:
+    gate = Gate(min_kappa=0.8, on_fail="weigh")
+    result = gate.check(NoisyJudge(0.5), PARTIAL)
+    assert result.weight == pytest.approx(result.kappa / 0.8) and 0 < result.weight < 1
+    assert gate.enforce(result) is result
+    assert replace(gate, min_kappa=0.1).check(NoisyJudge(0.5), PARTIAL).weight == 1
+
+
+def test_test_queries_are_never_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("query,product_id,level\n" + "running shoes,p20,3\n" + "sofa,p00,E\n" * 2)
+    shown = (SHOP.all_queries, np.tile(np.arange(30, dtype=np.int32), (12, 1)))
+    for gate, judge in ((Gate(), NoisyJudge(0)), (Gate(labels=tmp_path / "mine.csv"), NoisyJudge(0))):
+        gate.check(judge, SHOP)
+        gate.check(judge, PARTIAL)
+        gate.check(judge, SHOP, shown)
+        assert judge.asked and "running shoes" not in {query.text for query in judge.asked}
+        assert {query.split for query in judge.asked} <= {"train", "dev"}
+
+
+def test_unknown_agreement_needs_a_bar_of_zero() -> None:
+    gate = Gate(min_kappa=0.2, on_fail="weigh")
+    for judge, shop in ((LabelsJudge(TEST_ONLY), TEST_ONLY), (FailingJudge(), SHOP)):
+        result = gate.check(judge, shop)
+        assert not result.known and result.weight == 0
+        with pytest.raises(JudgeError, match="--min-kappa 0"):
+            gate.enforce(result)
+        assert Gate(min_kappa=0).enforce(Gate(min_kappa=0).check(judge, shop)).weight == 1
+
+
+def test_while_learning_it_looks_at_what_is_shown_now() -> None:
+    gate = Gate(min_kappa=0.3, pairs=60)
+    queries = [query for query in SHOP.all_queries if query.split == "train"]
+    shown = np.tile(np.array([0, 11, 12, 25, 25, 3, -1], np.int32), (len(queries), 1))
+    judge = NoisyJudge(0)
+    result = gate.check(judge, SHOP, shown=(queries, shown))
+    assert result.pairs == 5 * 7 > FEW and {query.text for query in judge.asked} <= {query.text for query in queries}
+    assert replace(gate, pairs=31).check(judge, SHOP, shown=(queries, shown)).pairs == 31
+
+
+def test_graded_pairs_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    levels = [("Exact", 3), ("irrelevant", 0), ("C", 1), ("2", 2)]
+    lines = [
+        f'{{"query": "{q}", "product_id": "p{row:02d}", "level": "{name}"}}\n'
+        for q in ("divan", "tv")
+        for row in range(20)
+        for name, _ in [levels[row % 4]]
+    ]
+    path.write_text("".join(lines))
+
+    class Knows:
+        name = "knows"
+
+        def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
+            return Grades(np.eye(4, dtype=np.float32)[np.array([level for _, level in levels])[rows_NK % 4]])
+
+    gate, shown = Gate(min_kappa=0.9, labels=path), (SHOP.all_queries, np.zeros((12, 5), np.int32))
+    for result in (gate.check(Knows(), TEST_ONLY), gate.check(Knows(), SHOP, shown)):
+        assert result.pairs == 40 and result.kappa == pytest.approx(1)
+    for text, message in (
+        ("query,product_id\na,p00\n", "no column level"),
+        ("query,product_id,level\na,p00,great\n", "'great' is no level"),
+        ("query,product_id,level\na,x,1\n", "none of its products"),
+    ):
+        (tmp_path / "bad.csv").write_text(text)
+        with pytest.raises(DataError, match=message):
+            Gate(labels=tmp_path / "bad.csv").check(Knows(), SHOP)
+
+
+def test_impossible_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"min_kappa=1\.5"):
+        Gate(min_kappa=1.5)
+    with pytest.raises(ConfigError, match="'ignore'"):
+        Gate(on_fail="ignore")  # type: ignore[arg-type]

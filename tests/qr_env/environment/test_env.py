@@ -1,0 +1,151 @@
+"""The scalar environment: Gymnasium's own checks, seeded equality, several turns, odd texts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from judges.simple.labels import LabelsJudge
+from qr_env.common.errors import ConfigError
+from qr_env.common.types import Query
+from qr_env.environment.env import QueryRewriteEnv
+from qr_env.reward.reward import FREE, Reward
+from tests.helpers.fakes import FailingJudge, WordRetriever, tiny_shop
+
+SHOP = tiny_shop()
+HEADINGS = (
+    *("Description", "Action Space", "Observation Space", "Starting State", "Rewards"),
+    *("Episode End", "Information", "Arguments", "Version History"),
+)
+
+
+def make(**settings: Any) -> QueryRewriteEnv:
+    settings = {"retriever": WordRetriever(SHOP), "judge": LabelsJudge(SHOP)} | settings
+    env = gymnasium.make("qr_env:QueryRewrite-v0", shop=SHOP, **settings).unwrapped
+    assert isinstance(env, QueryRewriteEnv)
+    return env
+
+
+@pytest.mark.parametrize("combine", ["replace", "expand", "union"])
+@pytest.mark.parametrize("max_turns", [1, 3])
+def test_check_env_is_clean(combine: str, max_turns: int) -> None:
+    check_env(make(combine=combine, max_turns=max_turns))
+
+
+def test_docstring_is_the_specification() -> None:
+    at = [(QueryRewriteEnv.__doc__ or "").index(f"## {heading}\n") for heading in HEADINGS]
+    assert at == sorted(at)
+
+
+def played(env: QueryRewriteEnv, seed: int) -> bytes:
+    generator = np.random.default_rng(seed)
+    lines: list[Any] = []
+    for episode in range(20):
+        lines.append(env.reset(seed=seed if episode == 0 else None))
+        done = False
+        while not done:
+            *line, done, _, info = env.step(generator.choice(["sofa", "red sofa", "", "refrigerator black"]))
+            lines.append((line, info))
+    return json.dumps(lines, default=np.ndarray.tolist).encode()
+
+
+@pytest.mark.parametrize("max_turns", [1, 3])
+def test_seeded_runs_are_equal_to_the_byte(max_turns: int) -> None:
+    assert played(make(max_turns=max_turns), 5) == played(make(max_turns=max_turns), 5)
+    assert played(make(max_turns=max_turns), 5) != played(make(max_turns=max_turns), 6)
+
+
+def test_one_turn_pays_the_gain_and_ends() -> None:
+    env = make()
+    observation, info = env.reset(options={"query": SHOP.all_queries[1]})
+    assert observation == {"query": "couch", "context": ""} and info["query_id"] == "q01"
+    observation, reward, terminated, truncated, info = env.step("sofa")
+    assert (reward, terminated, truncated) == (1.0, True, False)
+    assert info["ids_after"] == [f"p{row:02d}" for row in range(10)] and info["ids_before"] == []
+    assert observation["context"].startswith("Lindholm sofa red 3 seater fabric | Lindholm sofa blue")
+    assert sum(info["reward_terms"].values()) == reward
+    with pytest.raises(ConfigError, match="call reset first"):
+        env.step("sofa")
+
+
+@pytest.mark.parametrize("combine", ["replace", "expand", "union"])
+@pytest.mark.parametrize("keep", ["", " RED  sofa "])
+def test_keeping_the_original_earns_exactly_zero(combine: str, keep: str) -> None:
+    env = make(combine=combine, max_turns=2)
+    env.reset(options={"query": SHOP.all_queries[2]})
+    *_, info = _, reward, *_ = env.step(keep)
+    assert reward == 0.0 and set(info["reward_terms"].values()) == {0.0}
+    np.testing.assert_array_equal(info["hits_before"], info["hits_after"])
+
+
+def test_turns_add_up_to_the_reward_of_the_last_rewrite() -> None:
+    rewrites = ["sofa", "refrigerator", "", "blue sofa please deliver it to my living room"]
+    env = make(max_turns=4, combine="replace")
+    env.reset(options={"query": SHOP.all_queries[4]})
+    steps = [env.step(rewrite) for rewrite in rewrites]
+    rewards = [step[1] for step in steps]
+    assert [step[2] for step in steps] == [False, False, False, True]
+    assert rewards[1] < 0 and rewards[2] == 0.0
+    assert steps[1][0] == steps[2][0], "keeping shows what was shown"
+    alone = make(combine="replace")
+    alone.reset(options={"query": SHOP.all_queries[4]})
+    assert sum(rewards) == pytest.approx(alone.step(rewrites[-1])[1], abs=1e-6)
+    assert steps[0][0]["context"].startswith("Lindholm sofa red")
+
+
+def test_a_failed_judge_is_nan_never_zero() -> None:
+    env = make(judge=FailingJudge())
+    env.reset(options={"query": SHOP.all_queries[0]})
+    assert np.isnan(env.step("couch")[1])
+
+
+def test_unknown_free_text_has_no_labels() -> None:
+    env = make()
+    _, info = env.reset(options={"query": "sofa bed"})
+    assert info["query_id"] == "" and np.isnan(info["grades_before"]).all()
+    assert np.isnan(env.step("sofa")[1])
+
+
+@pytest.mark.parametrize(
+    "text", ["ソファ 赤い", "sofa\x00\x1b[31m", "🛋️ sofa", "sofa " * 3000, "canapé\u00a0rouge", "\ud800"]
+)
+def test_odd_texts_stay_inside_the_observation_space(text: str) -> None:
+    env = make(max_turns=2)
+    observation, info = env.reset(options={"query": Query(-1, "x", text)})
+    assert observation in env.observation_space and info["query"] == text
+    assert env.step(text + " red")[0] in env.observation_space
+
+
+def test_state_comes_back_in_the_middle_of_an_episode() -> None:
+    env, other = make(max_turns=3), make(max_turns=3)
+    env.reset(seed=3)
+    env.step("sofa")
+    state = json.loads(json.dumps(env.state_dict()))
+    expected = [env.step("red sofa")[:3], env.step("running shoes")[:3], env.reset()[0]]
+    other.load_state_dict(state)
+    assert [other.step("red sofa")[:3], other.step("running shoes")[:3], other.reset()[0]] == expected
+
+
+def test_reset_without_a_seed_goes_on_with_the_stream() -> None:
+    env = make(reward=Reward(FREE))
+    drawn = [env.reset(seed=1)[1]["query_id"], *(env.reset()[1]["query_id"] for _ in range(30))]
+    assert len(set(drawn)) > 3
+    assert {SHOP.all_queries[int(name[1:])].split for name in drawn} == {"train"}
+
+
+@pytest.mark.parametrize("settings", [{"combine": "mix"}, {"max_turns": 0}, {"k": 0}, {"original_weight": -1.0}])
+def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=str(next(iter(settings.values())))):
+        make(**settings)
+
+
+def test_an_action_must_be_text() -> None:
+    env = make()
+    env.reset()
+    with pytest.raises(ConfigError, match="must be a text, got 7"):
+        env.step(7)  # type: ignore[arg-type]

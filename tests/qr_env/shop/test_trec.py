@@ -1,0 +1,74 @@
+"""TREC run files: round trip, order kept for trec_eval, every bad line named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qr_env.common.errors import DataError
+from qr_env.common.types import Hits, Query
+from qr_env.shop.shop import Shop
+from qr_env.shop.trec import read_run, strictly_falling, write_run
+from tests.helpers.fakes import WordRetriever, tiny_shop
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return tiny_shop()
+
+
+def test_round_trip_keeps_the_lists_in_order(shop: Shop, tmp_path: Path) -> None:
+    queries = shop.all_queries
+    hits = WordRetriever(shop).search([query.text for query in queries], 8)
+    path = write_run(tmp_path / "deep" / "a.trec", shop, queries, hits, tag="my system")
+    again, tag = read_run(path, shop, queries, k=8)
+    np.testing.assert_array_equal(again.rows_NK, hits.rows_NK)
+    np.testing.assert_allclose(again.scores_NK, hits.scores_NK, rtol=1e-5)
+    assert tag == "my_system"
+    assert all(len(line.split()) == 6 for line in path.read_text().splitlines())
+    assert path.read_text().splitlines()[0].split()[:4] == ["q00", "Q0", "p00", "1"]
+
+
+def test_written_scores_fall_strictly_even_where_the_engine_ties() -> None:
+    scores = np.array([[2.0, 2.0, 2.0, 1.0, -np.inf], [0.0, 0.0, -np.inf, -np.inf, -np.inf]], np.float32)
+    falling = strictly_falling(scores)
+    assert (np.diff(falling[0, :4]) < 0).all()
+    assert falling[1, 1] < falling[1, 0]
+    np.testing.assert_allclose(falling[np.isfinite(scores)], scores[np.isfinite(scores)], rtol=1e-6, atol=1e-40)
+
+
+def test_reading_sorts_by_score_then_rank_and_cuts_at_k(shop: Shop, tmp_path: Path) -> None:
+    path = tmp_path / "other.trec"
+    path.write_text("q00 Q0 p03 3 0.5 x\nq00 Q0 p01 2 0.5 x\n\nq00 Q0 p02 1 0.9 x\nq05 Q0 p00 1 1 x\n")
+    hits, tag = read_run(path, shop, [shop.all_queries[1], shop.all_queries[0]], k=2)
+    assert hits.rows_NK.tolist() == [[-1, -1], [2, 1]]
+    assert tag == "x"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("q00 Q0 p01 1 0.5", "5 columns"),
+        ("q00 Q0 nope 1 0.5 x", "product 'nope'"),
+        ("nope Q0 p01 1 0.5 x", "query 'nope'"),
+        ("q00 Q0 p01 1 high x", "score 'high'"),
+        ("q00 Q0 p01 1 nan x", "finite"),
+        ("q00 Q0 p00 1 0.4 x", "twice"),
+    ],
+)
+def test_a_bad_line_is_named(shop: Shop, tmp_path: Path, line: str, reason: str) -> None:
+    path = tmp_path / "bad.trec"
+    path.write_text(f"q00 Q0 p00 1 0.5 x\n{line}\n")
+    with pytest.raises(DataError, match=reason) as error:
+        read_run(path, shop, shop.all_queries)
+    assert f"{path}:2" in str(error.value)
+
+
+def test_no_file_and_ids_with_spaces_are_refused(shop: Shop, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        read_run(tmp_path / "none.trec", shop, shop.all_queries)
+    hits = Hits(np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32))
+    with pytest.raises(DataError, match="white space"):
+        write_run(tmp_path / "x.trec", shop, [Query(0, "my query", "sofa")], hits, "x")

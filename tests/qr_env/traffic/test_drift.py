@@ -1,0 +1,261 @@
+"""Events: what they do to traffic, words and products, at the clock they are due; a pure function of that clock."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from judges.simple.labels import LabelsJudge
+from qr_env.common.errors import ConfigError, IndexMismatchError
+from qr_env.environment.vector_env import QueryRewriteVectorEnv
+from qr_env.retrieval.bm25 import BM25
+from qr_env.retrieval.live_catalogue import LiveRetriever
+from qr_env.shop.generated.generate import generate
+from qr_env.traffic.departments import departments, naming
+from qr_env.traffic.drift import SWAPS, Drift
+from qr_env.traffic.drift_plan import PRESETS, Event, Plan, load_plan
+from qr_env.traffic.drift_words import generated_words
+from qr_env.traffic.stream import QueryStream
+from tests.helpers.fakes import tiny_shop
+
+SHOP = generate(seed=1, n_products=4_000, n_queries=3_000)
+TINY = tiny_shop()
+DEPARTMENTS = departments(SHOP)
+
+
+def stream_of(plan: Plan, shop: Any = SHOP, **settings: Any) -> QueryStream:
+    drift = Drift(shop, plan)
+    return QueryStream(drift.queries, seed=0, drift=drift, **settings)
+
+
+def share(stream: QueryStream, n: int, department: str) -> float:
+    """Of the next n queries, one a take, how many are of the department."""
+    return sum(DEPARTMENTS[next(stream).row] == department for _ in range(n)) / n
+
+
+def test_departments_are_those_of_what_was_bought() -> None:
+    assert set(departments(TINY)) == {"furniture", "appliances", "sports"}
+    assert departments(TINY)[:4].tolist() == ["furniture"] * 3 + ["appliances"]
+    assert len(set(DEPARTMENTS)) == 12 and "" not in DEPARTMENTS
+    assert naming(TINY.all_queries, "Frosta").tolist() == [query.id == "q07" for query in TINY.all_queries]
+
+
+def test_a_season_takes_its_share_and_ends() -> None:
+    stream = stream_of(Plan((Event("season", 1_000, 1_000, 0.5, "Furniture"),)))
+    usual, season, after = (share(stream, 1_000, "Furniture") for _ in range(3))
+    assert season == pytest.approx(0.5 + 0.5 * usual, abs=0.06)
+    assert after == pytest.approx(usual, abs=0.05)
+
+
+def test_a_flash_trend_floods_the_shop_with_a_few_rare_queries() -> None:
+    stream = stream_of(Plan((Event("trend", 500, 500, 0.4),)))
+    quiet, trend, after = (Counter(next(stream).text for _ in range(500)) for _ in range(3))
+    event = stream.drift.events(500)[0]  # type: ignore[union-attr]
+    asked = event.what.split(" | ")
+    assert len(asked) == 5
+    counts = [sum(counter[text] for text in asked) for counter in (quiet, trend, after)]
+    assert counts[0] <= 3 and 150 <= counts[1] <= 250 and counts[2] <= 3
+    named = Drift(SHOP, Plan((Event("trend", 0, 10, 0.4, "bookcase"),)))
+    shares_N = named.traffic(np.ones(len(named.queries)), 0)
+    holds_N = naming(named.queries, "bookcase")
+    assert shares_N[holds_N].sum() == pytest.approx(0.4 + 0.6 * holds_N.mean()) and shares_N.sum() == pytest.approx(1)
+
+
+def test_a_new_brand_comes_with_products_and_queries() -> None:
+    stream = stream_of(Plan((Event("brand", 2_000, 1_000, 0.3),)))
+    drift = stream.drift
+    assert drift is not None
+    event = drift.events(2_000)[0]
+    of_brand_P = np.array(SHOP.products["brand"].to_pylist()) == event.what
+    assert of_brand_P.any() and not drift.on_sale(1_999)[of_brand_P].any() and drift.on_sale(2_000)[of_brand_P].all()
+    assert drift.on_sale(0)[~of_brand_P].all()
+    before, during = stream.take(1_000) + stream.take(1_000), [next(stream) for _ in range(1_000)]
+    assert not naming(before, event.what).any(), "nobody asks for a brand that is not there"
+    assert naming(during, event.what).mean() == pytest.approx(0.3, abs=0.06)
+
+
+def test_all_queries_that_can_come_come_in_a_round_and_a_brand_to_come_does_not() -> None:
+    stream = stream_of(Plan((Event("brand", 10**9),)))
+    brand = stream.drift.events(10**9)[0].what  # type: ignore[union-attr]
+    waiting = int(naming(stream.queries, brand).sum())
+    taken = stream.take(len(stream.queries))
+    assert waiting and len({query.row for query in taken}) == len(stream.queries) - waiting
+
+
+def test_a_burst_of_typos() -> None:
+    stream = stream_of(Plan((Event("typos", 300, 300, 0.5),)))
+    known = {query.id: query for query in stream.queries}
+    for share_typed in (0.0, 0.5, 0.0):
+        queries = [next(stream) for _ in range(300)]
+        assert sum(query.text != known[query.id].text for query in queries) / 300 == pytest.approx(share_typed, abs=0.1)
+        assert all(query.row == known[query.id].row for query in queries), "the need, and its labels, stay"
+
+
+def test_words_shift_to_words_for_the_same_thing_for_good() -> None:
+    stream = stream_of(Plan((Event("words", 100, share=1.0),)))
+    drift = stream.drift
+    assert drift is not None
+    assert drift.said("wide sneakers for broad feet", 99) == "wide sneakers for broad feet"
+    said = drift.said("wide Sneakers for broad feet", 100)
+    assert said in ("wide plimsolls for broad feet", "wide tennies for broad feet")
+    texts = [query.text for query in stream.queries]
+    changed = np.mean([drift.said(text, 10**6) != text for text in texts])
+    assert 0.25 < changed < 0.8
+    other = generated_words()
+    assert all(drift.said(old, 100) == new for old, new in other.items())
+    half = Drift(SHOP, Plan((Event("words", 0, share=0.5),)))
+    assert 0.35 < np.mean([half.said(old, 0) != old for old in other]) < 0.65
+
+
+def test_the_shop_in_the_words_of_a_clock_keeps_ids_rows_and_labels() -> None:
+    drift = Drift(SHOP, Plan((Event("words", 100, share=1.0),)))
+    before, after = drift.shop_at(0), drift.shop_at(100)
+    assert before.hash == SHOP.hash != after.hash and after.products_hash == SHOP.products_hash
+    assert [query.id for query in after.all_queries] == [query.id for query in SHOP.all_queries]
+    assert (after.qrels != SHOP.qrels).nnz == 0
+
+
+def test_shifts_count_what_makes_scores_of_before_and_after_different_exams() -> None:
+    drift = Drift(
+        SHOP, Plan((Event("words", 100, 50, share=1.0), Event("typos", 10), Event("churn", 120)), reserve=0.1)
+    )
+    seen = []
+    for at in (0, 99, 100, 120, 149, 150):
+        drift.settle(at)
+        seen.append(drift.shifts)
+    assert seen == [0, 0, 1, 2, 2, 3]
+
+
+def test_your_own_words(tmp_path: Path) -> None:
+    path = tmp_path / "words.yaml"
+    path.write_text("couch: davenport\nfridge: icebox\n")
+    drift = Drift(TINY, Plan((Event("words", 0, share=1.0, what=str(path)),)))
+    assert drift.said("Couch cover fridge fridges", 0) == "davenport cover icebox fridges", "whole words only"
+    path.write_text("- couch\n")
+    with pytest.raises(ConfigError, match="phrase: other phrase"):
+        Drift(TINY, Plan((Event("words", 0, what=str(path)),)))
+    with pytest.raises(ConfigError, match="knows no other words"):
+        Drift(TINY, Plan((Event("words", 0),)))
+
+
+def test_churn_replaces_its_share_in_deliveries() -> None:
+    drift = Drift(SHOP, Plan((Event("churn", 1_000, 8_000, 0.1),), reserve=0.1))
+    masks = [drift.on_sale(at).copy() for at in range(0, 10_000, 500)]
+    assert {int(mask.sum()) for mask in masks} == {3_600}, "as many come as go"
+    changes = [int((a != b).sum()) for a, b in pairwise(masks)]
+    assert sum(change > 0 for change in changes) == SWAPS
+    assert sum(changes) == 720 and int((masks[0] & ~masks[-1]).sum()) == 360, "nobody comes back within one event"
+
+
+def test_products_added_and_removed() -> None:
+    plan = Plan((Event("add", 10, share=0.05), Event("remove", 20, share=0.2)), reserve=0.1)
+    drift = Drift(SHOP, plan)
+    assert [int(drift.on_sale(at).sum()) for at in (9, 10, 20)] == [3_600, 3_780, 3_060]
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_what_happens_at_a_clock_does_not_depend_on_how_it_was_reached(name: str) -> None:
+    one, other = (Drift(SHOP, PRESETS[name]) for _ in range(2))
+    clocks = [0, 3_300, 8_100, 9_700, 13_000, 20_000]
+    forward = [(one.on_sale(at).copy(), one.worded(one.queries[5], at), one.traffic_key(at)) for at in clocks]
+    for at, (mask_P, query, key) in reversed(list(zip(clocks, forward, strict=True))):
+        assert np.array_equal(other.on_sale(at), mask_P)
+        assert (other.worded(other.queries[5], at), other.traffic_key(at)) == (query, key)
+
+
+def test_random_events_never_end_and_are_of_every_kind() -> None:
+    drift = Drift(SHOP, Plan(reserve=0.1, every=500))
+    events = drift.events(50_000)
+    assert 60 < len(events) < 140 and {event.kind for event in events} == {"season", "trend", "typos", "words", "churn"}
+    assert Drift(SHOP, Plan(reserve=0.1, every=500)).events(50_000) == events
+    assert Drift(SHOP, Plan(reserve=0.1, every=500, seed=1)).events(50_000) != events
+    assert {event.kind for event in Drift(TINY, Plan(every=50)).events(10_000)} == {"season", "trend", "typos"}
+
+
+@pytest.mark.parametrize("name", ["busy", "random"])
+def test_a_stream_resumes_to_the_byte(name: str) -> None:
+    stream = stream_of(PRESETS[name], sessions=0.3)
+    for n in (5_000, 4_700):
+        stream.take(n)
+    state = json.loads(json.dumps(stream.state_dict()))
+    later = [stream.arrivals(n) for n in (700, 2_500, 9)]
+    other = stream_of(PRESETS[name], sessions=0.3)
+    other.load_state_dict(state)
+    assert [other.arrivals(n) for n in (700, 2_500, 9)] == later
+    on_sale = [s.drift.assortment.now.on_sale_P for s in (stream, other)]  # type: ignore[union-attr]
+    assert np.array_equal(*on_sale) and not on_sale[0].all()
+    assert other.state_dict() == stream.state_dict()
+    with pytest.raises(IndexMismatchError, match="drift"):
+        QueryStream(stream.queries, sessions=0.3).load_state_dict(state)
+
+
+def test_environment_and_shop_move_together_and_resume() -> None:
+    def make() -> QueryRewriteVectorEnv:
+        drift = Drift(TINY, Plan((Event("churn", 12, 24, 0.4),), reserve=0.4))
+        live = LiveRetriever(BM25.build(TINY), drift.assortment)
+        stream = QueryStream(drift.queries, drift=drift)
+        return QueryRewriteVectorEnv(TINY, live, LabelsJudge(TINY), num_envs=4, stream=stream)
+
+    envs, epochs = make(), set()
+    envs.reset(seed=0)
+    for _ in range(6):
+        began_P = envs.simulator.retriever.epoch.on_sale_P  # type: ignore[attr-defined]
+        *_, infos = envs.step(["sofa", "refrigerator", "shoes", ""])
+        rows = np.concatenate([infos["hits_before"].rows_NK, infos["hits_after"].rows_NK])
+        assert began_P[rows[rows >= 0]].all()
+        epochs.add(began_P.tobytes())
+    assert len(epochs) > 3
+    state = json.loads(json.dumps(envs.state_dict()))
+    other = make()
+    assert other.load_state_dict(state) == envs.simulator.observe()
+    for _ in range(4):
+        ours, theirs = (one.step(["sofa", "couch", "", "42"]) for one in (envs, other))
+        assert ours[0] == theirs[0]
+        np.testing.assert_array_equal(ours[1], theirs[1])
+    first, _ = envs.reset(seed=0)
+    assert first == make().reset(seed=0)[0], "a reset with a seed begins in the opening assortment"
+
+
+def test_plans_are_read_and_what_they_cannot_say_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("reserve: 0.2\nseed: 3\nevents:\n  - {kind: churn, at: 10, share: 0.1}\n  - {kind: typos, at: 5}\n")
+    assert load_plan(str(path)) == Plan((Event("churn", 10, 0, 0.1), Event("typos", 5)), 0.2, 0, 3)
+    for text in ("events: [{kind: typos}]", "evry: 3", "- 1", "events: {", "events: 3"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="is no plan"):
+            load_plan(str(path))
+    with pytest.raises(ConfigError, match="presets are words, churn"):
+        load_plan("wrods")
+    with pytest.raises(ConfigError, match="no event 'quake'"):
+        Event("quake", 0)
+    with pytest.raises(ConfigError, match="share"):
+        Event("typos", 0, share=0.0)
+    with pytest.raises(ConfigError, match="reserve"):
+        Plan((Event("churn", 0),))
+
+
+def test_a_shop_that_cannot_have_an_event_says_so() -> None:
+    for event, words in (
+        (Event("season", 0, what="Gardens"), "no department 'Gardens'"),
+        (Event("brand", 0, what="Nobody"), "brand 'Nobody'"),
+        (Event("trend", 0, what="zeppelin"), "no query holds 'zeppelin'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            Drift(TINY, Plan((event,)))
+    with pytest.raises(ConfigError, match="other queries"):
+        QueryStream(TINY.split("dev"), drift=Drift(TINY, Plan()))
+
+
+def test_products_without_categories_have_no_department() -> None:
+    from dataclasses import replace
+
+    blank = pa.array([""] * len(TINY.products))
+    bare = replace(TINY, products=TINY.products.set_column(4, "category", blank))
+    assert set(departments(bare)) == {""}

@@ -1,0 +1,55 @@
+"""The simulation of promotion: its figures are those of its trials, made-up pairs or a run's own."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from qr_env.common.errors import ConfigError
+from runs.bench import job as bench
+from runs.bench.promotion import Args, main, resampled, simulate
+from runs.stream.job import OUTCOMES
+
+
+def outcomes(folder, effect):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"at": n, "query": str(n), "segment": "", "gain": {"learning": gain + effect, "frozen": gain, "oracle": 0.9}}
+        for n, gain in enumerate(rng.normal(0.0, 0.1, 500).tolist())
+    ]
+    (folder / OUTCOMES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_made_up_candidates_end_as_their_kind_should(tmp_path):
+    main(Args(trials=40, effect=0.05, json=str(tmp_path / "promotion.json")))
+    figures = json.loads((tmp_path / "promotion.json").read_text())
+    assert figures["no better"]["promoted"] <= 0.05 < figures["no better"]["promoted at most"]
+    assert figures["worse"]["promoted"] == figures["worse"]["saw a canary share"] == 0.0
+    assert figures["better"]["promoted"] == 1.0 and figures["better"]["queries until promoted, median"] < 450
+
+
+def test_a_runs_own_pairs_are_drawn_from(tmp_path):
+    figures = simulate(Args(run=outcomes(tmp_path, 0.1), trials=20))
+    assert figures["better"]["promoted"] == 1.0 and figures["worse"]["promoted"] == 0.0
+    assert figures["no better"]["promoted"] <= 0.1
+    assert math.isnan(figures["worse"]["queries until promoted, median"])
+
+
+def test_a_drawn_sign_leaves_no_difference():
+    draws = [resampled(np.random.default_rng(1), np.array([0.5, 0.25]), sign)(4_000) for sign in (-1, 0, 1)]
+    assert (draws[0] < 0).all() and (draws[2] > 0).all()
+    assert abs(draws[1].mean()) < 0.02 and set(np.abs(draws[1])) == {0.5, 0.25}
+
+
+def test_a_run_without_drift_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"outcomes\.jsonl is not there: make the run with --drift"):
+        simulate(Args(run=tmp_path))
+
+
+def test_qr_bench_promotion_needs_no_shop(monkeypatch, capsys):
+    monkeypatch.setattr("qr_env.shop.load.load_shop", None)
+    monkeypatch.setattr("runs.bench.promotion.simulate", lambda args: {"worse": {"candidates": args.trials}})
+    bench.main(bench.Args("promotion"))
+    assert "worse: candidates 200" in capsys.readouterr().out

@@ -1,0 +1,48 @@
+"""`qr bench retrieval`: turns alternate, the report has its keys, ours keeps up with the engines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runs.bench import job as verb
+from runs.bench.retrieval import bench
+from runs.common.timing import Pair, alternate, stamped
+from tests.helpers.catalogue import random_titles, shop_of
+from tests.helpers.fakes import tiny_shop
+
+
+def test_turns_alternate_and_the_first_does_not_count() -> None:
+    calls: list[str] = []
+    pair = alternate(lambda: calls.append("ours"), lambda: calls.append("theirs"), pairs=3)
+    assert calls == ["ours", "theirs", "ours", "theirs", "theirs", "ours", "ours", "theirs"]
+    assert len(pair.ours) == len(pair.theirs) == 3
+
+
+def test_ratio_is_the_median_over_pairs() -> None:
+    assert Pair((1.0, 9.0, 4.0), (2.0, 3.0, 4.0)).ratio == 1.0
+
+
+def test_every_report_is_stamped() -> None:
+    report = stamped({"ratios": {"a": 1.0}, "sizes": {}})
+    assert report.keys() == {"ratios", "sizes", "commit", "versions", "machine"}
+    assert report["machine"]["cores"] >= 1 and "numpy" in report["versions"]
+    json.dumps(report)
+
+
+def test_ratios_of_a_small_catalogue() -> None:
+    report = bench(shop_of(random_titles(3000, vocabulary=2000)), queries=500, k=20, pairs=3, threads=1)
+    assert report["ratios"].keys() == {"bm25", "bm25, their words free", "bm25 one by one", "dense"}
+    assert report["ratios"]["bm25"] < 2  # the aim is 1.3, on a quiet machine and a large shop
+    assert report["sizes"]["products"] == 3000
+    assert report["queries_per_second"]["bm25"]["ours"] > 0
+
+
+def test_the_verb_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("qr_env.shop.load.load_shop", lambda *_: tiny_shop())
+    out = tmp_path / "bench.json"
+    verb.main(verb.Args("retrieval", encoder="", queries=20, rounds=1, json=str(out)))
+    assert json.loads(out.read_text()).keys() >= {"ratios", "sizes", "commit", "versions", "machine"}
+    assert "bm25 one by one" in capsys.readouterr().out

@@ -1,0 +1,297 @@
+"""`qr`: verbs, settings from a file and from flags, errors in one line, and a start without heavy libraries."""
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import tyro
+
+from qr_env.common.errors import ConfigError
+from runs.common import cli
+from runs.common.cli import VERBS, read_yaml, run, write_json
+from runs.common.folder import open_run
+
+
+@dataclass
+class Args:
+    """Settings of a verb that does not exist."""
+
+    shop: str
+    """no default"""
+    out: Path = Path("out/default")
+    """a path"""
+    rate: float = 0.5
+    """a number that YAML may take for a text"""
+    engine: Literal["bm25", "dense"] = "bm25"
+    """a choice"""
+    names: tuple[str, ...] = field(default=("a",))
+    """several"""
+    data: str | None = None
+    """may be nothing"""
+
+
+def parsed(argv, config=None, tmp_path=None):
+    """The Args that `run` hands to the action."""
+    if config is not None:
+        file = tmp_path / "settings.yaml"
+        file.write_text(config)
+        argv = [*argv, "--config", str(file)]
+    seen = []
+    run(Args, seen.append, argv)
+    return seen[0]
+
+
+def failure(capsys, argv, config=None, tmp_path=None):
+    """(exit code, standard error) of a start that fails."""
+    with pytest.raises(SystemExit) as stop:
+        parsed(argv, config, tmp_path)
+    return stop.value.code, capsys.readouterr().err
+
+
+def test_an_unknown_verb_lists_the_known_ones_and_exits_with_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["fly"])
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "no verb 'fly'" in captured.err
+    assert all(verb in captured.err for verb in VERBS)
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"]])
+def test_help_lists_the_verbs_on_standard_output(capsys, argv):
+    cli.main(argv)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert all(verb in captured.out and what in captured.out for verb, what in VERBS.items())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(capsys, verb):
+    with contextlib.suppress(SystemExit):
+        cli.main([verb, "--help"])
+    assert f"qr {verb}" in capsys.readouterr().out
+
+
+def test_the_help_names_only_checkpoints_that_a_run_writes():
+    root = Path(cli.__file__).parent.parent
+    texts = [file.read_text(encoding="utf-8") for part in ("runs", "agents") for file in (root / part).glob("*.py")]
+    named = {name for text in texts for name in re.findall(r"/checkpoints/([\w-]+)", text)}
+    assert "best" in named and named <= {"warm", "best", "serving"}
+
+
+def test_an_expected_error_is_one_line_and_exit_code_1(capsys):
+    def action(args):
+        raise ConfigError("weight -1: must be ≥ 0")
+
+    with pytest.raises(SystemExit) as stop:
+        run(Args, action, ["--shop", "x"])
+    assert stop.value.code == 1
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "ConfigError: weight -1: must be ≥ 0\n")
+
+
+def test_other_errors_are_bugs_and_keep_their_traceback():
+    def action(args):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(Args, action, ["--shop", "x"])
+
+
+def test_a_config_sets_defaults_of_the_right_type_and_flags_win(tmp_path):
+    config = "shop: mine\nout: out/x\nrate: 1e-4\nengine: dense\nnames: [b, c]\ndata: null\n"
+    expected = Args("mine", Path("out/x"), 1e-4, "dense", ("b", "c"), None)
+    assert parsed([], config, tmp_path) == expected
+    args = parsed(["--rate", "2", "--out", "y"], config, tmp_path)
+    assert (args.rate, args.out, args.shop, args.engine) == (2.0, Path("y"), "mine", "dense")
+
+
+def test_the_config_may_stand_before_the_flags_or_behind_an_equals_sign(tmp_path):
+    (tmp_path / "c.yaml").write_text("rate: 3")
+    assert parsed([f"--config={tmp_path / 'c.yaml'}", "--shop", "x"]).rate == 3.0
+    assert parsed(["--config", str(tmp_path / "c.yaml"), "--shop", "x"]).rate == 3.0
+
+
+def test_an_empty_config_changes_nothing(tmp_path):
+    assert parsed(["--shop", "x"], "", tmp_path) == Args("x")
+
+
+def test_what_neither_config_nor_flags_give_is_asked_for(capsys, tmp_path):
+    code, text = failure(capsys, [], "rate: 1", tmp_path)
+    assert code == 2
+    assert "--shop" in text
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("shop: x\nspeed: 3\n", ["unknown settings ['speed']", "'rate'"]),
+        ("rate: fast\n", ["rate", "'fast'", "float"]),
+        ("engine: solr\n", ["engine", "'solr'", "bm25"]),
+        ("- a\n- b\n", ["list", "name: value"]),
+        ("rate: [1\n", ["no YAML"]),
+    ],
+)
+def test_a_config_that_cannot_be_is_named(capsys, tmp_path, config, words):
+    code, text = failure(capsys, [], config, tmp_path)
+    assert code == 1
+    assert len(text.splitlines()) == 1
+    assert all(word in text for word in [*words, "settings.yaml"])
+
+
+def test_a_config_that_is_not_there(capsys, tmp_path):
+    assert failure(capsys, ["--config", str(tmp_path / "no.yaml")])[0] == 1
+    assert "needs a YAML file" in failure(capsys, ["--shop", "x", "--config"])[1]
+
+
+RECIPES = sorted((Path(cli.__file__).parent / "recipes").glob("*.yaml"))
+
+
+# Those with stages are of `qr recipe`: tests/runs/recipe/test_job.py.
+@pytest.mark.parametrize("recipe", [path for path in RECIPES if "stages" not in read_yaml(path)], ids=lambda p: p.stem)
+def test_every_recipe_is_one_of_the_main_job(recipe):
+    from runs.online.args import Args as OnlineArgs
+
+    seen = []
+    run(OnlineArgs, seen.append, ["--config", str(recipe)])
+    assert isinstance(seen[0].out, Path)
+
+
+def test_json_goes_to_a_file_standard_output_or_nowhere(tmp_path, capsys):
+    import numpy as np
+
+    payload = {"größe": np.float32(0.5), "n": np.int64(3)}
+    write_json(str(tmp_path / "new" / "x.json"), payload)
+    assert json.loads((tmp_path / "new" / "x.json").read_text(encoding="utf-8")) == {"größe": 0.5, "n": 3}
+    assert capsys.readouterr().out == ""
+    write_json("-", payload)
+    assert json.loads(capsys.readouterr().out) == {"größe": 0.5, "n": 3}
+    write_json(None, payload)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["online", "--help"], ["shop", "--help"], ["evaluate", "--help"]])
+def test_help_loads_no_heavy_library(argv):
+    code = (
+        "import sys\nfrom runs.common.cli import main\n"
+        f"try:\n    main({argv!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'faiss', 'bm25s', 'numba', 'trl', 'wandb', 'matplotlib'}\n"
+        "print('loaded:', *sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "usage" in done.stdout
+    assert done.stderr.strip() == "loaded:"
+
+
+def test_a_reader_that_leaves_is_no_error():
+    command = f"{sys.executable} -m runs.online --help | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+@dataclass
+class Prices:
+    """A group of settings."""
+
+    copy: float = 0.5
+    """Of a copy."""
+
+
+@dataclass
+class Judging:
+    """A group without a prefix."""
+
+    judge_url: str = ""
+    """Where."""
+
+
+@dataclass
+class Grouped:
+    """One group with its flags' prefix, one without."""
+
+    name: str
+    """Of it."""
+    reward: Prices = field(default_factory=Prices)
+    """Prices."""
+    judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
+    """Judges."""
+
+
+def test_groups_of_settings_come_from_maps_and_from_flat_keys(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("name: a\nreward: {copy: 0.25}\njudge_url: http://127.0.0.1:1\n")
+    seen = []
+    run(Grouped, seen.append, ["--config", str(config)])
+    run(Grouped, seen.append, ["--config", str(config), "--reward.copy", "1", "--judge-url", "x"])
+    assert seen == [
+        Grouped("a", Prices(0.25), Judging("http://127.0.0.1:1")),
+        Grouped("a", Prices(1.0), Judging("x")),
+    ]
+
+
+def test_an_unknown_setting_in_a_group_is_named(tmp_path, capsys):
+    config = tmp_path / "run.yaml"
+    config.write_text("name: a\nreward: {cpoy: 0.25}\n")
+    with pytest.raises(SystemExit):
+        run(Grouped, print, ["--config", str(config)])
+    assert "'cpoy'" in capsys.readouterr().err
+
+
+@dataclass
+class Resumed:
+    """A verb whose runs go on."""
+
+    out: Path = Path("out/x")
+    """Where."""
+    resume: bool = False
+    """Go on."""
+    rate: float | None = None
+    """A number or none."""
+    names: tuple[str, ...] = ("a",)
+    """Several."""
+    reward: Prices = field(default_factory=Prices)
+    """Prices."""
+    judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
+    """Judges."""
+
+
+def test_what_a_resumed_run_is_not_told_is_what_it_was_begun_with(tmp_path):
+    begun = Resumed(tmp_path / "moved since", rate=1e-4, names=(), reward=Prices(0.25), judging=Judging("x"))
+    open_run(begun.out, begun, {}, resume=False)
+    begun.out.rename(out := tmp_path / "run")
+    config = tmp_path / "more.yaml"
+    config.write_text("rate: 2\nreward: {copy: 0.5}\n")
+    start, seen = ["--out", str(out), "--resume"], []
+    run(Resumed, seen.append, start)
+    run(Resumed, seen.append, [*start, "--rate", "None", "--names", "a", "--reward.copy", "1", "--judge-url", ""])
+    run(Resumed, seen.append, [*start, "--config", str(config), "--rate", "3"])
+    assert seen[0] == replace(begun, out=out, resume=True)
+    assert seen[1] == Resumed(out, resume=True, reward=Prices(1.0))
+    assert seen[2] == replace(begun, out=out, resume=True, rate=3.0, reward=Prices(0.5))
+    run(Resumed, seen.append, ["--out", str(out)])
+    assert seen[3] == Resumed(out), "without --resume it is another run, which the folder refuses"
+
+
+def test_a_run_whose_settings_are_damaged_is_not_resumed(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"args": ')
+    with pytest.raises(SystemExit):
+        run(Resumed, print, ["--out", str(tmp_path), "--resume"])
+    assert "config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", ["grpo.yaml", "long.yaml", "ppo.yaml"])
+def test_a_resumed_recipe_has_all_its_settings(tmp_path, recipe):
+    from runs.online.args import Args as OnlineArgs
+
+    path, seen = Path(cli.__file__).parent / "recipes" / recipe, []
+    run(OnlineArgs, seen.append, ["--config", str(path), "--out", str(tmp_path / "run")])
+    open_run(tmp_path / "run", seen[0], {}, resume=False)
+    run(OnlineArgs, seen.append, ["generated", "--out", str(tmp_path / "run"), "--resume"])
+    assert seen[1] == replace(seen[0], resume=True)

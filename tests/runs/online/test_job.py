@@ -1,0 +1,266 @@
+"""`qr online` from a folder of files to a report: complete, never done twice, resumed after a kill."""
+
+import json
+import shutil
+import signal
+
+import pytest
+
+from agents.policy.checkpoint import checkpoints, load_checkpoint
+from agents.policy.student import Student
+from agents.tracking.base import LISTS
+from qr_env.common.errors import JudgeError, RunFolderError
+from qr_env.environment.vector_env import QueryRewriteVectorEnv
+from qr_env.models.hub import model_folder
+from qr_env.reward.reward import Weights
+from qr_env.shop.sources.files import write_shop
+from runs.common.cli import run
+from runs.dashboard.job import metrics_of, specification
+from runs.online.args import Args, LearningFlags, PromotionFlags
+from runs.online.job import main
+from runs.online.setup import JudgeFlags, World
+from runs.stream.job import StreamFlags
+from tests.helpers.fakes import QUERIES, tiny_shop
+from tests.helpers.models import same_weights
+
+MINILM = model_folder("minilm-l6")  # before the tests' own cache takes its place
+
+SMALL = {"pretrain": 256, "warm_queries": 50, "updates": 3, "prompts": 4, "group_size": 4, "evaluate_every": 2}
+
+
+@pytest.fixture(scope="module")
+def shop_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    write_shop(tiny_shop(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(shop_folder, tmp_path_factory):
+    """A finished run on the labelled shop."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QR_CACHE", str(cache))
+        out = tmp_path_factory.mktemp("runs") / "run"
+        main(args(shop_folder, out, tracker=("tensorboard",)))
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+
+
+def args(shop, out, **settings):
+    return Args(shop=str(shop), out=out, **(SMALL | {"judge": "labels"} | settings))
+
+
+def lines(out, name="metrics.jsonl"):
+    return [json.loads(line) for line in (out / name).read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def steps(out):
+    return [(line["phase"], line["update"]) for line in lines(out)]
+
+
+ALL_STEPS = [("eval", 0), ("online", 1), ("online", 2), ("eval", 2), ("online", 3), ("eval", 3)]
+
+
+def test_the_run_folder_is_complete(finished):
+    assert json.loads((finished / "config.json").read_text())["args"]["updates"] == 3
+    assert steps(finished) == ALL_STEPS
+    assert len(lines(finished, "samples.jsonl")) == 12
+    assert checkpoints(finished / "checkpoints")[-1].name == "update-000003"
+    for name in ("warm", "best"):
+        assert Student.load(finished / "checkpoints" / name).rewrite(["couch"])
+    agents = json.loads((finished / "eval.json").read_text())["agents"]
+    assert list(agents) == ["identity", "spell", "rm3", "warm start", "online", "oracle"]
+    assert "<html" in (finished / "report.html").read_text(encoding="utf-8")
+    assert {"eval/nDCG@10", "eval/identity/nDCG@10", "eval/headroom", "eval/worse"} <= set(lines(finished)[0])
+
+
+def test_the_tracker_was_told_the_same_as_the_files(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished / "tensorboard"))
+    events.Reload()
+    rewards = [(line["update"], line["reward"]) for line in lines(finished) if "reward" in line]
+    assert rewards == [(point.step, pytest.approx(point.value)) for point in events.Scalars("reward")]
+    assert {"spread/reward", "spread/advantage", "spread/completions/length"} <= set(events.Tags()["histograms"])
+    texts = {"config", "samples", "evaluation by slice"}
+    assert {f"{name}/text_summary" for name in texts} <= set(events.Tags()["tensors"])
+    assert "test/online/nDCG@10" in events.Tags()["scalars"]
+
+
+def test_samples_show_what_was_found_and_its_grades(finished):
+    hits = [hit for row in lines(finished, "samples.jsonl") for name in LISTS for hit in row[name]]
+    assert hits and {hit["title"] for hit in hits} <= set(tiny_shop().titles)
+    assert {hit["level"] for hit in hits} <= {-1, 0, 1, 2, 3} and any(hit["level"] == 3 for hit in hits)
+
+
+def test_the_report_tells_what_each_word_was_worth(finished):
+    told = json.loads((finished / "eval.json").read_text(encoding="utf-8"))["examples"]
+    examples = [example for group in told.values() for example in group]
+    assert examples and all(bool(example["words"]) != example["kept"] for example in examples)
+
+
+def test_a_second_start_is_refused(finished, shop_folder):
+    before = (finished / "metrics.jsonl").read_bytes()
+    with pytest.raises(RunFolderError, match="--resume"):
+        main(args(shop_folder, finished))
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_finished_run_does_nothing_twice(finished, shop_folder, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    kept = ["metrics.jsonl", "samples.jsonl", "warm_pairs.jsonl", "config.json"]
+    before = [(out / name).read_bytes() for name in kept]
+    student = load_checkpoint(out / "checkpoints")[0]
+    main(args(shop_folder, out, resume=True))
+    assert [(out / name).read_bytes() for name in kept] == before
+    assert same_weights(load_checkpoint(out / "checkpoints")[0].model, student.model)
+
+
+def test_a_longer_run_goes_on_from_the_last_update(finished, shop_folder, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    main(args(shop_folder, out, resume=True, updates=4))
+    assert steps(out) == [*ALL_STEPS, ("online", 4), ("eval", 4)]
+
+
+def test_a_run_whose_last_evaluation_was_refused_is_not_finished(finished, shop_folder, tmp_path, monkeypatch):
+    out = shutil.copytree(finished, tmp_path / "run")
+
+    def refuse(*_):
+        raise JudgeError("the judge is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(World, "judge_figures", refuse)
+        with pytest.raises(JudgeError, match="away"):
+            main(args(shop_folder, out, resume=True, updates=4))
+    assert steps(out) == [*ALL_STEPS, ("online", 4)]
+    main(args(shop_folder, out, resume=True, updates=4))
+    assert steps(out) == [*ALL_STEPS, ("online", 4), ("eval", 4)]
+    assert (out / "eval.json").is_file()
+
+
+def test_a_run_killed_after_the_warm_start_becomes_the_run_that_was_not(finished, shop_folder, tmp_path):
+    out = tmp_path / "run"
+    (out / "checkpoints").mkdir(parents=True)
+    for name in ("config.json", "warm_pairs.jsonl"):
+        shutil.copy(finished / name, out)
+    shutil.copytree(finished / "checkpoints" / "warm", out / "checkpoints" / "warm")
+    shutil.copytree(finished / "checkpoints" / "warm", out / "checkpoints" / ".update-000000.part")
+    (out / "metrics.jsonl").write_text('{"update": 0, "phase": "eval"}\n')
+    warm = sorted((file.name, file.stat().st_mtime_ns) for file in (out / "checkpoints" / "warm").iterdir())
+    main(args(shop_folder, out, resume=True))
+    assert sorted((file.name, file.stat().st_mtime_ns) for file in (out / "checkpoints" / "warm").iterdir()) == warm
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+    ours, theirs = (load_checkpoint(folder / "checkpoints")[0] for folder in (out, finished))
+    assert same_weights(ours.model, theirs.model)
+
+
+def test_a_run_killed_before_the_warm_start_begins_with_it(finished, shop_folder, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    shutil.copy(finished / "config.json", out)
+    main(args(shop_folder, out, resume=True))
+    assert steps(out) == ALL_STEPS
+    assert (out / "warm_pairs.jsonl").read_bytes() == (finished / "warm_pairs.jsonl").read_bytes()
+
+
+CHANGED = {
+    "learning_rate": {"learning_rate": 0.5},
+    "evaluate_every": {"evaluate_every": 1},
+    "anchor_coef": {"learning": LearningFlags(anchor_coef=0.0)},
+    "promotion": {"serving": PromotionFlags(promotion="on")},
+    "shopper": {"judging": JudgeFlags(shopper="model")},
+    "drift": {"streaming": StreamFlags(drift="busy")},
+    r"reward\.copy": {"reward": Weights(copy=0.75)},
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_run_does_not_go_on_with_another_setting_that_decides_learning(finished, shop_folder, name):
+    with pytest.raises(RunFolderError, match=rf"another {name} \(.*, now .*\); go on with the run's own"):
+        main(args(shop_folder, finished, resume=True, updates=4, **CHANGED[name]))
+
+
+def test_the_printed_command_goes_on_with_all_settings_of_the_run(finished, shop_folder):
+    seen = []
+    run(Args, seen.append, [str(shop_folder), "--out", str(finished), "--resume"])
+    assert seen == [args(shop_folder, finished, tracker=("tensorboard",), resume=True)]
+
+
+def test_another_shop_is_not_resumed(finished, tmp_path):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    write_catalogue(folder)
+    with pytest.raises(RunFolderError, match="another shop"):
+        main(args(folder, finished, resume=True))
+
+
+def write_catalogue(folder):
+    """Only products and queries: no labels, no purchases."""
+    rows = tiny_shop().products.select(["product_id", "title", "description", "category"]).to_pylist()
+    text = "product_id,title,description,category\n"
+    (folder / "products.csv").write_text(text + "".join(",".join(row.values()) + "\n" for row in rows))
+    more = [f"{color} {name}" for color in ("red", "blue", "green", "black") for name in ("couch", "fridge", "shoes")]
+    queries = [query[0] for query in QUERIES.values()] + more
+    (folder / "queries.csv").write_text("query\n" + "".join(f"{query}\n" for query in queries))
+
+
+def test_products_and_queries_alone_go_the_whole_road(tmp_path, capsys):
+    cache = tmp_path / "cache" / "models"
+    cache.mkdir(parents=True)
+    (cache / "minilm-l6").symlink_to(MINILM)
+    folder, out = tmp_path / "mine", tmp_path / "run"
+    folder.mkdir()
+    write_catalogue(folder)
+    main(args(folder, out, judge="embedding", updates=2))
+    assert "queries made from the catalogue" in capsys.readouterr().err
+    assert all(line["judge/failed_fraction"] == 0.0 for line in lines(out) if line["phase"] == "online")
+    assert (out / "report.html").is_file()
+    agents = json.loads((out / "eval.json").read_text())["agents"]
+    assert list(agents) == ["identity", "spell", "rm3", "warm start", "online"]
+
+
+def test_with_a_shopper_relevance_and_conversion_are_watched(shop_folder, tmp_path):
+    out = tmp_path / "run"
+    judging = JudgeFlags(shopper="model")
+    main(args(shop_folder, out, judging=judging, updates=1, evaluate_every=1))
+    rows = [line for line in lines(out) if line["phase"] == "eval"]
+    assert len(rows) == 2
+    assert all(0 < row["eval/relevance@10"] <= 1 and 0 < row["eval/purchase@10"] < 1 for row in rows)
+    first = load_checkpoint(out / "checkpoints")[1]["alarms"]["first"]
+    assert first["eval/relevance@10"] == rows[0]["eval/relevance@10"]
+
+
+def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_folder, tmp_path, monkeypatch, capsys):
+    """SIGTERM in the second update of each start; the two together are one run."""
+    out, step = tmp_path / "run", QueryRewriteVectorEnv.step
+
+    def terminated(self, actions):
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, actions)
+
+    monkeypatch.setattr(QueryRewriteVectorEnv, "step", terminated)
+    serving = PromotionFlags(promotion="on", forever=True)
+    for resume in (False, True):
+        main(args(shop_folder, out, serving=serving, updates=1, evaluate_every=1, resume=resume))
+        assert "report.html" in capsys.readouterr().out
+    assert [update for phase, update in steps(out) if phase == "online"] == [1, 2, 3, 4]
+    assert [line["event"] for line in lines(out, "promotions.jsonl")] == ["serving", "shadow"]
+    assert all({"serve/gain", "serve/canary"} <= set(line) for line in lines(out) if line["phase"] == "online")
+    # `qr dashboard` shows only what runs log; the tables are read back in test_tracking.py.
+    tables = {"samples", "promotion/decisions", "evaluation by slice"}
+    logged = {name for line in lines(out) for name in line}
+    assert set(metrics_of(specification("me", "qr-env"))) - tables - logged == set()
+    assert Student.load(out / "checkpoints" / "serving").rewrite(["couch"])
+    assert "What served, and why" in (out / "report.html").read_text(encoding="utf-8")
+    monkeypatch.undo()
+    main(args(shop_folder, out, serving=PromotionFlags(promotion="on"), updates=5, evaluate_every=1, resume=True))
+    agents = json.loads((out / "eval.json").read_text())["agents"]
+    assert list(agents) == ["identity", "spell", "rm3", "warm start", "online", "serving", "oracle"]
