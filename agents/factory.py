@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.base import Agent
 from agents.baselines.classic import RM3, Identity, Oracle, Spell
-from qr_env.common.atomic_io import standing
+from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.shop.shop import Shop
@@ -95,7 +95,7 @@ def reads_log(spec: str) -> bool:
 def checkpoint_of(spec: str) -> Path | None:
     """The checkpoint folder that `spec` names, best-of's base included; None where it names none."""
     folder = Path(_base(spec))
-    return folder if (standing(folder) / "student.json").is_file() else None
+    return folder if (current_version(folder) / "student.json").is_file() else None
 
 
 def _base(spec: str) -> str:
@@ -106,7 +106,7 @@ def _base(spec: str) -> str:
 
 
 def _student(spec: str) -> Agent:
-    if not standing(Path(spec)).is_dir():
+    if not current_version(Path(spec)).is_dir():
         raise ConfigError(f"--agent {spec!r}: neither one of {KINDS} nor a checkpoint folder")
     from agents.policy.student import Student
 

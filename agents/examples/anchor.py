@@ -1,4 +1,4 @@
-"""Hints of the stream: rewrites that the shop's log suggests for the queries that pass by, kept when they are paid.
+"""AnchorPairs of the stream: rewrites that the shop's log suggests for the queries that pass by, kept when they are paid.
 
 The supervised anchor of online learning (JD, arXiv 2603.02555, keeps one; BEQUE's rejection sampling makes the pairs).
 A query that streams in is looked up in the log once: what was bought for it and for its words suggests candidates, the
@@ -29,7 +29,7 @@ SLIPS = 3
 
 
 @dataclass
-class Hints:
+class AnchorPairs:
     """Pairs for streaming queries, and `REPLAY` times as many from earlier ones and their twins.
 
     model: the log's words. score: pays candidates. keep_words: candidates carry the query's own words too (for

@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 
 from agents.policy.student import Student
-from qr_env.common.atomic_io import put_all_back, replacing, saving
+from qr_env.common.atomic_io import atomic_folder, recover_all, saving
 from qr_env.common.errors import RunFolderError
 
 STATE_FILE = "state.pt"
@@ -58,7 +58,7 @@ def save_student(folder: Path, student: Student) -> Path:
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
     """`qr_env.common.atomic_io.replacing`, with a name for what the disk does."""
-    with saving(target), replacing(target) as aside:
+    with saving(target), atomic_folder(target) as aside:
         try:
             yield aside
         except (RuntimeError, SafetensorError) as error:  # how torch and safetensors report a disk's error
@@ -67,7 +67,7 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first; for who works in the folder: what a kill left beside its place goes back."""
-    put_all_back(folder)
+    recover_all(folder)
     found = [path for path in folder.glob("update-*") if (path / MANIFEST).is_file()]
     return sorted((path for path in found if _update(path).isdecimal()), key=lambda path: int(_update(path)))
 

@@ -16,7 +16,7 @@ import torch
 
 from agents.policy.prompt import TEMPLATE, again_text, parse_completions, prompt_ids, text_ids
 from agents.policy.rollout import Rollout, sample
-from qr_env.common.atomic_io import standing
+from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 
@@ -118,7 +118,7 @@ class Student:
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        folder = standing(Path(folder))
+        folder = current_version(Path(folder))
         settings = saved_settings(folder)
         if settings["template"] != TEMPLATE:
             raise ConfigError(
@@ -149,7 +149,7 @@ def saved_settings(folder: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: no student is there.
     """
-    file = standing(Path(folder)) / SETTINGS_FILE
+    file = current_version(Path(folder)) / SETTINGS_FILE
     if not file.is_file():
         raise ConfigError(f"{folder} holds no student ({SETTINGS_FILE} is missing); name a checkpoint folder")
     settings: dict[str, Any] = json.loads(file.read_text())

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from agents.examples.anchor import Hints
+from agents.examples.anchor import AnchorPairs
 from agents.policy.checkpoint import save_checkpoint, save_student
 from agents.policy.losses import group_advantages
 from agents.policy.rollout import Rollout
@@ -97,7 +97,7 @@ class Loop:
     generator: torch.Generator
     progress: Progress
     alarms: Alarms
-    hints: Hints | None = None
+    hints: AnchorPairs | None = None
     promotion: Promotion | None = None
     processes: Processes = ALONE
 
@@ -234,7 +234,7 @@ def _update(
     envs: Any,
     observation: dict[str, tuple[str, ...]],
     generator: torch.Generator,
-    hints: Hints | None,
+    hints: AnchorPairs | None,
 ) -> tuple[dict[str, Any], Seen, dict[str, tuple[str, ...]]]:
     """One turn's rollout and one learning step: its metrics, what to look at, the next observation."""
     queries, g, turn, warmth = observation["query"], envs.group_size, envs.simulator.turn, optimizer.config.temperature

@@ -37,7 +37,7 @@ from agents.policy.checkpoint import save_student
 from agents.policy.student import Student
 from agents.serving.paired_test import PairedTest
 from agents.tracking.base import Trackers
-from qr_env.common.atomic_io import put_all_back
+from qr_env.common.atomic_io import recover_all
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import FloatArray, Query
 from qr_env.environment.simulator import Simulator
@@ -303,7 +303,7 @@ class Promotion:
         self.sound_name, self.candidates, self.undecided = (
             state[name] for name in ("sound_name", "candidates", "undecided")
         )
-        put_all_back(self.folder / "policies")  # `serving` is a link to one of them
+        recover_all(self.folder / "policies")  # `serving` is a link to one of them
         self._serve(state["serving_name"], self._open(state["serving_name"], student))
         if state["trial"] is not None:
             saved = dict(state["trial"])

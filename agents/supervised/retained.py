@@ -1,6 +1,6 @@
 """What a student keeps of its teacher: quality on an exam, and how much faster it answers.
 
-report = retained(student, teacher, Exam(shop, retriever, split="dev"))
+report = retained(student, teacher, HeldOutEvaluator(shop, retriever, split="dev"))
 report.share, report.student_ms, report.teacher_ms
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from agents.base import Agent
 from qr_env.evaluation.bootstrap import interval, resampled_means
-from qr_env.evaluation.evaluator import Exam
+from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import closed, weighted_means
 
 BATCHES = (1, 256)
@@ -39,7 +39,7 @@ class Retained:
     teacher_ms: dict[int, float]
 
 
-def retained(student: Agent, teacher: Agent, exam: Exam, batches: Sequence[int] = BATCHES) -> Retained:
+def retained(student: Agent, teacher: Agent, exam: HeldOutEvaluator, batches: Sequence[int] = BATCHES) -> Retained:
     """Mark both on the exam's queries, and time both."""
     columns = [exam.raw, *(exam.scorer.quick(exam.search(exam.rewrites(agent))) for agent in (teacher, student))]
     values_N_3 = np.stack(columns, axis=1)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from qr_env.common.atomic_io import saving, write_whole
+from qr_env.common.atomic_io import atomic_write, saving
 from qr_env.common.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -228,4 +228,4 @@ def _drop_after(file: Path, update: int) -> None:
         if json.loads(line)["update"] <= update:
             kept.append(line + b"\n")
     with saving(file):
-        write_whole(file, b"".join(kept))
+        atomic_write(file, b"".join(kept))

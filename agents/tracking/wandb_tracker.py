@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agents.tracking.base import evaluation_table, figures_of, headlines, sample_table
-from qr_env.common.atomic_io import saving, write_whole
+from qr_env.common.atomic_io import atomic_write, saving
 from qr_env.common.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def run_id(folder: Path) -> str:
     file = folder / ID_FILE
     if not file.is_file():
         with saving(file):
-            write_whole(file, secrets.token_hex(4) + "\n")
+            atomic_write(file, secrets.token_hex(4) + "\n")
     return file.read_text(encoding="utf-8").strip()
 
 

@@ -1,10 +1,10 @@
 """Writing so that a kill or a full disk leaves what was there: a file or folder is the old one or the new one, never
 half of it.
 
-write_whole(folder / "config.json", text)
-with replacing(folder / "best") as aside:
+atomic_write(folder / "config.json", text)
+with atomic_folder(folder / "best") as aside:
     model.save_pretrained(aside)
-standing(folder / "best")           # where to read it, also after a kill
+current_version(folder / "best")           # where to read it, also after a kill
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from qr_env.common.errors import RunFolderError
 OLD = ".old"  # what a folder is called, behind a dot, while the new one takes its place
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def atomic_write(path: Path, content: str | bytes) -> None:
     """Write the file aside, then put it in its place; text as UTF-8."""
     scratch = path.with_name(f".{path.name}.part")
     try:
@@ -46,14 +46,14 @@ def saving(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """A folder to write in, which takes the target's place when all went well and else vanishes.
 
     Two renames, since none puts a folder in the place of a full one: between them, and after a kill between them, the
-    old one stands beside its place (`standing`), from where the next write, or `put_back`, fetches it.
+    old one stands beside its place (`current_version`), from where the next write, or `recover`, fetches it.
     """
     aside, old = target.with_name(f".{target.name}.part"), _old(target)
-    put_back(target)
+    recover(target)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
@@ -62,13 +62,13 @@ def replacing(target: Path) -> Iterator[Path]:
             target.replace(old)
         aside.replace(target)
     finally:
-        put_back(target)
+        recover(target)
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def put_back(target: Path) -> None:
+def recover(target: Path) -> None:
     """What a kill left beside a folder's place goes back there, or away where the new one stands already. Only for who
-    writes there: a reader would get in the way of a write, and has `standing`."""
+    writes there: a reader would get in the way of a write, and has `current_version`."""
     old = _old(target)
     if not old.exists():
         return
@@ -78,14 +78,14 @@ def put_back(target: Path) -> None:
         old.replace(target)
 
 
-def put_all_back(folder: Path) -> None:
-    """`put_back` of everything in a folder."""
+def recover_all(folder: Path) -> None:
+    """`recover` of everything in a folder."""
     for old in folder.glob(f".*{OLD}"):
-        put_back(old.with_name(old.name[1 : -len(OLD)]))
+        recover(old.with_name(old.name[1 : -len(OLD)]))
 
 
-def standing(target: Path) -> Path:
-    """Where a folder that `replacing` writes can be read: in its place, or beside it if a kill left it there."""
+def current_version(target: Path) -> Path:
+    """Where a folder that `atomic_folder` writes can be read: in its place, or beside it if a kill left it there."""
     return _old(target) if not target.exists() and _old(target).exists() else target
 
 

@@ -1,6 +1,6 @@
 """Every list that a running environment shows, compared with a brute-force search: BM25 only, counts of what is wrong.
 
-    envs = Checked(envs)          # steps as before; `qr online --check-hits`, `qr bench churn`
+    envs = BruteForceCheck(envs)          # steps as before; `qr online --check-hits`, `qr bench churn`
     envs.step(rewrites)
     envs.counts                   # results, lists, epochs, replaced, ghosts, wrong, holes
 
@@ -76,7 +76,7 @@ class Truth:
         return scores_NP
 
 
-class Checked:
+class BruteForceCheck:
     """A vectorised environment whose lists are all checked, those before and those after the rewrites of every step.
 
     Everything else is the environment's own. `counts`: results, lists, epochs seen, products that were on sale at the

@@ -1,6 +1,6 @@
 """What is known of a query before any rewrite: its own hits, their grades, and what was bought for it elsewhere.
 
-    store = BeforeStore(shop, k=10, capacity=16_384)
+    store = OriginalResultsCache(shop, k=10, capacity=16_384)
     slots_P = store.slots(queries)              # -1 where a query must first be searched and graded
     store.add(fresh, hits, grades)              # by the one retrieval and judge call of the step
     store.hits(slots_P), store.grades(slots_P), store.bought(slots_P)
@@ -28,7 +28,7 @@ CONTEXT_CHARS = CONTEXT_TITLES * (TITLE_CHARS + 3)
 Slots = npt.NDArray[np.int64]
 
 
-class BeforeStore:
+class OriginalResultsCache:
     """The last `capacity` distinct queries with their results, least recently asked out first.
 
     Args:

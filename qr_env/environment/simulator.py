@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Engagement, Grades, Hits, Query, RewardTerms, SearchText, Shopper
-from qr_env.environment.original_results import BeforeStore, Slots, check_capacity, excellent
+from qr_env.environment.original_results import OriginalResultsCache, Slots, check_capacity, excellent
 from qr_env.retrieval import combine
 from qr_env.retrieval.base import Retriever
 from qr_env.retrieval.live_catalogue import LiveRetriever, View
@@ -104,7 +104,7 @@ class Simulator:
         self.source, self.judge, self.reward, self.shopper = retriever, judge, reward, shopper
         self.blocks, self.group_size, self.max_turns = blocks, group_size, max_turns
         self.mode, self.k, self.original_weight = mode, k, original_weight
-        self.store = BeforeStore(shop, k, capacity)
+        self.store = OriginalResultsCache(shop, k, capacity)
         self.excellent_P = excellent(shop, "train")
         self.turn = 0
         self.queries_P: list[Query] = []

@@ -5,9 +5,9 @@
 
     qr evaluate --shop generated --retriever bm25 --agent identity spell rm3 oracle
 
-In a training loop make one `Exam` and ask it again and again: what does not depend on the agent is worked out once.
+In a training loop make one `HeldOutEvaluator` and ask it again and again: what does not depend on the agent is worked out once.
 
-    exam = Exam(shop, retriever, split="dev", limit=300)
+    exam = HeldOutEvaluator(shop, retriever, split="dev", limit=300)
     exam.quick(student)                                  # {"nDCG@10": …, "identity/nDCG@10": …, "worse": …, …}
 """
 
@@ -52,7 +52,7 @@ class Rewriter(Protocol):
         ...
 
 
-class Exam:
+class HeldOutEvaluator:
     """One split of one shop through one retriever, searched for the raw queries once.
 
     Args:
@@ -258,5 +258,5 @@ def _words(texts: Sequence[str]) -> Array:
 
 
 def evaluate(shop: Shop, retriever: Retriever, agent: Rewriter, **settings: Any) -> Evaluation:
-    """Score one agent; settings and errors as of `Exam`. For several agents make one `Exam` and `mark` each."""
-    return Exam(shop, retriever, **settings).mark(agent)
+    """Score one agent; settings and errors as of `HeldOutEvaluator`. For several agents make one `HeldOutEvaluator` and `mark` each."""
+    return HeldOutEvaluator(shop, retriever, **settings).mark(agent)

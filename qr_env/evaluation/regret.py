@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qr_env.common.atomic_io import write_whole
+from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError, DataError
 
 Floats = npt.NDArray[np.float64]
@@ -225,7 +225,7 @@ class OutcomeLog:
         lines = self.path.read_bytes().splitlines(keepends=True)
         kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["at"] < at]
         if kept != lines:
-            write_whole(self.path, b"".join(kept))
+            atomic_write(self.path, b"".join(kept))
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

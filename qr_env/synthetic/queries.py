@@ -118,7 +118,7 @@ def _different(
 def _source_weights(items: Sequence[Item]) -> list[float]:
     """Cumulative weights: sure kinds more, and a kind by the square root of its products, or cables would be most."""
     of_kind = Counter(item.kind[-1] for item in items)
-    return np.cumsum([item.kindness * of_kind[item.kind[-1]] ** -0.5 for item in items]).tolist()
+    return np.cumsum([item.head_noun_score * of_kind[item.kind[-1]] ** -0.5 for item in items]).tolist()
 
 
 def compose(item: Item, catalogue: Catalogue, rng: random.Random) -> Draft:

@@ -31,14 +31,14 @@ from qr_env.synthetic.noun_phrases import COLOURS, UNITS, Parsed, Spread, conten
 class Item:
     """What one product offers for a query; words are folded, none is stemmed.
 
-    row: in the table that was learnt from. kind: one to three words, the head last. kindness: how surely that names a
+    row: in the table that was learnt from. kind: one to three words, the head last. head_noun_score: how surely that names a
     kind, from 0 to about 3. sizes: such as ("500", "gb"). series: words that its brand alone uses. extras: words of
     the other fields that the title lacks. values: short attribute values that the title lacks.
     """
 
     row: int
     kind: tuple[str, ...]
-    kindness: float
+    head_noun_score: float
     brand: str
     colours: tuple[str, ...]
     sizes: tuple[tuple[str, str], ...]
@@ -72,8 +72,8 @@ def learn(products: pa.Table) -> Catalogue:
         ConfigError: no title holds a word that could name what the product is.
     """
     parsed = [parse(*fields) for fields in zip(*(products[name].to_pylist() for name in _FIELDS), strict=True)]
-    kindness, common = _kindness(parsed)
-    kinds = [_kind(product.title, kindness, common) for product in parsed]
+    head_noun_score, common = _kindness(parsed)
+    kinds = [_kind(product.title, head_noun_score, common) for product in parsed]
     if not any(kinds):
         raise ConfigError(
             f"no queries can be made from these {len(parsed):,} products: no title holds a word of two letters or more"
@@ -83,7 +83,7 @@ def learn(products: pa.Table) -> Catalogue:
     spread = Spread.of(parsed)
     extras = _extras(parsed, kinds, spread)
     items = [
-        _item(row, product, kind, more, spread, kindness[tokenize.stem(kind[-1])])
+        _item(row, product, kind, more, spread, head_noun_score[tokenize.stem(kind[-1])])
         for row, (product, kind, more) in enumerate(zip(parsed, kinds, extras, strict=True))
         if kind
     ]
@@ -117,8 +117,8 @@ def _kindness(parsed: Sequence[Parsed]) -> tuple[dict[str, float], set[str]]:
     breadth = {stem: n if n > 1 else 0.15 for stem, n in by_brand.items()} if has_brands else seen
     sure = {stem: min(1.0, count / 3) * _length_factor(stem) for stem, count in seen.items()}
     share = {stem: (0.3 * heads[stem] + 0.7 * said[stem]) / count for stem, count in seen.items()}
-    kindness = {stem: share[stem] * math.log1p(breadth[stem]) * sure[stem] for stem in seen}
-    return kindness, {stem for stem in seen if breadth[stem] > 1}
+    head_noun_score = {stem: share[stem] * math.log1p(breadth[stem]) * sure[stem] for stem in seen}
+    return head_noun_score, {stem for stem in seen if breadth[stem] > 1}
 
 
 def _length_factor(stem: str) -> float:
@@ -126,12 +126,12 @@ def _length_factor(stem: str) -> float:
     return 1.0 if len(stem) > 2 or stem in ("tv", "pc") else 0.2
 
 
-def _kind(title: list[list[str]], kindness: dict[str, float], common: set[str]) -> tuple[str, ...]:
+def _kind(title: list[list[str]], head_noun_score: dict[str, float], common: set[str]) -> tuple[str, ...]:
     """The phrase that says what the product is: the best head, earlier phrases first, and two common words before."""
     best: tuple[float, Sequence[str]] = (0.0, ())
     for place, phrase in enumerate(title[:6]):
         words = headed(phrase)
-        if words and (score := kindness[tokenize.stem(words[-1])] / (1 + 0.7 * place)) > best[0]:
+        if words and (score := head_noun_score[tokenize.stem(words[-1])] / (1 + 0.7 * place)) > best[0]:
             best = (score, words)
     words = best[1][-3:]
     known = [tokenize.stem(word) in common for word in words[:-1]]
@@ -203,13 +203,13 @@ def _item(
     kind: tuple[str, ...],
     more: tuple[tuple[str, ...], tuple[str, ...]],
     spread: Spread,
-    kindness: float,
+    head_noun_score: float,
 ) -> Item:
     words = [word for phrase in product.title for word in phrase]
     own = [w for w in words if spread.brands[tokenize.stem(w)] == 1 and spread.title[tokenize.stem(w)] >= spread.floor]
     series = [word for word in own if content(word) and len(word) > 3 and word not in kind] if product.brand else []
     told = (product.brand, product.colours, product.sizes, tuple(series[:2]))
-    return Item(row, kind, kindness, *told, *more)
+    return Item(row, kind, head_noun_score, *told, *more)
 
 
 def _holdings(parsed: Sequence[Parsed], kinds: Sequence[tuple[str, ...]]) -> tuple[sp.csr_matrix, dict[str, int]]:

@@ -58,11 +58,11 @@ def main(args: Args) -> None:
 
 
 def check(args: Args, shop: Any) -> dict[str, int]:
-    """The counts of `Checked`: results, lists, epochs seen, products replaced, and what was wrong."""
+    """The counts of `BruteForceCheck`: results, lists, epochs seen, products replaced, and what was wrong."""
     from tqdm import tqdm
 
     from judges.simple.labels import LabelsJudge
-    from qr_env.environment.brute_force_check import Checked
+    from qr_env.environment.brute_force_check import BruteForceCheck
     from qr_env.environment.vector_env import QueryRewriteVectorEnv
     from qr_env.retrieval.bm25 import BM25
     from qr_env.retrieval.live_catalogue import LiveRetriever
@@ -79,7 +79,7 @@ def check(args: Args, shop: Any) -> dict[str, int]:
         *(shop, LiveRetriever(engine, drift.assortment), LabelsJudge(shop)),
         num_envs=args.prompts * args.group_size, group_size=args.group_size, stream=stream,
     )  # fmt: skip
-    checked, draw = Checked(envs), random.Random(args.seed)
+    checked, draw = BruteForceCheck(envs), random.Random(args.seed)
     checked.reset(seed=args.seed)
     counts = checked.counts
     with tqdm(total=args.results, desc="check", unit="hit", mininterval=1.0) as bar:

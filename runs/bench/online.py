@@ -78,14 +78,14 @@ class Stopwatch:
 
 
 @dataclass
-class Shopfront:
+class RewardService:
     """Pays rewrites; remembers the texts that the engine was asked for."""
 
     simulator: Simulator
     engine: Recorder
 
     @classmethod
-    def open(cls, shop: Shop, retriever: Retriever, prompts: int, group_size: int) -> Shopfront:
+    def open(cls, shop: Shop, retriever: Retriever, prompts: int, group_size: int) -> RewardService:
         engine = Recorder(retriever)
         return cls(Simulator(shop, engine, LabelsJudge(shop), Reward(), blocks=prompts, group_size=group_size), engine)
 
@@ -108,7 +108,7 @@ class Ours:
     """Our update of a student, by phase."""
 
     student: Student
-    front: Shopfront
+    front: RewardService
     group_size: int
     generator: torch.Generator
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -206,7 +206,7 @@ class _Turns:
 
     ours: Ours
     theirs: Student
-    front: Shopfront
+    front: RewardService
     batches: list[list[Query]]
     clock: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     taken: list[dict[str, float]] = field(default_factory=list)
@@ -225,8 +225,8 @@ class _Turns:
         picked = [queries[order[i % len(order)]] for i in range(need)]
         theirs = Student(copy.deepcopy(student.model), student.tokenizer, student.name, student.max_new_tokens)
         generator = torch.Generator(student.model.device).manual_seed(seed)
-        ours = Ours(student, Shopfront.open(shop, retriever, prompts, group_size), group_size, generator)
-        front = Shopfront.open(shop, retriever, prompts, group_size)
+        ours = Ours(student, RewardService.open(shop, retriever, prompts, group_size), group_size, generator)
+        front = RewardService.open(shop, retriever, prompts, group_size)
         return cls(ours, theirs, front, [picked[i : i + prompts] for i in range(0, need, prompts)])
 
     def run(self) -> None:

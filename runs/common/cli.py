@@ -38,14 +38,23 @@ def main(argv: list[str] | None = None) -> None:
     if not argv or argv[0] in ("-h", "--help") or argv[0] not in VERBS:
         _usage(argv)
         return
-    module = importlib.import_module(f"runs.{argv[0]}.job")
     if argv[0] == "judge":  # a verb with parts of its own
         try:
-            module.main(argv[1:])
+            importlib.import_module("runs.judge.job").main(argv[1:])
         except QrError as error:
             _fail(error)
         return
-    run(module.Args, module.main, argv[1:], prog=f"qr {argv[0]}", description=module.__doc__)
+    settings = importlib.import_module(f"runs.{argv[0]}.args")
+    run(settings.Args, _job(argv[0]), argv[1:], prog=f"qr {argv[0]}", description=settings.__doc__)
+
+
+def _job(verb: str) -> Callable[[Any], Any]:
+    """What a verb does, imported when its settings have been read, since it needs torch and the like."""
+
+    def action(args: Any) -> Any:
+        return importlib.import_module(f"runs.{verb}.job").main(args)
+
+    return action
 
 
 def _usage(argv: list[str]) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from qr_env.common.atomic_io import saving, write_whole
+from qr_env.common.atomic_io import atomic_write, saving
 from qr_env.common.errors import RunFolderError
 from runs.common.cli import lifted
 from runs.common.provenance import environment
@@ -63,7 +63,7 @@ def open_run(folder: Path, args: Any, facts: dict[str, Any], resume: bool, free:
         folder.mkdir(parents=True, exist_ok=True)
         payload = {"args": _plain(args), "facts": facts, "environment": environment()}
         with saving(config):
-            write_whole(config, json.dumps(payload, indent=2, default=str) + "\n")
+            atomic_write(config, json.dumps(payload, indent=2, default=str) + "\n")
         return
     if not config.is_file():
         raise RunFolderError(f"{folder} holds no run to resume (no {CONFIG_FILE}); start it without --resume")

@@ -1,20 +1,13 @@
-"""Build the W&B workspace and report of this project's runs as code, so that every account sees the same pages.
-
-    qr dashboard --entity my-team                     # runs of `qr online --tracker wandb`, project qr-env
-    qr dashboard --dry-run --json out/dashboard.json  # what would be built; no account, no network
-
-A workspace is the page of a project's runs; the report is the same in words, for readers. Both name metrics as
-`metrics.jsonl` and the README's glossary do. Histograms (spread/…) get W&B's own panels.
-"""
+"""What `qr dashboard` does; its settings, and the commands, are in `runs/dashboard/args.py`."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from qr_env.common.errors import ConfigError
 from runs.common.cli import write_json
+from runs.dashboard.args import Args
 
 # Section → (title, metrics over updates) and what it tells in the report. A table's metric is its name.
 CURVES: dict[str, tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]] = {
@@ -67,20 +60,6 @@ TABLES = {
     "At the end": ("All agents on held-out queries, by slice.", ("evaluation by slice",)),
 }
 NAME = "qr-env: rewriting, judged and served"
-
-
-@dataclass
-class Args:
-    """Where the pages are built."""
-
-    entity: str = ""
-    """account or team; empty: the default one of the account that is logged in"""
-    project: str = "qr-env"
-    """project of the runs, as `qr online --tracker wandb` names it"""
-    dry_run: bool = False
-    """build nothing, only say what would be"""
-    json: str | None = None
-    """write the specification here as JSON ("-": standard output)"""
 
 
 def main(args: Args) -> None:

@@ -1,15 +1,4 @@
-"""Score rewriters on held-out queries against leaving them alone: nDCG@10, R@100, MRR, feedback, by slice, with 95 %
-intervals.
-
-    qr evaluate --shop generated --retriever bm25 --agent spell rm3 oracle out/quickstart/checkpoints/best
-    qr evaluate --shop my_folder --judge embedding --agent spell --json report.json
-    qr evaluate --agent spell rm3 cle-qr few-shot:smollm2-135m best-of-8:out/quickstart/checkpoints/best \
-                --retriever bm25 dense hybrid
-    qr evaluate --shop icecat --run-in other_system.trec
-
-"ms/query" is the wall time of the rewriting alone, searches of best-of and cle-qr included; texts that a language model
-wrote before are taken from the store ("written/query" says for how many they were not).
-"""
+"""What `qr evaluate` does; its settings, and the commands, are in `runs/evaluate/args.py`."""
 
 from __future__ import annotations
 
@@ -17,70 +6,24 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from qr_env.common.errors import ConfigError
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from runs.common.cli import write_json
+from runs.evaluate.args import Args
 
 if TYPE_CHECKING:
     from agents.base import Agent
     from agents.factory import AgentOptions
-    from qr_env.evaluation.evaluator import Exam
+    from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.evaluation.result import Evaluation
     from qr_env.shop.shop import Shop
 
 KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms):")
-
-
-@dataclass
-class Args:
-    """What to score, on what, and where the figures go."""
-
-    shop: str = "generated"
-    """generated, icecat, esci, wands, or a folder of your own"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
-    retriever: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25",)
-    """how products are found; several give several tables"""
-    agent: tuple[str, ...] = ("identity",)
-    """checkpoint folders, or identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM,
-    query2doc:LM (LM: a model's name, a folder, or a server's URL), best-of-N:AGENT; several give several columns"""
-    split: Literal["train", "dev", "test"] = "test"
-    """which queries"""
-    combine: Literal["replace", "expand", "union"] | None = None
-    """how a rewrite meets its original; None: as the checkpoints were trained, else expand"""
-    weight: float | None = None
-    """weight of the original's words in "expand", the rewrite's is 1; None: the checkpoints' own, else 1"""
-    judge: str = "labels"
-    """who grades: labels, or a judge's opinion: embedding, llm, cross-encoder[:MODEL], replay, ensemble:A,B"""
-    judge_url: tuple[str, ...] = ()
-    """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
-    select_judge: str = "embedding"
-    """who selects in best-of-N, as --judge; not the one that reports, or it is a ceiling"""
-    store: Path | None = None
-    """folder of the stores of verdicts and of generated texts, kept and replayed from (default: texts in --cache)"""
-    k: int = 100
-    """length of the result lists"""
-    limit: int | None = None
-    """at most this many queries, drawn by the seed"""
-    seed: int = 0
-    """of the bootstrap and the draw of --limit; the generated shop is always the one of seed 0"""
-    encoder: str = "minilm-l6"
-    """sentence encoder of dense, hybrid and the embedding judge"""
-    cache: str | None = None
-    """folder that keeps indexes and vectors between runs (default: $QR_CACHE, else ~/.cache/qr-env)"""
-    json: str | None = None
-    """write the figures here as JSON ("-": standard output)"""
-    per_query: bool = False
-    """with --json: the rewrites and figures of every query too"""
-    run_out: str | None = None
-    """write the result lists of the last agent here as a TREC run file"""
-    run_in: str | None = None
-    """score this TREC run file, beside the agents given"""
 
 
 def main(args: Args) -> None:
@@ -148,9 +91,9 @@ def _trained(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {str(folder): saved_settings(folder) for folder in folders}
 
 
-def set_up(args: Args, shop: Shop) -> Exam:
+def set_up(args: Args, shop: Shop) -> HeldOutEvaluator:
     """The exam that the flags describe."""
-    from qr_env.evaluation.evaluator import Exam
+    from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.retrieval.base import make_retriever
     from runs.common.judging import JudgeOptions, open_judge
 
@@ -160,7 +103,7 @@ def set_up(args: Args, shop: Shop) -> Exam:
     retriever = make_retriever(args.retriever[0], shop, _cache(args), encoder=encoder)
     options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder)
     judge = None if args.judge == "labels" else open_judge(args.judge, shop, options)
-    return Exam(shop, retriever, args.split, combine, weight, judge, args.k, args.limit, args.seed)
+    return HeldOutEvaluator(shop, retriever, args.split, combine, weight, judge, args.k, args.limit, args.seed)
 
 
 def _cache(args: Args) -> Path:
@@ -177,7 +120,7 @@ def _encoder(name: str, cache: Path) -> Any:
     return Encoder(resolve(name), cache_dir=cache)
 
 
-def agent_options(args: Args, shop: Shop, exam: Exam) -> AgentOptions:
+def agent_options(args: Args, shop: Shop, exam: HeldOutEvaluator) -> AgentOptions:
     """What the agents get; the encoder, the selecting judge and servers only when one asks for them."""
     from agents.factory import AgentOptions
     from runs.common.judging import JudgeOptions, open_judge
@@ -212,14 +155,14 @@ def _column(spec: str, taken: dict[str, Evaluation]) -> str:
     return name if name not in taken else f"{name} ({len(taken) + 1})"
 
 
-def _score_run(path: str, shop: Shop, exam: Exam) -> Evaluation:
+def _score_run(path: str, shop: Shop, exam: HeldOutEvaluator) -> Evaluation:
     from qr_env.shop.trec import read_run
 
     hits, tag = read_run(path, shop, exam.queries, exam.k)
     return exam.mark_run(hits, tag)
 
 
-def _write_run(path: str, agent: Agent, shop: Shop, exam: Exam) -> None:
+def _write_run(path: str, agent: Agent, shop: Shop, exam: HeldOutEvaluator) -> None:
     from qr_env.shop.trec import write_run
 
     write_run(path, shop, exam.queries, exam.search(exam.rewrites(agent)), tag=Path(agent.name).name)

@@ -1,4 +1,19 @@
-"""The flags of `qr online`: one dataclass for the run, one for each part that can be set by itself.
+"""The main job: a student warm-starts from the shop's past and keeps learning from its query stream.
+
+    qr online generated --out out/quickstart                        # the embedded default, minutes on two cores
+    qr online my_shop/ --judge embedding --out out/mine             # products.csv and queries.csv are enough
+    qr online generated --student smollm2-135m --out out/smollm     # a student that knows words the shop never wrote
+    qr online generated --out out/quickstart --resume               # go on after Ctrl-C
+    qr online generated --promotion on --forever                    # until told to stop; serves only what is proven
+    accelerate launch --multi_gpu --num_processes 2 -m runs.online generated --out out/two      # a process a GPU
+    torchrun --nproc-per-node 2 -m runs.online generated --out out/two                          # without GPUs
+
+Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge like →
+GRPO, PPO or DPO on the stream → evaluation on held-out queries → report.html. All of it lands in --out.
+
+Several processes share the online stage: each rewrites and searches its part of an update's --prompts, one step of the
+optimiser is taken for all. Refused with them: --prompts that they cannot share equally, --promotion on, --drift,
+--check-hits.
 
 A resumed run has those of its beginning; `FREE` are the ones that may be stated anew.
 """

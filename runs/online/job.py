@@ -1,20 +1,4 @@
-"""The main job: a student warm-starts from the shop's past and keeps learning from its query stream.
-
-    qr online generated --out out/quickstart                        # the embedded default, minutes on two cores
-    qr online my_shop/ --judge embedding --out out/mine             # products.csv and queries.csv are enough
-    qr online generated --student smollm2-135m --out out/smollm     # a student that knows words the shop never wrote
-    qr online generated --out out/quickstart --resume               # go on after Ctrl-C
-    qr online generated --promotion on --forever                    # until told to stop; serves only what is proven
-    accelerate launch --multi_gpu --num_processes 2 -m runs.online generated --out out/two      # a process a GPU
-    torchrun --nproc-per-node 2 -m runs.online generated --out out/two                          # without GPUs
-
-Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge like →
-GRPO, PPO or DPO on the stream → evaluation on held-out queries → report.html. All of it lands in --out.
-
-Several processes share the online stage: each rewrites and searches its part of an update's --prompts, one step of the
-optimiser is taken for all. Refused with them: --prompts that they cannot share equally, --promotion on, --drift,
---check-hits.
-"""
+"""What `qr online` does; its settings, and the commands, are in `runs/online/args.py`."""
 
 from __future__ import annotations
 
@@ -30,9 +14,9 @@ from agents.rl.processes import ALONE, Processes, together
 from runs.common.query_log import read_shop
 from runs.online.args import FREE, Args
 from runs.online.learners import check, check_processes, make_learner, make_promotion, needs_reference
-from runs.online.setup import World
+from runs.online.setup import TrainingSetup
 from runs.online.warm_start import save_warm_start
-from runs.stream.job import OUTCOMES, Watched, tell_hits
+from runs.stream.job import OUTCOMES, OutcomeLogger, tell_hits
 
 if TYPE_CHECKING:
     from agents.base import Agent
@@ -69,13 +53,13 @@ def run_stages(args: Args, processes: Processes = ALONE) -> None:
         report = (args.out / "report.html").resolve()
         processes.main_only(lambda: print(f"finished already (raise --updates to go on); report: {report}"))
         return
-    world = processes.main_first(lambda: World.make(args, shop))
+    world = processes.main_first(lambda: TrainingSetup.make(args, shop))
     processes.main_only(lambda: warm_up(args, world, processes))
     stopped = learn_online(args, world, processes)
     processes.main_only(lambda: part_for_now(args) if stopped else finish(args, world))
 
 
-def warm_up(args: Args, world: World, processes: Processes) -> None:
+def warm_up(args: Args, world: TrainingSetup, processes: Processes) -> None:
     """Make the warm start if there is none yet."""
     if (args.out / "checkpoints" / "warm" / "student.json").is_file():
         return
@@ -102,7 +86,7 @@ def is_finished(args: Args) -> bool:
     return all(path.exists() for path in (last, args.out / "eval.json", args.out / "report.html"))
 
 
-def learn_online(args: Args, world: World, processes: Processes = ALONE) -> bool:
+def learn_online(args: Args, world: TrainingSetup, processes: Processes = ALONE) -> bool:
     """The online stage, from the warm start or the newest checkpoint; True when it was interrupted."""
     import torch
     from accelerate import Accelerator
@@ -158,22 +142,22 @@ def learn_online(args: Args, world: World, processes: Processes = ALONE) -> bool
     return progress.stopped
 
 
-def open_envs(args: Args, world: World, student: Student, processes: Processes) -> Any:
+def open_envs(args: Args, world: TrainingSetup, student: Student, processes: Processes) -> Any:
     """The environment of this process's share; where asked for, with every list checked, and with a log of how the
     student and its warm start would have rewritten each query."""
     from agents.policy.student import Student
-    from qr_env.environment.brute_force_check import Checked
+    from qr_env.environment.brute_force_check import BruteForceCheck
 
     envs: Any = processes.main_first(lambda: world.envs(processes.rank, processes.count))
     if args.streaming.check_hits:
-        envs = Checked(envs)
+        envs = BruteForceCheck(envs)
     if world.drift is None:
         return envs
     policies = {"learning": student, "frozen": Student.load(args.out / "checkpoints" / "warm")}
-    return Watched(envs, world.drift, policies, args.out / OUTCOMES)
+    return OutcomeLogger(envs, world.drift, policies, args.out / OUTCOMES)
 
 
-def open_tracker(args: Args, world: World, resume_from: int | None, processes: Processes) -> Trackers:
+def open_tracker(args: Args, world: TrainingSetup, resume_from: int | None, processes: Processes) -> Trackers:
     """The main process's, once the figures of an earlier end are gone; the others tell nobody."""
     from agents.tracking.base import Trackers, make_tracker
     from runs.common.folder import resolved
@@ -187,7 +171,7 @@ def open_tracker(args: Args, world: World, resume_from: int | None, processes: P
     return processes.main_only(begin) or Trackers([])
 
 
-def finish(args: Args, world: World) -> None:
+def finish(args: Args, world: TrainingSetup) -> None:
     """Evaluate on the test split, by labels where there are any or by another judge, and write the report."""
     from rich.console import Console
 

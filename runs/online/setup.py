@@ -1,6 +1,6 @@
 """What a student learns in: shop, engine, judge, shopper and reward, put together from the launcher's settings.
 
-world = World.make(args, shop)          # args of `qr online`
+world = TrainingSetup.make(args, shop)          # args of `qr online`
 envs = world.envs()                     # the vectorised environment on the train split's stream
 world.held_out_score()(student)         # figures on dev queries, the judge's state among them
 """
@@ -27,12 +27,12 @@ from runs.common.judging import JudgeOptions, asks_llm, members, open_judge, ope
 
 if TYPE_CHECKING:
     from agents.base import Agent
-    from agents.examples.anchor import Hints
+    from agents.examples.anchor import AnchorPairs
     from agents.policy.student import Student
     from judges.validation.probes import ProbeSet
     from qr_env.environment.simulator import Simulator
     from qr_env.environment.vector_env import QueryRewriteVectorEnv
-    from qr_env.evaluation.evaluator import Exam
+    from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.retrieval.base import Retriever
     from qr_env.reward.feedback import Feedback
     from qr_env.shop.shop import Shop
@@ -89,7 +89,7 @@ class JudgeFlags:
 
 
 @dataclass
-class World:
+class TrainingSetup:
     """What the student learns in. `gate` says how far the judge is trusted, `admitted` what it said at the start."""
 
     args: Any
@@ -102,7 +102,7 @@ class World:
     drift: Drift | None = None
 
     @classmethod
-    def make(cls, args: Any, shop: Shop) -> World:
+    def make(cls, args: Any, shop: Shop) -> TrainingSetup:
         """Engine, judge and shopper of the settings. Raises JudgeError for a judge that the gate refuses."""
         from qr_env.common.download import cache_root
         from qr_env.retrieval.base import make_retriever
@@ -149,9 +149,9 @@ class World:
             shopper=self.shopper,
         )
 
-    def hints(self) -> Hints:
+    def hints(self) -> AnchorPairs:
         """Rewrites that the train split's log suggests."""
-        from agents.examples.anchor import SLIPS, Hints
+        from agents.examples.anchor import SLIPS, AnchorPairs
         from agents.examples.scoring import simulator_scorer
         from agents.query_log.word_model import word_model
 
@@ -159,7 +159,7 @@ class World:
         slips = 0 if asks_llm(self.judge) else SLIPS  # a verdict on each twin's list would have to be paid for
         keep_words = self.args.combine != "expand"
         settings: dict[str, Any] = {} if self.drift is None else {"epoch": self._epoch, "recent": RECENT}
-        return Hints(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed, **settings)
+        return AnchorPairs(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed, **settings)
 
     def _epoch(self) -> int:
         """Rises with every change of what is on sale."""
@@ -187,13 +187,15 @@ class World:
             shopper=self.shopper,
         )
 
-    def exam(self, split: str, judge: Judge | None, limit: int | None = None) -> Exam:
+    def exam(self, split: str, judge: Judge | None, limit: int | None = None) -> HeldOutEvaluator:
         """How an agent is scored on a split: by a judge, or by labels (None); as the shop is, and is spoken to, now."""
-        from qr_env.evaluation.evaluator import Exam
+        from qr_env.evaluation.evaluator import HeldOutEvaluator
 
         args = self.args
         shop = self.shop if self.drift is None else self.drift.shop_at(self.drift.clock)
-        return Exam(shop, self.retriever, split, args.combine, args.weight, judge=judge, limit=limit, seed=args.seed)
+        return HeldOutEvaluator(
+            shop, self.retriever, split, args.combine, args.weight, judge=judge, limit=limit, seed=args.seed
+        )
 
     def labelled(self, split: str) -> bool:
         """Whether any query of the split has a grade."""
@@ -227,7 +229,7 @@ class World:
 
         return score
 
-    def _exams(self) -> dict[str, Exam]:
+    def _exams(self) -> dict[str, HeldOutEvaluator]:
         """Who looks at the student while it learns: the judge that trains, labels, and `WITNESSES`."""
         flags = self.args.judging
         exams = {"judge": self.exam("dev", self.judge, flags.held_out)}
@@ -245,7 +247,7 @@ class World:
         spec = self.args.judging.report_judge
         return None if spec in ("auto", "labels", self.args.judge) else self.report_judge("dev")
 
-    def sold(self, exam: Exam, agent: Agent) -> dict[str, float]:
+    def sold(self, exam: HeldOutEvaluator, agent: Agent) -> dict[str, float]:
         """Relevance and conversion of the first page, which JD's guard compares; only where there is a shopper."""
         if self.shopper is None:
             return {}
@@ -261,7 +263,7 @@ class World:
         means = weighted_means(np.stack([figures.relevance, some_N3[:, 2]], axis=1).astype(np.float64))
         return dict(zip(("eval/relevance@10", "eval/purchase@10"), means.tolist(), strict=True))
 
-    def judge_figures(self, exam: Exam, agent: Agent) -> dict[str, float]:
+    def judge_figures(self, exam: HeldOutEvaluator, agent: Agent) -> dict[str, float]:
         """How the judge does now: planted products that fool it, agreement on what the agent shows, its own counts."""
         figures: dict[str, float] = {}
         if self.args.judging.probes:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from agents.policy.student import Student
     from qr_env.shop.shop import Shop
     from runs.online.args import Args
-    from runs.online.setup import World
+    from runs.online.setup import TrainingSetup
 
 WARM_EPOCHS = 2.0
 
@@ -22,24 +22,24 @@ def learning_rate(args: Args) -> float:
     return own if args.learning_rate is None else args.learning_rate
 
 
-def save_warm_start(args: Args, world: World | None = None) -> None:
+def save_warm_start(args: Args, world: TrainingSetup | None = None) -> None:
     """Make the warm start and keep it and its pairs in the run folder; without a world, as a process of its own has
     none, the shop is read anew."""
     import torch
 
     from agents.policy.checkpoint import save_student
     from runs.common.query_log import read_shop
-    from runs.online.setup import World
+    from runs.online.setup import TrainingSetup
 
     if world is None:
         torch.manual_seed(args.seed)  # as the launcher does before it reads the shop
-        world = World.make(args, read_shop(args))
+        world = TrainingSetup.make(args, read_shop(args))
     student, pairs = warm_start(args, world)
     (args.out / "warm_pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
     save_student(args.out / "checkpoints" / "warm", student)
 
 
-def warm_start(args: Args, world: World) -> tuple[Student, list[tuple[str, str]]]:
+def warm_start(args: Args, world: TrainingSetup) -> tuple[Student, list[tuple[str, str]]]:
     """A student that has read the shop's text (tiny) and imitates rewrites that engine and judge like."""
     from agents.supervised.sft import fine_tune, response_sequences
 
@@ -70,7 +70,7 @@ def new_student(args: Args, shop: Shop) -> Student:
     return Student(model, tokenizer, "tiny", args.max_new_tokens)
 
 
-def warm_pairs(args: Args, world: World) -> list[tuple[str, str]]:
+def warm_pairs(args: Args, world: TrainingSetup) -> list[tuple[str, str]]:
     """Pairs from the most frequent queries of the past, by rejection sampling."""
     from agents.examples.pairs import rejection_sample
     from agents.examples.scoring import simulator_scorer

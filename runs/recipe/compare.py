@@ -23,10 +23,10 @@ from runs.recipe.text_scores import text_note, text_scored
 
 if TYPE_CHECKING:
     from agents.base import Agent
-    from qr_env.evaluation.evaluator import Exam
+    from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.evaluation.result import Evaluation
     from runs.recipe.job import Claim, Recipe
-    from runs.recipe.pipeline import Road
+    from runs.recipe.pipeline import SeedRun
 
 Array = npt.NDArray[np.float64]
 ORACLE = "oracle"
@@ -58,7 +58,7 @@ class Comparison:
     about: dict[str, Any]
 
     @classmethod
-    def of(cls, roads: Sequence[Road], recipe: Recipe) -> Comparison:
+    def of(cls, roads: Sequence[SeedRun], recipe: Recipe) -> Comparison:
         """Score every seed, those of an earlier start again, and pool."""
         scored = [score(road, recipe) for road in roads]
         names = list(scored[0].values)
@@ -211,7 +211,7 @@ def _seeds_apart(better: Sequence[float], than: Sequence[float]) -> dict[str, fl
     return {"difference": float(gaps.mean()), "low": float(low), "high": float(high)}
 
 
-def _about(roads: Sequence[Road], recipe: Recipe) -> dict[str, Any]:
+def _about(roads: Sequence[SeedRun], recipe: Recipe) -> dict[str, Any]:
     from runs.common.provenance import environment
 
     road, seeds = roads[0], [road.seed for road in roads]
@@ -232,7 +232,7 @@ class Scored:
     oracle_N: Array | None
 
 
-def score(road: Road, recipe: Recipe) -> Scored:
+def score(road: SeedRun, recipe: Recipe) -> Scored:
     """Every agent on the test queries; also writes this seed's `eval.json` and `report.html`, rewrites to read."""
     from tqdm import tqdm
 
@@ -257,7 +257,7 @@ def score(road: Road, recipe: Recipe) -> Scored:
     return Scored(first.main, first.by, values, scalars, exam.oracle.get("replace"))
 
 
-def _engagement(road: Road, evaluation: Evaluation) -> dict[str, Array]:
+def _engagement(road: SeedRun, evaluation: Evaluation) -> dict[str, Array]:
     """What the model shopper does with the first ten products: chance of a click, a cart, a purchase; NaN ungraded."""
     from judges.shoppers.model import ModelShopper
     from qr_env.common.types import Grades
@@ -268,17 +268,17 @@ def _engagement(road: Road, evaluation: Evaluation) -> dict[str, Array]:
     return dict(zip(("click@10", "cart@10", "purchase@10"), some_N3.T.astype(np.float64), strict=True))
 
 
-def _exam(road: Road) -> Exam:
+def _exam(road: SeedRun) -> HeldOutEvaluator:
     """On the test split by labels, as `qr online` reports."""
     world = road.world
     split = "test" if road.shop.split("test") else "dev"
     return world.exam(split, world.report_judge(split), road.args.limit)
 
 
-def _agents(road: Road, recipe: Recipe, exam: Exam) -> Iterator[tuple[str, Agent]]:
+def _agents(road: SeedRun, recipe: Recipe, exam: HeldOutEvaluator) -> Iterator[tuple[str, Agent]]:
     from agents.factory import make_agent
-    from runs.evaluate.job import agent_options
     from runs.evaluate import job as evaluate
+    from runs.evaluate.job import agent_options
 
     options = agent_options(evaluate.Args(combine=road.settings.combine, weight=road.settings.weight), road.shop, exam)
     for name in dict.fromkeys(["identity", *recipe.baselines]):
@@ -287,7 +287,7 @@ def _agents(road: Road, recipe: Recipe, exam: Exam) -> Iterator[tuple[str, Agent
         yield name, road.student(name)
 
 
-def _texts(road: Road, recipe: Recipe) -> dict[str, dict[str, float]]:
+def _texts(road: SeedRun, recipe: Recipe) -> dict[str, dict[str, float]]:
     """Exact match, ROUGE-L and cross-entropy on held-out pairs, of the compared students to whom these are new."""
     if not recipe.held_out:
         return {}

@@ -1,63 +1,24 @@
-"""Run a published system, stage by stage, and compare its variants on held-out queries.
-
-    qr recipe beque                                   # runs/recipes/beque.yaml on the generated shop
-    qr recipe minielm --seeds 0 1 2 --out out/minielm # three seeds: spread beside the intervals
-    qr recipe jd --shop icecat --data ../shared/data  # any shop
-    qr recipe my.yaml --profile gpu                   # the paper's sizes, where a graphics card is
-    qr recipe beque --resume                          # go on with the stages that are not done
-
-Recipes: minielm (arXiv 2501.18056), beque (2311.03758), jd (2603.02555), walmart (2505.07105); past, all that a log can
-teach and then the stream. A recipe names its stages (`runs/recipe/stages.py`), the students to compare, and what the
-paper claims of them. Every stage has a folder in OUT/seed-N and is done once; at the end stand a table, the paper's
-claims beside ours, and OUT/report.html.
-"""
+"""What `qr recipe` does; its settings, and the commands, are in `runs/recipe/args.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from qr_env.common.errors import ConfigError
 from runs.common.cli import filled, read_yaml, write_json
+from runs.recipe.args import Args
 from runs.recipe.stages import KINDS, Stage, check
 from runs.recipe.text_scores import check_claims
 
 if TYPE_CHECKING:
-    from runs.recipe.pipeline import Road
+    from runs.recipe.pipeline import SeedRun
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-
-
-@dataclass
-class Args:
-    """Which recipe, on which shop, how often."""
-
-    recipe: Annotated[str, tyro.conf.Positional]
-    """minielm, beque, jd, walmart, past, or a YAML file of your own"""
-    shop: str = "generated"
-    """generated, icecat, esci, wands, or a folder of your own"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
-    out: Path | None = None
-    """folder of the run; default out/RECIPE"""
-    seeds: tuple[int, ...] = (0,)
-    """every stage is run once with each"""
-    profile: str = "cpu"
-    """cpu, or another that the recipe has: gpu for the paper's sizes"""
-    retriever: Literal["bm25", "dense", "hybrid"] | None = None
-    """another engine than the recipe's"""
-    judge: str | None = None
-    """another judge than the recipe's"""
-    limit: int | None = None
-    """compare on so many test queries only"""
-    resume: bool = False
-    """go on with the stages that are not done"""
-    json: str | None = None
-    """write the comparison here as well ("-": standard output)"""
 
 
 @dataclass(frozen=True)
@@ -115,21 +76,21 @@ def main(args: Args) -> None:
         compare(walk(args, recipe), recipe, args)
 
 
-def walk(args: Args, recipe: Recipe) -> list[Road]:
+def walk(args: Args, recipe: Recipe) -> list[SeedRun]:
     """All stages with each seed, in the same shop."""
     from qr_env.shop.load import load_shop
     from runs.common.query_log import with_past
-    from runs.recipe.pipeline import Road
+    from runs.recipe.pipeline import SeedRun
 
     shop = with_past(load_shop(args.shop, data=args.data, seed=0))
     out = args.out or Path("out") / Path(args.recipe).stem
-    roads = [Road(args, out, recipe.settings, recipe.stages, seed, shop) for seed in args.seeds]
+    roads = [SeedRun(args, out, recipe.settings, recipe.stages, seed, shop) for seed in args.seeds]
     for road in roads:
         road.walk()
     return roads
 
 
-def compare(roads: list[Road], recipe: Recipe, args: Args) -> None:
+def compare(roads: list[SeedRun], recipe: Recipe, args: Args) -> None:
     """Score, pool the seeds, print and write."""
     from runs.recipe.compare import Comparison
     from runs.recipe.page import write_page

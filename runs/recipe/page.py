@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qr_env.common.atomic_io import saving, write_whole
+from qr_env.common.atomic_io import atomic_write, saving
 from runs.common.provenance import machine_line
 from runs.recipe.compare import ONE_SEED, interval_text
 from runs.report.job import REPORT_FILE
@@ -38,7 +38,7 @@ def write_page(folder: Path, recipe: Recipe, comparison: Comparison) -> Path:
     )
     page = template.substitute(title=escape(title), body="\n".join(parts))
     with saving(folder / REPORT_FILE):
-        write_whole(folder / REPORT_FILE, page)
+        atomic_write(folder / REPORT_FILE, page)
     return folder / REPORT_FILE
 
 

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from agents.policy.student import Student
     from agents.supervised.distill_http import ServedTeacher
     from qr_env.common.types import Query
-    from qr_env.evaluation.evaluator import Exam
+    from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.shop.shop import Shop
-    from runs.online.setup import World
+    from runs.online.setup import TrainingSetup
     from runs.recipe.job import Args, Settings
 
 DONE = "stage.json"
 
 
 @dataclass
-class Road:
+class SeedRun:
     """A seed's way through the stages. args: of the verb, out: its folder. settings: of the recipe."""
 
     args: Args
@@ -107,10 +107,10 @@ class Road:
     def student(self, name: str, trainable: bool = False) -> Student:
         """The student that a stage made; of an online stage the best one."""
         from agents.policy.student import Student
-        from qr_env.common.atomic_io import standing
+        from qr_env.common.atomic_io import current_version
 
         best = self.folder / name / "checkpoints" / "best"
-        return Student.load(best if standing(best).is_dir() else self.folder / name, trainable=trainable)
+        return Student.load(best if current_version(best).is_dir() else self.folder / name, trainable=trainable)
 
     @contextmanager
     def teacher(self, name: str, tokenizer: Any = None) -> Iterator[Student | ServedTeacher]:
@@ -170,14 +170,14 @@ class Road:
         )  # fmt: skip
 
     @cached_property
-    def world(self) -> World:
+    def world(self) -> TrainingSetup:
         """Engine and judge of the recipe."""
-        from runs.online.setup import World
+        from runs.online.setup import TrainingSetup
 
-        return World.make(self.flags(self.folder), self.shop)
+        return TrainingSetup.make(self.flags(self.folder), self.shop)
 
     @cached_property
-    def dev_exam(self) -> Exam:
+    def dev_exam(self) -> HeldOutEvaluator:
         """The dev queries that students are compared on before the end: by labels, or else by the recipe's judge."""
         judge = None if self.world.labelled("dev") else self.world.judge
         return self.world.exam("dev", judge, self.world.args.judging.held_out)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from qr_env.common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from runs.recipe.pipeline import Road
+    from runs.recipe.pipeline import SeedRun
 
 Figures = dict[str, Any]
 Task = Literal["rewrite", "quality", "title", "thought", "tagging"]
@@ -41,7 +41,7 @@ class Base:
     """tiny: the stage whose tokenizer it shares, for a teacher and a student that speak of the same tokens"""
     lora_rank: int = 0
 
-    def run(self, road: Road, folder: Path) -> Figures:
+    def run(self, road: SeedRun, folder: Path) -> Figures:
         """Pretrain or load, and save."""
         from agents.policy.student import Student, pretrained_student
 
@@ -69,7 +69,7 @@ class Pairs:
     queries: int = 1_500
     confirm: str = "engine"
 
-    def run(self, road: Road, folder: Path) -> Figures:
+    def run(self, road: SeedRun, folder: Path) -> Figures:
         """Write `pairs.parquet`; figures are the counts of every filter."""
         from runs.pairs.job import make
 
@@ -89,7 +89,7 @@ class SFT:
     batch_size: int = 32
     packing: bool = False
 
-    def run(self, road: Road, folder: Path) -> Figures:
+    def run(self, road: SeedRun, folder: Path) -> Figures:
         """Train a copy of `start`; figures are each task's held-out loss and accuracy."""
         from agents.supervised.multitask import fine_tune_tasks
 
@@ -118,7 +118,7 @@ class Distill:
     epochs: float = 2.0
     batch_size: int = 32
 
-    def run(self, road: Road, folder: Path) -> Figures:
+    def run(self, road: SeedRun, folder: Path) -> Figures:
         """Train a copy of `start`; figures say what it keeps of its teacher's gain on dev queries, and how fast both
         are."""
         from agents.supervised.distill import distill
@@ -142,7 +142,7 @@ class Imitate:
     teacher: str
     queries: int = 1_500
 
-    def run(self, road: Road, folder: Path) -> Figures:
+    def run(self, road: SeedRun, folder: Path) -> Figures:
         """Write `pairs.parquet`."""
         from agents.examples.tasks import write_examples
         from agents.supervised.distill import sequence_kd
@@ -170,7 +170,7 @@ class PRO:
     learning_rate: float = 3e-4
     epochs: int = 2
 
-    def run(self, road: Road, folder: Path) -> Figures:
+    def run(self, road: SeedRun, folder: Path) -> Figures:
         """Sample, score, align a copy of `start`."""
         from agents.supervised.pro import PROConfig, align, sample_candidates
 
@@ -203,7 +203,7 @@ class Online:
     kl_coef: float = 0.001
     promotion: Literal["off", "on"] = "off"
 
-    def run(self, road: Road, folder: Path) -> Figures:
+    def run(self, road: SeedRun, folder: Path) -> Figures:
         """Go on from `start`; an interrupted stage goes on where it stopped."""
         from runs.online.args import Args
         from runs.online.job import run_stages
@@ -218,7 +218,7 @@ class Online:
         assert isinstance(args, Args)
         return {"updates": self.updates}
 
-    def _flags(self, road: Road, folder: Path) -> Any:
+    def _flags(self, road: SeedRun, folder: Path) -> Any:
         args = road.flags(folder, self.judge)
         changed = {"optimizer": self.optimizer, "anchor_coef": self.anchor_coef, "kl_coef": self.kl_coef}
         return replace(
@@ -240,7 +240,7 @@ class Judge:
     layers: int = 3
     held_out: int = 120
 
-    def run(self, road: Road, folder: Path) -> Figures:
+    def run(self, road: SeedRun, folder: Path) -> Figures:
         """Teacher, lists, student; its folder is `@NAME/student`."""
         from runs.judge.distill.job import Args, main
 

@@ -15,13 +15,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qr_env.evaluation.evaluator import Exam
+    from qr_env.evaluation.evaluator import HeldOutEvaluator
 
 FULL = 0.3  # a worth from which on the colour is full
 LEAST = 0.0005  # a smaller one is none
 
 
-def attribute(exam: Exam, places: Sequence[int], rewrites: Sequence[str]) -> list[list[dict[str, Any]]]:
+def attribute(exam: HeldOutEvaluator, places: Sequence[int], rewrites: Sequence[str]) -> list[list[dict[str, Any]]]:
     """The words of each rewrite of the exam's queries at `places`, with what each was worth (None: no verdict).
 
     did: "added", "repeated" (the query has it too), or "dropped" (where a rewrite stands instead of its query).

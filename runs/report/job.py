@@ -1,21 +1,4 @@
-"""Write report.html for a run folder: what was run, how it learned, how it scored, and thirty rewrites to read.
-
-    qr report out/quickstart
-
-One file, nothing loaded from anywhere; light or dark as the reader's system is. It reads what the folder has of
-`config.json`, `metrics.jsonl` and `eval.json`, so a run that is still going has a report too.
-
-`eval.json` is written by `write_eval`:
-
-    {"agents": {"identity": {"main": "nDCG@10", "by": "labels", "summary": {…}, …}, "spell": {…}, …},
-     "agent": "final",                                     # whose rewrites the examples are
-     "examples": {"best": [{"query": …, "rewrite": …, "kept": false, "before": 0.1, "after": 0.9, "frequency": 12.0,
-                            "hits_before": [{"title": …, "level": 3}, …], "hits_after": […],
-                            "words": [{"word": …, "did": "added", "worth": 0.3}, …]}, …],
-                  "typical": […], "worst": […]}}
-
-An agent's record is `Evaluation.to_json()`; a level is 3 Exact … 0 Irrelevant, -1 without a verdict.
-"""
+"""What `qr report` does; its settings, and the commands, are in `runs/report/args.py`."""
 
 from __future__ import annotations
 
@@ -23,35 +6,25 @@ import itertools
 import json
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from qr_env.common.atomic_io import saving, write_whole
+from qr_env.common.atomic_io import atomic_write, saving
 from qr_env.common.errors import ConfigError, RunFolderError
+from runs.report.args import Args
 from runs.report.attribution import attribute
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from qr_env.evaluation.evaluator import Exam
+    from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.evaluation.result import Evaluation
     from qr_env.shop.shop import Shop
 
 EVAL_FILE, REPORT_FILE = "eval.json", "report.html"
 EXAMPLES = 10  # of each kind
 SHOWN_HITS = 5
-
-
-@dataclass
-class Args:
-    """Which run to report on."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """the run's folder"""
 
 
 def main(args: Args) -> None:
@@ -65,7 +38,7 @@ def write_eval(
     shop: Shop,
     agent: str | None = None,
     seed: int = 0,
-    exam: Exam | None = None,
+    exam: HeldOutEvaluator | None = None,
 ) -> Path:
     """Write `eval.json` (format: module docstring).
 
@@ -93,12 +66,12 @@ def write_eval(
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(payload, indent=1, ensure_ascii=False, allow_nan=False)
     with saving(folder / EVAL_FILE):
-        write_whole(folder / EVAL_FILE, text + "\n")
+        atomic_write(folder / EVAL_FILE, text + "\n")
     return folder / EVAL_FILE
 
 
 def examples(
-    evaluation: Evaluation, shop: Shop, seed: int = 0, exam: Exam | None = None
+    evaluation: Evaluation, shop: Shop, seed: int = 0, exam: HeldOutEvaluator | None = None
 ) -> dict[str, list[dict[str, Any]]]:
     """The ten rewrites that gained most, ten drawn at random from the rest, and the ten that lost most.
 
@@ -153,8 +126,8 @@ def write_report(folder: Path) -> Path:
     Raises:
         RunFolderError: no such folder, nothing of a run in it, or a file of it is not JSON.
     """
-    from runs.report.goodhart import goodhart
     from runs.report import sections
+    from runs.report.goodhart import goodhart
     from runs.report.promotion import promotions
     from runs.report.stream import timeline
     from runs.stream.job import OUTCOMES
@@ -179,7 +152,7 @@ def write_report(folder: Path) -> Path:
     template = string.Template(Path(__file__).with_name("report_template.html").read_text(encoding="utf-8"))
     page = template.substitute(title=escape(f"{name}: query rewriting run"), body="\n".join(filter(None, parts)))
     with saving(folder / REPORT_FILE):
-        write_whole(folder / REPORT_FILE, page)
+        atomic_write(folder / REPORT_FILE, page)
     return folder / REPORT_FILE
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from qr_env.common.atomic_io import write_whole
+from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError, SearchError
 from qr_env.common.types import Query
 from qr_env.evaluation.regret import LEVEL, ORACLE, WINDOW, OutcomeLog, Outcomes, read_outcomes, report
@@ -100,14 +100,14 @@ def tell_hits(folder: Path, counts: Mapping[str, int]) -> None:
     """Write and print what --check-hits found so far. Raises SearchError where anything was wrong."""
     from qr_env.environment.brute_force_check import WRONG
 
-    write_whole(folder / HITS, json.dumps(counts, indent=2))
+    atomic_write(folder / HITS, json.dumps(counts, indent=2))
     told = ", ".join(f"{value:,} {name}" for name, value in counts.items())
     print(f"checked against brute force: {told}", file=sys.stderr, flush=True)
     if any(counts[name] for name in WRONG):
         raise SearchError(f"lists that the student learned from were wrong: {told}; this is a defect, please report it")
 
 
-class Watched:
+class OutcomeLogger:
     """A vectorised environment that logs how some agents, and the oracle, would have rewritten each query.
 
     Everything else is the environment's own. Their rewrites are searched and graded in one more call a step, in the

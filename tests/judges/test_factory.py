@@ -18,7 +18,7 @@ from qr_env.shop.sources.files import write_shop
 from runs.common.judging import JudgeOptions, open_judge, open_shopper
 from runs.online.args import Args
 from runs.online.job import main
-from runs.online.setup import CONVERSION, JudgeFlags, World
+from runs.online.setup import CONVERSION, JudgeFlags, TrainingSetup
 from tests.helpers.cross_models import small_bert
 from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
 from tests.helpers.misbehaving import Misbehaving
@@ -121,7 +121,7 @@ def test_twins_are_not_graded_where_a_language_model_is_paid(bert, tmp_path, spe
     store = stored(tmp_path / "store", fingerprint) if fingerprint else None
     judge = open_judge(spec, SHOP, JudgeOptions(urls=("http://127.0.0.1:9/v1",), store=store))
     args = Args(shop="tiny", out=tmp_path / "out", judge=spec)
-    assert World(args, SHOP, WordRetriever(SHOP), judge).hints().slips == (0 if paid else SLIPS)
+    assert TrainingSetup(args, SHOP, WordRetriever(SHOP), judge).hints().slips == (0 if paid else SLIPS)
 
 
 def without(line):
@@ -202,19 +202,19 @@ def test_a_shopper_pays_for_purchases_unless_told_otherwise(shop_folder, tmp_pat
     _, updates = online(shop_folder, tmp_path / "run", "labels", shopper="model")
     assert {"reward/click", "reward/purchase"} <= set(updates[0])
     args = Args(judging=JudgeFlags(shopper="model"))
-    world = World(args, SHOP, None, None, open_shopper("model", SHOP, JudgeOptions()))
+    world = TrainingSetup(args, SHOP, None, None, open_shopper("model", SHOP, JudgeOptions()))
     assert world.reward.weights.purchase == CONVERSION
     args.reward = Weights(click=0.1)
     assert (world.reward.weights.click, world.reward.weights.purchase) == (0.1, 0.0)
 
 
 def test_auto_reports_by_labels_else_by_another_judge(capsys):
-    world = World(Args(judge="labels"), SHOP, None, open_judge("labels", SHOP))
+    world = TrainingSetup(Args(judge="labels"), SHOP, None, open_judge("labels", SHOP))
     assert world.report_judge("test") is None
     world.args.judging = JudgeFlags(report_judge="labels")
     assert world.report_judge("test") is None
     bare = replace(SHOP, qrels=SHOP.qrels * 0)
-    mine = World(Args(judge="embedding"), bare, None, open_judge("labels", SHOP))
+    mine = TrainingSetup(Args(judge="embedding"), bare, None, open_judge("labels", SHOP))
     assert mine.report_judge("test") is mine.judge and "--report-judge" in capsys.readouterr().err
 
 
@@ -226,7 +226,7 @@ def test_auto_reports_by_labels_else_by_another_judge(capsys):
 def test_a_judge_that_helped_to_train_is_named_when_it_reports(monkeypatch, capsys, trained, reports, said):
     monkeypatch.setattr("runs.online.setup.open_judge", lambda *_: "judge")
     flags = JudgeFlags(report_judge=reports)
-    world = World(Args(judge=trained, judging=flags), replace(SHOP, qrels=SHOP.qrels * 0), None, None)
+    world = TrainingSetup(Args(judge=trained, judging=flags), replace(SHOP, qrels=SHOP.qrels * 0), None, None)
     assert world.report_judge("test") == "judge"
     printed = capsys.readouterr().err
     assert ("name another with --report-judge" in printed and trained in printed) == said

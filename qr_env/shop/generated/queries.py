@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common import tokenize
+from qr_env.shop.generated import noise, phrases
 from qr_env.shop.generated.intents import Intent, Intents
 from qr_env.shop.generated.products import Stock
 from qr_env.shop.generated.vocabulary import Vocabulary
 from qr_env.shop.generated.wording import Marks, Wording
 from qr_env.shop.shop import SPLITS
-from qr_env.shop.generated import noise, phrases
 
 PLAIN_RATE = 0.37  # queries worded as merchants would, best left alone
 HELDOUT_RATE = 0.12  # of the test queries: at 0.30 the test split had 42 % of queries with an unknown word

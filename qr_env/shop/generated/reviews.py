@@ -12,9 +12,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from qr_env.shop.generated import phrases
 from qr_env.shop.generated.sizes import shopper_sizes
 from qr_env.shop.generated.vocabulary import TypeWords, Vocabulary
-from qr_env.shop.generated import phrases
 
 Card = tuple[int, str]  # number of the type that a phrase is about, the phrase
 

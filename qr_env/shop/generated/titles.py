@@ -14,12 +14,12 @@ from functools import cache
 
 import pyarrow as pa
 
+from qr_env.shop.generated import phrases
 from qr_env.shop.generated.products import Stock
 from qr_env.shop.generated.reviews import Reviews
 from qr_env.shop.generated.sizes import merchant_size
 from qr_env.shop.generated.vocabulary import TypeWords, Vocabulary
 from qr_env.shop.shop import PRODUCT_SCHEMA
-from qr_env.shop.generated import phrases
 
 STATED = 0.75
 FEATURE_STATED = 0.5

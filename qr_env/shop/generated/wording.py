@@ -10,11 +10,11 @@ from __future__ import annotations
 import random
 from collections.abc import Hashable, Sequence
 
+from qr_env.shop.generated import noise, phrases
 from qr_env.shop.generated.intents import KINDS, Intent
 from qr_env.shop.generated.products import Names
 from qr_env.shop.generated.sizes import merchant_size, shopper_sizes
 from qr_env.shop.generated.vocabulary import Feature, TypeWords, Vocabulary
-from qr_env.shop.generated import noise, phrases
 
 ALTER_RATE = 0.65  # of the constraints of a shopper's query that are said in other words
 # How shoppers' queries name the thing: in 25, so many by another name, by what it is for, and as merchants do.

@@ -21,10 +21,10 @@ from judges.base import Judge
 from judges.cross_encoder.augment import CatalogueJudge, Groups, catalogue_groups, traffic_groups
 from judges.cross_encoder.judge import Calibration, CrossEncoderJudge
 from judges.validation.samples import Sample, ask, labelled_sample
-from qr_env.common.atomic_io import write_whole
+from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError
 from runs.judge.distill.report import figures
-from runs.judge.distill.training import HeldOut, Lesson, Pool, learn
+from runs.judge.distill.training import DistillationJob, HeldOut, Pool, learn
 
 if TYPE_CHECKING:
     from judges.cross_encoder.training import TrainSettings
@@ -131,7 +131,7 @@ class DistillRun:
                 raise ConfigError(f"{self.shop!r} has no training labels for a teacher: --teacher self, or a judge")
             pool = Pool([query.text for query in groups.queries], groups.rows_GK, probs_GK4)
             read = Calibration(fields=TEACHER_FIELDS, max_length=args.teacher_length)
-            lesson = Lesson(pool, soft_bce, args.teacher_base, read, self._settings(0), "labels", "teacher")
+            lesson = DistillationJob(pool, soft_bce, args.teacher_base, read, self._settings(0), "labels", "teacher")
             learn(lesson, self.shop, folder, partial(self._held_out, of_labels=True))
         return CrossEncoderJudge(folder)
 
@@ -196,7 +196,7 @@ class DistillRun:
             for name, judge in names.items():
                 asked = ask(judge, self.exam.queries, self.exam.rows_QK, progress=True)
                 found[name] = figures(asked.probs_QK4, self.exam)
-            write_whole(path, json.dumps(found, indent=2) + "\n")
+            atomic_write(path, json.dumps(found, indent=2) + "\n")
         held: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
         return held
 
@@ -208,7 +208,7 @@ class DistillRun:
             folder = self.args.out / ("student" if keep else "points/student")
             found = self._student(size, seed, folder)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps(found, indent=2) + "\n")
+            atomic_write(path, json.dumps(found, indent=2) + "\n")
             if not keep:
                 shutil.rmtree(folder)
         held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -222,7 +222,9 @@ class DistillRun:
         part = Pool([pool.texts[g] for g in chosen.tolist()], pool.rows_GK[chosen], pool.probs_GK4[chosen])
         read = Calibration(fields=STUDENT_FIELDS, max_length=self.args.length)
         loss, settings, name = anchored(self.args.anchor), self._settings(seed), f"student {size}, seed {seed}"
-        lesson = Lesson(part, loss, self.args.student, read, settings, self.args.teacher, name, self.args.layers)
+        lesson = DistillationJob(
+            part, loss, self.args.student, read, settings, self.args.teacher, name, self.args.layers
+        )
         folder.parent.mkdir(parents=True, exist_ok=True)
         learn(lesson, self.shop, folder, self._held_out)
         judge = CrossEncoderJudge(folder)

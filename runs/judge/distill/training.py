@@ -1,6 +1,6 @@
 """Training a cross-encoder for `qr judge distill`: from lists with verdicts to a folder that serves.
 
-lesson = Lesson(pool, soft_bce, base, Calibration(fields=("title",)), TrainSettings(epochs=2), "labels", "teacher")
+lesson = DistillationJob(pool, soft_bce, base, Calibration(fields=("title",)), TrainSettings(epochs=2), "labels", "teacher")
 learn(lesson, shop, folder, lambda: HeldOut(texts, rows_GK, levels_GK, "labels of dev"))
 """
 
@@ -62,7 +62,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class DistillationJob:
     """What is trained on what.
 
     base: the model to start from, cut to `layers` layers, 0 for all. read: fields and length of what it reads.
@@ -79,7 +79,7 @@ class Lesson:
     layers: int = 0
 
 
-def learn(lesson: Lesson, shop: Shop, folder: Path, held_out: Callable[[], HeldOut]) -> None:
+def learn(lesson: DistillationJob, shop: Shop, folder: Path, held_out: Callable[[], HeldOut]) -> None:
     """Train, export, fit the grades on held-out ones: the folder appears when it serves."""
     from judges.cross_encoder.export import export
     from judges.cross_encoder.pair_tokens import PairTokens

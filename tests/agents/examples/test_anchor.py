@@ -1,11 +1,11 @@
-"""Hints: the log's suggestions for streaming queries, paid by engine and judge, replayed, resumable."""
+"""AnchorPairs: the log's suggestions for streaming queries, paid by engine and judge, replayed, resumable."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from agents.examples.anchor import REPLAY, SLIPS, Hints, twins
+from agents.examples.anchor import REPLAY, SLIPS, AnchorPairs, twins
 from agents.examples.scoring import simulator_scorer
 from agents.query_log.word_model import word_model
 from judges.simple.labels import LabelsJudge
@@ -25,7 +25,7 @@ def world():
 
 def test_a_couch_is_hinted_to_be_a_sofa_and_a_sofa_is_left_alone(world):
     train, model, score = world
-    pairs = dict(Hints(model, score).pairs(train))
+    pairs = dict(AnchorPairs(model, score).pairs(train))
     assert "sofa" in pairs["couch"].split()
     assert pairs["sofa"] == ""
 
@@ -38,7 +38,7 @@ def test_earlier_queries_are_replayed_and_asked_once(world):
         asked.extend(query.id for query in queries)
         return score(queries, options)
 
-    hints = Hints(model, counting)
+    hints = AnchorPairs(model, counting)
     assert len(hints.pairs(train[:2])) == 2 + REPLAY * 2
     later = hints.pairs(train[1:3])
     known = {text for query in train[:3] for text in (query.text, *(t.text for t in twins(query, SLIPS, 0)))}
@@ -53,33 +53,35 @@ def test_a_twin_is_the_same_wish_typed_with_one_slip(world):
     made = twins(query, 6, seed=1)
     assert made == twins(query, 6, seed=1) and len({twin.text for twin in made}) == len(made) > 2
     assert all((twin.row, twin.id) == (query.row, query.id) and twin.text != query.text for twin in made)
-    hints = Hints(model, score)
+    hints = AnchorPairs(model, score)
     hints.pairs([query])
     learnt = dict(hints.known[query.id])
     assert all("sofa" in learnt[twin.text].split() for twin in twins(query, SLIPS, 0))
-    assert len(Hints(model, score, slips=0).pairs([query])) == 1 + REPLAY
+    assert len(AnchorPairs(model, score, slips=0).pairs([query])) == 1 + REPLAY
 
 
 def test_a_query_in_other_words_or_another_assortment_is_looked_up_again(world):
     train, model, score = world
     query = next(query for query in train if query.text == "couch")
     epochs, asked = [0, 0, 0, 1, 1], []
-    hints = Hints(model, lambda queries, options: asked.append(queries[0].text) or score(queries, options), slips=0)
+    hints = AnchorPairs(
+        model, lambda queries, options: asked.append(queries[0].text) or score(queries, options), slips=0
+    )
     hints.epoch = lambda: epochs[hints.calls]
     for text in ("couch", "davenport", "davenport", "davenport"):
         pair = hints.pairs([replace(query, text=text)])[0]
         assert pair[0] == text and "sofa" in pair[1].split()
     assert asked == ["couch", "davenport", "davenport"] and hints.order == [query.id]
-    again = Hints(model, score, slips=0, epoch=lambda: 1)
+    again = AnchorPairs(model, score, slips=0, epoch=lambda: 1)
     again.load_state_dict(hints.state_dict())
     assert again.pairs([replace(query, text="davenport")]) == hints.pairs([replace(query, text="davenport")])
     assert len(asked) == 3
-    assert Hints(model, score).pairs([replace(query, row=-1, id="log:x", text="x")]) == []
+    assert AnchorPairs(model, score).pairs([replace(query, row=-1, id="log:x", text="x")]) == []
 
 
 def test_only_recent_looks_are_replayed_where_words_change(world):
     train, model, score = world
-    hints = Hints(model, score, slips=0, recent=2)
+    hints = AnchorPairs(model, score, slips=0, recent=2)
     hints.pairs(train)
     hints.pairs([replace(train[0], text="davenport")])
     assert hints.order[-1] == train[0].id and len(hints.order) == len(train)
@@ -89,22 +91,22 @@ def test_only_recent_looks_are_replayed_where_words_change(world):
 
 def test_a_query_without_a_verdict_has_no_pair(world):
     train, model, _ = world
-    silent = Hints(model, lambda queries, options: np.full((len(queries), 20), np.nan, np.float32))
+    silent = AnchorPairs(model, lambda queries, options: np.full((len(queries), 20), np.nan, np.float32))
     options = silent.pairs([query for query in train if query.text == "couch"])
     assert options == []
 
 
 def test_the_querys_own_words_are_kept_where_the_rewrite_is_searched_alone(world):
     train, model, score = world
-    pairs = Hints(model, score, keep_words=True).pairs(train)
+    pairs = AnchorPairs(model, score, keep_words=True).pairs(train)
     assert all(not rewrite or rewrite.startswith(f"{text} ") for text, rewrite in pairs)
     assert any(rewrite for _, rewrite in pairs)
 
 
 def test_a_restored_one_goes_on_the_same(world):
     train, model, score = world
-    first = Hints(model, score)
+    first = AnchorPairs(model, score)
     first.pairs(train[:3])
-    second = Hints(model, score)
+    second = AnchorPairs(model, score)
     second.load_state_dict(first.state_dict())
     assert [second.pairs(train[2:5]) for _ in range(3)] == [first.pairs(train[2:5]) for _ in range(3)]

@@ -22,7 +22,7 @@ from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import JudgeError
 from qr_env.common.types import Grades
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
-from qr_env.evaluation.evaluator import Exam
+from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.traffic.stream import QueryStream
 from tests.helpers.fakes import FailingJudge, WordRetriever, tiny_shop
 from tests.helpers.models import same_weights, small_student
@@ -65,7 +65,7 @@ def make_envs(judge=None, cls=QueryRewriteVectorEnv, max_turns=1):
 
 def held_out(student):
     """Figures on the two dev queries."""
-    figures = Exam(SHOP, WordRetriever(SHOP), "dev").quick(student)
+    figures = HeldOutEvaluator(SHOP, WordRetriever(SHOP), "dev").quick(student)
     return {"eval/score": figures["nDCG@10"]}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from agents.baselines.classic import Identity, Oracle
 from agents.supervised.retained import latency, retained
-from qr_env.evaluation.evaluator import Exam
+from qr_env.evaluation.evaluator import HeldOutEvaluator
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
 
@@ -31,7 +31,7 @@ class Slow:
 @pytest.fixture(scope="module")
 def exam():
     shop = tiny_shop()
-    return Exam(shop, WordRetriever(shop), split="train", combine="replace")
+    return HeldOutEvaluator(shop, WordRetriever(shop), split="train", combine="replace")
 
 
 def test_share_of_the_teachers_gain_and_both_latencies(exam):

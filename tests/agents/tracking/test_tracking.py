@@ -11,7 +11,7 @@ import pytest
 from agents.baselines.classic import Oracle
 from agents.tracking.base import JsonlTracker, Trackers, make_tracker, send_evaluation
 from qr_env.common.errors import ConfigError, RunFolderError
-from qr_env.evaluation.evaluator import Exam
+from qr_env.evaluation.evaluator import HeldOutEvaluator
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
 ROW = {"update": 1, "query": "couch\u2028 – größe\n", "rewrite": "sofa", "reward": 0.5}
@@ -153,7 +153,7 @@ def played(kind, folder, evaluations):
 
 @pytest.fixture(scope="module")
 def evaluations():
-    exam = Exam(tiny_shop(), WordRetriever(tiny_shop()), "train", resamples=20)
+    exam = HeldOutEvaluator(tiny_shop(), WordRetriever(tiny_shop()), "train", resamples=20)
     return {"oracle": exam.mark(Oracle(tiny_shop()))}
 
 

@@ -6,7 +6,7 @@ import pytest
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Hits
-from qr_env.environment.brute_force_check import WRONG, Checked, Truth
+from qr_env.environment.brute_force_check import WRONG, BruteForceCheck, Truth
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.live_catalogue import Assortment, LiveRetriever
@@ -41,7 +41,7 @@ def environment(retriever, **settings):
 @pytest.mark.parametrize("settings", [{}, {"original_weight": 2.0}, {"combine": "replace"}])
 def test_every_list_is_counted_and_none_is_wrong(settings):
     assortment = Assortment(4_000)
-    envs = Checked(environment(LiveRetriever(ENGINE, assortment), **settings))
+    envs = BruteForceCheck(environment(LiveRetriever(ENGINE, assortment), **settings))
     envs.reset(seed=0)
     envs.step(["sofa", "", "red chair", "no such word"] * 4)
     assortment.swap(remove=range(400))
@@ -54,11 +54,11 @@ def test_every_list_is_counted_and_none_is_wrong(settings):
 
 def test_counting_goes_on_after_a_resume():
     assortment = Assortment(4_000)
-    envs = Checked(environment(LiveRetriever(ENGINE, assortment)))
+    envs = BruteForceCheck(environment(LiveRetriever(ENGINE, assortment)))
     envs.reset(seed=0)
     envs.step(["sofa"] * 16)
     state = envs.state_dict()
-    other = Checked(environment(LiveRetriever(ENGINE, assortment)))
+    other = BruteForceCheck(environment(LiveRetriever(ENGINE, assortment)))
     other.load_state_dict(state)
     assert other.counts == envs.counts
     for one in (envs, other):
@@ -69,7 +69,7 @@ def test_counting_goes_on_after_a_resume():
 @pytest.mark.parametrize("settings", [{"combine": "union"}, {"max_turns": 2}])
 def test_lists_of_several_searches_are_refused(settings):
     with pytest.raises(ConfigError, match="leave --check-hits out"):
-        Checked(environment(ENGINE, **settings))
+        BruteForceCheck(environment(ENGINE, **settings))
 
 
 def test_an_engine_whose_scores_are_not_known_is_refused():
@@ -78,4 +78,4 @@ def test_an_engine_whose_scores_are_not_known_is_refused():
         search = staticmethod(ENGINE.search)
 
     with pytest.raises(ConfigError, match="retriever dense: brute force knows bm25 only"):
-        Checked(environment(Other()))
+        BruteForceCheck(environment(Other()))

@@ -17,7 +17,7 @@ from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT, Grades, Query
 from qr_env.environment.env import QueryRewriteEnv
-from qr_env.environment.original_results import BeforeStore, bought_outside, excellent
+from qr_env.environment.original_results import OriginalResultsCache, bought_outside, excellent
 from qr_env.environment.simulator import Simulator
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
@@ -241,7 +241,7 @@ def test_resume_is_exact(max_turns: int) -> None:
 
 def test_store_forgets_the_query_asked_longest_ago() -> None:
     retriever = WordRetriever(SHOP)
-    store = BeforeStore(SHOP, k=5, capacity=2)
+    store = OriginalResultsCache(SHOP, k=5, capacity=2)
     for name in "abac":
         query = Query(-1, name, name)
         for missing in store.missing([query]):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qr_env.evaluation.bootstrap import interval, resampled_means
 from qr_env.evaluation import bootstrap
+from qr_env.evaluation.bootstrap import interval, resampled_means
 
 
 def test_means_equal_a_slow_loop_over_the_same_draws() -> None:

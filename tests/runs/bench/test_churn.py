@@ -7,8 +7,8 @@ import pytest
 from qr_env.environment.brute_force_check import WRONG
 from qr_env.retrieval.bm25 import BM25
 from qr_env.shop.generated.generate import generate
-from runs.bench.churn import Args, check, main
 from runs.bench import job as bench
+from runs.bench.churn import Args, check, main
 
 SHOP = generate(seed=2, n_products=4_000, n_queries=1_500)
 

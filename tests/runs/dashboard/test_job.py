@@ -6,7 +6,8 @@ import os
 import pytest
 
 from qr_env.common.errors import ConfigError
-from runs.dashboard.job import Args, main, metrics_of, pages, publish, specification
+from runs.dashboard.args import Args
+from runs.dashboard.job import main, metrics_of, pages, publish, specification
 
 OLD_PYDANTIC = pytest.mark.filterwarnings("ignore:.*Pydantic V1 style:DeprecationWarning")  # wandb-workspaces has it
 

@@ -16,7 +16,7 @@ from agents.baselines.classic import Identity, Oracle, Spell
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT, GAINS, Grades, Hits, Query
-from qr_env.evaluation.evaluator import Exam, choose_queries, evaluate
+from qr_env.evaluation.evaluator import HeldOutEvaluator, choose_queries, evaluate
 from qr_env.evaluation.result import closed, plain_json
 from qr_env.evaluation.scorers import JudgeScorer, LabelScorer, condensed
 from qr_env.reward.metrics import best_dcg, dcg
@@ -191,7 +191,7 @@ def test_slices_partition_the_queries(shop: Shop) -> None:
 def test_quick_agrees_with_the_full_evaluation(shop: Shop, combine: str) -> None:
     retriever, agent = WordRetriever(shop), Spell(shop)
     full = evaluate(shop, retriever, agent, split="train", combine=combine)
-    quick = Exam(shop, retriever, split="train", combine=combine).quick(agent)
+    quick = HeldOutEvaluator(shop, retriever, split="train", combine=combine).quick(agent)
     figures = full.summary["all"]["metrics"]
     assert quick["nDCG@10"] == pytest.approx(figures["nDCG@10"]["mean"], abs=1e-6)
     assert quick["identity/nDCG@10"] == pytest.approx(figures["nDCG@10"]["identity"], abs=1e-6)
@@ -202,7 +202,7 @@ def test_quick_agrees_with_the_full_evaluation(shop: Shop, combine: str) -> None
 
 def test_the_raw_queries_are_searched_once_for_all_agents(shop: Shop) -> None:
     retriever = WordRetriever(shop)
-    exam = Exam(shop, retriever, split="dev")
+    exam = HeldOutEvaluator(shop, retriever, split="dev")
     exam.mark(Identity())
     calls = retriever.calls
     exam.mark(Identity())
@@ -212,7 +212,7 @@ def test_the_raw_queries_are_searched_once_for_all_agents(shop: Shop) -> None:
 def test_a_judge_scores_shops_without_labels(shop: Shop) -> None:
     bare = replace(shop, qrels=sp.csr_matrix((12, 30), dtype=np.int8), qrels_complete=False, oracle={})
     with pytest.raises(ConfigError, match="judge"):
-        Exam(bare, WordRetriever(bare))
+        HeldOutEvaluator(bare, WordRetriever(bare))
     evaluation = evaluate(bare, WordRetriever(bare), Identity(), judge=LabelsJudge(shop), split="train", k=10)
     assert evaluation.by == "judge labels"
     sofas = [query.text for query in evaluation.queries].index("sofa")
@@ -225,7 +225,7 @@ def test_a_judge_scores_shops_without_labels(shop: Shop) -> None:
 
 
 def test_an_outage_of_the_judge_is_missing_and_not_an_error(shop: Shop) -> None:
-    figures = Exam(shop, WordRetriever(shop), judge=FailingJudge(), split="train").quick(Spell(shop))
+    figures = HeldOutEvaluator(shop, WordRetriever(shop), judge=FailingJudge(), split="train").quick(Spell(shop))
     assert figures["judge nDCG@10"] == 0 and figures["kept"] > 0  # the mean over queries that find nothing
     evaluation = evaluate(shop, WordRetriever(shop), Spell(shop), judge=FailingJudge(), split="train")
     summary = evaluation.summary["all"]["metrics"]
@@ -268,13 +268,13 @@ def test_judged_figures_of_complete_verdicts_are_dcg_over_ten_exact_products(sho
 
 
 def test_with_verdicts_missing_identity_is_not_better_than_itself(shop: Shop) -> None:
-    exam = Exam(shop, WordRetriever(shop), judge=PartlyJudge([True] * 3), split="train")
+    exam = HeldOutEvaluator(shop, WordRetriever(shop), judge=PartlyJudge([True] * 3), split="train")
     metrics = exam.mark(Identity()).summary["all"]["metrics"]
     assert metrics["same"]["mean"] == 1 and metrics["better"]["mean"] == metrics["worse"]["mean"] == 0
 
 
 def test_quick_compares_agent_and_identity_on_the_same_queries(shop: Shop) -> None:
-    exam = Exam(shop, WordRetriever(shop), judge=LabelsJudge(shop), split="train")
+    exam = HeldOutEvaluator(shop, WordRetriever(shop), judge=LabelsJudge(shop), split="train")
     exam.raw = np.where(np.arange(len(exam.queries)) == 0, np.nan, exam.raw)
     figures = exam.quick(Identity())
     assert figures["judge nDCG@10"] == figures["identity/judge nDCG@10"] == pytest.approx(exam.raw[1:].mean())
@@ -295,12 +295,12 @@ def test_choosing_queries(shop: Shop) -> None:
     assert left_out == 1 and len(few) == 6
     for bad in ({"split": "tset"}, {"limit": 0}, {"combine": "add"}, {"weight": -1.0}):
         with pytest.raises(ConfigError):
-            Exam(shop, WordRetriever(shop), **bad)
+            HeldOutEvaluator(shop, WordRetriever(shop), **bad)
 
 
 def test_json_has_no_nan_and_is_the_same_twice(shop: Shop) -> None:
     def report() -> str:
-        evaluation = Exam(shop, WordRetriever(shop), "train").mark(Spell(shop))
+        evaluation = HeldOutEvaluator(shop, WordRetriever(shop), "train").mark(Spell(shop))
         return json.dumps(evaluation.to_json(per_query=True), allow_nan=False)
 
     assert report() == report()
@@ -312,7 +312,7 @@ def test_json_has_no_nan_and_is_the_same_twice(shop: Shop) -> None:
 def test_an_external_run_scores_like_the_agent_that_made_it(shop: Shop, tmp_path: Path) -> None:
     from qr_env.shop.trec import read_run
 
-    exam = Exam(shop, WordRetriever(shop), "train", k=10)
+    exam = HeldOutEvaluator(shop, WordRetriever(shop), "train", k=10)
     spelled = exam.mark(Spell(shop))
     hits = exam.search(spelled.rewrites)
     write_run(tmp_path / "s.trec", shop, exam.queries, hits, "spell")

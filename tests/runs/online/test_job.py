@@ -18,7 +18,7 @@ from runs.common.cli import run
 from runs.dashboard.job import metrics_of, specification
 from runs.online.args import Args, LearningFlags, PromotionFlags
 from runs.online.job import main
-from runs.online.setup import JudgeFlags, World
+from runs.online.setup import JudgeFlags, TrainingSetup
 from runs.stream.job import StreamFlags
 from tests.helpers.fakes import QUERIES, tiny_shop
 from tests.helpers.models import same_weights
@@ -134,7 +134,7 @@ def test_a_run_whose_last_evaluation_was_refused_is_not_finished(finished, shop_
         raise JudgeError("the judge is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(World, "judge_figures", refuse)
+        patch.setattr(TrainingSetup, "judge_figures", refuse)
         with pytest.raises(JudgeError, match="away"):
             main(args(shop_folder, out, resume=True, updates=4))
     assert steps(out) == [*ALL_STEPS, ("online", 4)]

@@ -15,8 +15,8 @@ from qr_env.common.errors import ConfigError
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.shop.sources.files import write_shop
 from runs.common.query_log import read_shop
-from runs.online.args import Args, PromotionFlags
 from runs.online import job as online
+from runs.online.args import Args, PromotionFlags
 from runs.online.learners import check_processes
 from runs.stream.job import StreamFlags
 from tests.helpers.fakes import tiny_shop

@@ -14,8 +14,9 @@ from agents.supervised.distill_http import TOP
 from qr_env.common.errors import ConfigError, RunFolderError
 from qr_env.shop.sources.files import write_shop
 from runs.common.cli import read_yaml
+from runs.recipe.args import Args
 from runs.recipe.compare import Comparison, verdict_text
-from runs.recipe.job import RECIPES, Args, Claim, find, load, main
+from runs.recipe.job import RECIPES, Claim, find, load, main
 from runs.recipe.page import claims
 from runs.recipe.stages import KINDS, Judge
 from tests.helpers.fakes import tiny_shop

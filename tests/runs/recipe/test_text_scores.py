@@ -40,7 +40,7 @@ def test_a_line_says_who_has_none_and_nobody_else_is_scored(tmp_path, monkeypatc
     assert "of pro, live: " in text_note(recipe)
     monkeypatch.setattr("agents.supervised.text_scores.text_scores", lambda student, held_out: {"ROUGE-L": 1.0})
 
-    class Road:
+    class SeedRun:
         def student(self, name):
             return name
 
@@ -49,4 +49,4 @@ def test_a_line_says_who_has_none_and_nobody_else_is_scored(tmp_path, monkeypatc
 
             return [Example("rewrite", "couch", "sofa", held_out=True)]
 
-    assert list(recipe_compare._texts(Road(), recipe)) == ["multi", "copy", "distilled"]
+    assert list(recipe_compare._texts(SeedRun(), recipe)) == ["multi", "copy", "distilled"]

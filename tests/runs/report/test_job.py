@@ -12,7 +12,7 @@ import pytest
 
 from agents.baselines.classic import Identity, Oracle, Spell
 from qr_env.common.errors import ConfigError, RunFolderError
-from qr_env.evaluation.evaluator import Exam
+from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import Evaluation
 from qr_env.shop.shop import Shop
 from runs.report.attribution import attribute, coloured, undone
@@ -33,7 +33,7 @@ def shop() -> Shop:
 
 @pytest.fixture(scope="module")
 def evaluations(shop: Shop) -> dict[str, Evaluation]:
-    exam = Exam(shop, WordRetriever(shop), "train")
+    exam = HeldOutEvaluator(shop, WordRetriever(shop), "train")
     return {agent.name: exam.mark(agent) for agent in (Identity(), Spell(shop), Oracle(shop))}
 
 
@@ -206,7 +206,7 @@ def test_promotions_stand_in_the_report_with_their_evidence(run_folder: Path) ->
 
 
 def test_each_word_is_worth_what_is_lost_without_it(shop: Shop) -> None:
-    exam = Exam(shop, WordRetriever(shop), "train")
+    exam = HeldOutEvaluator(shop, WordRetriever(shop), "train")
     place = next(n for n, query in enumerate(exam.queries) if query.text == "couch")
     kept, said = attribute(exam, [place, place], ["couch", "sofa nonsense couch"])
     assert kept == []  # left alone
@@ -232,7 +232,7 @@ def test_a_word_that_was_left_out_is_put_back() -> None:
 
 
 def test_words_are_coloured_by_their_worth(tmp_path: Path, shop: Shop, evaluations: dict[str, Evaluation]) -> None:
-    write_eval(tmp_path, evaluations, shop, exam=Exam(shop, WordRetriever(shop), "train"))
+    write_eval(tmp_path, evaluations, shop, exam=HeldOutEvaluator(shop, WordRetriever(shop), "train"))
     page = write_report(tmp_path).read_text()
     assert 'class="word up"' in page and "without that word alone" in page
     words = [

@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from qr_env.shop.sources import esci, icecat, public, wands
 
 from qr_env.common import download
 from qr_env.common.download import LOCK, Remote
 from qr_env.common.errors import DataError, DownloadError
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import split_of
+from qr_env.shop.sources import esci, icecat, public, wands
 
 SHARED = Path(os.environ.get("QR_DATA") or Path(__file__).parents[5] / "shared" / "data")
 
