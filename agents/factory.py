@@ -21,18 +21,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.base import Agent
 from agents.baselines.classic import RM3, Identity, Oracle, Spell
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Agent
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.shop.shop import Shop
 
 if TYPE_CHECKING:
     from agents.prompted.generation import Asked, Writer
-    from qr_env.evaluation.scorers import Grader
-    from qr_env.retrieval.base import Retriever
-    from qr_env.retrieval.encoder import TextEncoder
+    from qr_env.common.protocols import Judge, Retriever, TextEncoder
 
 KINDS = "identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, query2doc:LM, best-of-N:AGENT"
 BEST_OF = re.compile(r"best-of-(\d+):(.+)")
@@ -54,7 +52,7 @@ class AgentOptions:
     combine: str = "expand"
     weight: float = ORIGINAL_WEIGHT
     encoder: Callable[[], TextEncoder] | None = None
-    judge: Callable[[], Grader] | None = None
+    judge: Callable[[], Judge] | None = None
     server: Callable[[str, bool], Writer] | None = None
     store: Path | None = None
     seed: int = 0

@@ -1,8 +1,9 @@
-"""The protocols of judges: grade retrieved products for the shopper's ORIGINAL query, in batch.
+"""The protocol of a judge that reads texts.
 
-Two kinds. A `Judge` grades rows of a shop and is what environments and evaluations ask. A `PairJudge` reads texts: it
-knows no shop, its verdict depends on nothing but the two texts, and so it can be kept in a store
-(`judges/verdict_store/store.py`). `judges.verdict_store.stored.ShopJudge(shop, pair_judge, store)` makes a `Judge` of a `PairJudge`.
+Two kinds of judges. A `qr_env.common.protocols.Judge` grades product rows of one shop and is what environments and
+evaluations call. A `PairJudge` grades (query text, product text) pairs: it knows no shop and its verdict depends on the
+two texts alone, so verdicts can be kept in a store (`judges/verdict_store/store.py`).
+`judges.verdict_store.stored.ShopJudge(shop, pair_judge, store)` turns a `PairJudge` into a `Judge`.
 """
 
 from __future__ import annotations
@@ -10,26 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from qr_env.common.types import FloatArray, Grades, Query, RowArray
+from qr_env.common.types import FloatArray
 from qr_env.shop.shop import Shop
-
-
-class Judge(Protocol):
-    """Simulated human feedback on products. `name` goes into logs, caches and reports."""
-
-    name: str
-
-    def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
-        """Grade product rows_NK[n, k] for queries[n].
-
-        Args:
-            queries: N queries as the shopper typed them (never rewrites).
-            rows_NK: int32 product rows of the shop that the judge was made for; -1 is padding.
-
-        Returns:
-            Grades, probs_NK4: NaN where a verdict is missing, and on padding.
-        """
-        ...
 
 
 class PairJudge(Protocol):

@@ -6,11 +6,11 @@ judge = make_judge("embedding", shop, Encoder(resolve("minilm-l6")))
 
 from __future__ import annotations
 
-from judges.base import Judge
 from judges.simple.embedding import EmbeddingJudge, Thresholds
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError
-from qr_env.retrieval.encoder import TextEncoder, product_vectors
+from qr_env.common.protocols import Judge, TextEncoder
+from qr_env.retrieval.encoder import product_vectors
 from qr_env.shop.shop import Shop
 
 KINDS = ("labels", "embedding")

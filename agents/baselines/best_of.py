@@ -14,12 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from agents.base import Agent
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Agent, Judge, Retriever
 from qr_env.common.types import Hits, Query
-from qr_env.evaluation.scorers import Grader
 from qr_env.retrieval import combine as combining
-from qr_env.retrieval.base import Retriever
 from qr_env.reward.metrics import DEPTH, dcg
 from qr_env.shop.shop import Shop
 
@@ -27,7 +25,7 @@ MARGIN = 1e-6  # by which a rewrite must beat its original
 
 
 class BestOf:
-    """Implements `agents.base.Agent`.
+    """Implements `qr_env.common.protocols.Agent`.
 
     Args:
         base: who proposes, n − 1 rewrites beside the original: its best and samples (a deterministic one proposes one).
@@ -45,7 +43,7 @@ class BestOf:
         n: int,
         shop: Shop,
         retriever: Retriever,
-        judge: Grader,
+        judge: Judge,
         combine: str = "expand",
         weight: float = combining.ORIGINAL_WEIGHT,
     ) -> None:

@@ -20,7 +20,7 @@ from qr_env.common.types import Hits
 from qr_env.shop.shop import Shop
 
 if TYPE_CHECKING:
-    from qr_env.retrieval.base import Retriever
+    from qr_env.common.protocols import Retriever
 
 WORD = re.compile(r"\w+")
 # A feedback term has 2 to 20 letters, as in Anserini.

@@ -33,10 +33,10 @@ import scipy.sparse as sp
 from agents.query_log.purchase_log import DEPTH, PurchaseLog
 from agents.text.expansion import in_mode
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Retriever, TextEncoder
 from qr_env.common.types import FloatArray, Hits
 from qr_env.retrieval import combine as combining
-from qr_env.retrieval.base import Retriever, whole_folder
-from qr_env.retrieval.encoder import TextEncoder
+from qr_env.retrieval.base import whole_folder
 from qr_env.reward.metrics import dcg
 from qr_env.shop.shop import Shop
 
@@ -71,7 +71,7 @@ class Thresholds:
 
 
 class CleQR:
-    """Implements `agents.base.Agent`.
+    """Implements `qr_env.common.protocols.Agent`.
 
     Args:
         shop: its train queries and their purchases are the pool; its dev purchases fit the thresholds.

@@ -31,7 +31,7 @@ Entries = Iterator[tuple[str, list[str]]]
 
 
 class Synonyms:
-    """Adds synonyms of the query's words that the catalogue knows; implements `agents.base.Agent`.
+    """Adds synonyms of the query's words that the catalogue knows; implements `qr_env.common.protocols.Agent`.
 
     Longer phrases are looked up first ("running shoe" before "shoe"). A synonym counts when all its stems are in
     titles, brands or attributes; of those of a phrase the `most` commonest there are taken. unknown_only: look up only

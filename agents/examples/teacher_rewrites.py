@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from agents.base import Agent
 from agents.examples.tasks import Example
 from agents.query_log.graph import Counts
 from agents.text.boolean_query import is_boolean, parse
 from agents.text.expansion import NEGATIONS, in_mode
 from qr_env.common import tokenize
 from qr_env.common.errors import DataError
+from qr_env.common.protocols import Agent
 from qr_env.common.types import Query
 from qr_env.retrieval.combine import plain
 from qr_env.shop.shop import Shop

@@ -27,7 +27,7 @@ SAVED = ("name", "max_new_tokens", "combine", "weight")
 
 @dataclass
 class Student:
-    """A causal LM, its tokenizer, and how long its rewrites may be (tokens). Implements `agents.base.Agent`.
+    """A causal LM, its tokenizer, and how long its rewrites may be (tokens). Implements `qr_env.common.protocols.Agent`.
 
     combine, weight: how its rewrites meet their originals (`qr_env.retrieval.combine`), as it was trained. keep_hidden: rollouts
     hold the states that a value head reads.

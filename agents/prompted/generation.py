@@ -117,7 +117,7 @@ class Asked:
 
 @dataclass
 class WritingAgent(ABC):
-    """Implements `agents.base.Agent` but for what it reads in a text. Greedy, so all n rewrites of a query are the
+    """Implements `qr_env.common.protocols.Agent` but for what it reads in a text. Greedy, so all n rewrites of a query are the
     same one; a query whose text is of no use stays as it is, and is counted by kind (`costs`)."""
 
     asked: Asked

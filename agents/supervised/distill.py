@@ -24,13 +24,13 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from agents.base import Agent
 from agents.examples.tasks import Example
 from agents.policy.losses import generalized_jsd, with_rest
 from agents.policy.prompt import prompt_text
 from agents.policy.rollout import Rollout, chunks, token_logits
 from agents.policy.student import Student
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Agent
 
 PROBE = prompt_text("Größe 42½ running-shoes, 1.7 l kettle & 沙发 sofa\tgrey") + " sofa couch\nGood: yes"
 WAY_OUT = "train on its texts instead: sequence_kd (stage `imitate`), which needs no common tokens"

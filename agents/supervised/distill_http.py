@@ -74,7 +74,7 @@ class ServedTeacher:
         return given(prompt_ids(self.tokenizer, queries), completions, *ids, "cpu")
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """Implements `agents.base.Agent`, for `sequence_kd` by a teacher of any tokenizer."""
+        """Implements `qr_env.common.protocols.Agent`, for `sequence_kd` by a teacher of any tokenizer."""
         rounds = [self._write(queries, float(i > 0), seed + i) for i in range(n)]
         return [list(texts) for texts in zip(*rounds, strict=True)]
 

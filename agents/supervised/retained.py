@@ -13,7 +13,7 @@ from statistics import median
 
 import numpy as np
 
-from agents.base import Agent
+from qr_env.common.protocols import Agent
 from qr_env.evaluation.bootstrap import interval, resampled_means
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import closed, weighted_means

@@ -23,10 +23,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from judges.base import Judge
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import EXACT, SUBSTITUTE, Grades, Query, RowArray
-from qr_env.retrieval.base import Retriever
 from qr_env.shop.shop import Shop
 from qr_env.synthetic.queries import with_catalogue_queries
 

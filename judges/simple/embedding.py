@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError, JudgeError
+from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import EXACT, IRRELEVANT, SUBSTITUTE, FloatArray, Grades, Query, RowArray
-from qr_env.retrieval.encoder import TextEncoder, product_texts
+from qr_env.retrieval.encoder import product_texts
 from qr_env.shop.shop import Shop
 
 PAIRS = 1_000  # purchased pairs that a label-free fit looks at

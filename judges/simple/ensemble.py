@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from judges.base import Judge
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Judge
 from qr_env.common.types import Grades, Query, RowArray
 
 

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from judges.base import Judge
 from judges.validation import agreement as agree
 from judges.validation.calibrators import fit_isotonic, fit_temperature
 from judges.validation.samples import Asked, Sample, ask, in_order, pair_judge_of
+from qr_env.common.protocols import Judge
 from qr_env.common.types import GAINS, LEVELS, SUBSTITUTE
 from qr_env.retrieval.encoder import product_texts
 from qr_env.shop.shop import Shop

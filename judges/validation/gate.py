@@ -23,12 +23,11 @@ from typing import Literal
 
 import numpy as np
 
-from judges.base import Judge
 from judges.validation.agreement import agreement, resample_weights
 from judges.validation.samples import Sample, ask, in_lists, labelled_sample
 from qr_env.common.errors import ConfigError, DataError, JudgeError
+from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import LEVELS, Query, RowArray
-from qr_env.retrieval.base import Retriever
 from qr_env.shop.shop import Shop
 
 SPLITS = ("train", "dev")  # never test

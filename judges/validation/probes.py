@@ -28,7 +28,6 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from judges.base import Judge
 from judges.simple.embedding import EmbeddingJudge
 from judges.simple.ensemble import EnsembleJudge
 from judges.simple.labels import LabelsJudge
@@ -36,6 +35,7 @@ from judges.validation.agreement import Array, Figure, mean_by_query, resample_w
 from judges.validation.sanitize import defended
 from judges.verdict_store.stored import ShopJudge
 from qr_env.common.errors import JudgeError
+from qr_env.common.protocols import Judge
 from qr_env.common.types import SUBSTITUTE, FloatArray, Query, RowArray
 from qr_env.environment.simulator import Simulator
 from qr_env.shop.shop import PURCHASE_SCHEMA, Shop

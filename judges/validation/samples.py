@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from judges.base import Judge
 from qr_env.common.errors import JudgeError
+from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import LEVELS, FloatArray, Query, RowArray
-from qr_env.retrieval.base import Retriever
 from qr_env.shop.shop import Shop
 
 CHUNK = 32  # queries asked at a time: a progress bar moves, and a judge can still batch

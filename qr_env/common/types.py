@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -132,16 +131,3 @@ class Engagement:
             self.purchase_NK[index],
             self.some_N3[index],
         )
-
-
-class Shopper(Protocol):
-    """Who shops from a result list. `judges/shoppers/model.py` computes one, `judges/shoppers/llm.py` asks a language model."""
-
-    name: str
-
-    def engage(self, queries: Sequence[Query], rows_NK: RowArray, grades: Grades) -> Engagement:
-        """What is done with the list rows_NK[n] (product rows, -1 is padding) shown for queries[n], as typed.
-
-        grades: a judge's verdicts on the same lists; a shopper may read them, or the products themselves.
-        """
-        ...

@@ -53,14 +53,14 @@ class Truth:
         self.engine = engine
         self.weights_T_P = sp.csr_matrix((scores["data"], scores["indices"], scores["indptr"]), shape=shape)
 
-    def compare(self, texts: Sequence[SearchText], hits: Hits, on_sale_P: BoolArray) -> npt.NDArray[np.int64]:
+    def compare(self, texts: Sequence[SearchText], hits: Hits, on_sale_C: BoolArray) -> npt.NDArray[np.int64]:
         """How many hits were checked, how many were ghosts, wrong, and how many holes there are; (4,), as `FOUND`."""
         scores_NP = self._scores(texts)
-        scores_NP[:, ~on_sale_P] = 0.0
+        scores_NP[:, ~on_sale_C] = 0.0
         k = hits.rows_NK.shape[1]
         best_NK = -np.sort(-np.partition(scores_NP, -k, axis=1)[:, -k:], axis=1)
         rows_NK, found_NK = hits.rows_NK, hits.found_NK
-        ghosts_NK = found_NK & ~on_sale_P[rows_NK]
+        ghosts_NK = found_NK & ~on_sale_C[rows_NK]
         own_NK = np.take_along_axis(scores_NP, np.maximum(rows_NK, 0).astype(np.int64), axis=1)
         off_NK = (np.abs(own_NK - best_NK) > TOLERANCE) | (
             np.abs(np.where(found_NK, hits.scores_NK, 0) - own_NK) > TOLERANCE
@@ -100,32 +100,32 @@ class BruteForceCheck:
 
     def step(self, actions: Sequence[str]) -> Any:
         """The environment's, counted."""
-        on_sale_P, queries = self._on_sale(), self.envs.simulator.queries_N
+        on_sale_C, queries = self._on_sale(), self.envs.simulator.queries_N
         result = self.envs.step(actions)
         infos, g = result[-1], self.envs.group_size
         asked = [query.text for query in queries]
         both = joined(asked, actions, self.envs.simulator.mode, self.envs.simulator.original_weight)
         kept = infos["feedback"].kept.tolist()
         shown = [text if keep else new for text, new, keep in zip(asked, both, kept, strict=True)]
-        self._count(asked[::g], infos["hits_before"][::g], on_sale_P)
-        self._count(shown, infos["hits_after"], on_sale_P)
+        self._count(asked[::g], infos["hits_before"][::g], on_sale_C)
+        self._count(shown, infos["hits_after"], on_sale_C)
         return result
 
     def _on_sale(self) -> BoolArray:
         """What the episodes of this step see; an epoch that was not seen yet is counted."""
         retriever = self.envs.simulator.retriever
         everything_P = np.ones(self.truth.engine.num_docs, np.bool_)
-        on_sale_P = retriever.epoch.on_sale_P if isinstance(retriever, View) else everything_P
-        if self._last_P is None or not np.array_equal(on_sale_P, self._last_P):
+        on_sale_C = retriever.epoch.on_sale_C if isinstance(retriever, View) else everything_P
+        if self._last_P is None or not np.array_equal(on_sale_C, self._last_P):
             self.counts["epochs"] += 1
-        self._first_P = on_sale_P if self._first_P is None else self._first_P
-        self._last_P = on_sale_P
-        self.counts["replaced"] = int((self._first_P & ~on_sale_P).sum())
-        return on_sale_P
+        self._first_P = on_sale_C if self._first_P is None else self._first_P
+        self._last_P = on_sale_C
+        self.counts["replaced"] = int((self._first_P & ~on_sale_C).sum())
+        return on_sale_C
 
-    def _count(self, texts: Sequence[SearchText], hits: Hits, on_sale_P: BoolArray) -> None:
+    def _count(self, texts: Sequence[SearchText], hits: Hits, on_sale_C: BoolArray) -> None:
         self.counts["lists"] += len(texts)
-        for name, value in zip(FOUND, self.truth.compare(texts, hits, on_sale_P).tolist(), strict=True):
+        for name, value in zip(FOUND, self.truth.compare(texts, hits, on_sale_C).tolist(), strict=True):
             self.counts[name] += value
 
     def state_dict(self) -> dict[str, Any]:

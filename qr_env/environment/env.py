@@ -14,14 +14,14 @@ from typing import Any, cast
 import gymnasium
 from gymnasium.spaces import Dict, Space, Text
 
-from qr_env.common.types import Grades, Hits, Query, Shopper
+from qr_env.common.protocols import Retriever, Shopper, Stream
+from qr_env.common.types import Grades, Hits, Query
 from qr_env.environment.original_results import CONTEXT_CHARS, QUERY_CHARS
 from qr_env.environment.simulator import RewardFunction, Simulator
-from qr_env.retrieval.base import Retriever
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.reward.reward import Reward
 from qr_env.shop.shop import Shop
-from qr_env.traffic.stream import QueryStream, Stream
+from qr_env.traffic.stream import QueryStream
 
 
 class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):

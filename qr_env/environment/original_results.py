@@ -66,11 +66,11 @@ class OriginalResultsCache:
             self._slot[key] = slot
         return -1
 
-    def expire(self, on_sale_P: npt.NDArray[np.bool_]) -> None:
+    def expire(self, on_sale_C: npt.NDArray[np.bool_]) -> None:
         """The assortment changed: every entry is searched and graded again before it is used again, since a product
         that came may belong into any list; what was bought counts as far as it is on sale, (products,) bool."""
         self._incomplete.update(self._slot)
-        self._on_sale_P = on_sale_P
+        self._on_sale_P = on_sale_C
 
     def missing(self, queries: Sequence[Query]) -> list[Query]:
         """The distinct queries among these that must be searched and graded."""

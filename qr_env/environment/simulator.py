@@ -26,10 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError
-from qr_env.common.types import Engagement, Grades, Hits, Query, RewardTerms, SearchText, Shopper
+from qr_env.common.protocols import Retriever, Shopper
+from qr_env.common.types import Engagement, Grades, Hits, Query, RewardTerms, SearchText
 from qr_env.environment.original_results import OriginalResultsCache, Slots, check_capacity, excellent
 from qr_env.retrieval import combine
-from qr_env.retrieval.base import Retriever
 from qr_env.retrieval.live_catalogue import LiveRetriever, View
 from qr_env.reward.feedback import Feedback, feedback, text_figures
 from qr_env.reward.reward import Reward
@@ -123,7 +123,7 @@ class Simulator:
         if isinstance(self.retriever, View) and self.retriever.epoch is view.epoch:
             return False
         self.retriever = view
-        self.store.expire(view.epoch.on_sale_P)
+        self.store.expire(view.epoch.on_sale_C)
         return True
 
     @property

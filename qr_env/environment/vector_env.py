@@ -19,15 +19,14 @@ from gymnasium.spaces import Dict, Text, Tuple
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from qr_env.common.errors import ConfigError
-from qr_env.common.types import Query, Shopper
+from qr_env.common.protocols import Retriever, Shopper, Stream
+from qr_env.common.types import Query
 from qr_env.environment.env import as_query, default_stream, reseed, text_space
 from qr_env.environment.original_results import CONTEXT_CHARS, QUERY_CHARS
 from qr_env.environment.simulator import RewardFunction, Simulator, Step
-from qr_env.retrieval.base import Retriever
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.reward.reward import Reward
 from qr_env.shop.shop import Shop
-from qr_env.traffic.stream import Stream
 
 Observation = dict[str, tuple[str, ...]]
 BoolArray = npt.NDArray[np.bool_]

@@ -17,17 +17,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Agent, Judge, Retriever
 from qr_env.common.types import Grades, Hits, Query
 from qr_env.evaluation.result import Array, Evaluation, changes, closed, summarise, weighted_means
 from qr_env.evaluation.scorers import (
     TOP,
     Found,
-    Grader,
     JudgeScorer,
     LabelScorer,
     Scorer,
@@ -36,20 +36,9 @@ from qr_env.evaluation.scorers import (
     list_figures,
 )
 from qr_env.retrieval import combine as combining
-from qr_env.retrieval.base import Retriever
 from qr_env.reward.feedback import Bought, text_figures
 from qr_env.shop.shop import SPLITS, Shop
 from qr_env.shop.slices import slices_of
-
-
-class Rewriter(Protocol):
-    """What is evaluated; `agents.base.Agent` in full (agents know the shop, not the other way round)."""
-
-    name: str
-
-    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """n rewrites for each query, best first."""
-        ...
 
 
 class HeldOutEvaluator:
@@ -75,7 +64,7 @@ class HeldOutEvaluator:
         split: str = "test",
         combine: str = "expand",
         weight: float = combining.ORIGINAL_WEIGHT,
-        judge: Grader | None = None,
+        judge: Judge | None = None,
         k: int = 100,
         limit: int | None = None,
         seed: int = 0,
@@ -139,7 +128,7 @@ class HeldOutEvaluator:
         modes = {"replace": "replace", "combined": self.combine}
         return {name: self.scorer.quick(self.search(best, mode)) for name, mode in modes.items()}
 
-    def mark(self, agent: Rewriter) -> Evaluation:
+    def mark(self, agent: Agent) -> Evaluation:
         """Everything about an agent's one best rewrite of each query.
 
         `timing` holds "ms/query" of the rewriting, and the agent's own `costs` where it keeps such counts.
@@ -160,7 +149,7 @@ class HeldOutEvaluator:
             values[unknown] = np.full(len(hits), np.nan)
         return self._evaluation(name, [""] * len(hits), values, grades, hits)
 
-    def quick(self, agent: Rewriter) -> dict[str, float]:
+    def quick(self, agent: Agent) -> dict[str, float]:
         """The few figures that a training loop watches, as array work.
 
         Keys: the headline figure ("nDCG@10" or "judge nDCG@10") of the agent, of "identity/" and, where the shop has
@@ -189,7 +178,7 @@ class HeldOutEvaluator:
         ratio_N = _words(rewrites) / np.maximum(_words(self.texts), 1)
         return {"words ratio": np.where(kept_N, 1.0, ratio_N), "kept": kept_N.astype(np.float64)}
 
-    def rewrites(self, agent: Rewriter) -> list[str]:
+    def rewrites(self, agent: Agent) -> list[str]:
         """The agent's best rewrite of each query."""
         return [options[0] if options else "" for options in agent.rewrite(self.texts, n=1, seed=self.seed)]
 
@@ -257,6 +246,6 @@ def _words(texts: Sequence[str]) -> Array:
     return np.array([len(text.split()) for text in texts], np.float64)
 
 
-def evaluate(shop: Shop, retriever: Retriever, agent: Rewriter, **settings: Any) -> Evaluation:
+def evaluate(shop: Shop, retriever: Retriever, agent: Agent, **settings: Any) -> Evaluation:
     """Score one agent; settings and errors as of `HeldOutEvaluator`. For several agents make one `HeldOutEvaluator` and `mark` each."""
     return HeldOutEvaluator(shop, retriever, **settings).mark(agent)

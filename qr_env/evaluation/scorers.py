@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from qr_env.common.protocols import Judge
 from qr_env.common.types import EXACT, GAINS, LEVELS, Grades, Hits, Query
 from qr_env.environment import original_results as before
 from qr_env.retrieval import combine
@@ -36,16 +37,6 @@ INTEGER_GAINS = {level: round(100 * float(gain)) for level, gain in enumerate(GA
 ONE_HOT = np.concatenate([np.full((1, len(LEVELS)), np.nan), np.eye(len(LEVELS))]).astype(np.float32)
 TOP = metrics.DEPTH
 Found = tuple[Hits, Grades]
-
-
-class Grader(Protocol):
-    """What `evaluate(judge=…)` needs of a judge; `judges.base.Judge` in full."""
-
-    name: str
-
-    def grade(self, queries: Sequence[Query], rows_NK: npt.NDArray[np.int32]) -> Grades:
-        """Verdicts (N, K, 4)."""
-        ...
 
 
 class Scorer(Protocol):
@@ -131,7 +122,7 @@ class JudgeScorer:
 
     main = "judge nDCG@10"
 
-    def __init__(self, judge: Grader, queries: Sequence[Query]) -> None:
+    def __init__(self, judge: Judge, queries: Sequence[Query]) -> None:
         self._judge, self._queries = judge, list(queries)
         self.by = f"judge {judge.name}"
 

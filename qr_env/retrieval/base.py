@@ -12,53 +12,18 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from qr_env.common.errors import ConfigError, IndexMismatchError
-from qr_env.common.types import Hits, SearchText, WeightedText
+from qr_env.common.protocols import FilteredRetriever, TextEncoder
+from qr_env.common.types import SearchText, WeightedText
 from qr_env.shop.shop import Shop
-
-if TYPE_CHECKING:
-    from qr_env.retrieval.encoder import TextEncoder
 
 KINDS = ("bm25", "dense", "hybrid")
 META = "qr_index.json"
-
-
-class Retriever(Protocol):
-    """Finds products for texts. `name` is "bm25", "dense" or "hybrid"."""
-
-    name: str
-
-    def search(self, queries: Sequence[SearchText], k: int) -> Hits:
-        """The k best products for each of N texts.
-
-        Args:
-            queries: N texts, or ((text, weight), …) where a text's terms (bm25) or vector (dense) count by weight > 0.
-            k: length of every list, at least 1; longer than the shop is allowed.
-
-        Returns:
-            Hits of shape (N, k), padded on the right; products that match nothing (ghosts) are not among them.
-        """
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write the index to `folder`, whole or not at all."""
-        ...
-
-
-class FilteredRetriever(Retriever, Protocol):
-    """One that can leave products out while it searches, as all of ours can: what a changing assortment needs."""
-
-    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: npt.NDArray[np.bool_] | None = None) -> Hits:
-        """As above; on_sale_P: (products,) bool, find only these, k of them where so many match; None finds all."""
-        ...
 
 
 def make_retriever(

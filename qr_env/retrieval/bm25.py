@@ -119,13 +119,13 @@ class BM25:
             raise IndexMismatchError(f"{folder} is damaged ({error}); delete it and build the index again") from error
         return cls(engine, shop.products_hash, settings, threads)
 
-    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: npt.NDArray[np.bool_] | None = None) -> Hits:
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_C: npt.NDArray[np.bool_] | None = None) -> Hits:
         """The k best products of each query; see `Retriever.search`. Ties go to the lower row."""
         check_k(k)
         rows_NK = np.full((len(queries), k), -1, np.int32)
         scores_NK = np.full((len(queries), k), -np.inf, np.float32)
         if len(queries):
-            mask_P = _NO_MASK if on_sale_P is None else on_sale_P
+            mask_P = _NO_MASK if on_sale_C is None else on_sale_C
             self._search_into(mask_P, *self._encode(queries), rows_NK, scores_NK)
         return Hits(rows_NK, scores_NK)
 

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Retriever
 from qr_env.common.types import FloatArray, Hits, SearchText
-from qr_env.retrieval.base import Retriever
 
 MODES = ("replace", "expand", "union")
 ORIGINAL_WEIGHT = 1.0

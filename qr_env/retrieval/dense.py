@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import IndexMismatchError
+from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, Hits, SearchText
 from qr_env.retrieval.base import cache_folder, check_k, default_threads, read_meta, whole_folder, write_meta
-from qr_env.retrieval.encoder import PRODUCT_FIELDS, TextEncoder, encode_queries, product_vectors
+from qr_env.retrieval.encoder import PRODUCT_FIELDS, encode_queries, product_vectors
 from qr_env.shop.shop import Shop
 
 _FILE = "index.faiss"
@@ -102,30 +103,30 @@ class Dense:
             raise IndexMismatchError(f"{folder} is damaged; delete it and build the index again ({error})") from error
         return cls(index, encoder, shop.products_hash, DenseSettings(**{**saved, "fields": tuple(saved["fields"])}))
 
-    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: BoolArray | None = None) -> Hits:
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_C: BoolArray | None = None) -> Hits:
         """The k nearest products of each query; see `Retriever.search`. An empty query finds nothing."""
         check_k(k)
-        return self.search_vectors(encode_queries(self.encoder, queries), k, on_sale_P)
+        return self.search_vectors(encode_queries(self.encoder, queries), k, on_sale_C)
 
-    def search_vectors(self, vectors_ND: FloatArray, k: int, on_sale_P: BoolArray | None = None) -> Hits:
+    def search_vectors(self, vectors_ND: FloatArray, k: int, on_sale_C: BoolArray | None = None) -> Hits:
         """The same for query vectors of length 1 (or 0: finds nothing); shape (N, k)."""
-        if on_sale_P is None:
+        if on_sale_C is None:
             return self._nearest(vectors_ND, k)
-        return self._on_sale(np.asarray(vectors_ND, np.float32), k, on_sale_P)
+        return self._on_sale(np.asarray(vectors_ND, np.float32), k, on_sale_C)
 
-    def _on_sale(self, vectors_ND: FloatArray, k: int, on_sale_P: BoolArray) -> Hits:
+    def _on_sale(self, vectors_ND: FloatArray, k: int, on_sale_C: BoolArray) -> Hits:
         """Of some products only: more than k are fetched and sifted, as fast as a search of all; lists that come out
         short are searched again through a filter in FAISS, which looks at one product after the other."""
         import faiss
 
-        off = len(on_sale_P) - int(np.count_nonzero(on_sale_P))
-        width = k + 8 + 3 * k * off // max(len(on_sale_P), 1)
+        off = len(on_sale_C) - int(np.count_nonzero(on_sale_C))
+        width = k + 8 + 3 * k * off // max(len(on_sale_C), 1)
         wide = self._nearest(vectors_ND, width)
-        shown_NK = (wide.rows_NK >= 0) & on_sale_P[wide.rows_NK]
+        shown_NK = (wide.rows_NK >= 0) & on_sale_C[wide.rows_NK]
         hits = _sifted(wide, shown_NK, k)
         short = np.flatnonzero((hits.rows_NK[:, -1] < 0) & (wide.rows_NK[:, -1] >= 0))
-        if len(short) and width < len(on_sale_P):
-            selector: Any = cast(Any, faiss).IDSelectorBitmap(np.packbits(on_sale_P, bitorder="little"))
+        if len(short) and width < len(on_sale_C):
+            selector: Any = cast(Any, faiss).IDSelectorBitmap(np.packbits(on_sale_C, bitorder="little"))
             again = self._nearest(vectors_ND[short], k, selector)
             hits.rows_NK[short], hits.scores_NK[short] = again.rows_NK, again.scores_NK
         return hits

@@ -16,11 +16,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, SearchText
 from qr_env.retrieval.base import parts, whole_folder
 from qr_env.shop.shop import Shop
@@ -28,19 +29,6 @@ from qr_env.shop.shop import Shop
 # What of a product is embedded: its title, and these where the title does not say them already.
 PRODUCT_FIELDS = ("title", "brand", "color")
 _BATCH_CPU, _BATCH_GPU = 32, 512
-
-
-class TextEncoder(Protocol):
-    """Anything that turns texts into unit vectors. `name` identifies the weights: vectors on disk are keyed by it."""
-
-    @property
-    def name(self) -> str:
-        """Which weights."""
-        ...
-
-    def encode(self, texts: Sequence[str], show_progress: bool = False) -> FloatArray:
-        """(N, D) float32 vectors of length 1."""
-        ...
 
 
 class Encoder:

@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import FilteredRetriever, TextEncoder
 from qr_env.common.types import Hits, SearchText
-from qr_env.retrieval.base import META, FilteredRetriever, check_k, read_meta, whole_folder, write_meta
+from qr_env.retrieval.base import META, check_k, read_meta, whole_folder, write_meta
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.dense import Dense
-from qr_env.retrieval.encoder import TextEncoder
 from qr_env.shop.shop import Shop
 
 # Every list is fused down to here even when fewer hits are wanted: agreement further down still counts.
@@ -46,10 +46,10 @@ class Hybrid:
         """BM25 and dense of a shop with their defaults."""
         return cls((BM25.build(shop), Dense.build(shop, encoder)), rrf_k)
 
-    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: npt.NDArray[np.bool_] | None = None) -> Hits:
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_C: npt.NDArray[np.bool_] | None = None) -> Hits:
         """The k best products of each query by fused rank; see `Retriever.search`."""
         check_k(k)
-        lists = [retriever.search(queries, max(k, DEPTH), on_sale_P) for retriever in self.retrievers]
+        lists = [retriever.search(queries, max(k, DEPTH), on_sale_C) for retriever in self.retrievers]
         return fuse([hits.rows_NK for hits in lists], k, self.rrf_k)
 
     def save(self, folder: Path) -> None:

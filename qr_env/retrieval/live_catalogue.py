@@ -27,36 +27,36 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import FilteredRetriever
 from qr_env.common.types import Hits, SearchText
-from qr_env.retrieval.base import FilteredRetriever
 
 BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """One state of the assortment. number: counts up. on_sale_P: (products,) bool, read-only."""
+    """One state of the assortment. number: counts up. on_sale_C: (products,) bool, read-only."""
 
     number: int
-    on_sale_P: BoolArray
+    on_sale_C: BoolArray
 
     @property
     def mask_P(self) -> BoolArray | None:
         """For the engines: None where everything is on sale, which costs a search nothing."""
-        return None if self.on_sale_P.all() else self.on_sale_P
+        return None if self.on_sale_C.all() else self.on_sale_C
 
 
 class Assortment:
     """Which products are on sale; safe to read and to change from several threads.
 
     Args:
-        products: how many the shop has. on_sale_P: who is on sale at the start; None: all.
+        products: how many the shop has. on_sale_C: who is on sale at the start; None: all.
     """
 
-    def __init__(self, products: int, on_sale_P: BoolArray | None = None) -> None:
+    def __init__(self, products: int, on_sale_C: BoolArray | None = None) -> None:
         self._size = products
         self._lock = Lock()
-        self._now = Epoch(0, self._frozen(np.ones(products, np.bool_) if on_sale_P is None else on_sale_P))
+        self._now = Epoch(0, self._frozen(np.ones(products, np.bool_) if on_sale_C is None else on_sale_C))
 
     @property
     def now(self) -> Epoch:
@@ -73,15 +73,15 @@ class Assortment:
             if len(rows) and (rows.min() < 0 or rows.max() >= self._size):
                 raise ConfigError(f"product rows {rows.min()} … {rows.max()}: the shop has 0 … {self._size - 1}")
         with self._lock:
-            mask_P = self._now.on_sale_P.copy()
+            mask_P = self._now.on_sale_C.copy()
             mask_P[leaving], mask_P[coming] = False, True
             return self._publish(mask_P)
 
-    def publish(self, on_sale_P: BoolArray) -> Epoch:
+    def publish(self, on_sale_C: BoolArray) -> Epoch:
         """The whole mask as one new epoch; where it is what is on sale already, nothing happens."""
-        frozen_P = self._frozen(on_sale_P)
+        frozen_P = self._frozen(on_sale_C)
         with self._lock:
-            return self._now if np.array_equal(frozen_P, self._now.on_sale_P) else self._publish(frozen_P)
+            return self._now if np.array_equal(frozen_P, self._now.on_sale_C) else self._publish(frozen_P)
 
     def _publish(self, mask_P: BoolArray) -> Epoch:
         self._now = Epoch(self._now.number + 1, self._frozen(mask_P))
@@ -102,11 +102,11 @@ class View:
     def __init__(self, engine: FilteredRetriever, epoch: Epoch) -> None:
         self.engine, self.epoch, self.name = engine, epoch, engine.name
 
-    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: BoolArray | None = None) -> Hits:
-        """See `Retriever.search`; of the products on sale in this epoch (and in `on_sale_P`, where it is given)."""
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_C: BoolArray | None = None) -> Hits:
+        """See `Retriever.search`; of the products on sale in this epoch (and in `on_sale_C`, where it is given)."""
         mask_P = self.epoch.mask_P
-        if on_sale_P is not None:
-            mask_P = on_sale_P if mask_P is None else mask_P & on_sale_P
+        if on_sale_C is not None:
+            mask_P = on_sale_C if mask_P is None else mask_P & on_sale_C
         return self.engine.search(queries, k, mask_P)
 
     def save(self, folder: Path) -> None:
@@ -125,9 +125,9 @@ class LiveRetriever:
         """The newest epoch, held fast."""
         return View(self.engine, self.assortment.now)
 
-    def search(self, queries: Sequence[SearchText], k: int, on_sale_P: BoolArray | None = None) -> Hits:
+    def search(self, queries: Sequence[SearchText], k: int, on_sale_C: BoolArray | None = None) -> Hits:
         """See `Retriever.search`; of the products on sale now."""
-        return self.view().search(queries, k, on_sale_P)
+        return self.view().search(queries, k, on_sale_C)
 
     def save(self, folder: Path) -> None:
         """The engine's index; what is on sale is no part of it."""

@@ -15,12 +15,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError, IndexMismatchError
+from qr_env.common.protocols import Stream
 from qr_env.common.types import Query
 from qr_env.traffic.drift import Drift
 
@@ -36,31 +37,6 @@ class Arrival:
     query: Query
     session: str = ""
     time: float = float("nan")
-
-
-class Stream(Protocol):
-    """Where an environment's queries come from."""
-
-    @property
-    def taken(self) -> int:
-        """How many came so far, the clock of drift."""
-        ...
-
-    def take(self, n: int) -> list[Query]:
-        """The next n queries."""
-        ...
-
-    def reseed(self, seed: int) -> None:
-        """Begin anew, as if made with this seed."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that decides what comes next, as JSON values."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken; IndexMismatchError for another stream's."""
-        ...
 
 
 class QueryStream:

@@ -41,9 +41,9 @@ from judges.llm.judge import LLMJudge
 from judges.verdict_store.index import digests, pair_keys
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import DataError, StoreError
+from qr_env.common.protocols import Retriever
 from qr_env.common.types import GAINS, FloatArray
 from qr_env.llm.client import Client
-from qr_env.retrieval.base import Retriever
 from qr_env.shop.shop import Shop
 
 CONTENDERS: dict[str, tuple[int, dict[str, Any]]] = {  # products in flight, settings of the judge

@@ -37,9 +37,9 @@ from agents.policy.rollout import Rollout
 from agents.policy.student import Student
 from agents.rl.grpo import GRPO, GRPOConfig
 from judges.simple.labels import LabelsJudge
+from qr_env.common.protocols import Retriever
 from qr_env.common.types import Query
 from qr_env.environment.simulator import Simulator
-from qr_env.retrieval.base import Retriever
 from qr_env.reward.reward import Reward
 from qr_env.shop.shop import Shop
 from runs.bench.env import Recorder

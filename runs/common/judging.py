@@ -17,16 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from judges.base import Judge
 from judges.llm.prompt import GRADE
 from qr_env.common.errors import ConfigError
-from qr_env.common.types import Shopper
+from qr_env.common.protocols import Judge, Shopper
 from qr_env.shop.shop import Shop
 
 if TYPE_CHECKING:
     from judges.verdict_store.store import VerdictStore
+    from qr_env.common.protocols import TextEncoder
     from qr_env.llm.client import Client
-    from qr_env.retrieval.encoder import TextEncoder
 
 KINDS = ("labels", "embedding", "llm", "cross-encoder[:MODEL]", "replay[:FINGERPRINT]", "ensemble:A,B")
 DISTILLED = Path("out/distill/student")  # where `qr judge distill` leaves its judge

@@ -17,8 +17,8 @@ from runs.common.cli import write_json
 from runs.evaluate.args import Args
 
 if TYPE_CHECKING:
-    from agents.base import Agent
     from agents.factory import AgentOptions
+    from qr_env.common.protocols import Agent
     from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.evaluation.result import Evaluation
     from qr_env.shop.shop import Shop

@@ -23,8 +23,8 @@ from runs.common.judging import JudgeArgs, open_judge
 from runs.judge.calibrate import specs
 
 if TYPE_CHECKING:
-    from judges.base import Judge
     from judges.validation.agreement import Figure
+    from qr_env.common.protocols import Judge
     from qr_env.shop.shop import Shop
 
 Rates = Mapping[str, Mapping[str, Any]]

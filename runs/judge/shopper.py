@@ -23,11 +23,10 @@ from runs.common.cli import run, write_json
 from runs.common.judging import JudgeArgs, default_encoder, open_judge, open_store
 
 if TYPE_CHECKING:
-    from judges.base import Judge
     from judges.shoppers.fidelity import Bools, Floats
     from judges.shoppers.model import Profile
+    from qr_env.common.protocols import Judge, Retriever
     from qr_env.common.types import Engagement, Grades, Query, RowArray
-    from qr_env.retrieval.base import Retriever
     from qr_env.shop.shop import Shop
 
 ASKED = 256  # lists that a language model is shown at a time

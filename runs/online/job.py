@@ -19,9 +19,9 @@ from runs.online.warm_start import save_warm_start
 from runs.stream.job import OUTCOMES, OutcomeLogger, tell_hits
 
 if TYPE_CHECKING:
-    from agents.base import Agent
     from agents.policy.student import Student
     from agents.tracking.base import Trackers
+    from qr_env.common.protocols import Agent
 
 
 def main(args: Args) -> None:

@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from judges.base import Judge
 from judges.llm.prompt import GRADE
 from judges.validation.gate import Gate, GateResult
 from qr_env.common.errors import ConfigError
-from qr_env.common.types import RewardTerms, Shopper
+from qr_env.common.protocols import Judge, Shopper
+from qr_env.common.types import RewardTerms
 from qr_env.reward.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
 from qr_env.reward.reward import Reward, Weights
 from runs.common.judging import JudgeOptions, asks_llm, members, open_judge, open_shopper
 
 if TYPE_CHECKING:
-    from agents.base import Agent
     from agents.examples.anchor import AnchorPairs
     from agents.policy.student import Student
     from judges.validation.probes import ProbeSet
+    from qr_env.common.protocols import Agent, Retriever
     from qr_env.environment.simulator import Simulator
     from qr_env.environment.vector_env import QueryRewriteVectorEnv
     from qr_env.evaluation.evaluator import HeldOutEvaluator
-    from qr_env.retrieval.base import Retriever
     from qr_env.reward.feedback import Feedback
     from qr_env.shop.shop import Shop
     from qr_env.traffic.drift import Drift

@@ -25,9 +25,8 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
 
 if TYPE_CHECKING:
-    from agents.base import Agent
+    from qr_env.common.protocols import Agent, Retriever
     from qr_env.environment.simulator import Simulator
-    from qr_env.retrieval.base import Retriever
     from qr_env.shop.shop import Shop
 
 LOG = EngineConfig(min_relevance=-1.0, min_increment=-1.0, most=1, context=0.0)  # the reward alone decides

@@ -22,7 +22,7 @@ from qr_env.evaluation.tables import number
 from runs.recipe.text_scores import text_note, text_scored
 
 if TYPE_CHECKING:
-    from agents.base import Agent
+    from qr_env.common.protocols import Agent
     from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.evaluation.result import Evaluation
     from runs.recipe.job import Claim, Recipe

@@ -27,11 +27,10 @@ from qr_env.evaluation.regret import LEVEL, ORACLE, WINDOW, OutcomeLog, Outcomes
 from runs.common.cli import write_json
 
 if TYPE_CHECKING:
-    from agents.base import Agent
+    from qr_env.common.protocols import Agent, Stream
     from qr_env.environment.vector_env import QueryRewriteVectorEnv
     from qr_env.shop.shop import Shop
     from qr_env.traffic.drift import Drift
-    from qr_env.traffic.stream import Stream
 
 OUTCOMES, HITS = "outcomes.jsonl", "hits.json"
 HELD_OUT = ("dev", "test")  # splits that a student never learns from

@@ -16,6 +16,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from judges.simple.labels import LabelsJudge
+from qr_env.common.protocols import Shopper
 from qr_env.common.types import (
     COMPLEMENT,
     EXACT,
@@ -28,7 +29,6 @@ from qr_env.common.types import (
     Query,
     RowArray,
     SearchText,
-    Shopper,
 )
 from qr_env.environment.simulator import Simulator
 from qr_env.reward.reward import Reward

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from judges.base import Judge
 from judges.cross_encoder.augment import CatalogueJudge, Groups, catalogue_groups, traffic_groups
 from judges.cross_encoder.judge import Calibration, CrossEncoderJudge
 from judges.validation.samples import Sample, ask, labelled_sample
 from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Judge
 from runs.judge.distill.report import figures
 from runs.judge.distill.training import DistillationJob, HeldOut, Pool, learn
 
 if TYPE_CHECKING:
     from judges.cross_encoder.training import TrainSettings
     from judges.verdict_store.store import VerdictStore
-    from qr_env.retrieval.base import Retriever
+    from qr_env.common.protocols import Retriever
     from qr_env.retrieval.encoder import Encoder
     from qr_env.shop.shop import Shop
     from runs.judge.distill.job import Args

@@ -11,10 +11,10 @@ import pytest
 
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import FilteredRetriever
 from qr_env.common.types import Hits
 from qr_env.environment.env import QueryRewriteEnv
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
-from qr_env.retrieval.base import FilteredRetriever
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.dense import Dense
 from qr_env.retrieval.hybrid import DEPTH, Hybrid, fuse
@@ -85,11 +85,11 @@ def test_an_epoch_is_frozen_and_counted() -> None:
     first = assortment.now
     assert first.mask_P is None, "everything on sale costs a search nothing"
     second = assortment.swap(remove=[1, 2], add=[2])
-    assert (second.number, second.on_sale_P.tolist()) == (1, [True, False, True, True, True])
-    assert first.on_sale_P.all() and assortment.now is second
-    assert assortment.publish(second.on_sale_P) is second, "nothing changed: no new epoch"
+    assert (second.number, second.on_sale_C.tolist()) == (1, [True, False, True, True, True])
+    assert first.on_sale_C.all() and assortment.now is second
+    assert assortment.publish(second.on_sale_C) is second, "nothing changed: no new epoch"
     with pytest.raises(ValueError, match="read-only"):
-        second.on_sale_P[0] = False
+        second.on_sale_C[0] = False
     for bad in ([5], [-1]):
         with pytest.raises(ConfigError, match=r"0 … 4"):
             assortment.swap(remove=bad)
@@ -128,7 +128,7 @@ def check_churn(engine: FilteredRetriever, queries: list[str], size: int, swaps:
     rankings = [part.search(queries, size).rows_NK for part in parts]
     for _ in range(swaps):
         rows = live.search(queries, K).rows_NK
-        mask_P = live.assortment.now.on_sale_P
+        mask_P = live.assortment.now.on_sale_C
         expected = [ranked(rows_NK, mask_P, max(K, DEPTH) if len(parts) > 1 else K) for rows_NK in rankings]
         truth = fuse(expected, K).rows_NK if len(parts) > 1 else expected[0]
         assert np.array_equal(rows, truth)
@@ -151,8 +151,8 @@ TINY = tiny_shop()
 TRAIN = TINY.split("train")
 
 
-def live_tiny(on_sale_P: np.ndarray | None = None) -> LiveRetriever:
-    return LiveRetriever(BM25.build(TINY), Assortment(len(TINY.products), on_sale_P))
+def live_tiny(on_sale_C: np.ndarray | None = None) -> LiveRetriever:
+    return LiveRetriever(BM25.build(TINY), Assortment(len(TINY.products), on_sale_C))
 
 
 def envs_over(retriever: LiveRetriever, **settings: Any) -> QueryRewriteVectorEnv:
@@ -167,13 +167,13 @@ def test_an_episode_stays_in_its_epoch_and_the_next_begins_in_the_newest(max_tur
     envs = envs_over(live, max_turns=max_turns)
     envs.reset(seed=0)
     for turn in range(30):
-        began_P = envs.simulator.retriever.epoch.on_sale_P  # type: ignore[attr-defined]
+        began_P = envs.simulator.retriever.epoch.on_sale_C  # type: ignore[attr-defined]
         live.assortment.publish(rng.random(len(TINY.products)) < 0.7)
         _, _, ended_N, _, infos = envs.step(["sofa", "", "refrigerator", "shoes 42", "red", "", "sofa"])
         for name in ("hits_before", "hits_after"):
             rows = infos[name].rows_NK
             assert began_P[rows[rows >= 0]].all(), (turn, name)
-        now_P = live.assortment.now.on_sale_P
+        now_P = live.assortment.now.on_sale_C
         if ended_N.all():
             rows = envs.simulator.before()[0].rows_NK
             assert now_P[rows[rows >= 0]].all(), "the next queries' own lists are of the newest epoch"
@@ -201,8 +201,8 @@ def test_what_was_bought_counts_as_far_as_it_is_on_sale() -> None:
     bought = envs_over(live_tiny()).simulator.store.bought_PM[TRAIN[0].row]
     gone_P = np.ones(len(TINY.products), np.bool_)
     gone_P[bought[bought >= 0]] = False
-    for on_sale_P, defined in ((None, True), (gone_P, False)):
-        envs = envs_over(live_tiny(on_sale_P))
+    for on_sale_C, defined in ((None, True), (gone_P, False)):
+        envs = envs_over(live_tiny(on_sale_C))
         envs.reset(options={"queries": TRAIN})
         *_, infos = envs.step(["sofa"] * len(TRAIN))
         assert infos["feedback"].hitrate_defined[0] == defined
@@ -231,7 +231,7 @@ def test_resume_comes_back_to_the_same_epoch() -> None:
     envs.step(["sofa"] * len(TRAIN))
     state = json.loads(json.dumps(envs.state_dict()))
     expected = envs.step(["couch"] * len(TRAIN))
-    other = envs_over(live_tiny(live.assortment.now.on_sale_P))
+    other = envs_over(live_tiny(live.assortment.now.on_sale_C))
     other.load_state_dict(state)
     again = other.step(["couch"] * len(TRAIN))
     assert again[0] == expected[0]

@@ -189,7 +189,7 @@ def test_a_stream_resumes_to_the_byte(name: str) -> None:
     other = stream_of(PRESETS[name], sessions=0.3)
     other.load_state_dict(state)
     assert [other.arrivals(n) for n in (700, 2_500, 9)] == later
-    on_sale = [s.drift.assortment.now.on_sale_P for s in (stream, other)]  # type: ignore[union-attr]
+    on_sale = [s.drift.assortment.now.on_sale_C for s in (stream, other)]  # type: ignore[union-attr]
     assert np.array_equal(*on_sale) and not on_sale[0].all()
     assert other.state_dict() == stream.state_dict()
     with pytest.raises(IndexMismatchError, match="drift"):
@@ -206,7 +206,7 @@ def test_environment_and_shop_move_together_and_resume() -> None:
     envs, epochs = make(), set()
     envs.reset(seed=0)
     for _ in range(6):
-        began_P = envs.simulator.retriever.epoch.on_sale_P  # type: ignore[attr-defined]
+        began_P = envs.simulator.retriever.epoch.on_sale_C  # type: ignore[attr-defined]
         *_, infos = envs.step(["sofa", "refrigerator", "shoes", ""])
         rows = np.concatenate([infos["hits_before"].rows_NK, infos["hits_after"].rows_NK])
         assert began_P[rows[rows >= 0]].all()

@@ -92,7 +92,7 @@ def test_words_and_products_drift_on_top_of_a_log(tmp_path: Path) -> None:
     drift = Drift(SHOP, plan, ReplayLog.read(path, SHOP).queries)
     log = ReplayLog.read(path, SHOP, drift=drift)
     assert [query.text for query in log.take(8)] == [*ORDER, "settee", "green pouffe", "settee", "red sofa"]
-    assert drift.assortment.now.on_sale_P.sum() == 15
+    assert drift.assortment.now.on_sale_C.sum() == 15
 
 
 def test_files_that_are_no_log_are_refused(tmp_path: Path) -> None:

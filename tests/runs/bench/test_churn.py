@@ -23,7 +23,7 @@ def test_nothing_is_wrong_while_a_tenth_of_the_shop_is_replaced(tmp_path, monkey
 
 def test_search_that_ignores_the_assortment_is_caught(monkeypatch):
     search = BM25.search
-    monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_P=None: search(self, queries, k))
+    monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_C=None: search(self, queries, k))
     assert check(Args(results=3_000, prompts=16), SHOP)["ghosts"] > 100
     monkeypatch.setattr("qr_env.shop.load.load_shop", lambda *_: SHOP)
     with pytest.raises(SystemExit):

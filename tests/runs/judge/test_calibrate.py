@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import runs.judge.calibrate as verb
-from judges.base import Judge
 from judges.simple.embedding import EmbeddingJudge
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import JudgeError
+from qr_env.common.protocols import Judge
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
 from runs.common.judging import JudgeOptions

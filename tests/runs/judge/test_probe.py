@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import runs.judge.probe as verb
-from judges.base import Judge
 from judges.simple.embedding import EmbeddingJudge, Thresholds
 from judges.simple.labels import LabelsJudge
 from judges.validation.probes import KINDS, REWRITE_KINDS
+from qr_env.common.protocols import Judge
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
 from runs.common.judging import JudgeOptions

@@ -89,7 +89,7 @@ def test_every_list_that_the_student_learned_from_is_checked(finished):
 def test_a_list_with_a_product_that_is_gone_ends_the_run_with_an_error(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
     search = BM25.search
-    monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_P=None: search(self, queries, k))
+    monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_C=None: search(self, queries, k))
     with pytest.raises(SearchError, match=r"[1-9]\d* ghosts"):
         main(args(folder, tmp_path / "run", updates=2))
     assert json.loads((tmp_path / "run" / HITS).read_text())["ghosts"] > 0
