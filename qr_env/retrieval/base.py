@@ -1,8 +1,4 @@
-"""What every retriever can do, and the one function that builds or loads the one you name.
-
-retriever = make_retriever("bm25", shop, Path("~/.cache/qr-env").expanduser())
-hits = retriever.search(["red sofa", (("red sofa", 2.0), ("crimson couch", 1.0))], k=10)
-"""
+"""What all retrievers share: checks of search arguments, and the folder format of a saved index."""
 
 from __future__ import annotations
 
@@ -10,43 +6,14 @@ import hashlib
 import json
 import math
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from qr_env.common.errors import ConfigError, IndexMismatchError
-from qr_env.common.protocols import FilteredRetriever, TextEncoder
 from qr_env.common.types import SearchText, WeightedText
 from qr_env.shop.shop import Shop
 
-KINDS = ("bm25", "dense", "hybrid")
 META = "qr_index.json"
-
-
-def make_retriever(
-    kind: str, shop: Shop, cache_dir: Path | None, encoder: TextEncoder | None = None
-) -> FilteredRetriever:
-    """Build the retriever, or load it when `cache_dir` holds one of the same products and settings.
-
-    kind: "bm25", "dense" or "hybrid" (bm25 + dense). cache_dir: None keeps everything in memory.
-    encoder: needed for dense and hybrid, `Encoder(resolve("minilm-l6"))`. Raises ConfigError.
-    """
-    from qr_env.retrieval.bm25 import BM25
-
-    if kind == "bm25":
-        return BM25.cached(shop, cache_dir)
-    if kind not in KINDS:
-        raise ConfigError(f"no retriever {kind!r}; choose one of {', '.join(KINDS)}")
-    if encoder is None:
-        raise ConfigError(f"retriever {kind!r} needs an encoder: Encoder(qr_env.models.hub.resolve('minilm-l6'))")
-    from qr_env.retrieval.dense import Dense
-    from qr_env.retrieval.hybrid import Hybrid
-
-    dense = Dense.cached(shop, encoder, cache_dir)
-    return dense if kind == "dense" else Hybrid((BM25.cached(shop, cache_dir), dense))
 
 
 def parts(query: SearchText) -> WeightedText:
@@ -91,37 +58,6 @@ def read_meta(folder: Path, kind: str, shop: Shop) -> dict[str, Any]:
             "build the index again for this shop"
         )
     return meta["settings"]
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
-
-    A `target` that is there already is replaced.
-    """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        yield scratch
-        scratch.chmod(0o755)
-        _swap(scratch, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _swap(scratch: Path, target: Path) -> None:
-    """Put `scratch` where `target` is. Two processes may do so at once: what each wrote is the same."""
-    old = scratch.with_name(scratch.name + "-old")
-    with suppress(FileNotFoundError):
-        target.rename(old)
-    try:
-        scratch.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def default_threads() -> int:

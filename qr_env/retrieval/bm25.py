@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common import tokenize
+from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError, IndexMismatchError
 from qr_env.common.types import Hits, SearchText
-from qr_env.retrieval.base import cache_folder, check_k, default_threads, parts, read_meta, whole_folder, write_meta
+from qr_env.retrieval.base import cache_folder, check_k, default_threads, parts, read_meta, write_meta
 from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class BM25:
 
     def save(self, folder: Path) -> None:
         """Write a folder that `load` and `bm25s.BM25.load` both read; whole or not at all."""
-        with whole_folder(folder) as scratch:
+        with atomic_cache_folder(folder) as scratch:
             self.engine.save(str(scratch), show_progress=False)
             write_meta(scratch, self.name, self.products_hash, self.settings.key())
 

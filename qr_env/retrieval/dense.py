@@ -18,10 +18,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import IndexMismatchError
 from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, Hits, SearchText
-from qr_env.retrieval.base import cache_folder, check_k, default_threads, read_meta, whole_folder, write_meta
+from qr_env.retrieval.base import cache_folder, check_k, default_threads, read_meta, write_meta
 from qr_env.retrieval.encoder import PRODUCT_FIELDS, encode_queries, product_vectors
 from qr_env.shop.shop import Shop
 
@@ -84,7 +85,7 @@ class Dense:
         """Write the index, whole or not at all."""
         import faiss
 
-        with whole_folder(folder) as scratch:
+        with atomic_cache_folder(folder) as scratch:
             faiss.write_index(self.index, str(scratch / _FILE))
             settings = {**asdict(self.settings), "encoder": self.encoder.name}
             write_meta(scratch, self.name, self.products_hash, settings)

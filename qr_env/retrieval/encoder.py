@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError, DataError
 from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, SearchText
-from qr_env.retrieval.base import parts, whole_folder
+from qr_env.retrieval.base import parts
 from qr_env.shop.shop import Shop
 
 # What of a product is embedded: its title, and these where the title does not say them already.
@@ -157,7 +158,7 @@ def product_vectors(
     key = hashlib.sha256("\0".join((shop.products_hash, encoder.name, *fields)).encode()).hexdigest()
     path = Path(root) / "vectors" / key[:20] / "products.npy"
     if not path.is_file():
-        with whole_folder(path.parent) as scratch:
+        with atomic_cache_folder(path.parent) as scratch:
             np.save(scratch / path.name, _embed_products(shop, encoder, fields))
     try:
         vectors_ND = np.load(path, mmap_mode="r")

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import FilteredRetriever, TextEncoder
 from qr_env.common.types import Hits, SearchText
-from qr_env.retrieval.base import META, check_k, read_meta, whole_folder, write_meta
+from qr_env.retrieval.base import META, check_k, read_meta, write_meta
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.dense import Dense
 from qr_env.shop.shop import Shop
@@ -54,7 +55,7 @@ class Hybrid:
 
     def save(self, folder: Path) -> None:
         """Write every retriever's index below `folder`, whole or not at all."""
-        with whole_folder(folder) as scratch:
+        with atomic_cache_folder(folder) as scratch:
             for number, retriever in enumerate(self.retrievers):
                 retriever.save(scratch / f"{number}-{retriever.name}")
             first = json.loads((scratch / f"0-{self.retrievers[0].name}" / META).read_text(encoding="utf-8"))

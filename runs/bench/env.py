@@ -29,7 +29,7 @@ from qr_env.common.protocols import Retriever
 from qr_env.common.types import Hits, Query, SearchText
 from qr_env.environment.env import QueryRewriteEnv
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
-from qr_env.retrieval.base import make_retriever
+from qr_env.retrieval.factory import make_retriever
 from qr_env.shop.shop import Shop
 from qr_env.traffic.stream import QueryStream
 from runs.common.timing import seconds

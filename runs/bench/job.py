@@ -48,7 +48,7 @@ def _judge(args: Args, shop: Any) -> dict[str, Any]:
     from qr_env.common.download import cache_root
     from qr_env.llm.server import VLLMServer
     from qr_env.models.hub import resolve
-    from qr_env.retrieval.base import make_retriever
+    from qr_env.retrieval.factory import make_retriever
     from runs.bench.judge import bench
 
     retriever, rounds = make_retriever("bm25", shop, cache_root()), min(args.rounds, 3)
@@ -60,7 +60,7 @@ def _judge(args: Args, shop: Any) -> dict[str, Any]:
 
 def _online(args: Args, shop: Any) -> dict[str, Any]:
     from qr_env.common.download import cache_root
-    from qr_env.retrieval.base import make_retriever
+    from qr_env.retrieval.factory import make_retriever
     from runs.bench.online import bench
 
     return bench(shop, make_retriever("bm25", shop, cache_root()), args.student, args.rounds)

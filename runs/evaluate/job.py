@@ -94,7 +94,7 @@ def _trained(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
 def set_up(args: Args, shop: Shop) -> HeldOutEvaluator:
     """The exam that the flags describe."""
     from qr_env.evaluation.evaluator import HeldOutEvaluator
-    from qr_env.retrieval.base import make_retriever
+    from qr_env.retrieval.factory import make_retriever
     from runs.common.judging import JudgeOptions, open_judge
 
     combine, weight = serving(args)

@@ -87,8 +87,8 @@ def draw(args: Args, shop: Shop) -> tuple[str, Sample]:
     if shop.qrels_complete:
         from qr_env.common.download import cache_root
         from qr_env.models.hub import resolve
-        from qr_env.retrieval.base import make_retriever
         from qr_env.retrieval.encoder import Encoder
+        from qr_env.retrieval.factory import make_retriever
 
         encoder = None if args.retriever == "bm25" else Encoder(resolve("minilm-l6"), cache_dir=cache_root())
         retriever = make_retriever(args.retriever, shop, cache_root(), encoder)

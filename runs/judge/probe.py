@@ -75,7 +75,7 @@ def planted(args: Args, shop: Shop, judge: Judge) -> Mapping[str, Mapping[str, F
     from judges.validation.probes import rewrite_report
     from qr_env.common.download import cache_root
     from qr_env.environment.simulator import Simulator
-    from qr_env.retrieval.base import make_retriever
+    from qr_env.retrieval.factory import make_retriever
     from qr_env.reward.reward import Reward
 
     retriever = make_retriever("bm25", shop, cache_root())

@@ -80,7 +80,7 @@ class Guess:
 def main(args: Args) -> None:
     """Guess, compare, report."""
     from qr_env.common.download import cache_root
-    from qr_env.retrieval.base import make_retriever
+    from qr_env.retrieval.factory import make_retriever
     from qr_env.shop.load import load_shop
 
     if args.limit is not None and args.limit < 1:

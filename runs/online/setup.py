@@ -104,7 +104,7 @@ class TrainingSetup:
     def make(cls, args: Any, shop: Shop) -> TrainingSetup:
         """Engine, judge and shopper of the settings. Raises JudgeError for a judge that the gate refuses."""
         from qr_env.common.download import cache_root
-        from qr_env.retrieval.base import make_retriever
+        from qr_env.retrieval.factory import make_retriever
         from qr_env.retrieval.live_catalogue import LiveRetriever
         from runs.common.judging import default_encoder
 

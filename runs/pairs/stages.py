@@ -239,7 +239,7 @@ class Maker:
     @cached_property
     def _retriever(self) -> Retriever:
         from qr_env.common.download import cache_root
-        from qr_env.retrieval.base import make_retriever
+        from qr_env.retrieval.factory import make_retriever
 
         encoder = None if self.args.retriever == "bm25" else self._encoder
         return make_retriever(self.args.retriever, self.shop, cache_root(), encoder)

@@ -35,7 +35,7 @@ def set_up(args: Args) -> QueryRewriteEnv:
     """The environment that the flags describe."""
     from qr_env.common.download import cache_root
     from qr_env.environment.env import QueryRewriteEnv
-    from qr_env.retrieval.base import make_retriever
+    from qr_env.retrieval.factory import make_retriever
     from qr_env.shop.load import load_shop
     from qr_env.traffic.stream import QueryStream
     from runs.common.judging import JudgeOptions, open_judge

@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.download import Remote, cache_root
 from qr_env.common.errors import DataError
-from qr_env.retrieval.base import whole_folder
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.shop import Shop, split_of
 from qr_env.shop.sources.files import read_files, read_folder
@@ -59,7 +59,7 @@ def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
         return read_folder(raw, on_bad_row)
     converted = cache_root() / "shops" / f"esci-us-{CONVERSION}-{_key(raw)}"
     if not converted.is_dir():
-        with whole_folder(converted) as scratch:
+        with atomic_cache_folder(converted) as scratch:
             convert(raw, scratch)
     report = LoadReport(on_bad_row)
     report.notes += json.loads((converted / "notes.json").read_text(encoding="utf-8"))

@@ -71,7 +71,7 @@ class DistillRun:
     def retrievers(self) -> list[Retriever]:
         """Those of --retrievers."""
         from qr_env.common.download import cache_root
-        from qr_env.retrieval.base import make_retriever
+        from qr_env.retrieval.factory import make_retriever
 
         names = self.args.retrievers
         return [

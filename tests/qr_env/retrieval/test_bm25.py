@@ -12,8 +12,9 @@ import pytest
 
 from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError, IndexMismatchError
-from qr_env.retrieval.base import META, cache_folder, make_retriever
+from qr_env.retrieval.base import META, cache_folder
 from qr_env.retrieval.bm25 import BM25
+from qr_env.retrieval.factory import make_retriever
 from tests.helpers.catalogue import random_titles, shop_of
 
 TITLES = random_titles(200)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from qr_env.common.errors import ConfigError, IndexMismatchError
-from qr_env.retrieval.base import make_retriever
 from qr_env.retrieval.dense import Dense
 from qr_env.retrieval.encoder import product_texts
+from qr_env.retrieval.factory import make_retriever
 from tests.helpers.catalogue import random_titles, shop_of
 from tests.helpers.fakes import HashEncoder
 

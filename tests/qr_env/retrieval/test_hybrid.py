@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from qr_env.common.errors import ConfigError, IndexMismatchError
-from qr_env.retrieval.base import make_retriever
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.dense import Dense
+from qr_env.retrieval.factory import make_retriever
 from qr_env.retrieval.hybrid import Hybrid, fuse
 from tests.helpers.catalogue import random_titles, shop_of
 from tests.helpers.fakes import HashEncoder
