@@ -50,7 +50,7 @@ class LearnerConfig:
 @dataclass
 class Learner(ABC):
     """The optimiser of one policy. `model` is changed in place; `reference` is frozen (None where nothing reads it).
-    `trust` in [0, 1]: how far the judge is believed, a factor of the learning rate (AdamW would undo one of the loss).
+    `judge_weight` in [0, 1]: how far the judge is believed, a factor of the learning rate (AdamW would undo one of the loss).
     """
 
     model: Any
@@ -60,7 +60,7 @@ class Learner(ABC):
     reference: Any = None
     optimizer: torch.optim.Optimizer = field(init=False)
     updates: int = 0
-    trust: float = 1.0
+    judge_weight: float = 1.0
 
     def __post_init__(self) -> None:
         config = self.config
@@ -94,7 +94,7 @@ class Learner(ABC):
         done = min(self.updates / config.updates, 1.0) if config.updates else 0.0
         rate = config.learning_rate * min(1.0, self.updates / max(config.warmup_updates, 1)) * (1 - 0.9 * done)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * self.trust * group.get("scale", 1.0)
+            group["lr"] = rate * self.judge_weight * group.get("scale", 1.0)
 
     def _parts(self, prompts_P: Tensor) -> list[Tensor]:
         """The prompts of each gradient step, as many steps on every process; some of them may be empty."""
@@ -172,7 +172,7 @@ class Learner(ABC):
             "kind": type(self).__name__,
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
-            "trust": self.trust,
+            "judge_weight": self.judge_weight,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -187,7 +187,7 @@ class Learner(ABC):
                 f"the checkpoint is {kind}'s; go on with --optimizer {kind.lower()}, or start a new --out"
             )
         self.optimizer.load_state_dict(state["optimizer"])
-        self.updates, self.trust = state["updates"], state["trust"]
+        self.updates, self.judge_weight = state["updates"], state["judge_weight"]
 
 
 def mean_metrics(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -27,7 +27,7 @@ from agents.policy.rollout import Rollout
 from agents.policy.student import Student
 from agents.rl.alarms import Alarms
 from agents.rl.learner import Learner
-from agents.rl.processes import ALONE, Processes
+from agents.rl.processes import SINGLE_PROCESS, Processes
 from agents.serving.promotion import Promotion
 from agents.tracking.base import Trackers
 from qr_env.common.errors import JudgeError
@@ -77,9 +77,9 @@ class Loop:
 
     envs: a batched environment of P × G rewrites, blocks of G share a query (`QueryRewriteVectorEnv`), already reset or
         restored. observation: what its reset or restore returned.
-    score: held-out figures; "eval/score" decides which student is `checkpoints/best`, anew whenever "stream/shifts"
+    evaluate: held-out figures; "eval/score" decides which student is `checkpoints/best`, anew whenever "stream/shifts"
         says that the shop changed; "judge/weight" (1 where it is not there) is the optimiser's trust until then.
-    hints: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
+    anchor_pairs: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
     promotion: serves a policy of its own, which the learner's take over only when proven better; None: none.
     processes: those that learn together, each from its share of the queries. The main one evaluates, logs the mean of
         all, and saves; what it shows (samples, histograms) is of its own share.
@@ -90,16 +90,16 @@ class Loop:
     envs: Any
     config: LoopConfig
     _: KW_ONLY
-    score: Callable[[Student], dict[str, float]]
+    evaluate: Callable[[Student], dict[str, float]]
     observation: dict[str, tuple[str, ...]]
     tracker: Trackers
     folder: Path
     generator: torch.Generator
     progress: Progress
     alarms: Alarms
-    hints: AnchorPairs | None = None
+    anchor_pairs: AnchorPairs | None = None
     promotion: Promotion | None = None
-    processes: Processes = ALONE
+    processes: Processes = SINGLE_PROCESS
 
     def run(self) -> Progress:
         """Learn until `config.updates`, Ctrl-C, or a judge that is down; every end leaves a checkpoint to resume from.
@@ -125,7 +125,7 @@ class Loop:
         """One update, logged, judged and, where it is time, evaluated and saved; its metrics."""
         metrics = self._learn()
         rings = self.alarms.check(metrics)
-        if self.processes.main:
+        if self.processes.is_main:
             told = _told(rings, self.progress)
             self.tracker.log({"update": self.progress.update, "phase": "online", **metrics, **told})
         if self.promotion:
@@ -147,7 +147,7 @@ class Loop:
         progress, simulator = self.progress, self.envs.simulator
         started, queries_P, begins = time.perf_counter(), simulator.queries_P, simulator.turn == 0
         metrics, looked, self.observation = _update(
-            self.student, self.optimizer, self.envs, self.observation, self.generator, self.hints
+            self.student, self.optimizer, self.envs, self.observation, self.generator, self.anchor_pairs
         )
         metrics = self.processes.mean(metrics)  # so that all of them see the same alarms and reasons to stop
         progress.update += 1
@@ -175,7 +175,7 @@ class Loop:
             )
 
     def _evaluate(self) -> None:
-        self.optimizer.trust, rings = self.processes.once(self._held_out)
+        self.optimizer.judge_weight, rings = self.processes.broadcast(self._held_out)
         self.progress.evaluated = self.progress.update
         if self.promotion:
             self.promotion.decide_held_out(self.progress.update, self.student, self.optimizer, rings, self.tracker)
@@ -183,7 +183,7 @@ class Loop:
 
     def _held_out(self) -> tuple[float, list[str]]:
         """How far the judge is trusted now, and the alarms that ring."""
-        figures = self.score(self.student)
+        figures = self.evaluate(self.student)
         rings = self.alarms.check_held_out(figures)
         return _log_evaluation(self.student, figures, rings, self.tracker, self.progress, self.folder), rings
 
@@ -195,7 +195,7 @@ class Loop:
     def _save(self) -> None:
         """The state of all processes: most of it is the same everywhere, "others" has what is not."""
         shared = _states(optimizer=self.optimizer, progress=self.progress, alarms=self.alarms, promotion=self.promotion)
-        own = _states(envs=self.envs, hints=self.hints) | {"generator": self.generator.get_state()}
+        own = _states(envs=self.envs, anchor_pairs=self.anchor_pairs) | {"generator": self.generator.get_state()}
         own, *others = self.processes.gather(own)
         state, folder = shared | own | {"others": others}, self.folder / "checkpoints"
         self.processes.main_only(lambda: save_checkpoint(folder, self.progress.update, self.student, state))
@@ -206,7 +206,7 @@ class Loop:
         from tqdm import tqdm
 
         total, done = self.config.updates if math.isfinite(self.config.updates) else None, self.progress.update
-        silent = not self.processes.main
+        silent = not self.processes.is_main
         return tqdm(total=total, initial=done, desc="online", unit="update", mininterval=1.0, disable=silent)
 
     def _due(self) -> bool:
@@ -234,7 +234,7 @@ def _update(
     envs: Any,
     observation: dict[str, tuple[str, ...]],
     generator: torch.Generator,
-    hints: AnchorPairs | None,
+    anchor_pairs: AnchorPairs | None,
 ) -> tuple[dict[str, Any], Seen, dict[str, tuple[str, ...]]]:
     """One turn's rollout and one learning step: its metrics, what to look at, the next observation."""
     queries, g, turn, warmth = observation["query"], envs.group_size, envs.simulator.turn, optimizer.config.temperature
@@ -246,7 +246,7 @@ def _update(
     texts = student.texts(rollout)
     following, rewards_N, _, _, infos = envs.step(texts)
     rewards_P_G = torch.as_tensor(np.asarray(rewards_N, np.float32)).reshape(-1, g)
-    pairs = hints.pairs(infos["query"][::g]) if hints and turn == 0 else []
+    pairs = anchor_pairs.pairs(infos["query"][::g]) if anchor_pairs and turn == 0 else []
     which = {"turn": turn + 1} if envs.simulator.max_turns > 1 else {}
     metrics = which | optimizer.update(rollout, rewards_P_G, pairs)
     looked = Seen(_samples(queries, texts, rewards_N, infos), _spreads(rollout, rewards_P_G))

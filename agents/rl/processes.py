@@ -1,12 +1,12 @@
-"""The processes that `accelerate launch` or torchrun started for one run: who does what, and what they tell each other.
+"""The processes that `accelerate launch` or torchrun started for one run, and what they exchange.
 
-    with together() as processes:
-        processes.main_only(write)                  # the others wait; its error is everybody's
+    with process_group() as processes:
+        processes.main_only(write)                  # the others wait; a QrError is raised on all of them
         metrics = processes.mean(metrics)           # the same on every process
-        if processes.any(asked_to_stop): …          # all of them stop, at the same update
+        if processes.any(stop_requested): …         # all of them stop, at the same update
 
-All call the same methods in the same order, or they wait for each other. A message is a pickled object of a few
-kilobytes. `ALONE` is one process, to which everything here is nothing.
+Every process must call the same methods in the same order, else they wait for each other. What is exchanged is pickled
+and should stay within kilobytes. With `SINGLE_PROCESS` every method is local.
 """
 
 from __future__ import annotations
@@ -21,76 +21,89 @@ from datetime import timedelta
 from multiprocessing import get_context
 from typing import Any, TypeVar, cast
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
 from qr_env.common.errors import ConfigError, QrError
 
 T = TypeVar("T")
-# The others wait while the main process warms up and evaluates, which a language model as judge may draw out; ten
-# minutes, NCCL's default, would end the run.
-PATIENCE = timedelta(hours=24)
+# The others wait while the main process makes the warm start and evaluates, which takes hours with a language model as
+# judge; NCCL's default of ten minutes would end the run.
+TIMEOUT = timedelta(hours=24)
 SEED_STEP = 1_000_003  # between processes: far from what is given as --seed
-WORLD = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # torchrun's, and those of mpirun
+PROCESS_COUNTS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # torchrun's, then mpirun's
 SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
-LAUNCHER = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_", "GROUP_", "ROLE_", "TORCHELASTIC_", "OMPI_",
-            "PMI_", "MV2_")  # fmt: skip
+LAUNCHER_PREFIXES = (
+    "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_", "GROUP_", "ROLE_", "TORCHELASTIC_", "OMPI_", "PMI_",
+    "MV2_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Processes:
-    """How many, and which of them this is; the first is the main one."""
+    """The processes of one run, as one of them sees them."""
 
     count: int = 1
+    """Number of processes."""
     rank: int = 0
+    """Number of this process, from 0; process 0 is the main one."""
 
     @property
-    def main(self) -> bool:
-        """Whether this one works in the run folder and speaks."""
+    def is_main(self) -> bool:
+        """Whether this process writes to the run folder and prints."""
         return self.rank == 0
 
     def gather(self, value: T) -> list[T]:
         """Every process's value, the main one's first."""
         if self.count == 1:
             return [value]
-        from accelerate.utils import gather_object
-
         return cast(list[T], gather_object([value]))
 
     def any(self, flag: bool) -> bool:
-        """Whether one of them says so."""
+        """Whether `flag` is True on any process."""
         return any(self.gather(flag))
 
     def main_only(self, work: Callable[[], T]) -> T | None:
-        """The main process works while the others wait; the result is its own, an error of ours is everybody's."""
+        """Call `work` on the main process while the others wait; its result there, None elsewhere.
+
+        Raises:
+            QrError: `work` raised it; every process raises the same one.
+        """
         result, error = None, None
-        if self.main:
+        if self.is_main:
             try:
                 result = work()
             except QrError as caught:
                 error = caught
-        if (told := self.gather(error)[0]) is not None:
-            raise told
+        if (main_error := self.gather(error)[0]) is not None:
+            raise main_error
         return result
 
-    def once(self, work: Callable[[], T]) -> T:
-        """The same, and the result is everybody's too."""
+    def broadcast(self, work: Callable[[], T]) -> T:
+        """`main_only`, with the main process's result on every process."""
         return cast(T, self.gather(self.main_only(work))[0])
 
     def main_first(self, work: Callable[[], T]) -> T:
-        """All of them do it, the main process before the others: what it downloads or builds they find, what it says
-        they need not say again."""
-        made = self.main_only(work)
-        if self.main:
-            return cast(T, made)
+        """Call `work` on the main process and then on the others, without their output.
+
+        The others find on disk what the main process downloaded or built.
+        """
+        result = self.main_only(work)
+        if self.is_main:
+            return cast(T, result)
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             return work()
 
-    def apart(self, work: Callable[..., T], *args: Any) -> T:
-        """In a process that knows of no others, where there are some: a trainer of TRL would wait for them."""
+    def run_in_subprocess(self, work: Callable[..., T], *args: object) -> T:
+        """Call `work(*args)` in a new process without the launcher's variables: TRL's trainer would wait for the
+        other processes."""
         with _without_launcher(), ProcessPoolExecutor(1, get_context("spawn")) as pool:
             return pool.submit(work, *args).result()
 
     def mean(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Each metric's mean over the processes that know it: one with nothing to learn from has no entropy, one
-        without a verdict no reward."""
+        """Mean of each metric over the processes that have it, NaN left out: a process whose groups are all ties has
+        no entropy, one without verdicts no reward."""
         if self.count == 1:
             return dict(metrics)
         rows = self.gather(metrics)
@@ -98,53 +111,51 @@ class Processes:
         return {name: _mean([row[name] for row in rows if name in row]) for name in names}
 
     def seed(self, seed: int) -> int:
-        """A seed of its own for each; the main process keeps the run's."""
+        """A different seed for each process; the main process keeps the run's."""
         return seed + SEED_STEP * self.rank
 
-    def own(self, state: dict[str, Any]) -> dict[str, Any]:
-        """A checkpoint's state as this process left it: "others" has what is not the main one's.
+    def own_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        """This process's part of a checkpoint's state: "others" holds what differs from the main process's.
 
         Raises:
-            ConfigError: another number of processes made it.
+            ConfigError: the checkpoint was written by another number of processes.
         """
         others = state.get("others", [])
         if (made_by := len(others) + 1) != self.count:
             raise ConfigError(
-                f"the checkpoint was made by {made_by} process(es), and this run has {self.count}: go on with "
+                f"the checkpoint was made by {made_by} process(es), and this run has {self.count}: continue with "
                 f"--num_processes {made_by} (torchrun --nproc-per-node {made_by}), or start a new --out"
             )
-        return state if self.main else state | others[self.rank - 1]
+        return state if self.is_main else state | others[self.rank - 1]
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 @contextmanager
-def together() -> Iterator[Processes]:
-    """The launcher's processes, connected; alone where none launched.
+def process_group() -> Iterator[Processes]:
+    """The launcher's processes, connected; `SINGLE_PROCESS` where there is no launcher.
 
     Raises:
-        ConfigError: the launcher was told to cut the student into parts.
+        ConfigError: the launcher is set to shard the student over processes.
     """
     for name in SHARDED:
         if _is_set(f"ACCELERATE_USE_{name}"):
             raise ConfigError(f"accelerate with {name}: every process holds the whole student; launch with --multi_gpu")
-    if not any(int(os.environ.get(name, "1")) > 1 for name in WORLD):
-        yield ALONE
+    if not any(int(os.environ.get(name, "1")) > 1 for name in PROCESS_COUNTS):
+        yield SINGLE_PROCESS
         return
-    from accelerate import PartialState
-
-    state = PartialState(cpu=_on_the_cpu(), timeout=PATIENCE)
+    state = PartialState(cpu=_on_the_cpu(), timeout=TIMEOUT)
     yield Processes(state.num_processes, state.process_index)
-    state.destroy_process_group()  # not after an error: the others may be waiting in it, and the launcher ends them
+    # Not after an error: the others may be waiting in a collective call, and the launcher ends them.
+    state.destroy_process_group()
 
 
 def _on_the_cpu() -> bool:
-    """Asked for, or for want of cards; `PartialState` by itself would then see no other process."""
-    import torch
-
-    card = torch.accelerator.current_accelerator(check_available=True)
-    return _is_set("ACCELERATE_USE_CPU") or card is None or card.type == "mps"
+    """Whether the CPU was asked for or there is no accelerator; `PartialState` by itself would then find no other
+    process."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return _is_set("ACCELERATE_USE_CPU") or accelerator is None or accelerator.type == "mps"
 
 
 def _is_set(name: str) -> bool:
@@ -153,11 +164,11 @@ def _is_set(name: str) -> bool:
 
 @contextmanager
 def _without_launcher() -> Iterator[None]:
-    """An environment in which no launcher was, on the first graphics card alone."""
+    """An environment without the launcher's variables, on the first graphics card alone."""
     before = dict(os.environ)
     try:
         for name in before:
-            if name.startswith(LAUNCHER):
+            if name.startswith(LAUNCHER_PREFIXES):
                 del os.environ[name]
         os.environ["CUDA_VISIBLE_DEVICES"] = before.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         yield

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from agents.rl.processes import ALONE, Processes, together
+from agents.rl.processes import SINGLE_PROCESS, Processes, process_group
 from runs.common.query_log import read_shop
 from runs.online.args import FREE, Args
 from runs.online.learners import check, check_processes, make_learner, make_promotion, needs_reference
@@ -28,12 +28,12 @@ def main(args: Args) -> None:
     """Run every stage that is not done yet, alone in the run folder."""
     from runs.common.folder import only_one
 
-    with together() as processes, ExitStack() as held:
+    with process_group() as processes, ExitStack() as held:
         processes.main_only(lambda: held.enter_context(only_one(args.out)))
         run_stages(args, processes)
 
 
-def run_stages(args: Args, processes: Processes = ALONE) -> None:
+def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
     """Read the shop, warm start, learn, evaluate and report."""
     import torch
 
@@ -49,7 +49,7 @@ def run_stages(args: Args, processes: Processes = ALONE) -> None:
     facts = {"shop": shop.hash, "template": TEMPLATE}
     processes.main_only(lambda: open_run(args.out, args, facts, args.resume, FREE))
     processes.main_only(lambda: _say(f"{shop!r}; run folder {args.out}"))
-    if processes.once(lambda: is_finished(args)):
+    if processes.broadcast(lambda: is_finished(args)):
         report = (args.out / "report.html").resolve()
         processes.main_only(lambda: print(f"finished already (raise --updates to go on); report: {report}"))
         return
@@ -66,7 +66,7 @@ def warm_up(args: Args, world: TrainingSetup, processes: Processes) -> None:
     if processes.count == 1:
         save_warm_start(args, world)
     else:
-        processes.apart(save_warm_start, args)
+        processes.run_in_subprocess(save_warm_start, args)
 
 
 def part_for_now(args: Args) -> None:
@@ -86,7 +86,7 @@ def is_finished(args: Args) -> bool:
     return all(path.exists() for path in (last, args.out / "eval.json", args.out / "report.html"))
 
 
-def learn_online(args: Args, world: TrainingSetup, processes: Processes = ALONE) -> bool:
+def learn_online(args: Args, world: TrainingSetup, processes: Processes = SINGLE_PROCESS) -> bool:
     """The online stage, from the warm start or the newest checkpoint; True when it was interrupted."""
     import torch
     from accelerate import Accelerator
@@ -98,9 +98,9 @@ def learn_online(args: Args, world: TrainingSetup, processes: Processes = ALONE)
 
     folder, warm_folder = args.out / "checkpoints", args.out / "checkpoints" / "warm"
     state: dict[str, Any] | None = None
-    if args.resume and processes.once(lambda: bool(checkpoints(folder))):
+    if args.resume and processes.broadcast(lambda: bool(checkpoints(folder))):
         student, state = load_checkpoint(folder)
-        state = processes.own(state)
+        state = processes.own_state(state)
     else:
         student = Student.load(warm_folder, trainable=True)
     student.keep_hidden = args.learning.optimizer == "ppo"
@@ -122,7 +122,7 @@ def learn_online(args: Args, world: TrainingSetup, processes: Processes = ALONE)
         progress = Progress(state["update"], **state["progress"])
         alarms.load_state_dict(state["alarms"])
         if hints:
-            hints.load_state_dict(state["hints"])
+            hints.load_state_dict(state["anchor_pairs"])
         set_rng_state(state["rng"])
     promotion = make_promotion(args)
     if promotion and state and state.get("promotion"):
@@ -131,9 +131,9 @@ def learn_online(args: Args, world: TrainingSetup, processes: Processes = ALONE)
     loop = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
     try:
         Loop(
-            student, optimizer, envs, loop, score=world.held_out_score(), observation=observation, tracker=tracker,
-            folder=args.out, generator=generator, progress=progress, alarms=alarms, hints=hints, promotion=promotion,
-            processes=processes,
+            student, optimizer, envs, loop, evaluate=world.held_out_score(), observation=observation, tracker=tracker,
+            folder=args.out, generator=generator, progress=progress, alarms=alarms, anchor_pairs=hints,
+            promotion=promotion, processes=processes,
         ).run()  # fmt: skip
     finally:
         tracker.close()

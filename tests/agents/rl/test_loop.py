@@ -69,7 +69,7 @@ def held_out(student):
     return {"eval/score": figures["nDCG@10"]}
 
 
-def run(folder, student, updates, *, envs=None, state=None, score=held_out, reference=None, config=None, **loop):
+def run(folder, student, updates, *, envs=None, state=None, evaluate=held_out, reference=None, config=None, **loop):
     """`Loop.run` from the start or from a checkpoint's state; everything that it touches is new."""
     torch.manual_seed(0)
     config = config or GRPOConfig(learning_rate=3e-3, kl_coef=0.01 if reference else 0.0, warmup_updates=3)
@@ -91,7 +91,7 @@ def run(folder, student, updates, *, envs=None, state=None, score=held_out, refe
     tracker = make_tracker("none", folder, {}, None if state is None else progress.update)
     return Loop(
         *(student, optimizer, envs, LoopConfig(updates, **loop)),
-        score=score,
+        evaluate=evaluate,
         observation=observation,
         tracker=tracker,
         folder=folder,
@@ -264,13 +264,13 @@ def test_an_evaluation_that_the_judge_refused_is_the_first_thing_after_the_resum
 
     run(whole, student, 4, evaluate_every=2)
     with pytest.raises(JudgeError, match="away"):
-        run(half, twin, 4, evaluate_every=2, score=refuses)
+        run(half, twin, 4, evaluate_every=2, evaluate=refuses)
     loaded, state = load_checkpoint(half / "checkpoints")
     with pytest.raises(JudgeError, match="away"):
-        run(half, loaded, 4, evaluate_every=2, state=state, score=refuses)
+        run(half, loaded, 4, evaluate_every=2, state=state, evaluate=refuses)
     loaded, state = load_checkpoint(half / "checkpoints")
     assert (state["update"], state["progress"]["evaluated"]) == (4, 2)
-    run(half, loaded, 4, evaluate_every=2, state=state, score=refuses)
+    run(half, loaded, 4, evaluate_every=2, state=state, evaluate=refuses)
     assert (half / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     best, last = (load_checkpoint(folder / "checkpoints")[1]["progress"] for folder in (whole, half))
     assert last | {"seconds": 0} == best | {"seconds": 0}
@@ -322,11 +322,11 @@ def test_alarms_stand_in_the_metrics_and_do_not_stop_the_run(tmp_path, student, 
 def test_the_best_student_is_kept_not_the_last(tmp_path, student):
     scores, seen = iter([0.1, 0.5, 0.5, 0.3]), []
 
-    def score(student):
+    def evaluate(student):
         seen.append(copy.deepcopy(student.model))
         return {"eval/score": next(scores)}
 
-    progress = run(tmp_path, student, 3, score=score, evaluate_every=1)
+    progress = run(tmp_path, student, 3, evaluate=evaluate, evaluate_every=1)
     best = Student.load(tmp_path / "checkpoints" / "best")
     assert progress.best_score == 0.5
     assert [same_weights(best.model, model) for model in seen] == [False, True, False, False]
@@ -335,14 +335,14 @@ def test_the_best_student_is_kept_not_the_last(tmp_path, student):
 def test_the_best_student_is_chosen_anew_when_the_shop_has_changed(tmp_path, student):
     told, seen = iter([(0.5, 0.0), (0.6, 0.0), (0.2, 1.0), (0.3, 1.0), (0.1, 1.0)]), []
 
-    def score(student):
+    def evaluate(student):
         seen.append(copy.deepcopy(student.model))
         return dict(zip(("eval/score", "stream/shifts"), next(told), strict=True))
 
-    run(tmp_path, student, 2, score=score, evaluate_every=1)
+    run(tmp_path, student, 2, evaluate=evaluate, evaluate_every=1)
     loaded, state = load_checkpoint(tmp_path / "checkpoints")
     assert (state["progress"]["best_score"], state["progress"]["shifts"]) == (0.2, 1.0)
-    progress = run(tmp_path, loaded, 4, score=score, evaluate_every=1, state=state)
+    progress = run(tmp_path, loaded, 4, evaluate=evaluate, evaluate_every=1, state=state)
     best = Student.load(tmp_path / "checkpoints" / "best")
     assert progress.best_score == 0.3
     assert [same_weights(best.model, model) for model in seen] == [False, False, False, True, False]

@@ -18,7 +18,7 @@ from agents.policy.student import Student
 from agents.rl.alarms import Alarms
 from agents.rl.grpo import GRPO, GRPOConfig
 from agents.rl.loop import Loop, LoopConfig, Progress
-from agents.rl.processes import ALONE, Processes, together
+from agents.rl.processes import SINGLE_PROCESS, Processes, process_group
 from agents.tracking.base import Trackers, make_tracker
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError, JudgeError
@@ -62,13 +62,13 @@ def learned(folder, out, processes, judge=None, scores=lambda student: {"eval/sc
     optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(cpu=True))
     observation, _ = envs.reset(seed=0)
     out.mkdir(parents=True, exist_ok=True)
-    tracker = make_tracker("none", out, {}) if processes.main else Trackers([])
+    tracker = make_tracker("none", out, {}) if processes.is_main else Trackers([])
     Loop(
         *(student, optimizer, envs, LoopConfig(UPDATES, evaluate_every=2, checkpoint_every=2)),
-        score=scores, observation=observation, tracker=tracker, folder=out, generator=torch.Generator(),
+        evaluate=scores, observation=observation, tracker=tracker, folder=out, generator=torch.Generator(),
         progress=Progress(), alarms=Alarms(), processes=processes,
     ).run()  # fmt: skip
-    assert optimizer.trust == 0.25, "what the main process found holds for all"
+    assert optimizer.judge_weight == 0.25, "what the main process found holds for all"
     return torch.cat([parameter.detach().flatten() for parameter in student.model.parameters()])
 
 
@@ -98,7 +98,7 @@ def told(processes):
         "any": [processes.any(bool(rank)), processes.any(False)],
         "mean": processes.mean(metrics),
         "main_only": [processes.main_only(lambda: made.append(rank)), made],
-        "once": processes.once(lambda: rank + 10),
+        "broadcast": processes.broadcast(lambda: rank + 10),
         "main_first": processes.main_first(lambda: print("SAID", file=sys.stderr) or rank),
         "error": refused(lambda: processes.main_only(refuse)),
         "seed": processes.seed(7),
@@ -121,7 +121,7 @@ pytestmark = pytest.mark.enable_socket
 def test_each_process_knows_what_all_know(pair):
     folder, said = pair
     first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in range(2))
-    same = {"gather": [0, 1], "any": [True, False], "once": 10, "error": ["ConfigError", "no"]}
+    same = {"gather": [0, 1], "any": [True, False], "broadcast": 10, "error": ["ConfigError", "no"]}
     assert {name: first[name] for name in same} == {name: second[name] for name in same} == same
     assert first["mean"] == second["mean"] == {"reward": 1.0, "kl": 1.5, "only/0": 3.0, "only/1": 3.0}
     assert (first["main_only"], second["main_only"]) == ([None, [0]], [None, []])
@@ -134,7 +134,7 @@ def test_two_processes_with_half_the_prompts_learn_what_one_learns_with_all(pair
     folder, _ = pair
     first, second = (torch.load(folder / f"{rank}.pt") for rank in range(2))
     assert torch.equal(first, second)
-    alone = learned(folder / "student", tmp_path, ALONE)
+    alone = learned(folder / "student", tmp_path, SINGLE_PROCESS)
     start = torch.cat([p.detach().flatten() for p in Student.load(folder / "student").model.parameters()])
     assert (alone - start).abs().max() > 5e-3, "it learned"
     torch.testing.assert_close(first, alone, atol=1e-4, rtol=0)  # rounding moves a weight by less
@@ -142,7 +142,7 @@ def test_two_processes_with_half_the_prompts_learn_what_one_learns_with_all(pair
 
 def test_the_figures_are_of_all_processes_and_written_once(pair, tmp_path):
     folder, _ = pair
-    learned(folder / "student", tmp_path, ALONE)
+    learned(folder / "student", tmp_path, SINGLE_PROCESS)
     ours, theirs = lines(folder / "loop"), lines(tmp_path)
     steps = [("eval", 0), ("online", 1), ("online", 2), ("eval", 2), ("online", 3), ("eval", 3)]
     assert [(line["phase"], line["update"]) for line in ours] == steps
@@ -167,29 +167,33 @@ def test_a_judge_that_is_down_or_refused_stops_all_with_a_checkpoint(pair):
 def test_a_checkpoint_of_another_number_of_processes_is_refused(pair):
     folder, _ = pair
     state = load_checkpoint(folder / "loop" / "checkpoints")[1]
-    assert Processes(2, 0).own(state) is state
-    other = Processes(2, 1).own(state)
+    assert Processes(2, 0).own_state(state) is state
+    other = Processes(2, 1).own_state(state)
     queries = [part["envs"]["simulator"]["queries"] for part in (state, other)]
     assert queries[0] != queries[1] and other["optimizer"] is state["optimizer"]
-    for processes, made_by in ((ALONE, state), (Processes(2, 1), {"update": 1}), (Processes(3, 0), state)):
+    for processes, made_by in ((SINGLE_PROCESS, state), (Processes(2, 1), {"update": 1}), (Processes(3, 0), state)):
         with pytest.raises(ConfigError, match=rf"made by \d .* this run has {processes.count}: .*--num_processes"):
-            processes.own(made_by)
+            processes.own_state(made_by)
 
 
 def test_one_process_sends_nothing_and_changes_nothing():
-    with together() as processes:
-        assert processes is ALONE
+    with process_group() as processes:
+        assert processes is SINGLE_PROCESS
     metrics = {"reward": float("nan"), "turn": 1}
-    assert ALONE.mean(metrics) is not metrics and list(ALONE.mean(metrics).values())[1:] == [1]
-    assert ALONE.gather("x") == ["x"] and ALONE.seed(3) == 3 and ALONE.own(state := {"update": 1}) is state
+    assert SINGLE_PROCESS.mean(metrics) is not metrics and list(SINGLE_PROCESS.mean(metrics).values())[1:] == [1]
+    assert (
+        SINGLE_PROCESS.gather("x") == ["x"]
+        and SINGLE_PROCESS.seed(3) == 3
+        and SINGLE_PROCESS.own_state(state := {"update": 1}) is state
+    )
     with pytest.raises(ConfigError, match="no"):
-        ALONE.main_only(refuse)
+        SINGLE_PROCESS.main_only(refuse)
 
 
 @pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
 def test_a_launcher_that_cuts_the_student_into_parts_is_refused(kind, monkeypatch):
     monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
-    with pytest.raises(ConfigError, match=f"{kind}.*--multi_gpu"), together():
+    with pytest.raises(ConfigError, match=f"{kind}.*--multi_gpu"), process_group():
         pass
 
 
@@ -202,7 +206,7 @@ def work(folder):
             raise JudgeError("away")
         return figures
 
-    with together() as processes:
+    with process_group() as processes:
         found = told(processes)
         torch.save(learned(folder / "student", folder / "loop", processes), folder / f"{processes.rank}.pt")
         begin = folder / "student"

@@ -186,7 +186,7 @@ def test_a_judge_that_is_being_fooled_takes_back_what_it_promoted(tmp_path, good
         config=STILL,
         promotion=promotion,
         evaluate_every=8,
-        score=lambda student: held_out(student) | {"judge/exploit_rate": next(rates)},
+        evaluate=lambda student: held_out(student) | {"judge/exploit_rate": next(rates)},
     )
     said = events(tmp_path)
     assert said.index("promoted") < said.index("rolled back") == len(said) - 1

@@ -85,7 +85,7 @@ def test_stopped_by_a_signal_to_one_of_them_and_resumed_it_is_the_run_that_was_n
     assert same_weights(ours[0].model, theirs[0].model)
     (other,), (expected,) = ours[1]["others"], theirs[1]["others"]
     assert other["generator"].equal(expected["generator"]) and not other["generator"].equal(ours[1]["generator"])
-    assert (other["envs"], other["hints"]) == (expected["envs"], expected["hints"])
+    assert (other["envs"], other["anchor_pairs"]) == (expected["envs"], expected["anchor_pairs"])
 
 
 def test_one_process_does_not_go_on_with_the_run_of_two(pair):
