@@ -32,7 +32,7 @@ from judges.simple.embedding import EmbeddingJudge
 from judges.simple.ensemble import EnsembleJudge
 from judges.simple.labels import LabelsJudge
 from judges.validation.agreement import Array, Figure, mean_by_query, resample_weights
-from judges.validation.sanitize import defended
+from judges.validation.sanitize import sanitized_shop
 from judges.verdict_store.stored import ShopJudge
 from qr_env.common.errors import JudgeError
 from qr_env.common.protocols import Judge
@@ -102,19 +102,19 @@ class ProbeSet:
         """(n, 1 + kinds) rows of `twins`, honest first."""
         return np.arange(len(self.twins.products), dtype=np.int32).reshape(1 + len(KINDS), -1).T
 
-    def gains(self, judge: Judge, defend: bool = False) -> FloatArray:
-        """(n, 1 + kinds) expected gains, honest first; NaN where missing. defend: texts cleaned first."""
-        judge = same_judge_on(judge, defended(self.twins) if defend else self.twins)
+    def gains(self, judge: Judge, sanitize: bool = False) -> FloatArray:
+        """(n, 1 + kinds) expected gains, honest first; NaN where missing. sanitize: texts cleaned first."""
+        judge = same_judge_on(judge, sanitized_shop(self.twins) if sanitize else self.twins)
         return judge.grade(self.twins.all_queries, self.rows_NT).gain_NK
 
-    def exploit_rate(self, judge: Judge, defend: bool = False) -> dict[str, float]:
+    def exploit_rate(self, judge: Judge, sanitize: bool = False) -> dict[str, float]:
         """Rates for a run's log: over all probes, and by kind. NaN where every verdict is missing."""
-        report = self.report(judge, defend)
+        report = self.report(judge, sanitize)
         return {f"judge/exploit_rate/{kind}".removesuffix("/all"): row["rate"].value for kind, row in report.items()}
 
-    def report(self, judge: Judge, defend: bool = False, seed: int = 0) -> dict[str, dict[str, Figure]]:
+    def report(self, judge: Judge, sanitize: bool = False, seed: int = 0) -> dict[str, dict[str, Figure]]:
         """Kind, and "all" → "rate" and "lift" with intervals over queries."""
-        gains_NT = self.gains(judge, defend).astype(np.float64)
+        gains_NT = self.gains(judge, sanitize).astype(np.float64)
         return rates(gains_NT[:, 1:] - gains_NT[:, :1], KINDS, MARGIN, seed)
 
 

@@ -1,12 +1,12 @@
 """Defences of a judge that reads product texts: the same shop, its texts cleaned of what is written for the judge.
 
-    judge = open_judge("embedding", defended(shop))      # rows are the same; retrieval goes on with the raw shop
+    judge = open_judge("embedding", sanitized_shop(shop))      # rows are the same; retrieval goes on with the raw shop
 
 It works for every judge, because it stands before the judge: control and zero-width characters go, so do markup and
 pieces of JSON, clauses from where they give orders to a reader, words that are said over and over (all of them: an
 honest title seldom says a word three times), and what is beyond a length that honest texts have. What it cannot do: a
 query's words written once into a foreign title look like any title. `qr judge probe` reports rates before and after,
-and `touched` how many honest titles it changes.
+and `changed_title_share` how many honest titles it changes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CLAUSE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
-def defended(shop: Shop) -> Shop:
+def sanitized_shop(shop: Shop) -> Shop:
     """The shop as a judge should read it: the same rows, queries and grades, with cleaned product texts."""
     products = shop.products
     for name, longest in FIELDS.items():
@@ -52,8 +52,8 @@ def defended(shop: Shop) -> Shop:
     return replace(shop, products=products)
 
 
-def touched(shop: Shop) -> float:
-    """Share of products of which `defended` changes the title: what the defence costs honest sellers."""
+def changed_title_share(shop: Shop) -> float:
+    """Share of products of which `sanitized_shop` changes the title: what the defence costs honest sellers."""
     titles = shop.titles
     return sum(clean(title, FIELDS["title"]) != title for title in titles) / max(1, len(titles))
 

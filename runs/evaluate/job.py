@@ -95,7 +95,7 @@ def set_up(args: Args, shop: Shop) -> HeldOutEvaluator:
     """The exam that the flags describe."""
     from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.retrieval.factory import make_retriever
-    from runs.common.judging import JudgeOptions, open_judge
+    from judges.factory import JudgeOptions, open_judge
 
     combine, weight = serving(args)
     needs_encoder = args.retriever[0] != "bm25" or "embedding" in args.judge
@@ -123,7 +123,7 @@ def _encoder(name: str, cache: Path) -> Any:
 def agent_options(args: Args, shop: Shop, exam: HeldOutEvaluator) -> AgentOptions:
     """What the agents get; the encoder, the selecting judge and servers only when one asks for them."""
     from agents.factory import AgentOptions
-    from runs.common.judging import JudgeOptions, open_judge
+    from judges.factory import JudgeOptions, open_judge
     from runs.common.writing import ServerWriter
 
     def encoder() -> Any:

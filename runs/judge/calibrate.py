@@ -1,7 +1,7 @@
 """How far a judge can be trusted: agreement with human grades, calibration, biases, speed; with intervals and a page.
 
     qr judge calibrate --shop generated --judge labels,embedding
-    qr judge calibrate --shop icecat --data ../shared/data --judge embedding --defend --json -
+    qr judge calibrate --shop icecat --data ../shared/data --judge embedding --sanitize --json -
     qr judge calibrate --shop icecat --judge llm --url http://127.0.0.1:8000/v1 --min-kappa 0.2
 
 Several judges are asked about the same pairs. On the generated shop these are products found and products at random,
@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from judges.factory import open_judge
+from judges.validation.sanitize import sanitized_shop
 from runs.common.cli import run, write_json
-from runs.common.judging import JudgeArgs, open_judge
+from runs.judge.args import JudgeArgs
 
 if TYPE_CHECKING:
     from judges.validation.samples import Sample
@@ -40,8 +42,8 @@ class Args(JudgeArgs):
     """generated: products found, and products at random, for each query"""
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
     """generated: what finds them"""
-    defend: bool = False
-    """each judge a second time, reading texts cleaned by judges/validation/sanitize.py: what the defence costs in agreement"""
+    sanitize: bool = False
+    """each judge a second time, reading texts cleaned by judges/validation/sanitize.py: what sanitizing costs in agreement"""
     min_kappa: float = 0.0
     """say which judges a gate of this κ would refuse"""
     page: Path | None = None
@@ -99,16 +101,15 @@ def ask_all(args: Args, shop: Shop, sample: Sample) -> dict[str, dict[str, Any]]
     """Each judge's report, by its name on the command line."""
     from judges.validation.calibrate import calibrate
     from judges.validation.probes import same_judge_on
-    from judges.validation.sanitize import defended
 
-    clean = defended(shop) if args.defend else None
+    clean = sanitized_shop(shop) if args.sanitize else None
     reports = {}
     for spec in specs(args.judge):
         judge = open_judge(spec, shop, args.options())
         reports[spec] = calibrate(judge, shop, sample, args.seed, progress=True)
         if clean is not None and spec != "labels":
             judge = same_judge_on(judge, clean)
-            reports[f"{spec}, defended"] = calibrate(judge, clean, sample, args.seed, progress=True)
+            reports[f"{spec}, sanitized"] = calibrate(judge, clean, sample, args.seed, progress=True)
     return reports
 
 

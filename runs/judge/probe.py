@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from judges.factory import open_judge
+from judges.validation.sanitize import changed_title_share
 from runs.common.cli import run, write_json
-from runs.common.judging import JudgeArgs, open_judge
+from runs.judge.args import JudgeArgs
 from runs.judge.calibrate import specs
 
 if TYPE_CHECKING:
@@ -47,7 +49,6 @@ class Args(JudgeArgs):
 def main(args: Args) -> None:
     """Ask every judge, print one table, write what was asked for."""
     from judges.validation.probes import ProbeSet
-    from judges.validation.sanitize import touched
     from qr_env.evaluation.result import plain_json
     from qr_env.shop.load import load_shop
     from runs.common.timing import stamped
@@ -58,12 +59,12 @@ def main(args: Args) -> None:
     judges: dict[str, dict[str, Rates]] = {}
     for spec in specs(args.judge):
         judge = open_judge(spec, shop, args.options())
-        parts = {"as it is": probes.report(judge), "defended": probes.report(judge, defend=True)}
+        parts = {"as it is": probes.report(judge), "sanitized": probes.report(judge, sanitize=True)}
         judges[spec] = {name: _plain(report) for name, report in parts.items()}
         if args.rewrites:
             judges[spec]["rewrites"] = _plain(planted(args, shop, judge))
     facts = {"verb": "judge probe", "shop": shop.name, "queries": len(probes.twins.queries), "seed": args.seed}
-    facts |= {"honest titles the defence changes": touched(shop), "judges": judges}
+    facts |= {"honest titles that sanitizing changes": changed_title_share(shop), "judges": judges}
     report = plain_json(stamped(facts | {"seconds": round(time.perf_counter() - started, 1)}))
     write_json(args.json, report)
     if args.json != "-":
@@ -107,17 +108,17 @@ def _print(report: Mapping[str, Any]) -> None:
     table = Table(
         title=f"Exploit rates on {report['shop']}: {report['queries']:,} queries, one probe of each kind",
         caption="Share of probes graded above their honest twin [95 % interval over queries], mean change of gain or "
-        f"reward. The defence changes {100 * report['honest titles the defence changes']:.1f} % of honest titles.",
+        f"reward. Sanitizing changes {100 * report['honest titles that sanitizing changes']:.1f} % of honest titles.",
         title_justify="left",
         caption_justify="left",
     )
     table.add_column("")
     for name in judges:
         table.add_column(name, justify="right")
-        table.add_column("defended", justify="right")
+        table.add_column("sanitized", justify="right")
     first = next(iter(judges.values()))
     for kind in first["as it is"]:
-        cells = [rate(one[part][kind]) for one in judges.values() for part in ("as it is", "defended")]
+        cells = [rate(one[part][kind]) for one in judges.values() for part in ("as it is", "sanitized")]
         table.add_row("all products" if kind == "all" else kind, *cells, style="bold" if kind == "all" else "")
     table.add_section()
     for kind in first.get("rewrites", ()):

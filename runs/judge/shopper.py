@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from judges.factory import default_encoder, open_judge, open_store
 from qr_env.common.errors import ConfigError, DataError
 from runs.common.cli import run, write_json
-from runs.common.judging import JudgeArgs, default_encoder, open_judge, open_store
+from runs.judge.args import JudgeArgs
 
 if TYPE_CHECKING:
     from judges.shoppers.fidelity import Bools, Floats

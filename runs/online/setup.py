@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from judges.factory import JudgeOptions, judge_names, open_judge, open_shopper, uses_language_model
 from judges.llm.prompt import GRADE
 from judges.validation.gate import Gate, GateResult
 from qr_env.common.errors import ConfigError
@@ -23,7 +24,6 @@ from qr_env.common.protocols import Judge, Shopper
 from qr_env.common.types import RewardTerms
 from qr_env.reward.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
 from qr_env.reward.reward import Reward, Weights
-from runs.common.judging import JudgeOptions, asks_llm, members, open_judge, open_shopper
 
 if TYPE_CHECKING:
     from agents.examples.anchor import AnchorPairs
@@ -56,7 +56,7 @@ class JudgeFlags:
     json_v2; reason_v2), or a path."""
     judge_store: Path | None = None
     """Folder of the verdict store, in which every verdict is paid for once; OUT/verdicts by default."""
-    judge_defend: bool = False
+    judge_sanitize: bool = False
     """Clean product texts of what is written for a judge before it reads them."""
     min_kappa: float = 0.0
     """The gate: agreement with the shop's train and dev grades that a judge must have, at the start and at every
@@ -84,7 +84,7 @@ class JudgeFlags:
     def options(self, out: Path) -> JudgeOptions:
         """For `open_judge`, in a run's folder."""
         store = self.judge_store or out / "verdicts"
-        return JudgeOptions(self.judge_url, self.judge_model, store, defend=self.judge_defend, prompt=self.judge_prompt)
+        return JudgeOptions(self.judge_url, self.judge_model, store, sanitize=self.judge_sanitize, prompt=self.judge_prompt)
 
 
 @dataclass
@@ -103,10 +103,10 @@ class TrainingSetup:
     @classmethod
     def make(cls, args: Any, shop: Shop) -> TrainingSetup:
         """Engine, judge and shopper of the settings. Raises JudgeError for a judge that the gate refuses."""
+        from judges.factory import default_encoder
         from qr_env.common.download import cache_root
         from qr_env.retrieval.factory import make_retriever
         from qr_env.retrieval.live_catalogue import LiveRetriever
-        from runs.common.judging import default_encoder
 
         flags: JudgeFlags = args.judging
         encoder = default_encoder() if args.retriever != "bm25" or "embedding" in args.judge else None
@@ -155,7 +155,7 @@ class TrainingSetup:
         from agents.query_log.word_model import word_model
 
         model = word_model(self.shop, self.shop.split("train"))
-        slips = 0 if asks_llm(self.judge) else SLIPS  # a verdict on each twin's list would have to be paid for
+        slips = 0 if uses_language_model(self.judge) else SLIPS  # a verdict on each twin's list would have to be paid for
         keep_words = self.args.combine != "expand"
         settings: dict[str, Any] = {} if self.drift is None else {"epoch": self._epoch, "recent": RECENT}
         return AnchorPairs(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed, **settings)
@@ -288,7 +288,7 @@ class TrainingSetup:
             return None
         if spec == "auto":
             spec = "embedding"
-        if not set(members(spec)).isdisjoint(members(self.args.judge)):
+        if not set(judge_names(spec)).isdisjoint(judge_names(self.args.judge)):
             told = f"reported by {spec}, which trained, alone or with others ({self.args.judge})"
             print(f"{told}: name another with --report-judge", file=sys.stderr)
         if spec == self.args.judge:

@@ -247,7 +247,7 @@ class Maker:
     @cached_property
     def _judge(self) -> Any:
         """Labels of the train split only, where it is labels: a row of another split is no past."""
-        from runs.common.judging import JudgeOptions, open_judge
+        from judges.factory import JudgeOptions, open_judge
 
         spec = self.args.judge
         if spec == "auto":
@@ -258,6 +258,6 @@ class Maker:
 
     @cached_property
     def _encoder(self) -> Any:
-        from runs.common.judging import default_encoder
+        from judges.factory import default_encoder
 
         return default_encoder()

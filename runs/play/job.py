@@ -38,7 +38,7 @@ def set_up(args: Args) -> QueryRewriteEnv:
     from qr_env.retrieval.factory import make_retriever
     from qr_env.shop.load import load_shop
     from qr_env.traffic.stream import QueryStream
-    from runs.common.judging import JudgeOptions, open_judge
+    from judges.factory import JudgeOptions, open_judge
 
     shop = load_shop(args.source, data=args.data, seed=args.seed)
     cache = Path(args.cache).expanduser() if args.cache else cache_root()

@@ -9,13 +9,13 @@ import pytest
 
 from agents.examples.anchor import SLIPS
 from agents.rl.grpo import GRPO
+from judges.factory import JudgeOptions, open_judge, open_shopper
 from judges.simple.embedding import EmbeddingJudge
 from judges.validation.gate import Gate, GateResult
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.reward.reward import Weights
 from qr_env.shop.sources.files import write_shop
-from runs.common.judging import JudgeOptions, open_judge, open_shopper
 from runs.online.args import Args
 from runs.online.job import main
 from runs.online.setup import CONVERSION, JudgeFlags, TrainingSetup
@@ -57,12 +57,13 @@ def online(shop_folder, out, judge, **flags):
 
 def test_names_lead_to_judges(bert):
     options = JudgeOptions(encoder=HashEncoder())
-    assert open_judge("labels", SHOP).name == "labels"
+    assert open_judge("labels", SHOP).name == open_judge("auto", SHOP).name == "labels"
+    assert open_judge("auto", replace(SHOP, qrels_complete=False), options).name == "embedding"
     assert isinstance(open_judge("embedding", SHOP, options), EmbeddingJudge)
     assert open_judge(f"cross-encoder:{bert}", SHOP).name == "cross-encoder"
     assert open_judge("ensemble:labels,embedding", SHOP, options).name == "ensemble:labels,embedding"
     query = SHOP.all_queries[:1]
-    clean = open_judge("embedding", SHOP, replace(options, defend=True))
+    clean = open_judge("embedding", SHOP, replace(options, sanitize=True))
     assert clean.grade(query, ROWS).probs_NK4.shape == (1, 3, 4)
 
 

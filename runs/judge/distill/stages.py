@@ -81,9 +81,9 @@ class DistillRun:
     @cached_property
     def similarity(self) -> Judge:
         """The embedding judge: what a distilled one has to beat."""
-        from judges.factory import make_judge
+        from judges.factory import JudgeOptions, build_embedding
 
-        return make_judge("embedding", self.shop, self.encoder)
+        return build_embedding(self.shop, "", JudgeOptions(encoder=self.encoder))
 
     @cached_property
     def exam(self) -> Sample:
@@ -107,7 +107,7 @@ class DistillRun:
             return CatalogueJudge(self._made[0], self.similarity)
         if name == "train":
             return self._stored(self._trained_teacher())
-        from runs.common.judging import JudgeOptions, open_judge
+        from judges.factory import JudgeOptions, open_judge
 
         store = self.args.store or self.args.out / "store"
         options = JudgeOptions(urls=self.args.judge_url, model=self.args.judge_model, store=store)
@@ -246,7 +246,7 @@ class DistillRun:
 
     def transfer(self) -> dict[str, Any]:
         """Student, and embedding judge, against the human labels of --report-shop."""
-        from judges.factory import make_judge
+        from judges.factory import JudgeOptions, build_embedding
         from qr_env.shop.load import load_shop
 
         shop = load_shop(str(self.args.report_shop), data=self.args.report_data)
@@ -255,7 +255,7 @@ class DistillRun:
         if self.args.teacher == "train":
             students["teacher"] = CrossEncoderJudge(self.args.out / "teacher")
         judges = {name: self._fresh(judge, shop) for name, judge in students.items()}
-        judges |= {"embedding": make_judge("embedding", shop, self.encoder)}
+        judges |= {"embedding": build_embedding(shop, "", JudgeOptions(encoder=self.encoder))}
         asked = {name: ask(judge, sample.queries, sample.rows_QK, progress=True) for name, judge in judges.items()}
         rows = {name: figures(found.probs_QK4, sample) for name, found in asked.items()}
         return {"shop": shop.name, "pairs": sample.pairs, "queries": len(sample.queries), "figures": rows}

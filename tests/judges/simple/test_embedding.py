@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from judges.factory import make_judge
+from judges.factory import JudgeOptions, build_embedding
 from judges.simple.embedding import EmbeddingJudge, Thresholds, fit_thresholds, level_probs
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.types import EXACT, IRRELEVANT, Query
@@ -101,9 +101,10 @@ def test_fit_without_labels_uses_purchases_only_and_repeats() -> None:
 
 
 def test_factory_fits_on_purchases_where_there_are_any() -> None:
-    fitted = make_judge("embedding", SHOP, HashEncoder())
-    plain = make_judge("embedding", replace(SHOP, purchases=SHOP.purchases[:0]), HashEncoder())
-    given = make_judge("embedding", SHOP, HashEncoder(), thresholds=Thresholds())
+    options = JudgeOptions(encoder=HashEncoder())
+    fitted = build_embedding(SHOP, "", options)
+    plain = build_embedding(replace(SHOP, purchases=SHOP.purchases[:0]), "", options)
+    given = build_embedding(SHOP, "", replace(options, thresholds=Thresholds()))
     assert isinstance(fitted, EmbeddingJudge) and isinstance(plain, EmbeddingJudge)
     assert isinstance(given, EmbeddingJudge)
     assert fitted.thresholds != Thresholds() == plain.thresholds == given.thresholds

@@ -20,7 +20,7 @@ from judges.validation.probes import (
     rewrite_report,
     same_judge_on,
 )
-from judges.validation.sanitize import clean, defended, touched
+from judges.validation.sanitize import changed_title_share, clean, sanitized_shop
 from judges.verdict_store.stored import ShopJudge
 from qr_env.common.errors import JudgeError
 from qr_env.common.types import FloatArray, Query
@@ -85,7 +85,7 @@ def test_each_weakness_shows_in_its_kind(believes: str, kinds: set[str]) -> None
 
 def test_similarity_is_fooled_by_the_querys_words_and_the_defence_helps() -> None:
     judge = EmbeddingJudge(SHOP, HashEncoder(), Thresholds(0.1, 0.25, 0.4, 0.05))
-    before, after = PROBES.report(judge), PROBES.report(judge, defend=True)
+    before, after = PROBES.report(judge), PROBES.report(judge, sanitize=True)
     assert before["stuffed"]["rate"].low > 0.5
     assert after["stuffed"]["rate"].value == 0
     assert before["instruction"]["rate"].value == 0
@@ -173,7 +173,7 @@ def test_honest_texts_stay_as_they_are(text: str) -> None:
     assert clean(text, 40) == text
 
 
-def test_a_defended_shop_has_the_same_rows() -> None:
-    shop = defended(SHOP)
-    assert shop.hash == SHOP.hash and touched(SHOP) == 0
-    assert touched(PROBES.twins) > 0.2
+def test_a_sanitized_shop_has_the_same_rows() -> None:
+    shop = sanitized_shop(SHOP)
+    assert shop.hash == SHOP.hash and changed_title_share(SHOP) == 0
+    assert changed_title_share(PROBES.twins) > 0.2

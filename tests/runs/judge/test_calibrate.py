@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import runs.judge.calibrate as verb
+from judges.factory import JudgeOptions
 from judges.simple.embedding import EmbeddingJudge
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import JudgeError
 from qr_env.common.protocols import Judge
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
-from runs.common.judging import JudgeOptions
 from runs.judge.calibrate import Args, main, specs
 from runs.judge.page import ROWS
 from tests.helpers.fakes import FailingJudge, HashEncoder, tiny_shop
@@ -37,10 +37,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_judges_side_by_side(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = Args(shop=str(folder), judge=("labels,embedding", "<down>"), split="train", min_kappa=0.9)
-    args.page, args.json, args.defend = tmp_path / "page" / "judges.html", str(tmp_path / "judges.json"), True
+    args.page, args.json, args.sanitize = tmp_path / "page" / "judges.html", str(tmp_path / "judges.json"), True
     with pytest.raises(JudgeError, match="on\\(shop\\)"):
         main(args)  # a judge that cannot be asked about another shop's texts
-    args.defend = False
+    args.sanitize = False
     main(args)
     said = capsys.readouterr().out
     report = json.loads((tmp_path / "judges.json").read_text())
@@ -56,10 +56,10 @@ def test_judges_side_by_side(folder: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_what_the_defence_costs(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(Args(shop=str(folder), judge=("labels,embedding",), defend=True, json="-", page=tmp_path / "p.html"))
+    main(Args(shop=str(folder), judge=("labels,embedding",), sanitize=True, json="-", page=tmp_path / "p.html"))
     report = json.loads(capsys.readouterr().out)
-    assert list(report["judges"]) == ["labels", "embedding", "embedding, defended"] and report["split"] == "dev"
-    plain, clean = (report["judges"][name]["figures"] for name in ("embedding", "embedding, defended"))
+    assert list(report["judges"]) == ["labels", "embedding", "embedding, sanitized"] and report["split"] == "dev"
+    plain, clean = (report["judges"][name]["figures"] for name in ("embedding", "embedding, sanitized"))
     assert plain == clean, "this shop's titles are honest"
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import runs.judge.probe as verb
+from judges.factory import JudgeOptions
 from judges.simple.embedding import EmbeddingJudge, Thresholds
 from judges.simple.labels import LabelsJudge
 from judges.validation.probes import KINDS, REWRITE_KINDS
 from qr_env.common.protocols import Judge
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
-from runs.common.judging import JudgeOptions
 from runs.judge.probe import Args, main
 from tests.helpers.fakes import HashEncoder, tiny_shop
 
@@ -35,11 +35,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_rates_by_judge_before_and_after(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(Args(shop=str(folder), judge=("labels,embedding",), n=7, json=str(tmp_path / "rates.json")))
     said = capsys.readouterr().out
-    for name in (*KINDS, *REWRITE_KINDS, "all products", "all rewrites", "defended", "honest titles"):
+    for name in (*KINDS, *REWRITE_KINDS, "all products", "all rewrites", "sanitized", "honest titles"):
         assert name in said
     judges = json.loads((tmp_path / "rates.json").read_text())["judges"]
     assert judges["labels"]["as it is"]["all"]["rate"]["value"] in (0, None)
-    stuffed = [judges["embedding"][part]["stuffed"]["rate"]["value"] for part in ("as it is", "defended")]
+    stuffed = [judges["embedding"][part]["stuffed"]["rate"]["value"] for part in ("as it is", "sanitized")]
     assert stuffed[0] > 0.5 > stuffed[1]
     assert set(judges["embedding"]["rewrites"]) == {"all", *REWRITE_KINDS}
 
@@ -47,4 +47,4 @@ def test_rates_by_judge_before_and_after(folder: Path, tmp_path: Path, capsys: p
 def test_products_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(Args(shop=str(folder), judge=("embedding",), n=3, rewrites=False, json="-"))
     report = json.loads(capsys.readouterr().out)
-    assert list(report["judges"]["embedding"]) == ["as it is", "defended"] and report["queries"] == 3
+    assert list(report["judges"]["embedding"]) == ["as it is", "sanitized"] and report["queries"] == 3
