@@ -2,43 +2,40 @@
 
     judge = LLMJudge("http://127.0.0.1:8000/v1")             # or a Client; or QR_JUDGE_URL (comma separated), _KEY
     judge.grade_pairs([("red sofa", "Lindholm sofa red")])   # (1, 4), NaN where missing
-    judge.capabilities[0].as_dict()                          # what the server was proven to do
+    judge.capabilities[0].as_dict()                          # features of the server, each proven by a request
 
-Any server with OpenAI's HTTP API serves; vLLM serves best. With p(l) the probability of the letter of level l as the
-first token of the answer, the mass m = Σ p(l) tells whether the model understood what is asked; a verdict with
-m < min_mass is missing, otherwise it is p / m. How p is read (`method`):
+Any server with OpenAI's HTTP API works; vLLM supports every method. With p(l) the probability of the letter of level l
+as the first token of the answer, the mass m = Σ p(l) shows whether the model understood the question: a verdict with
+m < min_mass is missing, otherwise it is p / m. Two ways to read p (`method`; a prompt of kind "label"):
 
-- "top": one token, unconstrained, from the likeliest 20. Where a letter is not among them and could change the verdict
-  by more than 1 %, a second, constrained request settles the proportions (its prompt is in the server's cache by then);
-  on a server without constrained decoding the letter gets half of the most that it can have.
-- "choice": constrained to the letters. Exact proportions; on vLLM the mass is not known then.
-- "scoring": vLLM's /generative_scoring, nothing generated, true p of every letter. It tells one label a request, so
-  four are sent for up to `batch` products of a query.
+- "top": one unconstrained token, from its 20 likeliest. Where a letter is not among them and could change the verdict
+  by more than 1 %, a second, constrained request gives the proportions (its prompt is in the server's cache by then);
+  on a server without constrained decoding the letter gets half of its upper bound.
+- "choice": constrained to the letters. Exact proportions; on vLLM the mass is unknown then.
 
-A prompt of another kind has its own way: "list" grades up to `batch` products of a query in one reply (a verdict then
-depends on its neighbours too), "json" and "reason" take the grade that the reply states, as probability 1: the usual
+A prompt of another kind has its own method. "list" grades up to `batch` products of a query in one reply, so a verdict
+also depends on its neighbours. "json" and "reason" take the grade that the reply states, with probability 1: the usual
 practice, for comparison and for audit.
 
-A failure is never a grade. It is NaN, counted under its kind in `stats`; a batch with more than `max_missing` of them
-raises JudgeError after what succeeded has been handed out.
+A failure is never a grade. It is NaN, counted under its kind in `stats`; a batch with a share of more than
+`max_missing` of them raises JudgeError, after every verdict that succeeded has been yielded.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from judges.llm.methods import METHODS, Array, Asker, Method, takes_several
+from judges.llm.methods import METHODS, Array, GradingRequests, Method, takes_several
 from judges.llm.prompt import GRADE, PASSES, Prompt
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.types import FloatArray
@@ -46,47 +43,61 @@ from qr_env.llm.capabilities import Capabilities, prove
 from qr_env.llm.client import Client, Failure
 from qr_env.shop.shop import Shop
 
-LABEL_METHODS = ("auto", "top", "choice", "scoring")
-HOPELESS = ("connect", "timeout", "breaker", "stopped")  # with these, asking again one by one only takes longer
-BATCH = {"list": 20}  # products a request by kind of prompt: of a list they share what stands around it
-FEW = 8  # smaller batches say too little about a share of missing verdicts
-HINTS = {
+LABEL_METHODS = ("auto", "top", "choice")
+OUTAGES = ("connect", "timeout", "breaker", "stopped")  # failures that asking product by product would only repeat
+BATCH = {"list": 20}  # products a request by kind of prompt: those of a list share the rubric
+MIN_BATCH_FOR_LIMIT = 8  # pairs: smaller batches say too little about the share of missing verdicts
+ADVICE = {
     "low_mass": "the model does not answer with a label: use a larger one, another prompt, or a lower min_mass",
     "http_404": "the server does not know the model or the path: compare with its /v1/models",
     "http_429": "the server is too busy: lower the client's concurrency, or name more servers",
     "timeout": "raise --timeout (the client's timeout), lower its concurrency, or name more servers",
 }
-Job = tuple[str, list[str], list[list[int]]]  # query, products, for each product the pairs that are this one
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Products of one query that are graded together."""
+
+    query: str
+    """the query's text"""
+    products: list[str]
+    """distinct product texts"""
+    places: list[list[int]]
+    """for each product, the indices of its pairs in the batch (equal pairs are graded once)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What one job brought, for M pairs. pairs_M: their places in the batch. probs_M4: by level, NaN where missing.
-    mass_M: what the labels had of all answers, the least over the passes, NaN where not known. kinds_M: why,
-    "" where it is not missing. text: what the server wrote, for audit, one line a pass."""
+    """Result of one job, for M pairs."""
 
     pairs_M: list[int]
+    """indices of the pairs in the batch"""
     probs_M4: FloatArray
+    """(M, 4) probability of each level, NaN where missing"""
     mass_M: FloatArray
+    """(M,) total probability of the labels, the least over the passes, NaN where unknown"""
     kinds_M: list[str]
+    """kind of failure of each pair, "" where there is a verdict"""
     text: str = ""
+    """what the server generated, for audit, one line a pass"""
 
 
 class LLMJudge:
     """A `PairJudge` that asks a language model. Nothing is sent before the first question.
 
     Args:
-        client: to servers of one model, sharing the load; or their base URLs, None for those of QR_JUDGE_URL. Its
+        client: to servers of one model, which share the load; or their base URLs, None for those of QR_JUDGE_URL. Its
             `concurrency` is how many products are graded at once: a GPU server takes several hundred.
-        model: the name that the server knows; None reads QR_JUDGE_MODEL, then takes the only one that it serves.
-        prompt: a file of `judges/llm/prompts/` by name, or a path.
-        method: of a prompt of kind "label", see above; "auto" takes the first of top, choice, scoring that works.
-        passes: of `judges.llm.prompt.PASSES`; their probabilities are averaged, each costs as much as one.
-        min_mass: probability that the labels must have together.
+        model: the model's name at the server; None reads QR_JUDGE_MODEL, then takes the only one that is served.
+        prompt: name of a file of `judges/llm/prompts/`, or a path.
+        method: for a prompt of kind "label", see above; "auto" takes the first of top and choice that works.
+        passes: names of `judges.llm.prompt.PASSES`; their probabilities are averaged, each costs as much as one.
+        min_mass: total probability that the labels must have.
         max_missing: share of a batch that may be missing.
-        max_product_tokens: a product text is cut to so many (so many bytes where the server does not tokenize).
+        max_product_tokens: length to which a product text is cut (bytes where the server does not tokenize).
         batch: products of a query in one request, where method and server take several; None: 20 of a list, else 8.
-        price: dollars for a million prompt tokens and a million generated ones.
+        price: dollars per million prompt tokens and per million generated ones.
     """
 
     name = "llm"
@@ -113,8 +124,8 @@ class LLMJudge:
         self.batch = batch if batch is not None else BATCH.get(self.prompt.kind, 8)
         self._method = method
         self._details: dict[str, str] = {}
-        self._starting = threading.RLock()
-        _check(self, method)
+        self._probe_lock = threading.RLock()
+        _check_settings(self, method)
 
     def __enter__(self) -> Self:
         return self
@@ -128,44 +139,44 @@ class LLMJudge:
 
     @cached_property
     def capabilities(self) -> tuple[Capabilities, ...]:
-        """What was proven of each server, once. Raises JudgeError where one cannot be used, or they differ."""
-        with self._starting:
+        """Features of each server, probed once. Raises JudgeError where one cannot be used, or they differ."""
+        with self._probe_lock:
             found = tuple(prove(self.client, endpoint.url, self.model) for endpoint in self.client.endpoints)
         alike = {(server.model, server.root, server.api, server.version, server.template) for server in found}
         if len(alike) > 1:
             raise JudgeError(
-                f"the servers differ in model, root, API, version or template: {sorted(alike)}; name equal"
+                f"the servers differ in model, root, API, version or template: {sorted(alike)}; name equal servers"
             )
         return found
 
     @cached_property
     def server(self) -> Capabilities:
-        """What all servers can do."""
+        """Features that all servers have."""
         every = self.capabilities
         flags: dict[str, Any] = {
             flag: min(getattr(server, flag) for server in every)
-            for flag in ("top", "choice", "json", "tokenize", "batches", "held", "scoring")
+            for flag in ("top", "choice", "json", "tokenize", "batches", "held")
         }
         return replace(every[0], **flags)
 
     @cached_property
     def method(self) -> str:
-        """How it asks, of `judges.llm.methods.METHODS`. Raises JudgeError where the servers cannot do it."""
+        """The grading method, a name of `judges.llm.methods.METHODS`. Raises JudgeError where the servers lack it."""
         server, kind = self.server, self.prompt.kind
-        can = {"top": server.top > 0, "choice": server.choice and server.top > 0, "scoring": server.scoring}
-        wanted = ["top", "choice", "scoring"] if self._method == "auto" else [self._method]
+        supported = {"top": server.top > 0, "choice": server.choice and server.top > 0}
+        wanted = ["top", "choice"] if self._method == "auto" else [self._method]
         if kind != "label":
-            wanted, can = [kind], {"list": server.top > 0, "json": True, "reason": True}
-        method = next((name for name in wanted if can[name]), None)
+            wanted, supported = [kind], {"list": server.top > 0, "json": True, "reason": True}
+        method = next((name for name in wanted if supported[name]), None)
         if method is None:
             raise JudgeError(
-                f"{server.url} was not proven to do {' or '.join(wanted)} ({server}): use vLLM, or prompt='json_v2'"
+                f"{server.url} does not support {' or '.join(wanted)} ({server}): use vLLM, or prompt='json_v2'"
             )
         return method
 
     @property
     def fingerprint(self) -> str:
-        """Key of its verdicts in a store: model, revision where the server tells one, prompt, and how it is asked."""
+        """Key of its verdicts in a store: model, revision where the server reports one, prompt, method and options."""
         prompt, server = self.prompt, self.server
         cut = f"{self.max_product_tokens}{'tokens' if server.tokenize else 'bytes'}"
         parts = [self.name, server.model, server.root, f"{prompt.name}:{prompt.hash}", self.method]
@@ -174,14 +185,14 @@ class LLMJudge:
         return "|".join([*parts, settled, batch, "+".join(self.passes), f"mass{self.min_mass:g}", cut])
 
     def product_texts(self, shop: Shop) -> list[str]:
-        """What the prompt names of each of the shop's products, by row."""
+        """The text of each of the shop's products in the prompt, by row."""
         return self.prompt.product_texts(shop)
 
     def grade_pairs(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
         """(M, 4) float32 probabilities over `LEVELS` of M (query, product text) pairs, NaN where missing.
 
         Raises JudgeError where no server can be used, or more than `max_missing` of the batch are missing: then
-        `grade_stream` hands out what succeeded before it raises.
+        `grade_stream` yields what succeeded before it raises.
         """
         probs_M4 = np.full((len(pairs), 4), np.nan, np.float32)
         for places, probs in self.grade_stream(pairs):
@@ -189,24 +200,22 @@ class LLMJudge:
         return probs_M4
 
     def grade_stream(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[list[int], FloatArray]]:
-        """(places in `pairs`, their (n, 4) probabilities) as they come, every pair once. Raises as `grade_pairs` does,
-        after the last that could be had."""
+        """(indices into `pairs`, their (n, 4) probabilities) as they arrive, every pair once. Raises as `grade_pairs`
+        does, after the last verdict."""
         for verdicts in self.stream(pairs):
             yield verdicts.pairs_M, verdicts.probs_M4
 
     def stream(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Verdicts]:
-        """As `grade_stream`, with masses, reasons and the server's words."""
+        """As `grade_stream`, with masses, kinds of failure and generated texts."""
         if not pairs:
             return
-        asker = Asker(self.client, self.server, self.prompt, self.max_product_tokens, self.min_mass)
+        requests = GradingRequests(self.client, self.server, self.prompt, self.max_product_tokens, self.min_mass)
         method, missing, start = METHODS[self.method], Counter[str](), time.monotonic()
-        most = self.max_missing * len(pairs) if len(pairs) >= FEW else float("inf")
+        limit = self.max_missing * len(pairs) if len(pairs) >= MIN_BATCH_FOR_LIMIT else float("inf")
         size = self.batch if takes_several(self.method, self.server) else 1
         threads = -(-self.client.concurrency // size)
-        jobs = _jobs(pairs, size)
-        # Past the limit nothing new is asked, but what is on its way, and will be paid for, is handed out.
-        allowed = itertools.takewhile(lambda _: missing.total() <= most, jobs)
-        results = self.client.run(lambda job: self._answer(asker, method, job), allowed, threads)
+        jobs = _jobs(pairs, size, missing, limit)
+        results = self.client.run(partial(self._grade_job, requests, method), jobs, threads)
         try:
             for verdicts in results:
                 missing.update(kind for kind in verdicts.kinds_M if kind)
@@ -214,69 +223,72 @@ class LLMJudge:
         finally:
             results.close()
             self.client.tally.add(seconds=time.monotonic() - start)
-        if missing.total() > most:
-            raise JudgeError(self._too_many(missing, len(pairs)))
+        if missing.total() > limit:
+            raise JudgeError(self._too_many_missing(missing, len(pairs)))
 
     def stats(self) -> dict[str, float]:
-        """Since it was made: asked, missing, missing/KIND, requests, retries, retries/KIND, tokens/prompt,
-        tokens/completion, tokens/cached (as far as the server tells: of several prompts in one request, vLLM 0.32 tells
-        one's), seconds (of waiting for batches), request_seconds (summed over requests), cost (dollars), mass (mean,
-        where known)."""
+        """Counts since the judge was made.
+
+        asked, missing, missing/KIND; requests, retries, retries/KIND; tokens/prompt, tokens/completion, tokens/cached
+        (as far as the server reports: of several prompts in one request, vLLM 0.32 reports one's); seconds (waiting
+        for batches), request_seconds (summed over requests); cost (dollars); mass (mean, where known).
+        """
         counts = self.client.tally.read()
         known, mass = counts.pop("mass_known", 0.0), counts.pop("mass", 0.0)
         prompt, completion = (counts.get(f"tokens/{kind}", 0.0) for kind in ("prompt", "completion"))
         counts["cost"] = (prompt * self.price[0] + completion * self.price[1]) / 1e6
         return {"asked": 0.0, "missing": 0.0} | counts | ({"mass": mass / known} if known else {})
 
-    def _answer(self, asker: Asker, method: Method, job: Job) -> Verdicts:
-        """All passes over the products of one job, averaged. Where that comes to nothing for several products, each is
-        asked about alone, so that one bad reply costs one verdict; where it does for one, it is missing."""
-        query, products, places = job
+    def _grade_job(self, requests: GradingRequests, method: Method, job: Job) -> Verdicts:
+        """The average of all passes over the products of one job.
+
+        Where a request for several products fails, each is graded alone, so that one bad reply costs one verdict.
+        """
         try:
-            shown, cut = asker.query(query), [asker.product(text) for text in products]
-            if not shown or not all(cut):
-                raise Failure("blank", f"no text in the query {query!r:.50} or a product")
-            answers = [method(asker, shown, cut, PASSES[name]) for name in self.passes]
+            query = requests.query_text(job.query)
+            products = [requests.product_text(text) for text in job.products]
+            if not query or not all(products):
+                raise Failure("blank", f"no text in the query {job.query!r:.50} or a product")
+            answers = [method(requests, query, products, PASSES[name]) for name in self.passes]
         except Failure as failure:
-            if len(products) > 1 and failure.kind not in HOPELESS:
-                alone = zip(products, places, strict=True)
-                return _joined([self._answer(asker, method, (query, [text], [equal])) for text, equal in alone])
+            if len(job.products) > 1 and failure.kind not in OUTAGES:
+                each = zip(job.products, job.places, strict=True)
+                alone = [self._grade_job(requests, method, Job(job.query, [text], [same])) for text, same in each]
+                return _concatenate(alone)
             self._details[failure.kind] = str(failure)
-            nothing = np.full((len(products), 4), np.nan)
-            return self._verdicts(places, nothing, nothing[:, 0], [failure.kind] * len(products), failure.detail)
+            nothing = np.full((len(job.products), 4), np.nan)
+            return self._count(job, nothing, nothing[:, 0], [failure.kind] * len(job.products), failure.detail)
         mass_M = np.min([answer.mass_M for answer in answers], axis=0)
         probs_M4 = np.mean([answer.probs_M4 for answer in answers], axis=0)
         low_M = (mass_M < self.min_mass) | np.isnan(probs_M4).any(axis=1)
         probs_M4[low_M] = np.nan
         kinds = ["low_mass" if low else "" for low in low_M]
-        return self._verdicts(places, probs_M4, mass_M, kinds, "\n".join(answer.text for answer in answers))
+        return self._count(job, probs_M4, mass_M, kinds, "\n".join(answer.text for answer in answers))
 
-    def _verdicts(
-        self, places: list[list[int]], probs_M4: Array, mass_M: Array, kinds: list[str], text: str
-    ) -> Verdicts:
-        """Counted, and spread over the pairs that were equal."""
-        index = [n for n, equal in enumerate(places) for _ in equal]
-        spread = [kinds[n] for n in index]
-        missing = Counter(kind for kind in spread if kind)
+    def _count(self, job: Job, probs_M4: Array, mass_M: Array, kinds: list[str], text: str) -> Verdicts:
+        """Verdicts of the job's products, counted, and repeated for equal pairs."""
+        product_of = [n for n, same in enumerate(job.places) for _ in same]
+        pair_kinds = [kinds[n] for n in product_of]
+        missing = Counter(kind for kind in pair_kinds if kind)
         known_M = ~np.isnan(mass_M)
-        self.client.tally.add(asked=len(index), mass=float(mass_M[known_M].sum()), mass_known=int(known_M.sum()))
+        self.client.tally.add(asked=len(product_of), mass=float(mass_M[known_M].sum()), mass_known=int(known_M.sum()))
         self.client.tally.add(missing=missing.total(), **{f"missing__{kind}": n for kind, n in missing.items()})
-        pairs = [place for equal in places for place in equal]
-        return Verdicts(pairs, probs_M4[index].astype(np.float32), mass_M[index].astype(np.float32), spread, text)
+        pairs = [place for same in job.places for place in same]
+        probs, mass = probs_M4[product_of].astype(np.float32), mass_M[product_of].astype(np.float32)
+        return Verdicts(pairs, probs, mass, pair_kinds, text)
 
-    def _too_many(self, missing: Counter[str], asked: int) -> str:
+    def _too_many_missing(self, missing: Counter[str], asked: int) -> str:
+        """The error message: how many are missing, why, and what to do."""
         counts = ", ".join(f"{kind} {count}" for kind, count in missing.most_common())
         common = missing.most_common(1)[0][0]
-        hint = HINTS.get(
-            common, "see to the server, then start again: verdicts that are in the store are not asked twice"
-        )
+        advice = ADVICE.get(common, "repair the server, then start again: stored verdicts are not asked twice")
         return (
             f"{missing.total()} of {asked} verdicts are missing (limit {self.max_missing:.0%}): {counts}. Last "
-            f"{common}: {self._details.get(common, 'the labels had too little probability')}. The way out: {hint}"
+            f"{common}: {self._details.get(common, 'the labels had too little probability')}. What to do: {advice}"
         )
 
 
-def _joined(parts: list[Verdicts]) -> Verdicts:
+def _concatenate(parts: list[Verdicts]) -> Verdicts:
     return Verdicts(
         [place for part in parts for place in part.pairs_M],
         np.concatenate([part.probs_M4 for part in parts]),
@@ -286,19 +298,24 @@ def _joined(parts: list[Verdicts]) -> Verdicts:
     )
 
 
-def _jobs(pairs: Sequence[tuple[str, str]], size: int) -> Iterator[Job]:
-    """Equal pairs once, those of one query together, `size` products a job."""
+def _jobs(pairs: Sequence[tuple[str, str]], size: int, missing: Counter[str], limit: float) -> Iterator[Job]:
+    """Jobs of `size` products of one query; equal pairs are graded once.
+
+    Ends as soon as more than `limit` verdicts are missing: jobs in flight, which cost money, are still yielded then.
+    """
     queries: dict[str, dict[str, list[int]]] = {}
     for place, (query, product) in enumerate(pairs):
         queries.setdefault(query, {}).setdefault(product, []).append(place)
     for query, products in queries.items():
         texts = list(products)
         for start in range(0, len(texts), size):
+            if missing.total() > limit:
+                return
             part = texts[start : start + size]
-            yield query, part, [products[text] for text in part]
+            yield Job(query, part, [products[text] for text in part])
 
 
-def _check(judge: LLMJudge, method: str) -> None:
+def _check_settings(judge: LLMJudge, method: str) -> None:
     if method not in LABEL_METHODS:
         raise ConfigError(f"method={method!r}: choose one of {', '.join(LABEL_METHODS)}")
     if not judge.passes or set(judge.passes) - set(PASSES):

@@ -1,9 +1,9 @@
-"""The ways in which the LLM judge asks: one request, or a few, that grade products of one query in one pass.
+"""Grading methods of the LLM judge: functions that grade products of one query with one request, or a few.
 
-    answer = METHODS["top"](asker, "red sofa", ["Lindholm sofa red"], PASSES["plain"])
+    answer = METHODS["top"](requests, "red sofa", ["Lindholm sofa red"], PASSES["plain"])
 
-Each takes cleaned texts, returns an `Answer` for M products, and raises Failure where the server gives none. What
-each does is described in `judges/llm/judge.py`.
+Each takes texts prepared by `GradingRequests`, returns an `Answer` for M products, and raises Failure where the server
+gives none. `judges/llm/judge.py` describes the methods.
 """
 
 from __future__ import annotations
@@ -21,185 +21,178 @@ from qr_env.llm import replies
 from qr_env.llm.capabilities import Capabilities, body
 from qr_env.llm.client import Client, Failure
 
-SETTLED = 0.01  # a letter that is not listed may change a verdict by this much before the server is asked again
+# An unlisted letter that may change a verdict by more than this share is resolved by a second, constrained request.
+UNLISTED_TOLERANCE = 0.01
 REPLY_TOKENS = {"json": 24, "reason": 160}
-REMEMBER = 1 << 18  # product texts whose cut form is kept
+CUT_TEXTS_KEPT = 1 << 18  # product texts whose cut form stays in memory
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """probs_M4: probability of each level. mass_M: what the labels have of all answers, NaN where not known. text: what
-    the server wrote, "" where nothing was generated."""
+    """What one pass over M products gave."""
 
     probs_M4: Array
+    """(M, 4) probability of each level; NaN where no label has any"""
     mass_M: Array
+    """(M,) total probability of the labels among all answers, NaN where unknown"""
     text: str = ""
+    """what the server generated"""
 
 
 @dataclass
-class Asker:
-    """Where and with what to ask. most: tokens that a product text is cut to. min_mass: below it nothing is asked
-    further."""
+class GradingRequests:
+    """Sends prompts to a server and prepares the texts in them; shared by the threads of a batch."""
 
     client: Client
+    """where requests go"""
     server: Capabilities
+    """what the servers support"""
     prompt: Prompt
-    most: int
+    """the prompt that is filled"""
+    max_product_tokens: int
+    """length to which a product text is cut; bytes where the server does not tokenize"""
     min_mass: float
-    _fitted: dict[str, str] = field(default_factory=dict)
+    """total label probability below which no second request is sent"""
+    _cut_texts: dict[str, str] = field(default_factory=dict)
+    """product text → its cleaned and cut form"""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    """guards `_cut_texts`"""
 
     def generate(self, text: str, affinity: str, **options: Any) -> dict[str, Any]:
-        """Reply to a message, its tokens counted."""
+        """The reply to one user message; its tokens are counted."""
         path, request = body(self.server.api, bool(self.server.version), self.server.model, text, **options)
         return self.send(path, request, affinity)
 
     def send(self, path: str, request: dict[str, Any], affinity: str) -> dict[str, Any]:
-        """A reply, its tokens counted."""
+        """The reply to a request; its tokens are counted. affinity: requests of one key go to one server."""
         reply = self.client.post(path, request, affinity)
         self.client.tally.add(**replies.usage(reply))
         return reply
 
-    def query(self, text: str) -> str:
+    def query_text(self, text: str) -> str:
         """The query as the prompt shows it."""
         return cut_bytes(clean(text), QUERY_BYTES)
 
-    def product(self, text: str) -> str:
-        """The product as the prompt shows it: cleaned, and cut to `most` tokens. Raises Failure."""
+    def product_text(self, text: str) -> str:
+        """The product as the prompt shows it: cleaned, and cut to `max_product_tokens`. Raises Failure."""
         with self._lock:
-            if (known := self._fitted.get(text)) is not None:
+            if (known := self._cut_texts.get(text)) is not None:
                 return known
-        fitted = self._fit(clean(text))
+        cut = self._cut_to_tokens(clean(text))
         with self._lock:
-            if len(self._fitted) >= REMEMBER:
-                self._fitted.clear()
-            self._fitted[text] = fitted
-        return fitted
+            if len(self._cut_texts) >= CUT_TEXTS_KEPT:
+                self._cut_texts.clear()
+            self._cut_texts[text] = cut
+        return cut
 
-    def _fit(self, text: str) -> str:
-        """A text has no more tokens than bytes, so a short one need not be counted."""
-        if len(text.encode()) <= self.most or not self.server.tokenize:
-            return cut_bytes(text, self.most)
+    def _cut_to_tokens(self, text: str) -> str:
+        """The first tokens of a text. It has no more tokens than bytes, so a short text needs no request."""
+        if len(text.encode()) <= self.max_product_tokens or not self.server.tokenize:
+            return cut_bytes(text, self.max_product_tokens)
         model: dict[str, Any] = {"model": self.server.model}
-        asked = model | {"prompt": text, "add_special_tokens": False}
-        tokens = self.client.post("/tokenize", asked).get("tokens")
+        tokens = self.client.post("/tokenize", model | {"prompt": text, "add_special_tokens": False}).get("tokens")
         if not isinstance(tokens, list):
             raise Failure("bad_reply", f"/tokenize gave {tokens!r:.100}")
-        if len(tokens) <= self.most:
+        if len(tokens) <= self.max_product_tokens:
             return text
-        cut = self.client.post("/detokenize", model | {"tokens": tokens[: self.most]}).get("prompt")
+        first = tokens[: self.max_product_tokens]
+        cut = self.client.post("/detokenize", model | {"tokens": first}).get("prompt")
         if not isinstance(cut, str):
             raise Failure("bad_reply", f"/detokenize gave {cut!r:.100}")
         return clean(cut.replace("\ufffd", ""))
 
+    def first_tokens(
+        self, query: str, products: Sequence[str], labels: Labels, **options: Any
+    ) -> list[replies.Position]:
+        """The first token of the answer about each of M products; one request if the server takes several prompts."""
+        texts = ["".join(self.prompt.render(query, [product], labels)) for product in products]
+        options |= {"max_tokens": 1, "logprobs": True, "top_logprobs": self.server.top}
+        if self.server.held:  # then every letter is listed, and no second request is needed
+            options["logprob_token_ids"] = self.server.tokens_of(labels.letters)
+        if not self.server.batches:
+            return [_first_position(self.generate(text, query, **options)) for text in texts]
+        before, after = self.server.template
+        texts = [before + text + after for text in texts]
+        if before:
+            options["add_special_tokens"] = False
+        path, request = body("completions", True, self.server.model, texts, **options)
+        parts = replies.split(self.send(path, request, query), len(texts))
+        return [_first_position(reply) for reply in parts]
 
-def ask_top(asker: Asker, query: str, products: Sequence[str], labels: Labels) -> Answer:
-    """One token for each of M products, unconstrained."""
-    positions = _first_tokens(asker, query, products, labels)
+
+def grade_top(requests: GradingRequests, query: str, products: Sequence[str], labels: Labels) -> Answer:
+    """Method "top": one unconstrained token for each of M products."""
+    positions = requests.first_tokens(query, products, labels)
     read = [replies.label_masses(position, labels.letters) for position in positions]
-    masses_M4, most_M = np.array([masses for masses, _ in read]), np.array([most for _, most in read])
-    mass_M, unseen_M4 = np.nansum(masses_M4, axis=1), np.isnan(masses_M4)
-    probs_M4 = _normalised(np.where(unseen_M4, most_M[:, None] / 2, masses_M4))
-    unsettled_M = (unseen_M4.sum(axis=1) * most_M > SETTLED * mass_M) & (mass_M >= asker.min_mass)
-    if asker.server.choice and unsettled_M.any():
-        again = np.flatnonzero(unsettled_M).tolist()
-        probs_M4[again] = ask_choice(asker, query, [products[n] for n in again], labels).probs_M4
+    masses_M4, bound_M = np.array([masses for masses, _ in read]), np.array([bound for _, bound in read])
+    mass_M, unlisted_M4 = np.nansum(masses_M4, axis=1), np.isnan(masses_M4)
+    probs_M4 = _normalised(np.where(unlisted_M4, bound_M[:, None] / 2, masses_M4))
+    unresolved_M = unlisted_M4.sum(axis=1) * bound_M > UNLISTED_TOLERANCE * mass_M
+    unresolved_M &= mass_M >= requests.min_mass
+    if requests.server.choice and unresolved_M.any():
+        again = np.flatnonzero(unresolved_M).tolist()
+        probs_M4[again] = grade_choice(requests, query, [products[n] for n in again], labels).probs_M4
     return Answer(probs_M4, mass_M, " ".join(position.token for position in positions))
 
 
-def ask_choice(asker: Asker, query: str, products: Sequence[str], labels: Labels) -> Answer:
-    """One token for each of M products, constrained to the letters."""
-    only = {"choice": list(labels.letters)}
-    positions = _first_tokens(asker, query, products, labels, structured_outputs=only)
+def grade_choice(requests: GradingRequests, query: str, products: Sequence[str], labels: Labels) -> Answer:
+    """Method "choice": one token for each of M products, constrained to the letters."""
+    constraint = {"choice": list(labels.letters)}
+    positions = requests.first_tokens(query, products, labels, structured_outputs=constraint)
     replies.letter_positions(positions, labels.letters, len(products))
     masses_M4 = np.nan_to_num([replies.label_masses(position, labels.letters)[0] for position in positions])
-    mass_M = np.full(len(products), np.nan) if asker.server.masked else masses_M4.sum(axis=1)
+    mass_M = np.full(len(products), np.nan) if requests.server.masked else masses_M4.sum(axis=1)
     return Answer(_normalised(masses_M4), mass_M, " ".join(position.token for position in positions))
 
 
-def ask_list(asker: Asker, query: str, products: Sequence[str], labels: Labels) -> Answer:
-    """M products, one letter each, in one reply."""
-    text = "".join(asker.prompt.render(query, products, labels))
-    letter, count, server = f"[{labels.letters}]", len(products), asker.server
+def grade_list(requests: GradingRequests, query: str, products: Sequence[str], labels: Labels) -> Answer:
+    """Method "list": M products, one letter each, in one reply."""
+    text = "".join(requests.prompt.render(query, products, labels))
+    letter, count, server = f"[{labels.letters}]", len(products), requests.server
     options: dict[str, Any] = {"max_tokens": 2 * count, "logprobs": True, "top_logprobs": server.top}
-    if server.held:  # a token a product; a grammar would have the model write the spaces between
+    if server.held:  # one token a product; under a grammar the model also writes the spaces between
         ids = server.tokens_of(labels.letters)
         options |= {"max_tokens": count, "min_tokens": count, "allowed_token_ids": ids, "logprob_token_ids": ids}
     elif server.choice:
         options["structured_outputs"] = {"regex": f"{letter}( {letter}){{{count - 1}}}"}
-    reply = asker.generate(text, query, **options)
+    reply = requests.generate(text, query, **options)
     found = replies.letter_positions(replies.read_positions(reply), labels.letters, count)
     masses_M4 = np.nan_to_num([replies.label_masses(position, labels.letters)[0] for position in found])
-    known = server.held or not (server.choice and server.masked)
-    mass_M = masses_M4.sum(axis=1) if known else np.full(count, np.nan)
+    mass_known = server.held or not (server.choice and server.masked)
+    mass_M = masses_M4.sum(axis=1) if mass_known else np.full(count, np.nan)
     return Answer(_normalised(masses_M4), mass_M, replies.read_choice(reply)[0])
 
 
-def ask_stated(asker: Asker, query: str, products: Sequence[str], labels: Labels) -> Answer:
-    """One product, the grade that a JSON reply states, with or without a reason before it."""
-    text = "".join(asker.prompt.render(query, products, labels))
-    reason = asker.prompt.kind == "reason"
-    options: dict[str, Any] = {"max_tokens": REPLY_TOKENS[asker.prompt.kind]}
-    if asker.server.json:
+def grade_stated(requests: GradingRequests, query: str, products: Sequence[str], labels: Labels) -> Answer:
+    """Methods "json" and "reason": one product, the grade that a JSON reply states, after a reason or without one."""
+    text = "".join(requests.prompt.render(query, products, labels))
+    reason = requests.prompt.kind == "reason"
+    options: dict[str, Any] = {"max_tokens": REPLY_TOKENS[requests.prompt.kind]}
+    if requests.server.json:
         schema = {"name": "grade", "strict": True, "schema": replies.grade_schema(labels.letters, reason)}
         options["response_format"] = {"type": "json_schema", "json_schema": schema}
-    reply = asker.generate(text, query, **options)
+    reply = requests.generate(text, query, **options)
     stated_4 = replies.read_grade(reply, labels.letters, reason)
     return Answer(stated_4[None], np.array([np.nan]), replies.read_choice(reply)[0])
 
 
-def ask_scoring(asker: Asker, query: str, products: Sequence[str], labels: Labels) -> Answer:
-    """M products, nothing generated; four requests, since one tells the probability of its first label only."""
-    parts = [asker.prompt.render(query, [product], labels) for product in products]
-    before, after = asker.server.template
-    items = [own + after for _, own in parts]
-    request: dict[str, Any] = {"model": asker.server.model, "query": before + parts[0][0], "items": items}
-    request |= {"apply_softmax": False, "add_special_tokens": False}
-    ids = dict(asker.server.label_tokens)
-    masses = []
-    for letter in labels.letters:
-        reply = asker.send("/generative_scoring", request | {"label_token_ids": [ids[letter]]}, query)
-        masses.append(replies.read_scores(reply, len(products)))
-    masses_M4 = np.stack(masses, axis=1)
-    return Answer(_normalised(masses_M4), masses_M4.sum(axis=1))
-
-
-Method = Callable[[Asker, str, Sequence[str], Labels], Answer]
+Method = Callable[[GradingRequests, str, Sequence[str], Labels], Answer]
 METHODS: dict[str, Method] = {
-    "top": ask_top,
-    "choice": ask_choice,
-    "scoring": ask_scoring,
-    "list": ask_list,
-    "json": ask_stated,
-    "reason": ask_stated,
+    "top": grade_top,
+    "choice": grade_choice,
+    "list": grade_list,
+    "json": grade_stated,
+    "reason": grade_stated,
 }
 
 
 def takes_several(method: str, server: Capabilities) -> bool:
     """Whether one request can hold several products of a query."""
-    return method in ("scoring", "list") or (method in ("top", "choice") and server.batches)
+    return method == "list" or (method in ("top", "choice") and server.batches)
 
 
-def _first_tokens(
-    asker: Asker, query: str, products: Sequence[str], labels: Labels, **options: Any
-) -> list[replies.Position]:
-    """The first token of the answer about each of M products, in one request."""
-    texts = ["".join(asker.prompt.render(query, [product], labels)) for product in products]
-    options |= {"max_tokens": 1, "logprobs": True, "top_logprobs": asker.server.top}
-    if asker.server.held:  # then no letter is missing among the likeliest, and none has to be settled
-        options["logprob_token_ids"] = asker.server.tokens_of(labels.letters)
-    if not asker.server.batches:
-        return [_first(asker.generate(text, query, **options)) for text in texts]
-    before, after = asker.server.template
-    texts = [before + text + after for text in texts]
-    if before:
-        options["add_special_tokens"] = False
-    path, request = body("completions", True, asker.server.model, texts, **options)
-    return [_first(reply) for reply in replies.split(asker.send(path, request, query), len(texts))]
-
-
-def _first(reply: Mapping[str, Any]) -> replies.Position:
+def _first_position(reply: Mapping[str, Any]) -> replies.Position:
     positions = replies.read_positions(reply)
     if not positions:
         raise Failure("no_logprobs", "an answer without a token")

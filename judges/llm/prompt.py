@@ -31,7 +31,7 @@ from qr_env.common.types import LEVELS
 from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
 
 FOLDER = Path(__file__).parent / "prompts"
-GRADE = "grade_v2"  # the default: a fifth fewer tokens to compute than grade_v1, what a product is not is said once
+GRADE = "grade_v2"  # default prompt
 KINDS = ("label", "list", "json", "reason")
 QUERY_BYTES = 512  # of a query: nobody types more, and a query must not push the rubric out of sight
 _BRACKETS = str.maketrans("<>[]", "()()")

@@ -1,17 +1,18 @@
-"""The `llm` shopper (MiniELM, RewardRank): a language model that is given a profile, a query and the products shown.
+"""The `llm` shopper (MiniELM, RewardRank): a language model that reads a profile, a query and the products shown.
 
     with Client(["http://127.0.0.1:8000/v1"]) as client:
         shopper = LLMShopper(shop, client, profiles=PROFILES)
         engagement = shopper.engage(queries, hits.rows_NK, grades)        # the grades are not read
 
-Each profile visits each list once, without randomness. The reply names one action a product, of "pass", "click", "cart"
-and "buy", so what is bought is in the cart, and what is in the cart was clicked, by construction; a JSON schema holds
-the server to it, and every reply is checked all the same. A reply with a product that was not shown, without one that
-was, with one twice, or with another action is refused, not repaired: a repaired reply is the repairer's opinion.
+Each profile visits each list once, at temperature 0. The reply names one action per product: "pass", "click", "cart" or
+"buy". Each action includes the ones before it, so what is bought is in the cart, and what is in the cart was clicked. A
+JSON schema constrains the server, and every reply is validated all the same. A reply with a product that was not shown,
+without one that was, with one twice, or with another action is a failure and is not repaired.
 
-Chances are shares of the profiles. Where one of them failed the list is missing (NaN): a mean over whoever answered
-would change with who did. Failures are counted by kind in `stats`; a batch with more than `max_missing` of them raises
-JudgeError after what succeeded has been kept. The shopper sees the first `page` products and does nothing below them.
+Probabilities are shares of the profiles. Where one profile failed, the list is missing (NaN): a mean over the profiles
+that answered would change with which of them did. Failures are counted by kind in `stats`; a batch with a share of more
+than `max_missing` of them raises JudgeError, after what succeeded has been kept. Only the first `page` products are
+shown; nothing happens below them.
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b, sha256
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 
-from judges.llm.methods import Asker
+from judges.llm.methods import GradingRequests
 from judges.llm.prompt import FOLDER, Prompt, nonce
 from judges.shoppers.model import AVERAGE, Profile
+from judges.verdict_store.index import digests, pair_keys
+from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.types import Engagement, Grades, Query, RowArray
 from qr_env.llm.capabilities import Capabilities, prove
@@ -41,31 +44,29 @@ from qr_env.llm.client import Client, Failure
 from qr_env.llm.replies import read_choice
 from qr_env.shop.shop import Shop
 
-if TYPE_CHECKING:
-    from judges.verdict_store.store import VerdictStore
-
 ACTIONS = ("pass", "click", "cart", "buy")  # each includes the ones before it
-TOKENS_A_PRODUCT, TOKENS_MORE = 16, 16  # of a reply, white space that a grammar allows included
-FEW = 8  # smaller batches say too little about a share of failures
-REMEMBER = 1 << 16  # visits kept in memory
+TOKENS_PER_PRODUCT, EXTRA_TOKENS = 16, 16  # length of a reply, including white space that a grammar allows
+MIN_BATCH_FOR_LIMIT = 8  # visits: smaller batches say too little about a share of failures
+VISITS_KEPT = 1 << 16  # in memory
 Actions = npt.NDArray[np.int8]
-Visit = tuple[int, str, tuple[int, ...]]  # place of the profile, query as typed, product rows shown
+Visit = tuple[int, str, tuple[int, ...]]  # index of the profile, query as typed, product rows shown
 
 
 class LLMShopper:
-    """A shopper (qr_env/common/types.py) that asks a language model. Nothing is sent before the first visit.
+    """A `qr_env.common.protocols.Shopper` that asks a language model. Nothing is sent before the first visit.
 
     Args:
         shop: whose products are shown.
-        client: to servers of one model, which must have proven to hold a JSON schema, or be good at it.
-        model: the name that the servers know; None reads QR_JUDGE_MODEL, then takes the only one that they serve.
-        profiles: who shops; their `about` is what the model is told.
-        habits: tell it of RewardRank's habits too: decay by position, runs of a brand or colour, rubbish near the top.
-        page: products shown.
-        prompt: file of `judges/llm/prompts/` by name.
-        store: where visits are kept, so that none is paid for twice; None keeps them in memory.
+        client: to servers of one model, which should support JSON schemas.
+        model: the model's name at the servers; None reads QR_JUDGE_MODEL, then takes the only one that is served.
+        profiles: the shoppers; their `about` goes into the prompt.
+        habits: describe RewardRank's biases in the prompt: position, runs of a brand or colour, irrelevant products
+            near the top.
+        page: number of products shown.
+        prompt: name of a file of `judges/llm/prompts/`.
+        store: keeps visits on disk, so that none is paid for twice; None keeps them in memory only.
         max_missing: share of a batch's visits that may fail.
-        max_product_tokens: a product text is cut to so many (so many bytes where the server does not tokenize).
+        max_product_tokens: length to which a product text is cut (bytes where the server does not tokenize).
     """
 
     name = "llm"
@@ -89,22 +90,22 @@ class LLMShopper:
         self.model = model or os.environ.get("QR_JUDGE_MODEL") or None
         self.client, self.profiles, self.page = client, tuple(profiles), page
         self.store, self.max_missing, self.max_product_tokens = store, max_missing, max_product_tokens
-        self.prompt, said = load_prompt(prompt)
-        self.habits = said if habits else ""
+        self.prompt, habits_text = load_prompt(prompt)
+        self.habits = habits_text if habits else ""
         self._texts = self.prompt.product_texts(shop)
         self._visits: dict[Visit, Actions] = {}
 
     @cached_property
     def server(self) -> Capabilities:
-        """What every server was proven to do. Raises JudgeError where one cannot be used, or their models differ."""
+        """Features that all servers have. Raises JudgeError where one cannot be used, or their models differ."""
         found = [prove(self.client, endpoint.url, self.model) for endpoint in self.client.endpoints]
         if len(models := {(server.model, server.root) for server in found}) > 1:
             raise JudgeError(f"the servers have different models: {sorted(models)}; name servers of one")
         return replace(found[0], json=all(s.json for s in found), tokenize=all(s.tokenize for s in found))
 
     @cached_property
-    def _asker(self) -> Asker:
-        return Asker(self.client, self.server, self.prompt, self.max_product_tokens, 0.0)
+    def _requests(self) -> GradingRequests:
+        return GradingRequests(self.client, self.server, self.prompt, self.max_product_tokens, 0.0)
 
     def fingerprint(self, profile: Profile) -> str:
         """Key of a profile's visits in a store."""
@@ -114,71 +115,75 @@ class LLMShopper:
         return "|".join(["shopper", self.server.model, self.server.root, prompt, f"{profile.name}:{who}", cut])
 
     def engage(self, queries: Sequence[Query], rows_NK: RowArray, grades: Grades) -> Engagement:
-        """Shares of the profiles that click, cart and buy. examine_NK is NaN: the model does not say."""
+        """Shares of the profiles that click, cart and buy. examine_NK is NaN: the model does not report it."""
         shown_N = [tuple(rows_K[rows_K >= 0][: self.page].tolist()) for rows_K in rows_NK]
         visits = [
             (r, query.text, shown)
             for r in range(len(self.profiles))
             for query, shown in zip(queries, shown_N, strict=True)
         ]
-        done = self._done(visits)
+        actions = self._visit_all(visits)
         actions_RNK = np.zeros((len(self.profiles), *rows_NK.shape), np.float32)
         for m, visit in enumerate(visits):
-            actions_K = done.get(visit)
+            actions_K = actions.get(visit)
             actions_RNK.reshape(-1, rows_NK.shape[1])[m, : len(visit[2])] = np.nan if actions_K is None else actions_K
         return _shares(actions_RNK, rows_NK >= 0)
 
     def stats(self) -> dict[str, float]:
-        """Since the client was made: visits, missing, missing/KIND, and the client's requests, retries, tokens."""
+        """Counts since the client was made: visits, missing, missing/KIND; the client's requests, retries, tokens."""
         return {"visits": 0.0, "missing": 0.0} | self.client.tally.read()
 
-    def _done(self, visits: Sequence[Visit]) -> dict[Visit, Actions]:
-        """What each visit brought, by memory, store or server; failed ones are left out."""
-        if len(self._visits) > REMEMBER:
+    def _visit_all(self, visits: Sequence[Visit]) -> dict[Visit, Actions]:
+        """Actions of each visit, from memory, the store or the server; failed visits are left out."""
+        if len(self._visits) > VISITS_KEPT:
             self._visits.clear()
         wanted = [visit for visit in dict.fromkeys(visits) if visit not in self._visits and visit[2]]
-        wanted = [visit for visit in wanted if not self._recall(visit)] if self.store is not None else wanted
-        # Profile and query make the prefix that a server computes once.
-        failed = self._ask(sorted(wanted, key=lambda visit: visit[:2]))
-        if failed.total() > self.max_missing * len(wanted) and len(wanted) >= FEW:
+        if self.store is not None:
+            wanted = [visit for visit in wanted if not self._load_stored(self.store, visit)]
+        # Sorted by profile and query, which make the prefix that a server computes once.
+        failed = self._send(sorted(wanted, key=lambda visit: visit[:2]))
+        if failed.total() > self.max_missing * len(wanted) and len(wanted) >= MIN_BATCH_FOR_LIMIT:
             counts = ", ".join(f"{kind} {count}" for kind, count in failed.most_common())
             raise JudgeError(
-                f"{failed.total()} of {len(wanted)} visits came to nothing (limit {self.max_missing:.0%}): {counts}; "
-                "use a larger model, or see to the server and start again"
+                f"{failed.total()} of {len(wanted)} visits failed (limit {self.max_missing:.0%}): {counts}; "
+                "use a larger model, or repair the server and start again"
             )
         return {visit: self._visits[visit] for visit in visits if visit in self._visits}
 
-    def _ask(self, wanted: Sequence[Visit]) -> Counter[str]:
-        """Send visits, keep what they bring, count what fails by kind."""
+    def _send(self, wanted: Sequence[Visit]) -> Counter[str]:
+        """Ask the server for visits and keep the results. Returns the number of failures by kind."""
         failed = Counter[str]()
         if not wanted:
             return failed
-        assert self._asker  # made before threads share it
+        assert self._requests  # made here, before threads share it
         for visit, result in self.client.run(self._visit, wanted):
             if isinstance(result, Failure):
                 failed[result.kind] += 1
                 self.client.tally.add(missing=1, **{f"missing__{result.kind}": 1})
-            else:
-                self._visits[visit] = result
-                self._keep(visit, result)
+                continue
+            self._visits[visit] = result
+            if self.store is not None:
+                certain_K4 = np.eye(len(ACTIONS), dtype=np.float32)[result]
+                self.store.put(self.fingerprint(self.profiles[visit[0]]), self._store_pairs(visit), certain_K4)
         self.client.tally.add(visits=len(wanted))
         return failed
 
     def _visit(self, visit: Visit) -> tuple[Visit, Actions | Failure]:
-        """One request: (visit, its actions, or why there are none)."""
+        """One request: the visit, and its actions or its failure."""
         profile, query, rows = visit
-        options: dict[str, Any] = {"max_tokens": TOKENS_A_PRODUCT * len(rows) + TOKENS_MORE}
-        if self._asker.server.json:
+        options: dict[str, Any] = {"max_tokens": TOKENS_PER_PRODUCT * len(rows) + EXTRA_TOKENS}
+        if self._requests.server.json:
             options["response_format"] = {"type": "json_schema", "json_schema": visit_schema(len(rows))}
         try:
             text = self.render(self.profiles[profile], query, rows)
-            return visit, read_visit(self._asker.generate(text, f"{profile} {query}", **options), len(rows))
+            return visit, read_visit(self._requests.generate(text, f"{profile} {query}", **options), len(rows))
         except Failure as failure:
             return visit, failure
 
     def render(self, profile: Profile, query: str, rows: Sequence[int]) -> str:
-        """The whole prompt. Products stand between marks that none of their texts holds. Raises Failure."""
-        query, products = self._asker.query(query), [self._asker.product(self._texts[row]) for row in rows]
+        """The whole prompt. Products stand between marks that none of their texts contains. Raises Failure."""
+        query = self._requests.query_text(query)
+        products = [self._requests.product_text(self._texts[row]) for row in rows]
         if not query:
             raise Failure("blank", "a query without a visible character")
         mark = nonce(self.prompt.shared.template, self.prompt.own.template, query, *products)
@@ -187,30 +192,22 @@ class LLMShopper:
         facts["count"] = str(len(products))
         return self.prompt.shared.substitute(facts) + self.prompt.own.substitute(facts)
 
-    def _places(self, visit: Visit) -> list[tuple[str, str]]:
-        """A visit as pairs of a store: the query, and each place of this very list."""
+    def _store_pairs(self, visit: Visit) -> list[tuple[str, str]]:
+        """Keys of a visit in the store: for each product, the query and the product's place in this very list."""
         listed = blake2b("\0".join(self._texts[row] for row in visit[2]).encode(), digest_size=16).hexdigest()
         return [(visit[1], f"list {listed}, product {n}") for n in range(1, len(visit[2]) + 1)]
 
-    def _recall(self, visit: Visit) -> bool:
-        """Whether the store knows the visit; it is in memory then."""
-        from judges.verdict_store.index import digests, pair_keys
-
-        assert self.store is not None
-        keys = (digests(texts) for texts in zip(*self._places(visit), strict=True))
-        probs_K4 = self.store.get(self.fingerprint(self.profiles[visit[0]]), pair_keys(*keys))
+    def _load_stored(self, store: VerdictStore, visit: Visit) -> bool:
+        """Whether the store holds the visit; if so, it is in memory afterwards."""
+        keys = (digests(texts) for texts in zip(*self._store_pairs(visit), strict=True))
+        probs_K4 = store.get(self.fingerprint(self.profiles[visit[0]]), pair_keys(*keys))
         if known := not np.isnan(probs_K4).any():
             self._visits[visit] = probs_K4.argmax(axis=1).astype(np.int8)
         return known
 
-    def _keep(self, visit: Visit, actions_K: Actions) -> None:
-        if self.store is not None:
-            certain_K4 = np.eye(len(ACTIONS), dtype=np.float32)[actions_K]
-            self.store.put(self.fingerprint(self.profiles[visit[0]]), self._places(visit), certain_K4)
-
 
 def load_prompt(name: str) -> tuple[Prompt, str]:
-    """(prompt, what it says of habits). Raises ConfigError where the file cannot be used."""
+    """(prompt, its description of habits). Raises ConfigError where the file cannot be used."""
     path = FOLDER / f"{name}.md"
     try:
         text = path.read_text(encoding="utf-8")
@@ -232,36 +229,39 @@ def visit_schema(count: int) -> dict[str, Any]:
 
 
 def read_visit(reply: Mapping[str, Any], count: int) -> Actions:
-    """(count,) int8 place in `ACTIONS` of each product. Raises Failure: truncated, bad_schema, repeated (a product
-    twice), outside (one that was not shown), incomplete (one is left out), bad_action."""
+    """(count,) int8 index in `ACTIONS` of each product.
+
+    Raises Failure of kind truncated, bad_schema, repeated (a product twice), outside (a product that was not shown),
+    incomplete (a product is left out) or bad_action.
+    """
     text, finish = read_choice(reply)
     if finish == "length":
         raise Failure("truncated", f"the reply was cut: {text!r:.100}")
     try:
-        stated = json.loads(text, object_pairs_hook=_once)
+        stated = json.loads(text, object_pairs_hook=_refuse_duplicates)
     except ValueError as error:
         raise Failure("bad_schema", f"no JSON: {text!r:.100}") from error
     if not isinstance(stated, dict):
         raise Failure("bad_schema", f"no JSON object: {text!r:.100}")
     wanted = [str(n) for n in range(1, count + 1)]
-    if strange := set(stated) - set(wanted):
-        raise Failure("outside", f"{sorted(map(str, strange))} of {count} products")
+    if unknown := set(stated) - set(wanted):
+        raise Failure("outside", f"{sorted(map(str, unknown))} of {count} products")
     if len(stated) < count:
         raise Failure("incomplete", f"{len(stated)} of {count} products")
-    if strange := {str(action) for action in stated.values() if action not in ACTIONS}:
-        raise Failure("bad_action", f"{sorted(strange)} are none of {', '.join(ACTIONS)}")
+    if unknown := {str(action) for action in stated.values() if action not in ACTIONS}:
+        raise Failure("bad_action", f"{sorted(unknown)} are none of {', '.join(ACTIONS)}")
     return np.array([ACTIONS.index(stated[n]) for n in wanted], np.int8)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, where no key may come twice: Python would take the last."""
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are distinct; Python by itself would take the last of equal keys."""
     if len(stated := dict(pairs)) < len(pairs):
         raise Failure("repeated", f"a product twice in {pairs!r:.100}")
     return stated
 
 
 def _shares(actions_RNK: npt.NDArray[np.float32], found_NK: npt.NDArray[np.bool_]) -> Engagement:
-    """Shares of R profiles; NaN where one of them is missing, and on padding."""
+    """Shares of R profiles by action; NaN where a profile is missing, and on padding."""
     missing_N1 = np.isnan(actions_RNK.sum(axis=(0, 2)))[:, None]
     depths = range(1, len(ACTIONS))
     share_3NK = [(actions_RNK >= depth).mean(axis=0, dtype=np.float32) for depth in depths]

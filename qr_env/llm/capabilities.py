@@ -16,7 +16,6 @@
   saves most of what a request costs the server's front end and this client.
 - **held** (vLLM's `allowed_token_ids` and `logprob_token_ids`): two tokens are generated of which only one kind is
   allowed, and the log-probabilities of the tokens named come with them, taken **before** that, so their mass is true.
-- **scoring**: /generative_scoring gives 1 for a single label under softmax, less without.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from typing import Any
 
 from qr_env.common.errors import JudgeError
 from qr_env.llm.client import Client, Failure
-from qr_env.llm.replies import Position, read_choice, read_positions, read_scores, split
+from qr_env.llm.replies import Position, read_choice, read_positions, split
 
 TOP = 20  # log-probabilities asked for: the most that OpenAI and a default vLLM give
 LEAST_TOP = 4  # fewer could not hold the four labels
@@ -66,7 +65,6 @@ class Capabilities:
     tokenize: bool = False
     batches: bool = False
     held: bool = False
-    scoring: bool = False
     label_tokens: tuple[tuple[str, int], ...] = ()
     template: tuple[str, str] = ("", "")
 
@@ -93,7 +91,7 @@ def body(api: str, vllm: bool, model: str, text: str | list[str], **options: Any
 
 
 def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD") -> Capabilities:
-    """Ask the server at `url`. letters: label letters, for scoring. Raises JudgeError where it serves no such model, or
+    """Ask the server at `url`. letters: label letters. Raises JudgeError where it serves no such model, or
     nothing that generates."""
     prober = _Prober(client, url)
     version = (prober.ask("/version") or {}).get("version", "")
@@ -119,7 +117,6 @@ def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD")
         tokenize=tokenize,
         batches=template is not None and _batches(prober, template, top),
         held=bool(label_tokens) and _held(prober, label_tokens),
-        scoring=bool(label_tokens) and template is not None and _scoring(prober, label_tokens[letters[0]]),
         label_tokens=tuple(label_tokens.items()),
         template=template or ("", ""),
     )
@@ -289,13 +286,3 @@ def _held(prober: _Prober, ids: Mapping[str, int]) -> bool:
     return [position.token.strip() for position in positions] == [letter] * 2 and all(
         position.likely.keys() >= set(ids) and sum(position.likely.values()) < 0.99 for position in positions
     )
-
-
-def _scoring(prober: _Prober, token: int) -> bool:
-    """Whether /generative_scoring does what it says."""
-    probe = {"model": prober.model, "query": QUESTION, "items": [" A", " B"], "label_token_ids": [token]}
-    relative, true = (prober.ask("/generative_scoring", probe | {"apply_softmax": soft}) for soft in (True, False))
-    try:
-        return bool((read_scores(relative or {}, 2) > 0.999).all() and (read_scores(true or {}, 2) < 0.999).all())
-    except Failure:
-        return False

@@ -140,18 +140,6 @@ def read_grade(reply: Mapping[str, Any], letters: str, reason: bool) -> Masses:
     return np.eye(len(letters))[letters.index(grade)]
 
 
-def read_scores(reply: Mapping[str, Any], count: int) -> Masses:
-    """(count,) probabilities from /generative_scoring."""
-    try:
-        scores = {int(item["index"]): float(item["score"]) for item in reply["data"]}
-        scores_N = np.array([scores[n] for n in range(count)])
-    except (KeyError, TypeError, ValueError) as error:
-        raise Failure("bad_reply", f"no {count} scores in {reply!r:.200}") from error
-    if len(scores) != count or not ((scores_N >= 0) & (scores_N <= 1 + ROUNDING)).all():
-        raise Failure("bad_logprobs", f"scores that are no probabilities of {count} items: {scores_N}")
-    return scores_N
-
-
 def usage(reply: Mapping[str, Any]) -> dict[str, float]:
     """Tokens that the reply says were used, by kind; what it does not say is left out."""
     said = reply.get("usage")

@@ -39,7 +39,7 @@ def level(query: str, product: str) -> int:
 
 
 class Misbehaving:
-    """The server. vllm: has /version, /tokenize and /generative_scoring. obeys: constrained decoding. masked: its
+    """The server. vllm: has /version and /tokenize. obeys: constrained decoding. masked: its
     log-probabilities are taken after the constraint. chat: has a chat template. logprobs: sends them, `top` at most.
     batches: takes several prompts in one request. favours_first: share of the mass that the label listed first gets
     whatever the truth. key: bearer token that it wants."""
@@ -151,7 +151,7 @@ def _handler(outer: Misbehaving) -> type[BaseHTTPRequestHandler]:
                     outer.in_flight -= 1
 
         def respond(self, body: dict[str, Any]) -> None:
-            generates = self.path.endswith(("completions", "scoring"))
+            generates = self.path.endswith("completions")
             fault = outer.fault() if generates else ""
             with outer.lock:
                 outer.answered[fault] += generates
@@ -246,25 +246,7 @@ def post(outer: Misbehaving, path: str, body: dict[str, Any]) -> tuple[int, Any]
         return 200, {"tokens": [ord(character) for character in text], "count": len(text), "max_model_len": 2048}
     if outer.vllm and path == "/detokenize":
         return 200, {"prompt": "".join(map(chr, body["tokens"]))}
-    if outer.vllm and path == "/generative_scoring":
-        return 200, score(outer, body)
     return 404, {"error": {"message": f"no {path}"}}
-
-
-def score(outer: Misbehaving, body: dict[str, Any]) -> dict[str, Any]:
-    """Probability of the first label only, as vLLM's."""
-    letter, soft = chr(body["label_token_ids"][0]), body.get("apply_softmax", True)
-    scores = []
-    for item in body["items"]:
-        likely = believes(outer, body["query"] + item)[0]
-        scores.append(1.0 if soft else likely.get(letter, 0.0))
-    data = [{"index": n, "object": "score", "score": score} for n, score in enumerate(scores)]
-    return {
-        "object": "list",
-        "model": outer.model,
-        "data": data,
-        "usage": {"prompt_tokens": 10, "completion_tokens": 1},
-    }
 
 
 def believes(outer: Misbehaving, prompt: str) -> list[dict[str, float]]:

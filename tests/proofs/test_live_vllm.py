@@ -63,7 +63,7 @@ def test_the_server_proves_what_it_can(server: VLLMServer) -> None:
     with judge_on(server) as judge:
         found = judge.capabilities[0]
     assert found.version and found.model == "smollm2-135m" and found.context == server.max_model_len
-    assert found.top == 20 and found.choice and found.json and found.tokenize and found.scoring
+    assert found.top == 20 and found.choice and found.json and found.tokenize
     assert found.held and found.batches
     assert found.masked  # vLLM's log-probabilities are taken after the grammar's mask
     with judge_on(server, model="gpt-5") as other, pytest.raises(JudgeError, match=r"gpt-5.*smollm2-135m"):
@@ -72,7 +72,7 @@ def test_the_server_proves_what_it_can(server: VLLMServer) -> None:
 
 def test_ways_of_reading_the_labels_agree(server: VLLMServer) -> None:
     verdicts = {}
-    for method in ("top", "choice", "scoring"):
+    for method in ("top", "choice"):
         with judge_on(server, method=method) as judge:
             pairs = pairs_of(judge, queries=2, products=3)
             verdicts[method] = judge.grade_pairs([*pairs, pairs[0]])
@@ -80,7 +80,6 @@ def test_ways_of_reading_the_labels_agree(server: VLLMServer) -> None:
         assert is_verdict(verdicts[method]) and (verdicts[method][0] == verdicts[method][-1]).all()
         assert stats["asked"] == 7 and stats["missing"] == 0 and stats["tokens/prompt"] > 600
     np.testing.assert_allclose(verdicts["top"], verdicts["choice"], atol=TOLERANCE)
-    np.testing.assert_allclose(verdicts["scoring"], verdicts["choice"], atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("prompt", ["json_v2", "list_v2"])

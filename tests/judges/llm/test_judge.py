@@ -82,7 +82,7 @@ def check(judge, pairs, probs):
     return np.flatnonzero(missing)
 
 
-@pytest.mark.parametrize("method", ["top", "choice", "scoring"])
+@pytest.mark.parametrize("method", ["top", "choice"])
 @pytest.mark.parametrize(("passes", "batch"), [(("plain",), 1), (("plain",), 4), (tuple(PASSES), 8)])
 def test_probabilities_are_the_models(server, method, passes, batch):
     with open_judge(server, method=method, passes=passes, batch=batch) as judge:
@@ -93,7 +93,7 @@ def test_probabilities_are_the_models(server, method, passes, batch):
 
 
 def test_stated_grades_and_lists(server):
-    for prompt in ("json_v1", "reason_v1", "json_v2", "reason_v2"):
+    for prompt in ("json_v2", "reason_v2"):
         with open_judge(server, prompt=prompt) as judge:
             probs = judge.grade_pairs(PAIRS)
             np.testing.assert_array_equal(probs, np.eye(4)[[level(*pair) for pair in PAIRS]])
@@ -162,13 +162,13 @@ def test_a_passing_fault_costs_a_retry_only(server, fault):
 @pytest.mark.parametrize(
     ("prompt", "fault", "kind"),
     [
-        ("json_v1", 'says:{"grade": "Q"}', "bad_label"),
-        ("json_v1", 'says:{"grade": "ES"}', "bad_label"),
-        ("json_v1", 'says:{"grade": 3}', "bad_schema"),
-        ("json_v1", 'says:{"grade": "E", "note": "x"}', "bad_schema"),
-        ("json_v1", "says:Exact!", "bad_schema"),
-        ("json_v1", "cut_text", "truncated"),
-        ("reason_v1", 'says:{"grade": "E"}', "bad_schema"),
+        ("json_v2", 'says:{"grade": "Q"}', "bad_label"),
+        ("json_v2", 'says:{"grade": "ES"}', "bad_label"),
+        ("json_v2", 'says:{"grade": 3}', "bad_schema"),
+        ("json_v2", 'says:{"grade": "E", "note": "x"}', "bad_schema"),
+        ("json_v2", "says:Exact!", "bad_schema"),
+        ("json_v2", "cut_text", "truncated"),
+        ("reason_v2", 'says:{"grade": "E"}', "bad_schema"),
         ("list_v2", "other_labels", "bad_label"),
         ("list_v2", "impossible", "bad_logprobs"),
     ],
@@ -244,7 +244,7 @@ def test_a_server_gone_for_good_stops_the_run_after_what_succeeded(server):
     with open_judge(server, concurrency=4, patience=0.2, max_missing=0.3) as judge:
         assert judge.method == "top"
         handed_out, start = np.zeros(len(pairs), int), time.monotonic()
-        with pytest.raises(JudgeError, match=r"of 225 verdicts are missing \(limit 30%\): breaker \d+.*way out"):
+        with pytest.raises(JudgeError, match=r"of 225 verdicts are missing \(limit 30%\): breaker \d+.*What to do"):
             for done, (places, _) in enumerate(judge.grade_stream(pairs)):
                 handed_out[places] += 1
                 if done == 50:
@@ -331,7 +331,7 @@ def test_long_products_are_cut_to_tokens_and_blank_ones_are_missing(server):
 
 
 def test_fingerprint_names_what_a_verdict_depends_on(server):
-    options = [{}, {"prompt": "json_v1"}, {"passes": ("swapped",)}, {"method": "choice"}, {"max_product_tokens": 9}]
+    options = [{}, {"prompt": "json_v2"}, {"passes": ("swapped",)}, {"method": "choice"}, {"max_product_tokens": 9}]
     prints = [open_judge(server, **option).fingerprint for option in options]
     assert len(set(prints)) == len(options)
     assert open_judge(server, concurrency=3, price=(1, 2)).fingerprint == prints[0]

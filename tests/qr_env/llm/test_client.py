@@ -153,17 +153,16 @@ def test_impossible_settings(options):
                 "masked": True,
                 "json": True,
                 "tokenize": True,
-                "scoring": True,
                 "batches": True,
             },
         ),
-        ({"obeys": False}, {"top": 5, "choice": False, "masked": False, "json": False, "scoring": True}),
+        ({"obeys": False}, {"top": 5, "choice": False, "masked": False, "json": False}),
         ({"masked": False}, {"choice": True, "masked": False}),
         ({"logprobs": False}, {"top": 0, "choice": False, "json": True}),
         ({"top": 3}, {"top": 0}),
-        ({"vllm": False}, {"version": "", "tokenize": False, "scoring": False, "choice": True, "batches": False}),
+        ({"vllm": False}, {"version": "", "tokenize": False, "choice": True, "batches": False}),
         ({"chat": False}, {"api": "completions", "top": 5, "choice": True, "json": True, "batches": True}),
-        ({"batches": False}, {"batches": False, "scoring": True}),
+        ({"batches": False}, {"batches": False}),
     ],
 )
 def test_capabilities_are_what_the_server_does(features, expected):
@@ -174,7 +173,7 @@ def test_capabilities_are_what_the_server_does(features, expected):
     assert json.loads(json.dumps(found))["url"] == server.url
 
 
-def test_scoring_knows_the_letters_and_the_template(server):
+def test_probing_finds_the_label_tokens_and_the_template(server):
     with open_client(server) as client:
         found = prove(client, server.url, "play-1b")
     assert dict(found.label_tokens)["E"] == ord("E")
