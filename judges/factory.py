@@ -31,12 +31,13 @@ from judges.simple.labels import LabelsJudge
 from judges.validation.sanitize import sanitized_shop
 from judges.verdict_store.store import VerdictStore
 from judges.verdict_store.stored import ReplayOnly, ShopJudge, replay
-from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
+from qr_env.common.plugins import load_plugin
 from qr_env.common.protocols import Judge, Shopper, TextEncoder
 from qr_env.llm.client import Client
 from qr_env.models.hub import resolve
-from qr_env.retrieval.encoder import Encoder, product_vectors
+from qr_env.retrieval.encoder import product_vectors
+from qr_env.retrieval.factory import default_encoder
 from qr_env.shop.shop import Shop
 
 KINDS = ("auto", "labels", "embedding", "llm", "cross-encoder[:MODEL]", "replay[:FINGERPRINT]", "ensemble:A,B")
@@ -84,7 +85,8 @@ def open_judge(spec: str, shop: Shop, options: JudgeOptions | None = None) -> Ju
     if options.sanitize:
         shop, options = sanitized_shop(shop), replace(options, sanitize=False)
     kind, _, argument = spec.partition(":")
-    return _builder(kind)(shop, argument, options)
+    judge: Judge = load_plugin("qr_env.judges", kind, BUILDERS)(shop, argument, options)
+    return judge
 
 
 def build_auto(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
@@ -151,12 +153,6 @@ BUILDERS: dict[str, Callable[[Shop, str, JudgeOptions | None], Judge]] = {
 }
 
 
-def _builder(kind: str) -> Callable[[Shop, str, JudgeOptions | None], Judge]:
-    if kind not in BUILDERS:
-        raise ConfigError(f"no judge {kind!r}; choose one of {', '.join(KINDS)}")
-    return BUILDERS[kind]
-
-
 def _refuse_argument(kind: str, argument: str) -> None:
     if argument:
         raise ConfigError(f"judge {kind!r} takes no argument, got {argument!r}; choose one of {', '.join(KINDS)}")
@@ -185,11 +181,6 @@ def uses_language_model(judge: Judge) -> bool:
     # The fingerprint is read of a replay only: to know its own, the LLM judge has to ask its server.
     name = pair_judge.fingerprint.split("|")[0] if isinstance(pair_judge, ReplayOnly) else pair_judge.name
     return name == "llm"
-
-
-def default_encoder() -> Encoder:
-    """MiniLM, with its product vectors kept in the cache folder."""
-    return Encoder(resolve("minilm-l6"), cache_dir=cache_root())
 
 
 def open_store(options: JudgeOptions) -> VerdictStore | None:

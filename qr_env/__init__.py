@@ -1,8 +1,8 @@
-"""The shop: data, retrieval, feedback, reward, environment, evaluation. Importing it registers `QueryRewrite-v0`.
+"""The simulated shop: data, retrieval, feedback, reward, environment, evaluation. Importing it registers the environment.
 
 import gymnasium
-env = gymnasium.make("qr_env:QueryRewrite-v0", shop=shop, retriever=retriever, judge=judge)
-envs = gymnasium.make_vec("qr_env:QueryRewrite-v0", num_envs=64, shop=shop, retriever=retriever, judge=judge)
+env = gymnasium.make("qr_env:QueryRewrite-v0", shop="generated")
+envs = gymnasium.make_vec("qr_env:QueryRewrite-v0", num_envs=64, shop="generated", retriever="bm25", judge="auto")
 """
 
 import gymnasium as _gymnasium

@@ -14,12 +14,13 @@ from typing import Any, cast
 import gymnasium
 from gymnasium.spaces import Dict, Space, Text
 
-from qr_env.common.protocols import Retriever, Shopper, Stream
+from qr_env.common.protocols import Judge, Retriever, Shopper, Stream
 from qr_env.common.types import Grades, Hits, Query
+from qr_env.environment.by_name import open_judge, open_retriever, open_reward, open_shop
 from qr_env.environment.original_results import CONTEXT_CHARS, QUERY_CHARS
-from qr_env.environment.simulator import RewardFunction, Simulator
+from qr_env.environment.simulator import Simulator
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
-from qr_env.reward.reward import Reward
+from qr_env.reward.reward import RewardFunction
 from qr_env.shop.shop import Shop
 from qr_env.traffic.stream import QueryStream
 
@@ -61,8 +62,11 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
     `ids_after`, `grades_after`, `reward_terms` (term → float), `feedback` (figure → float, see `qr_env.reward.feedback`).
 
     ## Arguments
-    - `shop`: a `Shop`. `retriever`: over the same shop. `judge`: grades products for queries.
-    - `reward`: feedback → `RewardTerms`; default `Reward()`.
+    - `shop`: a `Shop`, or a name of `qr_env.shop.load_shop` ("generated", "icecat", a folder, …).
+    - `retriever` = "bm25": over the same shop; "bm25", "dense", "hybrid", or an object.
+    - `judge` = "auto": grades products for queries; "auto" (labels where the shop knows every grade, else embedding),
+      "labels", "embedding", "llm", "cross-encoder:MODEL", … (`judges/factory.py`), or an object.
+    - `reward` = "default": feedback → `RewardTerms`; "default" is `Reward()`, others are in `qr_env.reward.paper_rewards`.
     - `max_turns` = 1: steps an episode.
     - `combine` = "expand": "replace" searches the rewrite alone, "expand" the original's words, `original_weight`
       (1.0) times as heavy, with the rewrite's, "union" fuses both result lists.
@@ -79,10 +83,10 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
 
     def __init__(
         self,
-        shop: Shop,
-        retriever: Retriever,
-        judge: Any,
-        reward: RewardFunction | None = None,
+        shop: Shop | str,
+        retriever: Retriever | str = "bm25",
+        judge: Judge | str = "auto",
+        reward: RewardFunction | str = "default",
         max_turns: int = 1,
         combine: str = "expand",
         k: int = 10,
@@ -90,8 +94,12 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
         stream: Stream | None = None,
         shopper: Shopper | None = None,
     ) -> None:
+        shop = open_shop(shop)
         self.simulator = Simulator(
-            *(shop, retriever, judge, reward or Reward()),
+            shop,
+            open_retriever(retriever, shop),
+            open_judge(judge, shop),
+            open_reward(reward),
             max_turns=max_turns,
             mode=combine,
             k=k,

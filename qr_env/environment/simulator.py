@@ -26,17 +26,16 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError
-from qr_env.common.protocols import Retriever, Shopper
+from qr_env.common.protocols import Judge, Retriever, Shopper
 from qr_env.common.types import Engagement, Grades, Hits, Query, RewardTerms, SearchText
 from qr_env.environment.original_results import OriginalResultsCache, Slots, check_capacity, excellent
 from qr_env.retrieval import combine
 from qr_env.retrieval.live_catalogue import LiveRetriever, View
 from qr_env.reward.feedback import Feedback, feedback, text_figures
-from qr_env.reward.reward import Reward
+from qr_env.reward.reward import Reward, RewardFunction
 from qr_env.shop.shop import Shop
 
 CAPACITY = 16_384
-RewardFunction = Callable[[Feedback], RewardTerms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class Simulator:
         self,
         shop: Shop,
         retriever: Retriever,
-        judge: Any,
+        judge: Judge,
         reward: RewardFunction,
         blocks: int = 1,
         group_size: int = 1,

@@ -19,13 +19,14 @@ from gymnasium.spaces import Dict, Text, Tuple
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from qr_env.common.errors import ConfigError
-from qr_env.common.protocols import Retriever, Shopper, Stream
+from qr_env.common.protocols import Judge, Retriever, Shopper, Stream
 from qr_env.common.types import Query
+from qr_env.environment.by_name import open_judge, open_retriever, open_reward, open_shop
 from qr_env.environment.env import as_query, default_stream, reseed, text_space
 from qr_env.environment.original_results import CONTEXT_CHARS, QUERY_CHARS
-from qr_env.environment.simulator import RewardFunction, Simulator, Step
+from qr_env.environment.simulator import Simulator, Step
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
-from qr_env.reward.reward import Reward
+from qr_env.reward.reward import RewardFunction
 from qr_env.shop.shop import Shop
 
 Observation = dict[str, tuple[str, ...]]
@@ -51,10 +52,10 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
 
     def __init__(
         self,
-        shop: Shop,
-        retriever: Retriever,
-        judge: Any,
-        reward: RewardFunction | None = None,
+        shop: Shop | str,
+        retriever: Retriever | str = "bm25",
+        judge: Judge | str = "auto",
+        reward: RewardFunction | str = "default",
         num_envs: int = 1,
         group_size: int = 1,
         stream: Stream | None = None,
@@ -68,8 +69,12 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
             raise ConfigError(
                 f"num_envs={num_envs}, group_size={group_size}: num_envs must be a multiple of group_size"
             )
+        shop = open_shop(shop)
         self.simulator = Simulator(
-            *(shop, retriever, judge, reward or Reward()),
+            shop,
+            open_retriever(retriever, shop),
+            open_judge(judge, shop),
+            open_reward(reward),
             blocks=num_envs // group_size,
             group_size=group_size,
             max_turns=max_turns,

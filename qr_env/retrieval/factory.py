@@ -1,42 +1,84 @@
 """Retrievers by name.
 
-retriever = make_retriever("bm25", shop, Path("~/.cache/qr-env").expanduser())
-hits = retriever.search(["red sofa", (("red sofa", 2.0), ("crimson couch", 1.0))], k=10)
+    retriever = make_retriever("bm25", shop, Path("~/.cache/qr-env").expanduser())
+    hits = retriever.search(["red sofa", (("red sofa", 2.0), ("crimson couch", 1.0))], k=10)
+
+bm25            words (qr_env/retrieval/bm25.py)
+dense[:MODEL]   cosine similarity of text vectors (dense.py); MODEL: a sentence-transformers model, default MiniLM
+hybrid[:MODEL]  both, fused by reciprocal rank (hybrid.py)
+
+Any other name is looked up among the entry points of group `qr_env.retrievers` (`qr_env.common.plugins`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
+from qr_env.common.plugins import load_plugin
 from qr_env.common.protocols import FilteredRetriever, TextEncoder
+from qr_env.models.hub import resolve
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.dense import Dense
+from qr_env.retrieval.encoder import Encoder
 from qr_env.retrieval.hybrid import Hybrid
 from qr_env.shop.shop import Shop
 
-KINDS = ("bm25", "dense", "hybrid")
+GROUP = "qr_env.retrievers"
+DEFAULT_ENCODER = "minilm-l6"
 
 
 def make_retriever(
-    kind: str, shop: Shop, cache_dir: Path | None, encoder: TextEncoder | None = None
+    spec: str, shop: Shop, cache_dir: Path | None = None, encoder: TextEncoder | None = None
 ) -> FilteredRetriever:
-    """Build the retriever, or load it when `cache_dir` holds an index of the same products and settings.
+    """The retriever called `spec`, built, or loaded where `cache_dir` holds an index of the same products and settings.
 
     Args:
-        kind: "bm25", "dense" or "hybrid" (bm25 and dense, fused).
+        spec: a name of the module docstring, or one that another package registers.
         shop: whose products are searched.
         cache_dir: where indexes are kept; None keeps everything in memory.
-        encoder: needed by dense and hybrid, `Encoder(resolve("minilm-l6"))`.
+        encoder: of dense and hybrid; None loads the model that `spec` names.
 
     Raises:
-        ConfigError: no such retriever, or no encoder for one that needs it.
+        ConfigError: no such retriever.
     """
-    if kind == "bm25":
-        return BM25.cached(shop, cache_dir)
-    if kind not in KINDS:
-        raise ConfigError(f"no retriever {kind!r}; choose one of {', '.join(KINDS)}")
-    if encoder is None:
-        raise ConfigError(f"retriever {kind!r} needs an encoder: Encoder(qr_env.models.hub.resolve('minilm-l6'))")
-    dense = Dense.cached(shop, encoder, cache_dir)
-    return dense if kind == "dense" else Hybrid((BM25.cached(shop, cache_dir), dense))
+    kind, _, argument = spec.partition(":")
+    retriever: FilteredRetriever = load_plugin(GROUP, kind, BUILDERS)(shop, argument, cache_dir, encoder)
+    return retriever
+
+
+def default_encoder(model: str = DEFAULT_ENCODER) -> Encoder:
+    """A text encoder by the names of `qr_env.models.hub`, its product vectors kept in the cache folder."""
+    return Encoder(resolve(model), cache_dir=cache_root())
+
+
+def build_bm25(
+    shop: Shop, argument: str = "", cache_dir: Path | None = None, encoder: TextEncoder | None = None
+) -> BM25:
+    """BM25 with the default settings; takes no argument and needs no encoder."""
+    if argument:
+        raise ConfigError(f"retriever 'bm25' takes no argument, got {argument!r}")
+    return BM25.cached(shop, cache_dir)
+
+
+def build_dense(
+    shop: Shop, argument: str = "", cache_dir: Path | None = None, encoder: TextEncoder | None = None
+) -> Dense:
+    """Dense retrieval with `encoder`, or with the model that `argument` names."""
+    return Dense.cached(shop, encoder or default_encoder(argument or DEFAULT_ENCODER), cache_dir)
+
+
+def build_hybrid(
+    shop: Shop, argument: str = "", cache_dir: Path | None = None, encoder: TextEncoder | None = None
+) -> Hybrid:
+    """BM25 and dense, fused."""
+    return Hybrid((build_bm25(shop, "", cache_dir), build_dense(shop, argument, cache_dir, encoder)))
+
+
+BUILDERS: dict[str, Callable[..., FilteredRetriever]] = {
+    "bm25": build_bm25,
+    "dense": build_dense,
+    "hybrid": build_hybrid,
+}

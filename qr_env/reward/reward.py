@@ -31,6 +31,7 @@ it today. With w.worse = 0.5 a rewrite pays when it wins with p > 0.6 of equal s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import reduce
 
@@ -39,6 +40,8 @@ import numpy as np
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import FloatArray, RewardTerms
 from qr_env.reward.feedback import Feedback
+
+RewardFunction = Callable[[Feedback], RewardTerms]
 
 TERMS = ("gain", "worse", "increment", "hitrate", "diversity", "gate", "length", "copy")
 ENGAGEMENT = ("click", "cart", "purchase")  # terms of their own where there is a shopper

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,10 +13,13 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from judges.simple.labels import LabelsJudge
+from qr_env.common import plugins
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
 from qr_env.environment.env import QueryRewriteEnv
 from qr_env.reward.reward import FREE, Reward
+from qr_env.shop.load import load_shop
+from qr_env.shop.shop import Shop
 from tests.helpers.fakes import FailingJudge, WordRetriever, tiny_shop
 
 SHOP = tiny_shop()
@@ -149,3 +154,54 @@ def test_an_action_must_be_text() -> None:
     env.reset()
     with pytest.raises(ConfigError, match="must be a text, got 7"):
         env.step(7)  # type: ignore[arg-type]
+
+
+def build_labels(shop: Shop, argument: str, options: object = None) -> LabelsJudge:
+    """Stands for the entry point of a judge."""
+    assert (argument, options) == ("", None)
+    return LabelsJudge(shop)
+
+
+@pytest.fixture
+def judge_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of judges, whether or not the package is installed."""
+    points = [EntryPoint(name, f"{__name__}:build_labels", "qr_env.judges") for name in ("auto", "labels")]
+
+    def entry_points(**wanted: Any) -> EntryPoints:
+        return EntryPoints(points).select(**wanted)
+
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
+
+
+@pytest.mark.usefixtures("judge_entry_points")
+def test_names_alone_open_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("QR_CACHE", str(tmp_path))
+    env = gymnasium.make("qr_env:QueryRewrite-v0", shop="generated").unwrapped
+    assert isinstance(env, QueryRewriteEnv)
+    assert env.shop.hash == load_shop("generated").hash
+    assert (env.simulator.source.name, env.simulator.judge.name, env.simulator.reward) == ("bm25", "labels", Reward())
+    _, info = env.reset(seed=0)
+    assert np.isfinite(info["grades_before"]).all()
+    envs = gymnasium.make_vec("qr_env:QueryRewrite-v0", num_envs=64, shop="generated", judge="labels", reward="gain")
+    assert len(envs.reset(seed=0)[0]["query"]) == 64
+    assert envs.step([""] * 64)[1].tolist() == [0.0] * 64
+
+
+@pytest.mark.usefixtures("judge_entry_points")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"judge": "oracle"}, "no 'oracle' among qr_env.judges: choose one of auto, labels; another package can register"),
+        ({"judge": LabelsJudge(SHOP), "reward": "money"}, "no 'money' among qr_env.rewards: choose one of default, gain"),
+        ({"judge": LabelsJudge(SHOP), "retriever": "lucene"}, "no 'lucene' among qr_env.retrievers"),
+    ],
+)
+def test_unknown_names_list_the_known_ones(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        QueryRewriteEnv(SHOP, **{"retriever": WordRetriever(SHOP), **settings})
+
+
+def test_the_installed_package_registers_its_judges() -> None:
+    names = plugins.plugin_names("qr_env.judges")
+    assert {"auto", "labels", "embedding", "llm", "cross-encoder", "replay", "ensemble"} <= set(names)
+    assert all(callable(plugins.load_plugin("qr_env.judges", name)) for name in names)

@@ -214,10 +214,4 @@ def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         PLAIN.save(tmp_path / "index")
     assert not list(tmp_path.iterdir())
 
-
-def test_make_retriever_refuses_what_it_cannot_make(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no retriever 'bm52'"):
-        make_retriever("bm52", SHOP, None)
-    with pytest.raises(ConfigError, match="needs an encoder"):
-        make_retriever("dense", SHOP, None)
     assert cache_folder(tmp_path, "bm25", SHOP, {"a": 1}) != cache_folder(tmp_path, "bm25", SHOP, {"a": 2})
