@@ -20,7 +20,6 @@ ranker is learned from Taobao's logs and unknown; its offline figures as BEQUE r
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from agents.query_log.purchase_log import DEPTH, PurchaseLog
 from agents.text.expansion import in_mode
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError
+from qr_env.common.hashing import sha256_text
 from qr_env.common.protocols import Retriever, TextEncoder
 from qr_env.common.types import FloatArray, Hits
 from qr_env.retrieval import combine as combining
@@ -284,8 +284,8 @@ def _remembered(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
     root = getattr(encoder, "cache_dir", None)
     if root is None:
         return encoder.encode(texts, show_progress=True)
-    key = hashlib.sha256("\0".join((encoder.name, *texts)).encode("utf-8", "surrogatepass")).hexdigest()
-    path = Path(root) / "vectors" / f"queries-{key[:20]}" / "queries.npy"
+    key = sha256_text("\0".join((encoder.name, *texts)), 20)
+    path = Path(root) / "vectors" / f"queries-{key}" / "queries.npy"
     if not path.is_file():
         with atomic_cache_folder(path.parent) as scratch:
             np.save(scratch / path.name, encoder.encode(texts, show_progress=True))

@@ -10,7 +10,6 @@ so that what is learnt here is what it does online; every other task ends with a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 
 from agents.policy.prompt import completion_ids, prompt_text
 from qr_env.common.errors import ConfigError
+from qr_env.common.hashing import sha256_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -115,7 +115,7 @@ def hold_out(examples: Sequence[Example], share: float, seed: int) -> list[Examp
 
     def held(query: str) -> bool:
         words = " ".join(sorted(query.casefold().split()))
-        return int.from_bytes(hashlib.sha256(f"{seed}\0{words}".encode()).digest()[:8], "big") < share * 2**64
+        return int(sha256_text(f"{seed}\0{words}", digits=16), 16) < share * 2**64
 
     return [replace(example, held_out=held(example.query)) for example in examples]
 

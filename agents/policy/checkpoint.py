@@ -6,7 +6,6 @@ never neither; a manifest of SHA-256 sums tells damage when it is read.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import shutil
@@ -22,6 +21,7 @@ from safetensors import SafetensorError
 from agents.policy.student import Student
 from qr_env.common.atomic_io import atomic_folder, recover_all, saving
 from qr_env.common.errors import RunFolderError
+from qr_env.common.hashing import sha256_file
 
 STATE_FILE = "state.pt"
 MANIFEST = "manifest.json"
@@ -41,7 +41,7 @@ def save_checkpoint(folder: Path, update: int, student: Student, state: dict[str
     with _replacing(target) as aside:
         student.save(aside)
         torch.save(state | {"update": update, "rng": rng_state()}, aside / STATE_FILE)
-        sums = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
+        sums = {file.name: sha256_file(file) for file in sorted(aside.iterdir())}
         (aside / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n")
     for old in checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old)
@@ -102,7 +102,7 @@ def _damaged(checkpoint: Path) -> Path | None:
         files = {checkpoint / name: expected for name, expected in sums.items()}
     except (ValueError, AttributeError):
         return checkpoint / MANIFEST
-    return next((file for file, expected in files.items() if not file.is_file() or _sha256(file) != expected), None)
+    return next((file for file, expected in files.items() if not file.is_file() or sha256_file(file) != expected), None)
 
 
 def rng_state() -> dict[str, Any]:
@@ -122,8 +122,3 @@ def set_rng_state(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

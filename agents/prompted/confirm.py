@@ -7,7 +7,6 @@ An answer that is neither yes nor no confirms nothing. With a store, what was an
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from agents.prompted.generation import Writer
 from agents.prompted.text_store import TextStore, text_key
+from qr_env.common.hashing import sha256_text
 from qr_env.common.types import Query
 
 PROMPT = """\
@@ -57,7 +57,7 @@ class ModelConfirm:
 
     def _ask(self, prompts: Sequence[str]) -> None:
         """Answers to `known`, from the store or the model; `PUT_EVERY` answers are kept at a time."""
-        key = text_key(self.writer.name, hashlib.sha256(PROMPT.encode()).hexdigest(), dict(self.writer.settings))
+        key = text_key(self.writer.name, sha256_text(PROMPT), dict(self.writer.settings))
         store = TextStore(self.store) if self.store else None
         self.known |= store.get(key, prompts) if store else {}
         fresh = [prompt for prompt in prompts if prompt not in self.known]

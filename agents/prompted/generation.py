@@ -9,7 +9,6 @@ A writer behind a server is `runs/common/writing.py`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -21,6 +20,7 @@ from typing import Any, Protocol
 
 from agents.prompted.prompt_file import PromptFile
 from agents.prompted.text_store import TextStore, text_key
+from qr_env.common.hashing import sha256_text
 
 MAX_QUERY_CHARACTERS = 200  # as agents.policy.prompt: a pasted page must not fill the context
 PUT_EVERY = 16  # answers that a kill may lose
@@ -66,7 +66,7 @@ class Asked:
     def key(self) -> str:
         """Of its texts in the store."""
         facts = json.dumps([self.prompt.hash, *self.examples[: self.prompt.examples], self.words])
-        digest = hashlib.sha256(facts.encode()).hexdigest()[:16]
+        digest = sha256_text(facts, 16)
         settings = {**self.writer.settings, "tokens": self.tokens, "kind": self.prompt.kind}
         return text_key(self.writer.name, digest, settings)
 

@@ -11,7 +11,6 @@ process that is killed loses only what it had not put; several may read and writ
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from qr_env.common.errors import StoreError
+from qr_env.common.hashing import sha256_text
 
 FILE_NAME = "texts.sqlite"
 BUSY_SECONDS = 60.0  # how long a writer waits for another one's commit
@@ -31,7 +31,7 @@ SCHEMA = "CREATE TABLE IF NOT EXISTS texts (key TEXT, query TEXT, text TEXT NOT 
 def text_key(model: str, prompt: str, settings: Mapping[str, Any]) -> str:
     """Name of everything but the query that a text depends on. prompt: hash of the prompt as it is, examples too."""
     facts = json.dumps([model, prompt, dict(settings)], sort_keys=True)
-    return f"{model}|{hashlib.sha256(facts.encode()).hexdigest()[:24]}"
+    return f"{model}|{sha256_text(facts, 24)}"
 
 
 class TextStore:

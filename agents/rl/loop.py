@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from agents.rl.processes import SINGLE_PROCESS, Processes
 from agents.serving.promotion import Promotion
 from agents.tracking.base import Trackers
 from qr_env.common.errors import JudgeError
+from qr_env.common.messages import print_message
 from qr_env.common.types import Grades, Hits
 from qr_env.evaluation.scorers import likely_levels
 
@@ -308,10 +308,8 @@ def _spreads(rollout: Rollout, rewards_P_G: torch.Tensor) -> dict[str, np.ndarra
 
 def _told(rings: Sequence[str], progress: Progress) -> dict[str, list[str]]:
     """The alarms that ring, for the log; also said aloud."""
-    from tqdm import tqdm
-
     for message in rings:
-        tqdm.write(f"ALARM at update {progress.update}: {message}", file=sys.stderr)
+        print_message(f"ALARM at update {progress.update}: {message}")
     return {"alarms": list(rings)} if rings else {}
 
 

@@ -15,7 +15,6 @@ of pairs of like length, each text tokenised once. Without ONNX Runtime, and on 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -34,6 +33,7 @@ import numpy.typing as npt
 from judges.cross_encoder.pair_tokens import Ids, PairTokens
 from judges.simple.embedding import Levels, Thresholds, fit_thresholds, level_probs
 from qr_env.common.errors import ConfigError, JudgeError
+from qr_env.common.hashing import sha256_files, sha256_text
 from qr_env.common.types import LEVELS, FloatArray
 from qr_env.retrieval.base import default_threads
 from qr_env.retrieval.encoder import product_texts
@@ -120,20 +120,16 @@ class CrossEncoderJudge:
     @cached_property
     def _weights(self) -> str:
         """Digest of everything in the folder that a score depends on; the backend's own file counts with it."""
-        digest = hashlib.sha256(self.backend.encode())
         skipped = {CALIBRATION, "qr_model.json", ONNX if self.backend == "torch" else ""}
-        for path in sorted(path for path in self.folder.iterdir() if path.is_file() and path.name not in skipped):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+        files = sorted(path for path in self.folder.iterdir() if path.is_file() and path.name not in skipped)
+        return sha256_files(self.folder, files, prefix=self.backend)
 
     @property
     def fingerprint(self) -> str:
         """Name, and a digest of weights, tokenizer, backend, thresholds, fields and length."""
         read = {name: value for name, value in asdict(self.calibration).items() if name not in ("provenance", "source")}
         said = json.dumps(read, sort_keys=True)
-        return f"{self.name}:{hashlib.sha256((self._weights + said).encode()).hexdigest()[:24]}"
+        return f"{self.name}:{sha256_text(self._weights + said, 24)}"
 
     def product_texts(self, shop: Shop) -> list[str]:
         """The calibration's fields, each where the text does not hold it already."""

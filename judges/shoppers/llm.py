@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from string import Template
 from typing import Any
 
@@ -38,6 +38,7 @@ from judges.shoppers.model import AVERAGE, Profile
 from judges.verdict_store.index import digests, pair_keys
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import ConfigError, JudgeError
+from qr_env.common.hashing import sha256_text
 from qr_env.common.types import Engagement, Grades, Query, RowArray
 from qr_env.llm.capabilities import Capabilities, prove
 from qr_env.llm.client import Client, Failure
@@ -109,7 +110,7 @@ class LLMShopper:
 
     def fingerprint(self, profile: Profile) -> str:
         """Key of a profile's visits in a store."""
-        who = sha256(f"{profile.about}\0{self.habits}".encode()).hexdigest()[:12]
+        who = sha256_text(f"{profile.about}\0{self.habits}", 12)
         cut = f"{self.max_product_tokens}{'tokens' if self.server.tokenize else 'bytes'}"
         prompt = f"{self.prompt.name}:{self.prompt.hash}"
         return "|".join(["shopper", self.server.model, self.server.root, prompt, f"{profile.name}:{who}", cut])
@@ -217,7 +218,7 @@ def load_prompt(name: str) -> tuple[Prompt, str]:
         fields, habits = tuple(facts["fields"]), str(facts["habits"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {error!r}; see judges/llm/prompts/shopper_v1.md for the form") from error
-    digest = sha256(text.encode()).hexdigest()[:12]
+    digest = sha256_text(text, 12)
     return Prompt(name, digest, "shopper", fields, (), Template(shared), Template(own.rstrip("\n"))), habits
 
 

@@ -1,10 +1,9 @@
-"""Writing so that a kill or a full disk leaves what was there: a file or folder is the old one or the new one, never
-half of it.
+"""Atomic writing of files and folders: a kill or a full disk leaves the old version or the new one, never a part.
 
 atomic_write(folder / "config.json", text)
-with atomic_folder(folder / "best") as aside:
-    model.save_pretrained(aside)
-current_version(folder / "best")           # where to read it, also after a kill
+with atomic_folder(folder / "best") as temporary:
+    model.save_pretrained(temporary)
+current_version(folder / "best")           # the path to read from, also after a kill
 """
 
 from __future__ import annotations
@@ -17,54 +16,50 @@ from pathlib import Path
 
 from qr_env.common.errors import RunFolderError
 
-OLD = ".old"  # what a folder is called, behind a dot, while the new one takes its place
+OLD = ".old"  # suffix of a folder's previous version, `.NAME.old`, while the new one replaces it
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write the file aside, then put it in its place; text as UTF-8."""
-    scratch = path.with_name(f".{path.name}.part")
+    """Write to a temporary file in the same folder, then rename it to `path`; text is encoded as UTF-8."""
+    temporary = path.with_name(f".{path.name}.part")
     try:
-        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
-        scratch.replace(path)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
     finally:
-        scratch.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """Give an error that the disk causes (full, read-only, gone) its name.
-
-    Raises:
-        RunFolderError: `path` could not be written.
-    """
+    """Turn an OSError of the disk (full, read-only, missing) into a RunFolderError that names `path`."""
     try:
         yield
     except OSError as error:
         raise RunFolderError(
             f"{path} could not be written ({error}); what was saved before is whole: "
-            "make room, or mend the disk, and go on with --resume"
+            "free disk space, or mend the disk, and go on with --resume"
         ) from error
 
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder to write in, which takes the target's place when all went well and else vanishes.
+    """Yield a temporary folder that replaces `target` when the block succeeds and is deleted when it raises.
 
-    Two renames, since none puts a folder in the place of a full one: between them, and after a kill between them, the
-    old one stands beside its place (`current_version`), from where the next write, or `recover`, fetches it.
+    A full folder is replaced by two renames. After a kill between them only the previous version exists, as
+    `.NAME.old`: `current_version` finds it, and the next write, or `recover`, renames it back.
     """
-    aside, old = target.with_name(f".{target.name}.part"), _old(target)
+    temporary, old = target.with_name(f".{target.name}.part"), _old(target)
     recover(target)
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
     try:
-        yield aside
+        yield temporary
         if target.exists():
             target.replace(old)
-        aside.replace(target)
+        temporary.replace(target)
     finally:
         recover(target)
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -76,26 +71,28 @@ def atomic_cache_folder(target: Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    old = scratch.with_name(scratch.name + "-old")
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    old = temporary.with_name(temporary.name + "-old")
     try:
-        yield scratch
-        scratch.chmod(0o755)
+        yield temporary
+        temporary.chmod(0o755)
         with suppress(FileNotFoundError):
             target.rename(old)
         try:
-            scratch.rename(target)
+            temporary.rename(target)
         except OSError:
             if not target.is_dir():
                 raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def recover(target: Path) -> None:
-    """What a kill left beside a folder's place goes back there, or away where the new one stands already. Only for who
-    writes there: a reader would get in the way of a write, and has `current_version`."""
+    """Rename `.NAME.old` back to `target` after a kill, or delete it where the new version is complete.
+
+    Only for the process that writes `target`: a reader would disturb a write in progress and calls `current_version`.
+    """
     old = _old(target)
     if not old.exists():
         return
@@ -106,13 +103,13 @@ def recover(target: Path) -> None:
 
 
 def recover_all(folder: Path) -> None:
-    """`recover` of everything in a folder."""
+    """`recover` every folder inside `folder`."""
     for old in folder.glob(f".*{OLD}"):
         recover(old.with_name(old.name[1 : -len(OLD)]))
 
 
 def current_version(target: Path) -> Path:
-    """Where a folder that `atomic_folder` writes can be read: in its place, or beside it if a kill left it there."""
+    """The path from which a folder written by `atomic_folder` can be read: `target`, or `.NAME.old` after a kill."""
     return _old(target) if not target.exists() and _old(target).exists() else target
 
 

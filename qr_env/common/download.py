@@ -9,7 +9,6 @@ downloads must agree with it. That guards against a change, not against a first 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,7 +19,9 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import DownloadError
+from qr_env.common.hashing import sha256_file
 
 LOCK = "downloads.lock.json"
 _BLOCK = 1 << 20
@@ -143,10 +144,10 @@ def _check(remote: Remote, path: Path, folder: Path, target: Path) -> None:
     lock = _read_lock(folder)
     first = lock.get(remote.name, {})
     wanted = remote.sha256 or (first.get("sha256", "") if first.get("url") == remote.url else "")
-    found = sha256_of(path)
+    found = sha256_file(path)
     if not wanted:
         lock[remote.name] = {"url": remote.url, "sha256": found, "size": path.stat().st_size}
-        _write_text(folder / LOCK, json.dumps(lock, indent=2, sort_keys=True) + "\n")
+        atomic_write(folder / LOCK, json.dumps(lock, indent=2, sort_keys=True) + "\n")
     elif found != wanted:
         size = path.stat().st_size
         if path != target:
@@ -159,21 +160,9 @@ def _check(remote: Remote, path: Path, folder: Path, target: Path) -> None:
         )
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in blocks."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def _read_lock(folder: Path) -> dict[str, dict[str, str | int]]:
     path = folder / LOCK
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     except (ValueError, TypeError):
         raise DownloadError(f"{path} is damaged: delete it, and the checksums are recorded anew") from None
-
-
-def _write_text(path: Path, text: str) -> None:
-    scratch = path.with_name(f"{path.name}.part")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)

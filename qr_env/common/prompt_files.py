@@ -8,7 +8,6 @@ of its former self.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.hashing import sha256_text
 
 T = TypeVar("T")
 
@@ -45,4 +45,4 @@ def read_prompt(
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         form = f"{folder.parent.name}/{folder.name}/{model}"
         raise ConfigError(f"{path}: {error!r}; see {form} for the form of a prompt") from error
-    return path, hashlib.sha256(text.encode()).hexdigest()[:12], parts
+    return path, sha256_text(text, 12), parts

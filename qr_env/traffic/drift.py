@@ -10,7 +10,6 @@ the clock. A query whose text drifts keeps its id and row: the need, its labels 
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.hashing import sha256_text
 from qr_env.common.types import Query
 from qr_env.retrieval.live_catalogue import Assortment
 from qr_env.shop.shop import Shop
@@ -141,7 +141,7 @@ class Drift:
 
     def fingerprint(self) -> str:
         """Of the plan: a stream's state belongs to one."""
-        return hashlib.sha256(repr(asdict(self.plan)).encode()).hexdigest()[:16]
+        return sha256_text(repr(asdict(self.plan)), 16)
 
     def _to_come(self, at: int) -> BoolArray:
         """(N,) queries of brands that are not there yet."""

@@ -11,7 +11,6 @@ ReplayLog.read("log.csv", shop)                     # what was asked, in its ord
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError, IndexMismatchError
+from qr_env.common.hashing import sha256_text
 from qr_env.common.protocols import Stream
 from qr_env.common.types import Query
 from qr_env.traffic.drift import Drift
@@ -248,11 +248,8 @@ class StreamShare:
 
 def fingerprint(queries: Sequence[Query], *more: str) -> str:
     """Of queries, in order, and of what else decides."""
-    digest = hashlib.sha256()
-    for query in queries:
-        digest.update(f"{query.id}\0{query.text}\0{query.frequency!r}\n".encode())
-    digest.update("".join(more).encode())
-    return digest.hexdigest()[:16]
+    lines = [f"{query.id}\0{query.text}\0{query.frequency!r}\n" for query in queries]
+    return sha256_text("".join((*lines, *more)), 16)
 
 
 def with_zipf(queries: Sequence[Query], exponent: float = 1.0, seed: int = 0) -> list[Query]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from qr_env.common.errors import ConfigError, QrError, RunFolderError
+from qr_env.common.messages import print_message
 
 ArgsT = TypeVar("ArgsT")
 
@@ -91,7 +92,7 @@ def run(
 
 
 def _fail(error: QrError) -> None:
-    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    print_message(f"{type(error).__name__}: {error}")
     sys.exit(1)
 
 

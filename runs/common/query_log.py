@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
+
+from qr_env.common.messages import print_message
 
 if TYPE_CHECKING:
     from qr_env.shop.shop import Shop
@@ -33,5 +34,5 @@ def with_past(shop: Shop) -> Shop:
 
     made = with_catalogue_queries(shop, CATALOGUE_QUERIES, PAST_SEED)
     count = len(made.queries) - len(shop.queries)
-    print(f"no purchases to learn from: {count:,} queries made from the catalogue", file=sys.stderr, flush=True)
+    print_message(f"no purchases to learn from: {count:,} queries made from the catalogue")
     return made

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from agents.rl.processes import SINGLE_PROCESS, Processes, process_group
+from qr_env.common.messages import print_message
 from runs.common.query_log import read_shop
 from runs.online.args import FREE, Args
 from runs.online.learners import check, check_processes, make_learner, make_promotion, needs_reference
@@ -48,7 +49,7 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
         args = replace(args, judge="labels" if shop.qrels_complete else "embedding")
     facts = {"shop": shop.hash, "template": TEMPLATE}
     processes.main_only(lambda: open_run(args.out, args, facts, args.resume, FREE))
-    processes.main_only(lambda: _say(f"{shop!r}; run folder {args.out}"))
+    processes.main_only(lambda: print_message(f"{shop!r}; run folder {args.out}"))
     if processes.broadcast(lambda: is_finished(args)):
         report = (args.out / "report.html").resolve()
         processes.main_only(lambda: print(f"finished already (raise --updates to go on); report: {report}"))
@@ -71,7 +72,7 @@ def warm_up(args: Args, world: TrainingSetup, processes: Processes) -> None:
 
 def part_for_now(args: Args) -> None:
     """What is said of a run that was told to stop."""
-    _say(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
+    print_message(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
     if args.serving.forever:  # its only end: what can be told without an hour of evaluation
         from runs.report.job import write_report
 
@@ -197,7 +198,3 @@ def finish(args: Args, world: TrainingSetup) -> None:
     report = write_report(args.out)
     Console(width=None if sys.stdout.isatty() else 160).print(comparison(evaluations))
     print(f"report: {report.resolve()}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -7,7 +7,6 @@ world.held_out_score()(student)         # figures on dev queries, the judge's st
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from judges.factory import JudgeOptions, judge_names, open_judge, open_shopper, 
 from judges.llm.prompt import GRADE
 from judges.validation.gate import Gate, GateResult
 from qr_env.common.errors import ConfigError
+from qr_env.common.messages import print_message
 from qr_env.common.protocols import Judge, Shopper
 from qr_env.common.types import RewardTerms
 from qr_env.reward.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
@@ -84,7 +84,9 @@ class JudgeFlags:
     def options(self, out: Path) -> JudgeOptions:
         """For `open_judge`, in a run's folder."""
         store = self.judge_store or out / "verdicts"
-        return JudgeOptions(self.judge_url, self.judge_model, store, sanitize=self.judge_sanitize, prompt=self.judge_prompt)
+        return JudgeOptions(
+            self.judge_url, self.judge_model, store, sanitize=self.judge_sanitize, prompt=self.judge_prompt
+        )
 
 
 @dataclass
@@ -121,7 +123,7 @@ class TrainingSetup:
             raise ConfigError(f"--pay {args.learning.pay} pays conversion: it needs --shopper model or llm")
         if gate.min_kappa:
             world.admitted = gate.enforce(gate.check(world.judge, shop, retriever=retriever))
-            print(world.admitted, file=sys.stderr)
+            print_message(world.admitted)
         return world
 
     @property
@@ -155,7 +157,9 @@ class TrainingSetup:
         from agents.query_log.word_model import word_model
 
         model = word_model(self.shop, self.shop.split("train"))
-        slips = 0 if uses_language_model(self.judge) else SLIPS  # a verdict on each twin's list would have to be paid for
+        slips = (
+            0 if uses_language_model(self.judge) else SLIPS
+        )  # a verdict on each twin's list would have to be paid for
         keep_words = self.args.combine != "expand"
         settings: dict[str, Any] = {} if self.drift is None else {"epoch": self._epoch, "recent": RECENT}
         return AnchorPairs(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed, **settings)
@@ -290,7 +294,7 @@ class TrainingSetup:
             spec = "embedding"
         if not set(judge_names(spec)).isdisjoint(judge_names(self.args.judge)):
             told = f"reported by {spec}, which trained, alone or with others ({self.args.judge})"
-            print(f"{told}: name another with --report-judge", file=sys.stderr)
+            print_message(f"{told}: name another with --report-judge")
         if spec == self.args.judge:
             return self.judge
         return open_judge(spec, self.shop, self.args.judging.options(self.args.out))

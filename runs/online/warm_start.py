@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from qr_env.common.messages import print_message
 
 if TYPE_CHECKING:
     from agents.policy.student import Student
@@ -51,7 +52,7 @@ def warm_start(args: Args, world: TrainingSetup) -> tuple[Student, list[tuple[st
             student.model, student.tokenizer, sequences, learning_rate=learning_rate(args),
             batch_size=32, epochs=WARM_EPOCHS, seed=args.seed, description="warm start",
         )  # fmt: skip
-        _say(f"warm start: loss {result['train_loss']:.2f}, {result['train_runtime']:.0f} s")
+        print_message(f"warm start: loss {result['train_loss']:.2f}, {result['train_runtime']:.0f} s")
     return student, pairs
 
 
@@ -64,7 +65,7 @@ def new_student(args: Args, shop: Shop) -> Student:
     from agents.supervised.tiny import pretrain_tiny
 
     model, tokenizer, result = pretrain_tiny(shop, args.pretrain, args.seed)
-    _say(
+    print_message(
         f"tiny: {model.num_parameters():,} parameters, loss {result['train_loss']:.2f}, {result['train_runtime']:.0f} s"
     )
     return Student(model, tokenizer, "tiny", args.max_new_tokens)
@@ -83,12 +84,8 @@ def warm_pairs(args: Args, world: TrainingSetup) -> list[tuple[str, str]]:
     if args.combine != "expand":
         options = [[f"{query.text} {text}" for text in texts] for query, texts in zip(past, options, strict=True)]
     found = rejection_sample(past, options, simulator_scorer(world.simulator))
-    _say(
+    print_message(
         f"warm pairs: {found.tried:,} candidates, {found.kept:,} queries rewritten, {found.alone:,} left alone, "
         f"{found.unjudged:,} without a verdict"
     )
     return found.pairs
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

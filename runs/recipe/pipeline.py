@@ -6,7 +6,6 @@ OUT/seed-0/eval.json, report.html    what the comparison found of this seed's st
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -18,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qr_env.common.errors import RunFolderError
-from runs.recipe.stages import RESUMES, Pairs, Stage, inputs, is_url, say
+from qr_env.common.hashing import sha256_text
+from qr_env.common.messages import print_message
+from runs.recipe.stages import RESUMES, Pairs, Stage, inputs, is_url
 
 if TYPE_CHECKING:
     from agents.examples.scoring import Scorer
@@ -57,7 +58,7 @@ class SeedRun:
         for at, (name, stage) in enumerate(self.stages.items(), start=1):
             if self.is_done(name):
                 continue
-            say(f"[seed {self.seed}] stage {at} of {len(self.stages)}: {name}")
+            print_message(f"[seed {self.seed}] stage {at} of {len(self.stages)}: {name}")
             torch.manual_seed(self.seed)
             self._do(name, stage)
 
@@ -93,7 +94,7 @@ class SeedRun:
         stage = self.stages[name]
         facts = [type(stage).__name__, asdict(stage), asdict(self.settings), self.shop.hash, self.seed]
         facts += [self.fingerprint(other) for other in inputs(stage)]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return sha256_text(json.dumps(facts, sort_keys=True, default=str), 16)
 
     def seconds(self, name: str) -> float:
         """How long a done stage took."""

@@ -14,7 +14,6 @@ A stage returns figures for `stage.json`, which is written last and says that it
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -283,8 +282,3 @@ def check(stages: Mapping[str, Stage]) -> None:
             if wanted not in before:
                 raise ConfigError(f"stage {name!r} reads {wanted!r}, which is no stage before it: {sorted(before)}")
         before.add(name)
-
-
-def say(text: str) -> None:
-    """To the person who waits."""
-    print(text, file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.messages import print_message
 from runs.common.cli import write_json
 from runs.shop.args import Args
 
@@ -23,7 +24,7 @@ def main(args: Args) -> None:
 
     shop = load_shop(args.source, data=args.data, seed=args.seed, on_bad_row=args.on_bad_row)
     for note in shop.report.notes if shop.report else []:
-        print(f"note: {note}", file=sys.stderr)
+        print_message(f"note: {note}")
     if args.write is not None:
         _write(shop, args.write)
     facts = describe(shop, args.split, args.samples, args.seed)
@@ -39,7 +40,7 @@ def _write(shop: Shop, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--write {folder}: is there and not empty; name a new folder")
     write_shop(shop, folder)
-    print(f"written: {folder.resolve()}", file=sys.stderr)
+    print_message(f"written: {folder.resolve()}")
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ frozen warm start's and of the shop's oracle, on the same query in the same asso
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import tyro
 
 from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError, SearchError
+from qr_env.common.messages import print_message
 from qr_env.common.types import Query
 from qr_env.evaluation.regret import LEVEL, ORACLE, WINDOW, OutcomeLog, Outcomes, read_outcomes, report
 from runs.common.cli import write_json
@@ -65,11 +65,10 @@ class StreamFlags:
                 raise ConfigError("--sessions or --zipf, and --replay: a log has its own traffic, give one of them")
             log = ReplayLog.read(self.replay, shop, on_bad_row, drift, HELD_OUT)
             if log.left_out:
-                print(
+                print_message(
                     f"{self.replay}: {log.left_out:,} of {log.left_out + len(log.queries):,} lines left out: they ask "
                     f"for {' or '.join(HELD_OUT)} queries of the shop, from which nothing is learned",
-                    file=sys.stderr, flush=True,
-                )  # fmt: skip
+                )
             return log
         queries = drift.queries if drift is not None else self._train(shop)
         topics = departments(shop)[[query.row for query in queries]] if self.sessions else None
@@ -101,7 +100,7 @@ def tell_hits(folder: Path, counts: Mapping[str, int]) -> None:
 
     atomic_write(folder / HITS, json.dumps(counts, indent=2))
     told = ", ".join(f"{value:,} {name}" for name, value in counts.items())
-    print(f"checked against brute force: {told}", file=sys.stderr, flush=True)
+    print_message(f"checked against brute force: {told}")
     if any(counts[name] for name in WRONG):
         raise SearchError(f"lists that the student learned from were wrong: {told}; this is a defect, please report it")
 

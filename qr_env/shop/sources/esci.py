@@ -10,7 +10,6 @@ Git LFS pointers. Products without a title are left out, with their labels, and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.download import Remote, cache_root
 from qr_env.common.errors import DataError
+from qr_env.common.hashing import sha256_text
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.shop import Shop, split_of
 from qr_env.shop.sources.files import read_files, read_folder
@@ -70,7 +70,7 @@ def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
 def _key(raw: Path) -> str:
     """Which upstream files a conversion was made of: sizes and times are enough, the download checked their bytes."""
     stats = [(raw / remote.name).stat() for remote in (EXAMPLES, PRODUCTS)]
-    return hashlib.sha256(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:12]
+    return sha256_text(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]), 12)
 
 
 def convert(raw: Path, out: Path) -> None:
