@@ -1,168 +1,195 @@
-"""From a name on the command line to a rewriter.
+"""Query rewriters by name, for `--agent` and for code.
 
-    agent = make_agent("best-of-8:out/quickstart/checkpoints/best", shop, AgentOptions(retriever, judge=…))
+    agent = make_agent("best-of-8:out/quickstart/checkpoints/best", AgentOptions(shop, retriever, judge=…))
 
 identity, oracle        the query itself; the best rewrite that the generated shop knows
-spell, rm3              corrected words; words of what the query finds
+spell, rm3              spelling correction; pseudo-relevance feedback
 synonyms[:FILE]         words of a dictionary (agents/baselines/synonyms.py)
 cle-qr                  the nearest known query (agents/baselines/cle_qr.py)
-prompted:LM             a language model, told to rewrite; LM: a name of qr_env.models.hub, a folder, or a server's URL
-few-shot:LM             the same with examples from the shop's log
-query2doc:LM            its passage on a product that the query may mean
-best-of-N:AGENT         the best of an agent's proposals and the original, by a judge; N searches a query
-FOLDER                  a student's checkpoint
+prompted:LM             a prompted language model; LM: a name of qr_env.models.hub, a folder, or a server's URL
+few-shot:LM             the same with examples from the shop's query log
+query2doc:LM            a passage about a product that the query may mean, written by the language model
+best-of-N:AGENT         the best of an agent's rewrites and the original, selected by a judge; N searches a query
+FOLDER                  a trained student's checkpoint
+NAME[:ARGUMENT]         a rewriter that another package registers in the entry-point group `qr_env.agents`
+
+A builder is `(argument: str, options: AgentOptions) -> Agent`; `argument` is what follows the first colon, "" for none.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from agents.baselines.best_of import BestOf
 from agents.baselines.classic import RM3, Identity, Oracle, Spell
+from agents.baselines.cle_qr import CleQR
+from agents.baselines.synonyms import Synonyms
+from agents.prompted.agent import PromptedAgent
+from agents.prompted.generation import PromptedModel
+from agents.prompted.language_model import LanguageModel, open_language_model
+from agents.prompted.prompt_file import PromptFile
+from agents.prompted.query2doc import REPEATS, Query2Doc
+from agents.prompted.text_store import TextStore
+from agents.query_log.purchase_log import document_examples, rewrite_examples
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
-from qr_env.common.protocols import Agent
+from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.shop.shop import Shop
 
-if TYPE_CHECKING:
-    from agents.prompted.generation import Asked, Writer
-    from qr_env.common.protocols import Judge, Retriever, TextEncoder
-
 KINDS = "identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, query2doc:LM, best-of-N:AGENT"
 BEST_OF = re.compile(r"best-of-(\d+):(.+)")
-PROMPTS = {"prompted": "rewrite_v1", "few-shot": "rewrite_few_v1", "query2doc": "query2doc_v1"}
-# Longest answers, in tokens and words: a query, or a passage of the length that query2doc asks for (64 words).
-SIZES = {"rewrite": (40, 12), "document": (96, 64)}
+READ_QUERY_LOG = ("cle-qr", "few-shot", "query2doc")
+# Longest answer by kind of prompt, (tokens, words): a query, or a passage as long as query2doc asks for.
+ANSWER_LENGTHS = {"rewrite": (40, 12), "document": (96, 64)}
 
 
 @dataclass(frozen=True)
 class AgentOptions:
-    """What an agent may need besides its name and the shop; what makes something heavy is called when it is needed.
+    """What a rewriter may be built from, besides its name. Encoder and judge are opened only by agents that use them."""
 
-    retriever: what RM3, cle-qr and best-of search. combine, weight: how rewrites meet their originals. encoder: of
-    cle-qr. judge: who selects in best-of. server: (base URL, whether to chat) → a writer behind it. store: where
-    generated texts are kept, a folder or file; None keeps none. seed: of training and of drawn examples.
-    """
-
+    shop: Shop
+    """Its catalogue and, for agents that read a query log, its train queries and their purchases."""
     retriever: Retriever
+    """Searched by rm3, cle-qr, few-shot and best-of."""
     combine: str = "expand"
+    """How rewrites are searched together with their original: "replace", "expand" or "union"."""
     weight: float = ORIGINAL_WEIGHT
+    """Weight of the original's words in "expand"."""
     encoder: Callable[[], TextEncoder] | None = None
+    """Opens the sentence encoder of cle-qr."""
     judge: Callable[[], Judge] | None = None
-    server: Callable[[str, bool], Writer] | None = None
+    """Opens the judge that selects in best-of."""
+    language_model: Callable[[str, bool], LanguageModel] = open_language_model
+    """Opens a language model by (name, whether to use its chat template)."""
     store: Path | None = None
+    """Folder or file that keeps generated texts; None keeps none."""
     seed: int = 0
+    """Of training and of drawn few-shot examples."""
 
 
-def make_agent(spec: str, shop: Shop, options: AgentOptions) -> Agent:
-    """The agent that `spec` names; names: module docstring.
+AgentBuilder = Callable[[str, AgentOptions], Agent]
+
+
+def make_agent(spec: str, options: AgentOptions) -> Agent:
+    """The rewriter that `spec` names (names: module docstring).
 
     Raises:
-        ConfigError: neither a known name nor a checkpoint folder; or what it needs is not there.
+        ConfigError: unknown name and no checkpoint folder; or the agent needs something that `options` lacks.
     """
-    if best := BEST_OF.fullmatch(spec):
-        return _best_of(int(best[1]), best[2], shop, options)
-    kind, _, detail = spec.partition(":")
-    if kind in PROMPTS and detail:
-        return _written(kind, detail, shop, options)
-    makers: dict[str, Callable[[], Agent]] = {
-        "identity": Identity,
-        "spell": lambda: Spell(shop),
-        "rm3": lambda: RM3(shop, options.retriever),
-        "oracle": lambda: Oracle(shop),
-        "cle-qr": lambda: _cle_qr(shop, options),
-    }
-    if spec in makers:
-        return makers[spec]()
-    if kind == "synonyms":
-        from agents.baselines.synonyms import Synonyms
-
-        return Synonyms(shop, detail or None)
-    return _student(spec)
-
-
-def reads_log(spec: str) -> bool:
-    """Whether the agent, or best-of's base, is made from what was bought for train queries."""
-    return _base(spec).partition(":")[0] in ("cle-qr", "few-shot", "query2doc")
-
-
-def checkpoint_of(spec: str) -> Path | None:
-    """The checkpoint folder that `spec` names, best-of's base included; None where it names none."""
-    folder = Path(_base(spec))
-    return folder if (current_version(folder) / "student.json").is_file() else None
-
-
-def _base(spec: str) -> str:
-    """What best-of draws from; any other agent itself."""
-    while best := BEST_OF.fullmatch(spec):
-        spec = best[2]
-    return spec
-
-
-def _student(spec: str) -> Agent:
+    if best_of := BEST_OF.fullmatch(spec):
+        return _best_of(int(best_of[1]), best_of[2], options)
+    name, _, argument = spec.partition(":")
+    builder = BUILDERS.get(name)
+    if builder is not None and bool(argument) <= (name in TAKE_ARGUMENT) and (argument or name not in NEED_ARGUMENT):
+        return builder(argument, options)
     if not current_version(Path(spec)).is_dir():
         raise ConfigError(f"--agent {spec!r}: neither one of {KINDS} nor a checkpoint folder")
+    # torch takes seconds to import, and the other agents do not need it.
     from agents.policy.student import Student
 
     return Student.load(spec)
 
 
-def _needed(what: Callable[..., Any] | None, name: str, spec: str) -> Callable[..., Any]:
-    if what is None:
-        raise ConfigError(f"agent {spec!r} needs a {name}, and none was given: AgentOptions({name}=…)")
-    return what
+def reads_query_log(spec: str) -> bool:
+    """Whether the agent, or the agent inside best-of, uses the purchases of train queries."""
+    return _without_best_of(spec).partition(":")[0] in READ_QUERY_LOG
 
 
-def _cle_qr(shop: Shop, options: AgentOptions) -> Agent:
-    from agents.baselines.cle_qr import CleQR
-
-    encoder = _needed(options.encoder, "encoder", "cle-qr")()
-    return CleQR(shop, options.retriever, encoder, options.combine, options.weight, seed=options.seed)
-
-
-def _best_of(n: int, base: str, shop: Shop, options: AgentOptions) -> Agent:
-    from agents.baselines.best_of import BestOf
-
-    judge = _needed(options.judge, "judge", f"best-of-{n}")()
-    proposer = make_agent(base, shop, options)
-    return BestOf(proposer, n, shop, options.retriever, judge, options.combine, options.weight)
+def checkpoint_folder(spec: str) -> Path | None:
+    """The checkpoint folder that `spec` names, alone or inside best-of; None for every other agent."""
+    folder = Path(_without_best_of(spec))
+    return folder if (current_version(folder) / "student.json").is_file() else None
 
 
-def _written(kind: str, model: str, shop: Shop, options: AgentOptions) -> Agent:
-    asked = _asked(kind, model, shop, options)
-    if kind != "query2doc":
-        from agents.prompted.agent import Prompted
+def _without_best_of(spec: str) -> str:
+    """The agent that best-of samples from; any other agent itself."""
+    while best_of := BEST_OF.fullmatch(spec):
+        spec = best_of[2]
+    return spec
 
-        return Prompted(asked, options.combine, f"{kind}:{asked.writer.name}")
-    from agents.prompted.query2doc import REPEATS, Query2Doc
 
+def _best_of(n: int, base: str, options: AgentOptions) -> Agent:
+    if options.judge is None:
+        raise _lacks(f"best-of-{n}", "judge")
+    judge, proposer = options.judge(), make_agent(base, options)
+    return BestOf(proposer, n, options.shop, options.retriever, judge, options.combine, options.weight)
+
+
+def _lacks(agent: str, option: str) -> ConfigError:
+    return ConfigError(f"agent {agent!r} needs a {option}, and none was given: AgentOptions({option}=…)")
+
+
+def _identity(argument: str, options: AgentOptions) -> Agent:
+    return Identity()
+
+
+def _spell(argument: str, options: AgentOptions) -> Agent:
+    return Spell(options.shop)
+
+
+def _rm3(argument: str, options: AgentOptions) -> Agent:
+    return RM3(options.shop, options.retriever)
+
+
+def _oracle(argument: str, options: AgentOptions) -> Agent:
+    return Oracle(options.shop)
+
+
+def _synonyms(argument: str, options: AgentOptions) -> Agent:
+    return Synonyms(options.shop, argument or None)
+
+
+def _cle_qr(argument: str, options: AgentOptions) -> Agent:
+    if options.encoder is None:
+        raise _lacks("cle-qr", "encoder")
+    encoder = options.encoder()
+    return CleQR(options.shop, options.retriever, encoder, options.combine, options.weight, seed=options.seed)
+
+
+def _prompted(argument: str, options: AgentOptions) -> Agent:
+    model = _prompted_model("rewrite_v1", argument, options)
+    return PromptedAgent(model, options.combine, f"prompted:{model.model.name}")
+
+
+def _few_shot(argument: str, options: AgentOptions) -> Agent:
+    model = _prompted_model("rewrite_few_v1", argument, options)
+    return PromptedAgent(model, options.combine, f"few-shot:{model.model.name}")
+
+
+def _query2doc(argument: str, options: AgentOptions) -> Agent:
+    model = _prompted_model("query2doc_v1", argument, options)
     repeats = 1 if options.retriever.name == "dense" else REPEATS
-    return Query2Doc(asked, options.combine, f"{kind}:{asked.writer.name}", repeats)
+    return Query2Doc(model, options.combine, f"query2doc:{model.model.name}", repeats)
 
 
-def _asked(kind: str, model: str, shop: Shop, options: AgentOptions) -> Asked:
-    """The model, local or behind a server, with its prompt, its examples and the store."""
-    from agents.prompted.generation import Asked, LocalWriter
-    from agents.prompted.prompt_file import PromptFile
-    from agents.prompted.text_store import TextStore
-    from agents.query_log.purchase_log import document_examples, rewrite_examples
-
-    prompt = PromptFile.load(PROMPTS[kind])
-    behind_server = model.startswith(("http://", "https://"))
-    writer: Writer = (
-        _needed(options.server, "server", model)(model, not prompt.examples)
-        if behind_server
-        else LocalWriter(model, chat=not prompt.examples)
-    )
-    tokens, words = SIZES[prompt.kind]
+def _prompted_model(prompt_name: str, language_model: str, options: AgentOptions) -> PromptedModel:
+    """The language model with its prompt, few-shot examples of the query log, and text store."""
+    prompt = PromptFile.load(prompt_name)
+    model = options.language_model(language_model, not prompt.examples)
     examples: list[tuple[str, str]] = []
     if prompt.kind == "document":
-        examples = document_examples(shop, prompt.examples, options.seed)
+        examples = document_examples(options.shop, prompt.examples, options.seed)
     elif prompt.examples:
-        examples = rewrite_examples(shop, options.retriever, prompt.examples, options.seed)
+        examples = rewrite_examples(options.shop, options.retriever, prompt.examples, options.seed)
     store = TextStore(options.store) if options.store else None
-    return replace(Asked(writer, prompt, examples), tokens=tokens, words=words, store=store)
+    max_tokens, max_words = ANSWER_LENGTHS[prompt.kind]
+    return PromptedModel(model, prompt, examples, max_tokens, max_words, store)
+
+
+BUILDERS: dict[str, AgentBuilder] = {
+    "identity": _identity,
+    "spell": _spell,
+    "rm3": _rm3,
+    "oracle": _oracle,
+    "synonyms": _synonyms,
+    "cle-qr": _cle_qr,
+    "prompted": _prompted,
+    "few-shot": _few_shot,
+    "query2doc": _query2doc,
+}
+NEED_ARGUMENT = ("prompted", "few-shot", "query2doc")
+TAKE_ARGUMENT = (*NEED_ARGUMENT, "synonyms")

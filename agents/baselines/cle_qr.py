@@ -30,7 +30,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from agents.query_log.purchase_log import DEPTH, PurchaseLog
-from agents.text.expansion import in_mode
+from agents.text.expansion import rewrite_for_mode
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError
 from qr_env.common.hashing import sha256_text
@@ -132,7 +132,7 @@ class CleQR:
 
     def _rewrites(self, queries: Sequence[str], pool_N: npt.NDArray[np.int64]) -> list[str]:
         chosen = [self._texts[at] for at in pool_N.tolist()]
-        return [in_mode(query, text, self._combine) for query, text in zip(queries, chosen, strict=True)]
+        return [rewrite_for_mode(query, text, self._combine) for query, text in zip(queries, chosen, strict=True)]
 
     def _choose(self, queries: Sequence[str], vectors_PD: FloatArray) -> Choice:
         near_PK, cosine_PK = self._nearest(queries, vectors_PD)

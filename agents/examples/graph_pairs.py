@@ -29,7 +29,7 @@ from agents.query_log.graph import (
     stem_incidence,
     strongest,
 )
-from agents.text.expansion import in_mode
+from agents.text.expansion import rewrite_for_mode
 from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
@@ -162,7 +162,7 @@ def _rewrites(
         useful = words.useful(row)
         found: dict[str, None] = {}
         for other in pairs.other_R[start:end].tolist():
-            text = in_mode(texts[row], texts[other], combine)
+            text = rewrite_for_mode(texts[row], texts[other], combine)
             if combine == "expand" and useful is not None:
                 text = _useful_words(text, useful.union(tokenize.terms(texts[row])))
             if text:

@@ -1,7 +1,7 @@
 """What a teacher wrote: a file of rewrites, or any agent that is asked now, such as a prompted large model.
 
     examples, counts = file_rewrites("rewrites.parquet", shop, combine="expand")      # columns query, rewrite
-    examples, counts = teacher_rewrites(make_agent("prompted", shop, retriever), shop.split("train"))
+    examples, counts = teacher_rewrites(make_agent("prompted:smollm2-135m", AgentOptions(shop, retriever)), shop.split("train"))
 
 Boolean rewrites ("(couch OR sofa) AND blue") become the words to add: alternatives of what the query says, taken from
 each group in turn. A group that shares no word with the query is what the teacher made up ("rewards OR cashback" for
@@ -19,7 +19,7 @@ import pyarrow as pa
 from agents.examples.tasks import Example
 from agents.query_log.graph import Counts
 from agents.text.boolean_query import is_boolean, parse
-from agents.text.expansion import NEGATIONS, in_mode
+from agents.text.expansion import NEGATIONS, rewrite_for_mode
 from qr_env.common import tokenize
 from qr_env.common.errors import DataError
 from qr_env.common.protocols import Agent
@@ -99,7 +99,7 @@ def _offers(query: str, group: Iterable[str], forbidden: set[str], known: frozen
     for text in group:
         if NEGATIONS & set(tokenize.words(text)):
             continue
-        added = in_mode(query, text, "expand")
+        added = rewrite_for_mode(query, text, "expand")
         stems = set(tokenize.terms(added))
         usable = bool(stems) and len(added.split()) <= PHRASE_WORDS and not stems & forbidden
         if usable and (known is None or known.issuperset(stems)):
@@ -180,6 +180,6 @@ def _refused(query: str, rewrite: str, text: str, held: set[str], combine: str) 
 def _written(query: str, rewrite: str, combine: str, known: frozenset[str] | None) -> str:
     """A teacher's rewrite as the student must write it."""
     if not is_boolean(rewrite):
-        return in_mode(query, rewrite, combine)
+        return rewrite_for_mode(query, rewrite, combine)
     added = expansion_terms(query, rewrite, known)
     return added if combine == "expand" or not added else f"{query} {added}"

@@ -1,10 +1,9 @@
-"""A language model that is told, not trained, to rewrite: zero-shot or with examples from the shop's log.
+"""Prompted rewriter: a language model rewrites without training, zero-shot or with examples from the shop's query log.
 
     qr evaluate --agent prompted:smollm2-135m few-shot:http://127.0.0.1:8000/v1
 
-What it writes is read strictly (`read_rewrite`): an answer that is no plain one-line query leaves the original as it
-is, and is counted by kind (`costs`). Boolean groups and JSON, which such models like to write, are read for what
-they say.
+`read_rewrite` parses the answers strictly: an answer that is not a plain one-line query keeps the original query and is
+counted by kind of fault (`costs`). Boolean queries and JSON, which such models often write, are accepted.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from agents.prompted.generation import WritingAgent
+from agents.prompted.generation import GenerativeAgent
 from agents.text.boolean_query import is_boolean, parse
-from agents.text.expansion import in_mode
+from agents.text.expansion import rewrite_for_mode
 
-# Small models go on with the next example, or repeat the cue.
-_NEXT = re.compile(r"\n\s*(?:query|rewrite)\s*:", re.IGNORECASE)
-LOOP = 3  # times that a rewrite may not say a word
+_NEXT_EXAMPLE = re.compile(r"\n\s*(?:query|rewrite)\s*:", re.IGNORECASE)
+MAX_REPEATS = 2  # of one word in a rewrite
 _LABEL = re.compile(r"^(?:the )?(?:rewritten|corrected|improved|search)?[ _-]*(?:query|rewrite)\s*:\s*", re.IGNORECASE)
 _FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _QUOTES = "\"'`“”‘’«» "
@@ -33,64 +31,66 @@ _TALK = re.compile(
 
 
 @dataclass
-class Prompted(WritingAgent):
+class PromptedAgent(GenerativeAgent):
     """In "expand" the rewrite is the words of the answer that the query lacks, else the answer."""
 
     name: str = "prompted"
+    """For logs and reports."""
 
     def read(self, query: str, text: str) -> tuple[str, str]:
-        """By `read_rewrite`."""
-        rewrite, fault = read_rewrite(text, query, self.asked.words)
-        return ("", fault) if fault else (in_mode(query, rewrite, self.combine), "")
+        """See `read_rewrite`."""
+        rewrite, fault = read_rewrite(text, query, self.model.max_words)
+        return ("", fault) if fault else (rewrite_for_mode(query, rewrite, self.combine), "")
 
 
-def read_rewrite(text: str, query: str, words: int) -> tuple[str, str]:
-    """(the rewrite, ""), or ("", why the answer is none): empty, lines, markup, talk, long, loop.
+def read_rewrite(text: str, query: str, max_words: int) -> tuple[str, str]:
+    """(the rewrite, "") or ("", fault); the faults are empty, lines, markup, talk, long and loop.
 
-    JSON {"rewrite": …}, a label before the query, quotes around it and a code fence are taken away; of Boolean groups
-    the words stay, without those that are negated. words: more than these, and than the query has, are too long.
+    JSON {"rewrite": …}, a label before the query, quotes around it and a code fence are removed. Of a Boolean query the
+    words remain, without the negated ones. A rewrite is too long with more words than `max_words` and than the query.
     """
-    text = _unwrapped(_NEXT.split(text.strip(), maxsplit=1)[0].strip())
+    # Small models continue with the next example, or repeat the cue.
+    text = _without_wrapping(_NEXT_EXAMPLE.split(text.strip(), maxsplit=1)[0].strip())
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return "", "empty"
     if len(lines) > 1:
         return "", "lines"
     line = _LABEL.sub("", lines[0].strip().strip(_QUOTES)).strip(_QUOTES)
-    line = " ".join((_flat(line) if is_boolean(line) else line).split()).rstrip(".!?,: ")
+    line = " ".join((_words_of_boolean(line) if is_boolean(line) else line).split()).rstrip(".!?,: ")
     if _MARKUP.search(line):
         return "", "markup"
     if not re.search(r"\w", line):
         return "", "empty"
-    if _talks(line, query):
+    if _is_conversation(line, query):
         return "", "talk"
-    if len(line.split()) > max(words, len(query.split())):
+    if len(line.split()) > max(max_words, len(query.split())):
         return "", "long"
-    if max(Counter(re.findall(r"\w+", line.lower())).values()) >= LOOP:
+    if max(Counter(re.findall(r"\w+", line.lower())).values()) > MAX_REPEATS:
         return "", "loop"
     return line, ""
 
 
-def _flat(boolean: str) -> str:
-    """The words of a Boolean query's groups, each once; what is negated is not among them."""
+def _words_of_boolean(boolean: str) -> str:
+    """The distinct words of a Boolean query's groups, without the negated ones."""
     texts = [text for group in parse(boolean).groups for text in group]
     return " ".join(dict.fromkeys(" ".join(texts).split()))
 
 
-def _unwrapped(text: str) -> str:
-    """The text of a JSON reply or of a code fence; anything else as it is."""
+def _without_wrapping(text: str) -> str:
+    """The text inside a JSON reply or a code fence; any other text unchanged."""
     text = _FENCE.sub("", text).strip()
     if not text.startswith("{"):
         return text
     try:
-        stated = json.loads(text)
+        reply = json.loads(text)
     except ValueError:
         return text
-    value = next((stated[name] for name in ("rewrite", "query") if name in stated), None) if stated else None
+    value = next((reply[name] for name in ("rewrite", "query") if name in reply), None) if reply else None
     return value.strip() if isinstance(value, str) else text
 
 
-def _talks(line: str, query: str) -> bool:
-    """Whether the line speaks about the query instead of being one; words that the query has too say nothing."""
+def _is_conversation(line: str, query: str) -> bool:
+    """Whether the line talks about the query instead of being one; words that the query holds are no evidence."""
     own = query.lower()
     return any(match[0].lower() not in own for match in _TALK.finditer(line))

@@ -1,8 +1,8 @@
-"""A language model that confirms pairs: do the query and its rewrite ask for the same? (MiniELM, arXiv 2501.18056)
+"""A language model that confirms pairs: do a query and its rewrite ask for the same? (MiniELM, arXiv 2501.18056)
 
-means_N = ModelConfirm(LocalWriter("smollm2-135m"))(queries, rewrites)
+confirmed_N = ModelConfirm(LocalModel("smollm2-135m"))(queries, rewrites)
 
-An answer that is neither yes nor no confirms nothing. With a store, what was answered before is not asked again.
+An answer that is neither yes nor no confirms nothing. Stored answers are not generated again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from agents.prompted.generation import Writer
+from agents.prompted.language_model import LanguageModel
 from agents.prompted.text_store import TextStore, text_key
 from qr_env.common.hashing import sha256_text
 from qr_env.common.types import Query
@@ -28,42 +28,47 @@ Answer with one word, yes or no.
 First: {query}
 Second: {rewrite}
 Answer:"""
-TOKENS = 4  # of an answer
-PUT_EVERY = 256  # answers that a kill may lose
+MAX_TOKENS = 4  # of an answer
+STORE_EVERY = 256  # answers that a killed process may lose
 
 
 @dataclass
 class ModelConfirm:
-    """(queries, a rewrite of each) → (N,) bool. combine: in "expand" the second query is the first and the words to
-    add. store: folder or file that keeps the answers. faults: how many answers said neither."""
+    """A callable: (N queries, one rewrite of each) → (N,) bool."""
 
-    writer: Writer
+    model: LanguageModel
+    """Answers the prompt."""
     combine: str = "expand"
+    """In "expand" the second query is the first and the words to add; else it is the rewrite."""
     store: Path | None = None
-    faults: int = 0
-    known: dict[str, str] = field(default_factory=dict)
+    """Folder or file that keeps the answers; None keeps none."""
+    unreadable: int = 0
+    """Number of answers so far that were neither yes nor no."""
+    answers: dict[str, str] = field(default_factory=dict)
+    """Prompt → answer, of all prompts so far."""
 
     def __call__(self, queries: Sequence[Query], rewrites: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Which of N rewrites mean the same as their query."""
-        asked = [self._prompt(query.text, rewrite) for query, rewrite in zip(queries, rewrites, strict=True)]
-        fresh = [prompt for prompt in dict.fromkeys(asked) if prompt not in self.known]
-        self._ask(fresh)
-        words = [self.known.get(prompt, "").strip().lower() for prompt in asked]
-        self.faults += sum(not word.startswith(("yes", "no")) for word in words)
+        """(N,) whether each rewrite means the same as its query."""
+        prompts = [self._prompt(query.text, rewrite) for query, rewrite in zip(queries, rewrites, strict=True)]
+        self._answer([prompt for prompt in dict.fromkeys(prompts) if prompt not in self.answers])
+        words = [self.answers.get(prompt, "").strip().lower() for prompt in prompts]
+        self.unreadable += sum(not word.startswith(("yes", "no")) for word in words)
         return np.array([word.startswith("yes") for word in words], np.bool_)
 
     def _prompt(self, query: str, rewrite: str) -> str:
         return PROMPT.format(query=query, rewrite=f"{query} {rewrite}" if self.combine == "expand" else rewrite)
 
-    def _ask(self, prompts: Sequence[str]) -> None:
-        """Answers to `known`, from the store or the model; `PUT_EVERY` answers are kept at a time."""
-        key = text_key(self.writer.name, sha256_text(PROMPT), dict(self.writer.settings))
+    def _answer(self, prompts: Sequence[str]) -> None:
+        """Fill `answers` from the store or the model; `STORE_EVERY` answers are stored at a time."""
+        key = text_key(self.model.name, sha256_text(PROMPT), dict(self.model.settings))
         store = TextStore(self.store) if self.store else None
-        self.known |= store.get(key, prompts) if store else {}
-        fresh = [prompt for prompt in prompts if prompt not in self.known]
-        for start in tqdm(range(0, len(fresh), PUT_EVERY), desc="confirm", unit="batch", disable=len(fresh) < 2):
-            part = fresh[start : start + PUT_EVERY]
-            answers = {part[at]: text for at, text, fault in self.writer.write(part, TOKENS, False) if not fault}
+        self.answers |= store.get(key, prompts) if store else {}
+        missing = [prompt for prompt in prompts if prompt not in self.answers]
+        for start in tqdm(range(0, len(missing), STORE_EVERY), desc="confirm", unit="batch", disable=len(missing) < 2):
+            batch = missing[start : start + STORE_EVERY]
+            answers = {
+                batch[i]: text for i, text, failure in self.model.generate(batch, MAX_TOKENS, False) if not failure
+            }
             if store:
                 store.put(key, answers)
-            self.known |= answers
+            self.answers |= answers

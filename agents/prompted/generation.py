@@ -1,10 +1,8 @@
-"""Language models that write: who is asked, how what they wrote is kept, and the agent that reads it, for
-`prompted.py` and `query2doc.py`.
+"""Texts that a language model generates from a prompt file, stored and counted; and the base class of agents that read
+them.
 
-    asked = Asked(LocalWriter("smollm2-135m"), PromptFile.load("rewrite_v1"), store=TextStore("cache"))
-    asked.texts(["couch", "fridge"])        # {"couch": "sofa", …}; what failed is left out and counted
-
-A writer behind a server is `runs/common/writing.py`.
+    model = PromptedModel(LocalModel("smollm2-135m"), PromptFile.load("rewrite_v1"), store=TextStore("cache"))
+    model.texts(["couch", "fridge"])        # {"couch": "sofa", …}; failed queries are left out and counted
 """
 
 from __future__ import annotations
@@ -12,204 +10,133 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
 
+from tqdm import tqdm
+
+from agents.prompted.language_model import LanguageModel
 from agents.prompted.prompt_file import PromptFile
 from agents.prompted.text_store import TextStore, text_key
 from qr_env.common.hashing import sha256_text
 
 MAX_QUERY_CHARACTERS = 200  # as agents.policy.prompt: a pasted page must not fill the context
-PUT_EVERY = 16  # answers that a kill may lose
-
-
-class Writer(Protocol):
-    """A language model, asked without randomness."""
-
-    @property
-    def name(self) -> str:
-        """Which model."""
-        ...
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What else its texts depend on, as JSON values: revision, decoding."""
-        ...
-
-    def write(self, prompts: Sequence[str], tokens: int, schema: bool) -> Generator[tuple[int, str, str], None, None]:
-        """(place in `prompts`, text, "") as they are answered; (place, "", kind of failure) where there is no answer.
-
-        tokens: at most. schema: ask for the JSON object {"rewrite": …} where it can be enforced.
-        """
-        ...
+STORE_EVERY = 16  # answers that a killed process may lose
 
 
 @dataclass
-class Asked:
-    """A writer with its prompt. examples: (query, text), shown by the prompt. tokens: most of an answer. store: None
-    keeps nothing. faults: query → why its answer came to nothing, of all so far."""
+class PromptedModel:
+    """A language model together with its prompt, few-shot examples and text store."""
 
-    writer: Writer
+    model: LanguageModel
+    """Generates the texts."""
     prompt: PromptFile
+    """Rendered for every query."""
     examples: Sequence[tuple[str, str]] = ()
-    tokens: int = 40
-    words: int = 12
+    """Few-shot examples for the prompt, (query, text)."""
+    max_tokens: int = 40
+    """Longest answer, in tokens."""
+    max_words: int = 12
+    """Longest answer that the prompt asks for, in words."""
     store: TextStore | None = None
+    """Where generated texts are kept; None keeps none."""
     faults: dict[str, str] = field(default_factory=dict)
+    """Query → why its answer could not be used, of all queries so far."""
     seen: set[str] = field(default_factory=set)
-    fresh: int = 0
+    """All queries so far."""
+    generated: int = 0
+    """Number of texts generated so far; the others were in the store."""
 
     @cached_property
     def key(self) -> str:
-        """Of its texts in the store."""
-        facts = json.dumps([self.prompt.hash, *self.examples[: self.prompt.examples], self.words])
+        """Key of its texts in the store: model, prompt, examples and decoding."""
+        facts = json.dumps([self.prompt.hash, *self.examples[: self.prompt.examples], self.max_words])
         digest = sha256_text(facts, 16)
-        settings = {**self.writer.settings, "tokens": self.tokens, "kind": self.prompt.kind}
-        return text_key(self.writer.name, digest, settings)
+        settings = {**self.model.settings, "tokens": self.max_tokens, "kind": self.prompt.kind}
+        return text_key(self.model.name, digest, settings)
 
     def texts(self, queries: Sequence[str]) -> dict[str, str]:
-        """Query → what the writer wrote for it; those in the store are not asked again."""
-        wanted = list(dict.fromkeys(queries))
-        self.seen.update(wanted)
-        known = self.store.get(self.key, wanted) if self.store else {}
-        return known | self._write([query for query in wanted if query not in known])
+        """Query → generated text; texts in the store are not generated again."""
+        distinct = list(dict.fromkeys(queries))
+        self.seen.update(distinct)
+        stored = self.store.get(self.key, distinct) if self.store else {}
+        return stored | self._generate([query for query in distinct if query not in stored])
 
     @property
     def costs(self) -> dict[str, float]:
-        """Of all queries so far, the share that was written now (not found in the store), and that of each fault."""
+        """Share of all queries so far whose text was generated (not found in the store), and share with each fault."""
         count = max(len(self.seen), 1)
         faults = Counter(self.faults.values())
-        return {"written/query": self.fresh / count} | {f"no use: {kind}": n / count for kind, n in faults.items()}
+        shares = {f"unusable: {kind}": number / count for kind, number in faults.items()}
+        return {"generated/query": self.generated / count} | shares
 
-    def _write(self, queries: list[str]) -> dict[str, str]:
-        from tqdm import tqdm
-
-        prompts = [self.prompt.render(_shown(query), self.examples, self.words) for query in queries]
-        written: dict[str, str] = {}
-        fresh: dict[str, str] = {}
-        bar = tqdm(total=len(queries), desc=f"{self.writer.name} writes", disable=len(queries) < 2, leave=False)
-        answers = self.writer.write(prompts, self.tokens, schema=self.prompt.kind == "rewrite")
+    def _generate(self, queries: list[str]) -> dict[str, str]:
+        """Query → text, stored every `STORE_EVERY` texts; failures go to `faults`."""
+        prompts = [self.prompt.render(_one_line(query), self.examples, self.max_words) for query in queries]
+        texts: dict[str, str] = {}
+        unsaved: dict[str, str] = {}
+        bar = tqdm(total=len(queries), desc=f"{self.model.name} generates", disable=len(queries) < 2, leave=False)
+        answers = self.model.generate(prompts, self.max_tokens, json_schema=self.prompt.kind == "rewrite")
         try:
-            for at, text, fault in answers:
+            for index, text, failure in answers:
                 bar.update()
-                if fault:
-                    self.faults[queries[at]] = f"server {fault}"
+                if failure:
+                    self.faults[queries[index]] = f"server {failure}"
                 else:
-                    fresh[queries[at]] = text
-                if len(fresh) >= PUT_EVERY:
-                    written |= self._kept(fresh)
-                    fresh = {}
+                    unsaved[queries[index]] = text
+                if len(unsaved) >= STORE_EVERY:
+                    texts |= self._save(unsaved)
+                    unsaved = {}
         finally:
             bar.close()
             answers.close()
-            written |= self._kept(fresh)
-        return written
+            texts |= self._save(unsaved)
+        return texts
 
-    def _kept(self, fresh: dict[str, str]) -> dict[str, str]:
-        self.fresh += len(fresh)
-        if self.store and fresh:
-            self.store.put(self.key, fresh)
-        return fresh
+    def _save(self, texts: dict[str, str]) -> dict[str, str]:
+        self.generated += len(texts)
+        if self.store and texts:
+            self.store.put(self.key, texts)
+        return texts
 
 
 @dataclass
-class WritingAgent(ABC):
-    """Implements `qr_env.common.protocols.Agent` but for what it reads in a text. Greedy, so all n rewrites of a query are the
-    same one; a query whose text is of no use stays as it is, and is counted by kind (`costs`)."""
+class GenerativeAgent(ABC):
+    """A `qr_env.common.protocols.Agent` whose rewrites are read from generated texts.
 
-    asked: Asked
+    Generation is greedy, so that all n rewrites of a query are equal. A query whose text cannot be used is kept, and
+    counted by kind of fault (`costs`).
+    """
+
+    model: PromptedModel
+    """Generates one text a query."""
     combine: str = "expand"
-    name: str = "writer"
+    """How rewrites are searched: "replace", "expand" or "union"."""
+    name: str = "generative"
+    """For logs and reports."""
 
     @property
     def costs(self) -> dict[str, float]:
-        """Share of queries that were written now, and that of those left as they were, by kind."""
-        return self.asked.costs
+        """Share of queries with a newly generated text, and share with each fault."""
+        return self.model.costs
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """What the model's text says, n times; the query itself where there is none that can be used."""
-        texts = self.asked.texts([query for query in queries if query.strip()])
+        """The rewrite that the model's text holds, n times; the query itself where the text cannot be used."""
+        texts = self.model.texts([query for query in queries if query.strip()])
         return [[self._rewrite(query, texts[query]) if query in texts else query] * n for query in queries]
 
     def _rewrite(self, query: str, text: str) -> str:
         rewrite, fault = self.read(query, text)
         if fault:
-            self.asked.faults[query] = fault
+            self.model.faults[query] = fault
         return query if fault else rewrite
 
     @abstractmethod
     def read(self, query: str, text: str) -> tuple[str, str]:
-        """(the rewrite in this agent's mode, ""), or ("", why the text is of no use)."""
+        """(the rewrite for this agent's `combine`, ""), or ("", why the text cannot be used)."""
 
 
-def _shown(query: str) -> str:
-    """The query as the prompt shows it: one line, not endless."""
+def _one_line(query: str) -> str:
+    """The query for the prompt: one line of at most `MAX_QUERY_CHARACTERS` characters."""
     return " ".join(query.split())[:MAX_QUERY_CHARACTERS]
-
-
-class LocalWriter:
-    """Any causal LM in this process, by the names of `qr_env.models.hub`: greedy, in batches. Nothing is loaded before
-    there is something to write.
-
-    chat: through the model's chat template, where it has one. False has it continue the prompt as it stands, which
-    suits a prompt with examples: told as a chat, a small model talks about them instead.
-    """
-
-    def __init__(self, model: str, batch_size: int = 16, chat: bool = True) -> None:
-        self.name, self.batch_size, self.chat = model, batch_size, chat
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """Where the weights are a folder of the user's: their sizes and times, since its name says little."""
-        weights = sorted(Path(self.name).glob("*.safetensors")) if Path(self.name).is_dir() else []
-        stats = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in weights]
-        return {"decoding": "greedy", "chat": self.chat, "weights": stats}
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        import torch
-
-        from qr_env.models.hub import load_causal_lm
-
-        model, tokenizer = load_causal_lm(self.name)
-        return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
-
-    def write(self, prompts: Sequence[str], tokens: int, schema: bool) -> Generator[tuple[int, str, str], None, None]:
-        """See `Writer`; a schema cannot be enforced here."""
-        if not prompts:
-            return
-        _, tokenizer = self._loaded
-        chat = self.chat and tokenizer.chat_template is not None
-        texts = [_templated(tokenizer, prompt) for prompt in prompts] if chat else list(prompts)
-        ids = tokenizer(texts, add_special_tokens=not chat)["input_ids"]
-        # Prompts of like length together: little padding.
-        order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
-        for start in range(0, len(order), self.batch_size):
-            part = order[start : start + self.batch_size]
-            for at, text in zip(part, self._generate([ids[at] for at in part], tokens), strict=True):
-                yield at, text, ""
-
-    def _generate(self, ids: list[list[int]], tokens: int) -> list[str]:
-        import torch
-        from transformers import GenerationConfig
-
-        model, tokenizer = self._loaded
-        batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(model.device)
-        ends = model.generation_config.eos_token_id if model.generation_config else tokenizer.eos_token_id
-        greedy = GenerationConfig(
-            do_sample=False, max_new_tokens=tokens, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id
-        )
-        with torch.inference_mode():
-            out = model.generate(**batch, generation_config=greedy)
-        return tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-
-
-def _templated(tokenizer: Any, prompt: str) -> str:
-    """The prompt as a user's message."""
-    message = [{"role": "user", "content": prompt}]
-    return str(
-        tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    )

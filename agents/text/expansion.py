@@ -8,7 +8,7 @@ from qr_env.common import tokenize
 NEGATIONS = frozenset(["no", "not", "without"])
 
 
-def in_mode(query: str, rewrite: str, combine: str) -> str:
+def rewrite_for_mode(query: str, rewrite: str, combine: str) -> str:
     """A rewritten query as the student must write it: in "expand" the words that the query lacks, else the whole.
 
     Words are compared by their stems, and none behind a "no", "not" or "without" is added: an engine that adds words

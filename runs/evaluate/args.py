@@ -8,7 +8,7 @@ intervals.
     qr evaluate --shop icecat --run-in other_system.trec
 
 "ms/query" is the wall time of the rewriting alone, searches of best-of and cle-qr included; texts that a language model
-wrote before are taken from the store ("written/query" says for how many they were not).
+wrote before are taken from the store ("generated/query" is the share that was not in the store).
 """
 
 from __future__ import annotations

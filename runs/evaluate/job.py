@@ -54,12 +54,12 @@ def _table(args: Args, shop: Shop, past: Callable[[], Shop]) -> dict[str, Evalua
     options = agent_options(args, shop, exam)
     evaluations: dict[str, Evaluation] = {}
     for spec in args.agent:
-        evaluation = exam.mark(_agent(spec, shop, past, options))
+        evaluation = exam.mark(_agent(spec, past, options))
         evaluations[_column(spec, evaluations)] = evaluation
     if args.run_in:
         evaluations[Path(args.run_in).name] = _score_run(args.run_in, shop, exam)
     if args.run_out:
-        _write_run(args.run_out, _agent(args.agent[-1], shop, past, options), shop, exam)
+        _write_run(args.run_out, _agent(args.agent[-1], past, options), shop, exam)
     return evaluations
 
 
@@ -81,9 +81,9 @@ def serving(args: Args) -> tuple[str, float]:
 
 def _trained(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What each checkpoint among the agents notes of itself."""
-    from agents.factory import checkpoint_of
+    from agents.factory import checkpoint_folder
 
-    folders = [folder for spec in specs if (folder := checkpoint_of(spec)) is not None]
+    folders = [folder for spec in specs if (folder := checkpoint_folder(spec)) is not None]
     if not folders:
         return {}  # no need of torch
     from agents.policy.student import saved_settings
@@ -124,7 +124,6 @@ def agent_options(args: Args, shop: Shop, exam: HeldOutEvaluator) -> AgentOption
     """What the agents get; the encoder, the selecting judge and servers only when one asks for them."""
     from agents.factory import AgentOptions
     from judges.factory import JudgeOptions, open_judge
-    from runs.common.writing import ServerWriter
 
     def encoder() -> Any:
         return _encoder(args.encoder, _cache(args))
@@ -136,14 +135,14 @@ def agent_options(args: Args, shop: Shop, exam: HeldOutEvaluator) -> AgentOption
 
     store = args.store or _cache(args)
     serving = (exam.combine, exam.weight)
-    return AgentOptions(exam.retriever, *serving, encoder, judge, ServerWriter, store, args.seed)
+    return AgentOptions(shop, exam.retriever, *serving, encoder, judge, store=store, seed=args.seed)
 
 
-def _agent(spec: str, shop: Shop, past: Callable[[], Shop], options: AgentOptions) -> Agent:
+def _agent(spec: str, past: Callable[[], Shop], options: AgentOptions) -> Agent:
     """One that reads a log gets the past that students get: queries made from the catalogue if nothing was bought."""
-    from agents.factory import make_agent, reads_log
+    from agents.factory import make_agent, reads_query_log
 
-    return make_agent(spec, past() if reads_log(spec) else shop, options)
+    return make_agent(spec, replace(options, shop=past()) if reads_query_log(spec) else options)
 
 
 def _column(spec: str, taken: dict[str, Evaluation]) -> str:

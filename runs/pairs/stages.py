@@ -19,8 +19,10 @@ from agents.examples.pairs import bought_titles
 from agents.examples.scoring import FeedbackScorer, feedback_scorer
 from agents.examples.tasks import Example
 from agents.examples.teacher_rewrites import file_rewrites, teacher_rewrites
+from agents.prompted.confirm import ModelConfirm
+from agents.prompted.language_model import open_language_model
 from agents.query_log.word_model import candidates, word_model
-from agents.text.expansion import in_mode
+from agents.text.expansion import rewrite_for_mode
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
 
@@ -150,18 +152,7 @@ class Maker:
         kind, _, model = self.args.confirm.partition(":")
         if kind != "llm" or not model:
             raise ConfigError(f"--confirm {self.args.confirm!r}: choose engine, none, or llm:LM")
-        from agents.prompted.confirm import ModelConfirm
-
-        return ModelConfirm(self._writer(model), self.args.combine, self.args.store)
-
-    def _writer(self, model: str) -> Any:
-        if model.startswith(("http://", "https://")):
-            from runs.common.writing import ServerWriter
-
-            return ServerWriter(model)
-        from agents.prompted.generation import LocalWriter
-
-        return LocalWriter(model)
+        return ModelConfirm(open_language_model(model), self.args.combine, self.args.store)
 
     def _quality(self) -> list[Example]:
         made = []
@@ -197,7 +188,7 @@ class Maker:
         if agent != "log":
             written = self.agent(agent).rewrite(texts, self.args.candidates, self.args.seed)
             return [
-                [text for other in rewrites if (text := in_mode(query, other, self.args.combine))]
+                [text for other in rewrites if (text := rewrite_for_mode(query, other, self.args.combine))]
                 for query, rewrites in zip(texts, written, strict=True)
             ]
         rarest = (KNOWN_TITLES - 0.5) / max(len(self.shop.titles), 1)
@@ -210,14 +201,13 @@ class Maker:
         """An agent by its name at `qr evaluate`."""
         from agents.factory import AgentOptions, make_agent
         from qr_env.common.download import cache_root
-        from runs.common.writing import ServerWriter
 
         args = self.args
         options = AgentOptions(
-            self._retriever, args.combine, args.weight, lambda: self._encoder, lambda: self._judge, ServerWriter,
-            args.store or cache_root(), args.seed,
+            self.shop, self._retriever, args.combine, args.weight, lambda: self._encoder, lambda: self._judge,
+            store=args.store or cache_root(), seed=args.seed,
         )  # fmt: skip
-        return make_agent(spec, self.shop, options)
+        return make_agent(spec, options)
 
     @cached_property
     def score(self) -> FeedbackScorer:

@@ -282,7 +282,7 @@ def _agents(road: SeedRun, recipe: Recipe, exam: HeldOutEvaluator) -> Iterator[t
 
     options = agent_options(evaluate.Args(combine=road.settings.combine, weight=road.settings.weight), road.shop, exam)
     for name in dict.fromkeys(["identity", *recipe.baselines]):
-        yield name, make_agent(name, road.shop, options)
+        yield name, make_agent(name, options)
     for name in recipe.compare:
         yield name, road.student(name)
 

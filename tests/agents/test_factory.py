@@ -1,14 +1,16 @@
-"""From names to rewriters: every name makes its agent, what is missing is named, nothing heavy is made too early."""
+"""Rewriters by name: every name builds its agent; a missing option is named in the error."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from agents.factory import AgentOptions, checkpoint_of, make_agent
+from agents.factory import AgentOptions, checkpoint_folder, make_agent
+from agents.prompted.language_model import Answers
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError
 from qr_env.shop.shop import Shop
@@ -16,16 +18,16 @@ from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
 
 
 class Echo:
-    """A server's writer that repeats the query."""
+    """A language model that answers with the query and one more word."""
 
     name, settings = "echo", {"decoding": "greedy"}
 
-    def __init__(self, url: str, chat: bool) -> None:
-        self.url, self.chat = url, chat
+    def __init__(self, model: str, chat: bool) -> None:
+        self.model, self.chat = model, chat
 
-    def write(self, prompts: Sequence[str], tokens: int, schema: bool) -> Generator[tuple[int, str, str], None, None]:
-        for at, prompt in enumerate(prompts):
-            yield at, prompt.split("Query: ")[-1].split("\n")[0] + " sofa", ""
+    def generate(self, prompts: Sequence[str], max_tokens: int, json_schema: bool) -> Answers:
+        for index, prompt in enumerate(prompts):
+            yield index, prompt.split("Query: ")[-1].split("\n")[0] + " sofa", ""
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +37,13 @@ def shop() -> Shop:
 
 @pytest.fixture
 def options(shop: Shop, tmp_path: Path) -> AgentOptions:
-    judge = LabelsJudge(shop)
     return AgentOptions(
-        WordRetriever(shop), encoder=HashEncoder, judge=lambda: judge, server=Echo, store=tmp_path / "texts"
+        shop,
+        WordRetriever(shop),
+        encoder=HashEncoder,
+        judge=partial(LabelsJudge, shop),
+        language_model=Echo,
+        store=tmp_path / "texts",
     )
 
 
@@ -59,10 +65,8 @@ URL = "http://127.0.0.1:1/v1"
         (f"best-of-2:prompted:{URL}", "best-of-2:prompted:echo"),
     ],
 )
-def test_every_name_makes_an_agent_that_follows_the_protocol(
-    shop: Shop, options: AgentOptions, spec: str, name: str
-) -> None:
-    agent = make_agent(spec, shop, options)
+def test_every_name_builds_an_agent_that_follows_the_protocol(options: AgentOptions, spec: str, name: str) -> None:
+    agent = make_agent(spec, options)
     assert agent.name == name
     queries = ["red sofa", "", "couch"]
     rewrites = agent.rewrite(queries, n=3, seed=1)
@@ -73,18 +77,18 @@ def test_every_name_makes_an_agent_that_follows_the_protocol(
     assert rewrites[1][0] == ""
 
 
-def test_synonyms_take_a_file(shop: Shop, options: AgentOptions, tmp_path: Path) -> None:
+def test_synonyms_take_a_file(options: AgentOptions, tmp_path: Path) -> None:
     (tmp_path / "s.tsv").write_text("couch\tsofa\n")
-    assert make_agent(f"synonyms:{tmp_path / 's.tsv'}", shop, options).rewrite(["couch"]) == [["sofa"]]
+    assert make_agent(f"synonyms:{tmp_path / 's.tsv'}", options).rewrite(["couch"]) == [["sofa"]]
 
 
-def test_texts_are_kept_in_the_store_and_prompts_have_examples(shop: Shop, options: AgentOptions) -> None:
-    agent = make_agent(f"few-shot:{URL}", shop, options)
+def test_texts_are_stored_and_prompts_have_examples(options: AgentOptions) -> None:
+    agent = make_agent(f"few-shot:{URL}", options)
     assert agent.rewrite(["couch"]) == [["sofa"]]
-    again = make_agent(f"few-shot:{URL}", shop, options)
+    again = make_agent(f"few-shot:{URL}", options)
     again.rewrite(["couch"])
-    assert (agent.costs["written/query"], again.costs["written/query"]) == (1.0, 0.0)  # type: ignore[attr-defined]
-    assert len(agent.asked.examples) > 1  # type: ignore[attr-defined]
+    assert (agent.costs["generated/query"], again.costs["generated/query"]) == (1.0, 0.0)  # type: ignore[attr-defined]
+    assert len(agent.model.examples) > 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -97,20 +101,18 @@ def test_texts_are_kept_in_the_store_and_prompts_have_examples(shop: Shop, optio
         ("synonyms:/no/such.tsv", "no such file"),
     ],
 )
-def test_what_is_no_agent_is_refused(shop: Shop, options: AgentOptions, spec: str, match: str) -> None:
+def test_unknown_names_are_refused(options: AgentOptions, spec: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
-        make_agent(spec, shop, options)
+        make_agent(spec, options)
 
 
-@pytest.mark.parametrize(
-    ("spec", "part"), [("cle-qr", "encoder"), ("best-of-2:spell", "judge"), (f"prompted:{URL}", "server")]
-)
-def test_what_an_agent_needs_is_named(shop: Shop, spec: str, part: str) -> None:
-    with pytest.raises(ConfigError, match=part):
-        make_agent(spec, shop, AgentOptions(WordRetriever(shop)))
+@pytest.mark.parametrize(("spec", "option"), [("cle-qr", "encoder"), ("best-of-2:spell", "judge")])
+def test_a_missing_option_is_named(shop: Shop, spec: str, option: str) -> None:
+    with pytest.raises(ConfigError, match=option):
+        make_agent(spec, AgentOptions(shop, WordRetriever(shop)))
 
 
-def test_checkpoints_are_found_inside_of_names(tmp_path: Path) -> None:
+def test_checkpoint_folders_are_found_inside_best_of(tmp_path: Path) -> None:
     (tmp_path / "student.json").write_text(json.dumps({}))
-    assert checkpoint_of(f"best-of-8:{tmp_path}") == checkpoint_of(str(tmp_path)) == tmp_path
-    assert checkpoint_of("best-of-8:spell") is None and checkpoint_of("spell") is None
+    assert checkpoint_folder(f"best-of-8:{tmp_path}") == checkpoint_folder(str(tmp_path)) == tmp_path
+    assert checkpoint_folder("best-of-8:spell") is None and checkpoint_folder("spell") is None

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from agents.prompted.language_model import Answers
 from judges.simple.labels import LabelsJudge
 from qr_env.common.protocols import Shopper
 from qr_env.common.types import (
@@ -210,6 +211,24 @@ class CountingShopper:
         self.calls += 1
         self.lists += len(rows_NK)
         return self.shopper.engage(queries, rows_NK, grades)
+
+
+class ScriptedModel:
+    """A language model that answers by a table from the prompt's query, in reverse order; a query not in the table times
+    out. `asked` lists the queries of all prompts."""
+
+    name, settings = "scripted", {"decoding": "greedy"}
+
+    def __init__(self, table: dict[str, str]) -> None:
+        self.table = table
+        self.asked: list[str] = []
+
+    def generate(self, prompts: Sequence[str], max_tokens: int, json_schema: bool) -> Answers:
+        """The table's texts."""
+        for index, prompt in reversed(list(enumerate(prompts))):
+            query = prompt.split("Query: ")[-1].split("\n")[0]
+            self.asked.append(query)
+            yield (index, self.table[query], "") if query in self.table else (index, "", "timeout")
 
 
 class FailingJudge:

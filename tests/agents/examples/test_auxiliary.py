@@ -87,27 +87,27 @@ def test_a_thought_names_the_word_that_no_title_has_and_those_that_were_bought(s
     ]
 
 
-class Knows:
-    """A writer that says yes to sofas, and fails on beds."""
+class SofaModel:
+    """A language model that answers yes for sofas and no otherwise, and fails for beds."""
 
-    name = "knows"
+    name = "sofas"
 
     def __init__(self):
         self.settings = {"decoding": "greedy"}
         self.asked = []
 
-    def write(self, prompts, tokens, schema):
-        for at, prompt in enumerate(prompts):
+    def generate(self, prompts, max_tokens, json_schema):
+        for index, prompt in enumerate(prompts):
             self.asked.append(prompt)
-            yield (at, "", "timeout") if "bed" in prompt else (at, " Yes." if "sofa" in prompt else "No", "")
+            yield (index, "", "timeout") if "bed" in prompt else (index, " Yes." if "sofa" in prompt else "No", "")
 
 
-def test_a_model_confirms_and_is_asked_once(shop, tmp_path):
-    couch, writer = shop.split("train")[1], Knows()
-    confirm = ModelConfirm(writer, "expand", tmp_path)
+def test_stored_answers_of_a_model_are_not_generated_again(shop, tmp_path):
+    couch, model = shop.split("train")[1], SofaModel()
+    confirm = ModelConfirm(model, "expand", tmp_path)
     assert confirm([couch] * 4, ["sofa", "lamp", "sofa", "bed"]).tolist() == [True, False, True, False]
-    assert "Second: couch sofa\n" in writer.asked[0]
-    assert len(writer.asked) == 3 and confirm.faults == 1
-    again = ModelConfirm(Knows(), "expand", tmp_path)
+    assert "Second: couch sofa\n" in model.asked[0]
+    assert len(model.asked) == 3 and confirm.unreadable == 1
+    again = ModelConfirm(SofaModel(), "expand", tmp_path)
     assert again([couch] * 2, ["sofa", "lamp"]).tolist() == [True, False]
-    assert again.writer.asked == []
+    assert again.model.asked == []

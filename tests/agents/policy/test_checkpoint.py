@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.factory import checkpoint_of
+from agents.factory import checkpoint_folder
 from agents.policy.checkpoint import (
     KEEP,
     checkpoints,
@@ -93,7 +93,7 @@ def test_whenever_it_is_killed_the_old_or_the_new_student_can_be_loaded(tmp_path
         with suppress(Killed):
             save_student(best, second)
     assert any(same_weights(Student.load(best).model, student.model) for student in (first, second))
-    assert checkpoint_of(str(best)) == best
+    assert checkpoint_folder(str(best)) == best
     save_student(best, second)
     assert same_weights(Student.load(best).model, second.model)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]

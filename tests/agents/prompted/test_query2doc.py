@@ -1,26 +1,27 @@
-"""query2doc: how a passage is read and how it is put beside the query."""
+"""query2doc: how a passage is parsed and how it is joined with the query."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
-from agents.prompted.generation import Asked
+from agents.prompted.generation import PromptedModel
+from agents.prompted.language_model import Answers
 from agents.prompted.prompt_file import PromptFile
 from agents.prompted.query2doc import Query2Doc, read_passage
 
 
-class Writer:
+class OnePassage:
     """One passage for every query but "lost"."""
 
     name, settings = "one passage", {"decoding": "greedy"}
 
-    def write(self, prompts: Sequence[str], tokens: int, schema: bool) -> Generator[tuple[int, str, str], None, None]:
-        assert not schema
-        for at, prompt in enumerate(prompts):
+    def generate(self, prompts: Sequence[str], max_tokens: int, json_schema: bool) -> Answers:
+        assert not json_schema
+        for index, prompt in enumerate(prompts):
             text = "..." if "Query: lost" in prompt else "A blue sofa.\n\nQuery: next one"
-            yield at, text, ""
+            yield index, text, ""
 
 
 @pytest.mark.parametrize(
@@ -41,11 +42,13 @@ def test_passages_are_one_line_without_markup(text: str, passage: str) -> None:
     assert read_passage(text, 5) == passage
 
 
-def test_the_query_is_repeated_where_its_weight_is_not_the_searchs() -> None:
+def test_the_query_is_repeated_unless_the_search_weights_it() -> None:
     prompt = PromptFile.load("query2doc_v1")
-    expand = Query2Doc(Asked(Writer(), prompt), "expand")
+    expand = Query2Doc(PromptedModel(OnePassage(), prompt), "expand")
     assert expand.rewrite(["couch", "lost", " "], n=2) == [["A blue sofa."] * 2, ["lost"] * 2, [" "] * 2]
-    assert expand.costs == {"written/query": 1.0, "no use: empty": 0.5}
-    replace = Query2Doc(Asked(Writer(), prompt), "replace")
+    assert expand.costs == {"generated/query": 1.0, "unusable: empty": 0.5}
+    replace = Query2Doc(PromptedModel(OnePassage(), prompt), "replace")
     assert replace.rewrite(["couch"]) == [["couch couch couch couch couch A blue sofa."]]
-    assert Query2Doc(Asked(Writer(), prompt), "union", repeats=1).rewrite(["couch"]) == [["couch A blue sofa."]]
+    assert Query2Doc(PromptedModel(OnePassage(), prompt), "union", repeats=1).rewrite(["couch"]) == [
+        ["couch A blue sofa."]
+    ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.text.expansion import in_mode
+from agents.text.expansion import rewrite_for_mode
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from agents.text.expansion import in_mode
     ],
 )
 def test_a_rewrite_is_put_as_its_mode_wants_it(query, rewrite, combine, said):
-    assert in_mode(query, rewrite, combine) == said
+    assert rewrite_for_mode(query, rewrite, combine) == said

@@ -426,18 +426,18 @@ def test_the_verb_refuses_to_score_nothing() -> None:
 
 
 def test_an_agent_that_reads_a_log_gets_the_past_that_students_get(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.factory import AgentOptions, make_agent, reads_log
+    from agents.factory import AgentOptions, make_agent, reads_query_log
     from runs.common.query_log import with_past
     from runs.evaluate.job import _agent
 
     monkeypatch.setattr("runs.common.query_log.CATALOGUE_QUERIES", 40)
     shop = tiny_shop()
     bare = replace(shop, purchases=shop.purchases.slice(0, 0), qrels=shop.qrels * 0)
-    options = AgentOptions(WordRetriever(bare), encoder=HashEncoder)
+    options = AgentOptions(bare, WordRetriever(bare), encoder=HashEncoder)
     with pytest.raises(ConfigError, match="no train query has a purchase"):
-        make_agent("cle-qr", bare, options)
-    assert len(_agent("cle-qr", bare, lambda: with_past(bare), options).rewrite(["red sofa"])[0]) == 1
+        make_agent("cle-qr", options)
+    assert len(_agent("cle-qr", lambda: with_past(bare), options).rewrite(["red sofa"])[0]) == 1
     logged = ["cle-qr", "few-shot:lm", "best-of-4:query2doc:http://127.0.0.1:1/v1"]
-    assert [reads_log(spec) for spec in (*logged, "spell", "prompted:lm", "best-of-2:out/best")] == [True] * 3 + [
+    assert [reads_query_log(spec) for spec in (*logged, "spell", "prompted:lm", "best-of-2:out/best")] == [True] * 3 + [
         False
     ] * 3
