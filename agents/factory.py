@@ -49,7 +49,7 @@ ANSWER_LENGTHS = {"rewrite": (40, 12), "document": (96, 64)}
 
 @dataclass(frozen=True)
 class AgentOptions:
-    """What a rewriter may be built from, besides its name. Encoder and judge are opened only by agents that use them."""
+    """What a rewriter may be built from, besides its name. Encoder and judge are opened only by agents that use one."""
 
     shop: Shop
     """Its catalogue and, for agents that read a query log, its train queries and their purchases."""
@@ -89,7 +89,7 @@ def make_agent(spec: str, options: AgentOptions) -> Agent:
     if not current_version(Path(spec)).is_dir():
         raise ConfigError(f"--agent {spec!r}: neither one of {KINDS} nor a checkpoint folder")
     # torch takes seconds to import, and the other agents do not need it.
-    from agents.policy.student import Student
+    from agents.policy.student import Student  # noqa: PLC0415
 
     return Student.load(spec)
 

@@ -49,7 +49,7 @@ def open_language_model(model: str, chat: bool = True) -> LanguageModel:
     """The model of this name; its weights are loaded, or its server is probed, at the first prompt.
 
     Args:
-        model: a name of `qr_env.models.hub`, a folder of weights, or a server's base URL (several: separated by commas).
+        model: a name of `qr_env.models.hub`, a folder of weights, or a server's base URL (or several, with commas).
         chat: use the chat template; False continues the prompt as plain text, which suits few-shot prompts.
     """
     return ServerModel(model, chat) if is_url(model) else LocalModel(model, chat=chat)

@@ -1,4 +1,4 @@
-"""A causal language model in this process that answers prompts: implements `agents.prompted.language_model.LanguageModel`.
+"""A causal language model in this process that answers prompts (`agents.prompted.language_model.LanguageModel`).
 
 model = LocalModel("smollm2-135m")
 for index, text, failure in model.generate(prompts, max_tokens=40, json_schema=False): ...
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qr_env.models.hub import load_causal_lm
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 
 class LocalModel:
@@ -38,7 +38,7 @@ class LocalModel:
         return {"decoding": "greedy", "chat": self.chat, "weights": stats}
 
     @cached_property
-    def _model_and_tokenizer(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    def _model_and_tokenizer(self) -> tuple[Any, PreTrainedTokenizerBase]:
         import torch
 
         model, tokenizer = load_causal_lm(self.name)

@@ -1,5 +1,5 @@
-"""A language model behind an OpenAI-compatible server that answers prompts: implements
-`agents.prompted.language_model.LanguageModel` over HTTP.
+"""A language model behind an OpenAI-compatible server that answers prompts
+(`agents.prompted.language_model.LanguageModel`).
 
     model = ServerModel("http://127.0.0.1:8000/v1")       # several servers of one model: URLs separated by commas
 
@@ -10,7 +10,7 @@ server can do. Where the probe shows that the server enforces a JSON schema, a r
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 from qr_env.common.errors import ConfigError
 from qr_env.llm.capabilities import Capabilities, body, prove
@@ -84,21 +84,22 @@ class ServerModel:
         if json_schema and self.json:
             schema = {"name": "rewrite", "strict": True, "schema": REWRITE_SCHEMA}
             options["response_format"] = {"type": "json_schema", "json_schema": schema}
-        answers = self.client.run(lambda job: (job[0], *self._answer(job[1], options)), enumerate(prompts))
+        answers = self.client.run(partial(self._answer, options), enumerate(prompts))
         try:
             yield from answers
         finally:
             answers.close()
 
-    def _answer(self, prompt: str, options: Mapping[str, object]) -> tuple[str, str]:
-        """(text, "") or ("", kind of failure)."""
+    def _answer(self, options: Mapping[str, object], job: tuple[int, str]) -> tuple[int, str, str]:
+        """(index, text, "") or (index, "", kind of failure) of one (index, prompt)."""
+        index, prompt = job
         path, request = body(self.api, bool(self.server.version), self.server.model, prompt, **options)
         try:
             # The prompt's beginning is the prefix that requests share in the server's cache.
-            return read_choice(self.client.post(path, request, affinity=prompt[:64]))[0], ""
+            return index, read_choice(self.client.post(path, request, affinity=prompt[:64]))[0], ""
         except Failure as failure:
             if failure.kind in FATAL:
                 raise ConfigError(
                     f"{failure}: check the server, then run again: stored answers are reused"
                 ) from failure
-            return "", failure.kind
+            return index, "", failure.kind

@@ -214,8 +214,8 @@ class CountingShopper:
 
 
 class ScriptedModel:
-    """A language model that answers by a table from the prompt's query, in reverse order; a query not in the table times
-    out. `asked` lists the queries of all prompts."""
+    """A language model that answers by a table from the prompt's query, in reverse order; other queries time out.
+    `asked` lists the queries of all prompts."""
 
     name, settings = "scripted", {"decoding": "greedy"}
 
