@@ -36,6 +36,7 @@ from agents.prompted.text_store import TextStore
 from agents.query_log.purchase_log import document_examples, rewrite_examples
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
+from qr_env.common.plugins import load_plugin, plugin_names
 from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.shop.shop import Shop
@@ -83,15 +84,21 @@ def make_agent(spec: str, options: AgentOptions) -> Agent:
     if best_of := BEST_OF.fullmatch(spec):
         return _best_of(int(best_of[1]), best_of[2], options)
     name, _, argument = spec.partition(":")
-    builder = BUILDERS.get(name)
-    if builder is not None and bool(argument) <= (name in TAKE_ARGUMENT) and (argument or name not in NEED_ARGUMENT):
-        return builder(argument, options)
-    if not current_version(Path(spec)).is_dir():
-        raise ConfigError(f"--agent {spec!r}: neither one of {KINDS} nor a checkpoint folder")
-    # torch takes seconds to import, and the other agents do not need it.
-    from agents.policy.student import Student  # noqa: PLC0415
+    if current_version(Path(spec)).is_dir() and name not in BUILDERS:
+        # torch takes seconds to import, and the other agents do not need it.
+        from agents.policy.student import Student  # noqa: PLC0415
 
-    return Student.load(spec)
+        return Student.load(spec)
+    if name not in plugin_names("qr_env.agents", BUILDERS):
+        raise ConfigError(
+            f"--agent {spec!r}: neither one of {KINDS} nor a checkpoint folder; another package can register more as "
+            "entry points of the group 'qr_env.agents'"
+        )
+    if name in WITHOUT_ARGUMENT and argument:
+        raise ConfigError(f"--agent {spec!r}: {name} takes no argument; write {name!r}")
+    if name in NEED_LANGUAGE_MODEL and not argument:
+        raise ConfigError(f"--agent {spec!r}: name a language model: {name}:LM")
+    return load_plugin("qr_env.agents", name, BUILDERS)(argument, options)
 
 
 def reads_query_log(spec: str) -> bool:
@@ -191,5 +198,5 @@ BUILDERS: dict[str, AgentBuilder] = {
     "few-shot": _few_shot,
     "query2doc": _query2doc,
 }
-NEED_ARGUMENT = ("prompted", "few-shot", "query2doc")
-TAKE_ARGUMENT = (*NEED_ARGUMENT, "synonyms")
+WITHOUT_ARGUMENT = ("identity", "spell", "rm3", "oracle", "cle-qr")
+NEED_LANGUAGE_MODEL = ("prompted", "few-shot", "query2doc")

@@ -11,7 +11,7 @@
 | `qr_env.judges`     | `(shop, argument, options=None) -> Judge`                                        |
 | `qr_env.retrievers` | `(shop, argument, cache_dir=None, encoder=None) -> FilteredRetriever`          |
 | `qr_env.rewards`    | a reward: `(Feedback) -> RewardTerms`                                          |
-| `qr_env.agents`     | `(shop, argument, options) -> Agent`                                           |
+| `qr_env.agents`     | `(argument, options) -> Agent`; `options.shop` is the shop                       |
 | `qr_env.optimizers` | `(args, student, accelerator, reference) -> Learner`                           |
 
 A name may carry an argument after its first colon, "cross-encoder:MODEL": the builder receives "MODEL".

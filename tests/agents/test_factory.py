@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
 
+from agents.baselines.classic import Identity
 from agents.factory import AgentOptions, checkpoint_folder, make_agent
 from agents.prompted.language_model import Answers
 from judges.simple.labels import LabelsJudge
+from qr_env.common import plugins
 from qr_env.common.errors import ConfigError
 from qr_env.shop.shop import Shop
 from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
@@ -77,6 +80,22 @@ def test_every_name_builds_an_agent_that_follows_the_protocol(options: AgentOpti
     assert rewrites[1][0] == ""
 
 
+def _upper_case_agent(argument: str, options: AgentOptions) -> Identity:
+    """An agent of another package; its name holds the argument and the shop."""
+    agent = Identity()
+    agent.name = f"upper:{argument}:{options.shop.name}"
+    return agent
+
+
+def test_another_package_can_register_an_agent(options: AgentOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("upper", f"{__name__}:_upper_case_agent", "qr_env.agents")
+    monkeypatch.setattr(plugins, "entry_points", lambda **wanted: EntryPoints([point]).select(**wanted))
+    assert make_agent("upper:x", options).name == "upper:x:tiny"
+    assert make_agent("best-of-2:upper", options).name == "best-of-2:upper::tiny"
+    with pytest.raises(ConfigError, match=r"qr_env\.agents"):
+        make_agent("lower", options)
+
+
 def test_synonyms_take_a_file(options: AgentOptions, tmp_path: Path) -> None:
     (tmp_path / "s.tsv").write_text("couch\tsofa\n")
     assert make_agent(f"synonyms:{tmp_path / 's.tsv'}", options).rewrite(["couch"]) == [["sofa"]]
@@ -95,6 +114,7 @@ def test_texts_are_stored_and_prompts_have_examples(options: AgentOptions) -> No
     ("spec", "match"),
     [
         ("spel", "spel.*best-of-N"),
+        ("spell:2", "takes no argument"),
         ("prompted", "prompted"),
         ("best-of-1:spell", "best-of-1"),
         ("best-of-4:spel", "spel"),
