@@ -1,10 +1,10 @@
-"""A shop's own record of visits: what was shown where, and how far each product got.
+"""A shop's click log: result lists that were shown, and what shoppers did with each product.
 
     log = read_click_log("clicks.csv", shop)            # CSV, TSV, JSONL or Parquet
     log.queries, log.rows_NK, log.clicked_NK, log.report
 
 One row a product shown: `session` (one result list shown once), `query_id` (or `query`, its text), `product_id`,
-`position` (1 is the top), `event`: none, click, cart or purchase, the furthest that it got; empty is none.
+`position` (1 is the top), `event`: the last of none, click, cart and purchase; empty is none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from qr_env.shop.readers.rows import Column, Spec, checked_table
 from qr_env.shop.shop import Shop
 
 EVENTS = ("none", "click", "cart", "purchase")  # each includes the ones before it
-WIDEST = 1_000  # positions: a log that names a lower place is misread, and would need the memory
+MAX_POSITIONS = 1_000  # a log with a lower rank is misread, and would need the memory
 SPEC = Spec(
     "click log",
     (
@@ -40,32 +40,33 @@ SPEC = Spec(
 
 @dataclass(frozen=True)
 class ClickLog:
-    """N lists that were shown. rows_NK: product rows, -1 padding. event_NK: int8 place in `EVENTS`, 0 on padding."""
+    """N result lists that were shown."""
 
     queries: list[Query]
+    """N queries"""
     rows_NK: RowArray
+    """(N, K) int32 product rows, -1 is padding"""
     event_NK: npt.NDArray[np.int8]
+    """(N, K) index in `EVENTS`, 0 on padding"""
     report: LoadReport
+    """what the reader left out or repaired"""
 
     def reached(self, event: str) -> npt.NDArray[np.bool_]:
-        """(N, K) True where the product got as far as `event`."""
+        """(N, K) True where `event`, or one that includes it, happened."""
         return self.event_NK >= EVENTS.index(event)
 
 
 def read_click_log(path: str | Path, shop: Shop, on_bad_row: str = "stop") -> ClickLog:
-    """Read a log. Dirty rows stop it, or are left out with the whole of their list (on_bad_row="skip"): a list with a
-    hole would say that what stands below it was shown higher up.
+    """Read a log. A bad row stops it, or is skipped with its whole list (on_bad_row="skip"): with a gap, the products
+    below it would seem to have been shown higher up.
 
-    Raises BadRowError, or DataError: no file, a column is missing, no whole list is left.
+    Raises BadRowError, or DataError: no file, a column is missing, no complete list is left.
     """
     path, report = Path(path), LoadReport(on_bad_row)
-    by: list[str] = []
 
     def tests(table: pa.Table) -> list[tuple[pa.Array, str, str]]:
-        by[:] = [name for name in ("query_id", "query") if name in table.column_names][:1]
-        if not by:
-            raise DataError(f"{path}: no column names the query; it may be called query_id, or query for its text")
-        known = {by[0]: shop.queries[by[0]], "product_id": shop.products["product_id"]}
+        query_column = _query_column(path, table)
+        known = {query_column: shop.queries[query_column], "product_id": shop.products["product_id"]}
         unknown = [
             (pc.is_null(pc.index_in(table[n], ids.combine_chunks())), f"unknown {n}", n) for n, ids in known.items()
         ]
@@ -74,23 +75,33 @@ def read_click_log(path: str | Path, shop: Shop, on_bad_row: str = "stop") -> Cl
         return [*unknown, (place, "position is no whole number from 1", "position"), (event, "event", "event")]
 
     table = checked_table(path, SPEC, report, tests)
-    query_N = pc.index_in(table[by[0]], shop.queries[by[0]].combine_chunks()).to_numpy() if len(table) else np.zeros(0)
+    column = _query_column(path, table)
+    query_N = (
+        pc.index_in(table[column], shop.queries[column].combine_chunks()).to_numpy() if len(table) else np.zeros(0)
+    )
     return _lists(path, shop, table, query_N.astype(np.int64), report)
 
 
+def _query_column(path: Path, table: pa.Table) -> str:
+    for name in ("query_id", "query"):
+        if name in table.column_names:
+            return name
+    raise DataError(f"{path}: no column names the query; it may be called query_id, or query for its text")
+
+
 def _lists(path: Path, shop: Shop, table: pa.Table, query_N: npt.NDArray[np.int64], report: LoadReport) -> ClickLog:
-    """Rows of the log as lists; those with a hole, a place taken twice or two queries are left out and noted."""
+    """Rows of the log as lists; sessions with a gap, a rank used twice or two queries are left out and noted."""
     session_N = table["session"].combine_chunks().dictionary_encode().indices.to_numpy()
     place_N = table["position"].cast(pa.int64()).to_numpy() - 1
-    whole_S = _whole(session_N, place_N, query_N)
-    if not whole_S.any():
-        raise DataError(f"{path}: no whole list: positions must be 1, 2, 3 … in each session, of one query each")
-    if left_out := int((~whole_S).sum()):
-        report.note(f"{left_out} of {len(whole_S)} sessions have holes, places taken twice or two queries: left out")
-    kept_N = whole_S[session_N]
-    line_N = (np.cumsum(whole_S) - 1)[session_N[kept_N]]
+    complete_S = _complete_sessions(session_N, place_N, query_N)
+    if not complete_S.any():
+        raise DataError(f"{path}: no complete list: positions must be 1, 2, 3 … in each session, of one query each")
+    if left_out := int((~complete_S).sum()):
+        report.note(f"{left_out} of {len(complete_S)} sessions have gaps, ranks used twice or two queries: left out")
+    kept_N = complete_S[session_N]
+    line_N = (np.cumsum(complete_S) - 1)[session_N[kept_N]]
     at = line_N, place_N[kept_N]
-    shape = int(whole_S.sum()), int(place_N[kept_N].max()) + 1
+    shape = int(complete_S.sum()), int(place_N[kept_N].max()) + 1
     rows_NK, event_NK = np.full(shape, -1, np.int32), np.zeros(shape, np.int8)
     product_N = pc.index_in(table["product_id"], shop.products["product_id"].combine_chunks()).to_numpy()
     event_N = pc.index_in(pc.utf8_lower(table["event"]), pa.array(EVENTS)).fill_null(0).to_numpy()
@@ -100,10 +111,10 @@ def _lists(path: Path, shop: Shop, table: pa.Table, query_N: npt.NDArray[np.int6
     return ClickLog([shop.all_queries[row] for row in query_of.tolist()], rows_NK, event_NK, report)
 
 
-def _whole(
+def _complete_sessions(
     session_N: npt.NDArray[np.integer], place_N: npt.NDArray[np.int64], query_N: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """(S,) True for sessions that hold each place from the first to their last once, for one query."""
+    """(S,) True for sessions that hold each rank from the first to their last once, for one query."""
     count_S = np.bincount(session_N)
     last_S, first_query_S, last_query_S = np.zeros_like(count_S), np.full_like(count_S, 1 << 40), np.zeros_like(count_S)
     np.maximum.at(last_S, session_N, place_N)
@@ -112,4 +123,4 @@ def _whole(
     pairs, times = np.unique(np.stack([session_N, place_N], axis=1), axis=0, return_counts=True)
     twice_S = np.zeros(len(count_S), np.bool_)
     twice_S[pairs[times > 1, 0]] = True
-    return (count_S == last_S + 1) & (last_S < WIDEST) & (first_query_S == last_query_S) & ~twice_S
+    return (count_S == last_S + 1) & (last_S < MAX_POSITIONS) & (first_query_S == last_query_S) & ~twice_S

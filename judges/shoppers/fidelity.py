@@ -1,12 +1,12 @@
-"""How well a shopper matches what people did: perplexity and rates of clicks, AUC and choice perplexity of purchases.
+"""How well a shopper predicts behaviour: perplexity and rates of clicks, AUC and choice perplexity of purchases.
 
     qr judge shopper --shop generated --json report.json
 
     click_perplexity(clicked_NK, engagement.click_NK)       # 1 is perfect, 2 a coin toss
     purchase_auc(engagement.purchase_NK, bought_NK)         # (N,) per query
-    profile = fit_taste(shop, rows_NK, grades, bought_NK)   # learn price and brands from what was bought
+    profile = fit_taste(shop, rows_NK, grades, bought_NK)   # learn price and brands from purchases
 
-Chances are NaN where the shopper has none (padding, missing grades): such places count nowhere.
+Probabilities are NaN where the shopper gives none (padding, missing grades); these products are left out.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.stats import rankdata
 
 from judges.shoppers.click_models import PURCHASE
-from judges.shoppers.model import AVERAGE, Profile, attraction, brand_codes, given_examined, relative_price, taste
+from judges.shoppers.model import AVERAGE, Profile, attraction, brand_codes, event_probs, relative_price, taste
 from qr_env.common.errors import JudgeError
 from qr_env.common.types import Grades, Query, RowArray
 from qr_env.shop.shop import Shop
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
-CLIP = 1e-6  # a chance of 0 that comes true would make every average infinite
-RIDGE = 1.0  # prior of the fit: each brand's logits and the price's change are normal with this precision
+CLIP = 1e-6  # bounds probabilities, as an event of probability 0 would make every average infinite
+RIDGE = 1.0  # precision of the normal priors of the fit: each brand's logits, and the price's change
 
 
-def bought_in(shop: Shop, queries: Sequence[Query], rows_NK: RowArray, source: str | None = None) -> Bools:
-    """(N, K) True where the product was bought for the query; source: only "search" or only "outside"."""
+def purchased_products(shop: Shop, queries: Sequence[Query], rows_NK: RowArray, source: str | None = None) -> Bools:
+    """(N, K) True where the product was bought for the query; source: only "search" or only "outside", None: both."""
     query_M, product_M = shop.purchase_rows(source)
     size = len(shop.products)
     query_rows_N1 = np.array([query.row for query in queries], np.int64)[:, None]
@@ -38,34 +40,32 @@ def bought_in(shop: Shop, queries: Sequence[Query], rows_NK: RowArray, source: s
     return np.isin(codes_NK, query_M * size + product_M)
 
 
-def perplexity_by_rank(done_NK: Bools, chance_NK: npt.NDArray[np.floating]) -> Floats:
-    """(K,) 2 to the mean surprise in bits of what was (not) done at each rank; NaN where no list is as long.
+def perplexity_by_rank(observed_NK: Bools, prob_NK: npt.NDArray[np.floating]) -> Floats:
+    """(K,) 2 to the mean surprise, in bits, of the observed events at each rank; NaN where no list is as long.
 
-    Dupret & Piwowarski 2008. 1 is perfect, 2 a coin toss; always predicting a rank's own rate is the bar to pass.
+    Dupret & Piwowarski 2008. 1 is perfect, 2 a coin toss; the baseline always predicts a rank's own rate.
     """
-    likely_NK = np.clip(np.asarray(chance_NK, np.float64), CLIP, 1 - CLIP)
-    bits_NK = np.log2(np.where(done_NK, likely_NK, 1 - likely_NK))
+    likely_NK = np.clip(np.asarray(prob_NK, np.float64), CLIP, 1 - CLIP)
+    bits_NK = np.log2(np.where(observed_NK, likely_NK, 1 - likely_NK))
     known_NK = ~np.isnan(bits_NK)
     return 2.0 ** -_ratio(np.where(known_NK, bits_NK, 0.0).sum(axis=0), known_NK.sum(axis=0))
 
 
-def click_perplexity(done_NK: Bools, chance_NK: npt.NDArray[np.floating]) -> float:
+def click_perplexity(observed_NK: Bools, prob_NK: npt.NDArray[np.floating]) -> float:
     """Mean over the ranks of `perplexity_by_rank`, as click models are compared."""
-    return float(np.nanmean(perplexity_by_rank(done_NK, chance_NK)))
+    return float(np.nanmean(perplexity_by_rank(observed_NK, prob_NK)))
 
 
 def rates_by_rank(values_NK: npt.NDArray[np.generic], known_NK: Bools) -> Floats:
-    """(K,) mean of what was done, or of its chance, at each rank: click-through rate by position."""
+    """(K,) mean of events, or of their probabilities, at each rank: click-through rate by position."""
     return _ratio(np.where(known_NK, values_NK, 0).sum(axis=0, dtype=np.float64), known_NK.sum(axis=0))
 
 
 def purchase_auc(score_NK: npt.NDArray[np.floating], bought_NK: Bools) -> Floats:
-    """(N,) chance that a bought product of the list outranks one that was not bought (ties: one half), by list.
+    """(N,) probability that a bought product of the list outranks one that was not bought (ties: one half).
 
     Of products with a score only; NaN where all or none of them were bought. Mann–Whitney's U over its maximum.
     """
-    from scipy.stats import rankdata
-
     known_NK = ~np.isnan(score_NK)
     bought_NK = bought_NK & known_NK
     rank_NK = rankdata(np.where(known_NK, score_NK, -np.inf), axis=1) - (~known_NK).sum(axis=1, keepdims=True)
@@ -74,21 +74,22 @@ def purchase_auc(score_NK: npt.NDArray[np.floating], bought_NK: Bools) -> Floats
     return _ratio(above_N, bought_N * (known_N - bought_N))
 
 
-def choice_perplexity(chance_NK: npt.NDArray[np.floating], bought_NK: Bools) -> tuple[float, float]:
-    """(perplexity, that of a blind guess) of which product of a list is bought, one being bought.
+def choice_perplexity(prob_NK: npt.NDArray[np.floating], bought_NK: Bools) -> tuple[float, float]:
+    """(perplexity, perplexity of a uniform guess) of which product of a list is bought, given that one is bought.
 
-    p(k) = chance_k / Σ chance of the list; 2 to the mean surprise of the bought: among so many equally likely products
-    the guess is as good. A list is used where a scored product of it was bought; NaN where there is none.
+    p(k) = prob_k / Σ prob of the list; the perplexity is 2 to the mean surprise of the purchases, in bits: the guess is
+    as good as one among that many equally likely products. A list counts where a scored product of it was bought; NaN
+    where there is none.
     """
-    known_NK = np.nan_to_num(np.asarray(chance_NK, np.float64)) > 0
+    known_NK = np.nan_to_num(np.asarray(prob_NK, np.float64)) > 0
     bought_NK = bought_NK & known_NK
-    share_NK = np.where(known_NK, chance_NK, 0.0)
+    share_NK = np.where(known_NK, prob_NK, 0.0)
     share_NK = _ratio(share_NK, share_NK.sum(axis=1, keepdims=True))
-    blind_NK = np.broadcast_to(known_NK.sum(axis=1, keepdims=True), bought_NK.shape)
+    uniform_NK = np.broadcast_to(known_NK.sum(axis=1, keepdims=True), bought_NK.shape)
     if not bought_NK.any():
         return float("nan"), float("nan")
-    bits, blind = (np.log2(values[bought_NK]).mean() for values in (share_NK, blind_NK))
-    return float(2.0**-bits), float(2.0**blind)
+    bits, uniform = (np.log2(values[bought_NK]).mean() for values in (share_NK, uniform_NK))
+    return float(2.0**-bits), float(2.0**uniform)
 
 
 def fit_taste(
@@ -96,20 +97,19 @@ def fit_taste(
 ) -> Profile:
     """`start` with price and brands learned from purchases by maximum likelihood; deterministic.
 
-    Each purchase is a choice among the graded products of its list, by the chance of `judges.shoppers.model` to buy what is
-    looked at: p(k) = purchase_k / Σ_j purchase_j (a conditional logit, McFadden 1974, but for the attraction's σ).
+    Each purchase is a choice among the graded products of its list, by the probability of `judges.shoppers.model` to
+    buy an examined product: p(k) = purchase_k / Σ_j purchase_j (a conditional logit, McFadden 1974, but for the
+    attraction's σ).
     Normal priors: brands around 0, price around `start.price`; brands that were never offered stay out.
 
     Raises JudgeError where no graded product of a list was bought.
     """
-    from scipy.optimize import minimize
-
     graded_NK = (rows_NK >= 0) & ~np.isnan(grades.probs_NK4[..., 0])
     chosen_NK = (bought_NK & graded_NK).astype(np.float64)
     if not chosen_NK.any():
-        raise JudgeError("nothing that a judge graded was bought from these lists: no taste can be learned")
-    brands, brand_P = brand_codes(shop)
-    brand_NK, price_NK = brand_P[rows_NK], relative_price(shop)[rows_NK]
+        raise JudgeError("no graded product of these lists was bought: fit_taste needs purchases")
+    brands, brand_C = brand_codes(shop)
+    brand_NK, price_NK = brand_C[rows_NK], relative_price(shop)[rows_NK]
     offered = np.unique(brand_NK[graded_NK & (brand_NK >= 0)])
     place_NK = np.where(graded_NK & (brand_NK >= 0), np.searchsorted(offered, brand_NK), len(offered))
     count_N1 = chosen_NK.sum(axis=1, keepdims=True)
@@ -121,20 +121,20 @@ def fit_taste(
         share_NK = _ratio(buy_NK, buy_NK.sum(axis=1, keepdims=True), 0.0)
         surprise = -(chosen_NK * np.log(np.where(chosen_NK > 0, share_NK, 1.0))).sum()
         # d log p(k) / d t_j = slope_k [k = j] − share_j slope_j, slope = d log purchase / d t
-        pull_NK = (count_N1 * share_NK - chosen_NK) * slope_NK
-        by_brand = np.bincount(place_NK.ravel(), pull_NK.ravel(), len(offered) + 1)[:-1]
+        residual_NK = (count_N1 * share_NK - chosen_NK) * slope_NK
+        by_brand = np.bincount(place_NK.ravel(), residual_NK.ravel(), len(offered) + 1)[:-1]
         prior = theta - np.append(start.price, np.zeros(len(offered)))
-        gradient = np.append(-(pull_NK * price_NK).sum(), by_brand) + ridge * prior
+        gradient = np.append(-(residual_NK * price_NK).sum(), by_brand) + ridge * prior
         return float(surprise + ridge / 2 * np.square(prior).sum()), gradient
 
     found = minimize(loss, np.append(start.price, np.zeros(len(offered))), jac=True, method="L-BFGS-B").x
-    liked = {brands[code]: float(logits) for code, logits in zip(offered, found[1:], strict=True)}
-    return replace(start, name=f"{start.name}, fitted", price=float(found[0]), brands=liked)
+    by_brand = {brands[code]: float(logits) for code, logits in zip(offered, found[1:], strict=True)}
+    return replace(start, name=f"{start.name}, fitted", price=float(found[0]), brands=by_brand)
 
 
 def _purchase_and_slope(profile: Profile, taste_NK: Floats, grades: Grades) -> tuple[Floats, Floats]:
-    """Chance to buy what is looked at, and d log of it / d taste: σ' = σ (1 − σ) of each level's attraction."""
-    buy_NK = given_examined(profile, taste_NK, grades)[..., PURCHASE]
+    """P(purchase | examined), and d log of it / d taste: σ' = σ (1 − σ) of each level's attraction."""
+    buy_NK = event_probs(profile, taste_NK, grades)[..., PURCHASE]
     click_NKL = attraction(profile, taste_NK)
     satisfied_NKL = grades.probs_NK4 * click_NKL * profile.satisfy
     slope_NK = _ratio((satisfied_NKL * (1 - click_NKL)).sum(axis=2), satisfied_NKL.sum(axis=2), 0.0)
@@ -142,11 +142,11 @@ def _purchase_and_slope(profile: Profile, taste_NK: Floats, grades: Grades) -> t
 
 
 def preference(shop: Shop, profile: Profile, rows_NK: RowArray, grades: Grades) -> Floats:
-    """Chance to buy each product once it is looked at, wherever it stands, (N, K); NaN missing and on padding."""
-    brands, brand_P = brand_codes(shop)
-    taste_NK = taste(profile, relative_price(shop), brands, brand_P)[rows_NK]
-    chance_NK = given_examined(profile, taste_NK, grades)[..., PURCHASE]
-    return np.where(rows_NK >= 0, chance_NK, np.nan)
+    """Probability of buying each product given examination, at any rank, (N, K); NaN missing and on padding."""
+    brands, brand_C = brand_codes(shop)
+    taste_NK = taste(profile, relative_price(shop), brands, brand_C)[rows_NK]
+    prob_NK = event_probs(profile, taste_NK, grades)[..., PURCHASE]
+    return np.where(rows_NK >= 0, prob_NK, np.nan)
 
 
 def _ratio(part: npt.NDArray[np.generic], whole: npt.NDArray[np.generic], empty: float = np.nan) -> Floats:

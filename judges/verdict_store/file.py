@@ -1,34 +1,31 @@
-"""The file of a verdict store: SQLite in WAL mode, its schema, how it is made and opened, its errors by name.
+"""The file of a verdict store: SQLite in WAL mode; its schema, how it is created and opened, its errors.
 
     db = connect(store_file(folder))
 
-A new file is made complete beside its place and linked there, so two processes that start at once agree. Commits are
-synchronous: what was committed survives kill −9 and power loss. WAL needs shared memory, so the file must lie on a
-local disk, not on NFS.
+A new file is completed under a temporary name and hard-linked to its place, so two processes that start at once share
+one file. Commits are synchronous: they survive kill −9 and power loss. WAL needs shared memory, so the file must lie on
+a local disk, not on NFS.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from qr_env.common.errors import StoreError
 
-if TYPE_CHECKING:
-    import sqlite3
-
 FILE_NAME = "verdicts.sqlite"
-APPLICATION_ID = 0x51525653  # "QRVS" in the file's header: ours, and not another program's
+APPLICATION_ID = 0x51525653  # "QRVS" in the file's header identifies a verdict store
 VERSION = 1
 BUSY_SECONDS = 60.0  # how long a writer waits for another one's commit
 
-# digest: BLAKE2b-128 of a text. probs: four little-endian float32 in the order of LEVELS, exactly as the judge gave
-# them. made: Unix seconds. used: the last day it was looked up, in days since 1970. AUTOINCREMENT: an id is never
-# used again, so "id > last seen" is all that is new. shops: digests of what a judge reads of each product, by row.
+# digest: BLAKE2b-128 of a text. probs: four little-endian float32 in the order of LEVELS, exactly as the judge
+# returned them. made: Unix seconds. used: the last day it was looked up, in days since 1970. AUTOINCREMENT: an id is
+# never reused, so "id > last seen" selects exactly the new rows. shops: digests of the judge's product texts, by row.
 SCHEMA = f"""
 CREATE TABLE judges (
     id INTEGER PRIMARY KEY AUTOINCREMENT, fingerprint TEXT NOT NULL UNIQUE,
@@ -46,17 +43,17 @@ PRAGMA user_version = {VERSION};
 
 
 def store_file(path: str | Path) -> Path:
-    """The file meant: `path` itself where it has a suffix or is a file, else `verdicts.sqlite` in that folder."""
+    """The store's file: `path` itself where it has a suffix or is a file, else `verdicts.sqlite` in that folder."""
     path = Path(path).expanduser()
     return path if path.is_file() or (path.suffix and not path.is_dir()) else path / FILE_NAME
 
 
 def connect(file: Path, read_only: bool = False) -> sqlite3.Connection:
-    """An open store, in autocommit mode; the file is made where there is none, unless `read_only`.
+    """An open store, in autocommit mode; the file is created where there is none, unless `read_only`.
 
     Raises StoreError where the file is damaged, foreign, of another version, may not be written, or cannot be opened.
     """
-    with named_errors(file):
+    with store_errors(file):
         if not file.exists():
             if read_only:
                 raise StoreError(
@@ -65,7 +62,7 @@ def connect(file: Path, read_only: bool = False) -> sqlite3.Connection:
             _create(file)
         writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
         if not writable and not read_only:
-            # Now, and not when the first new verdict has been paid for.
+            # Raised here rather than after the first new verdict has been paid for.
             raise StoreError(
                 f"{file}: may not be written, or its folder not: allow it, copy it, or choose another --store"
             )
@@ -85,16 +82,15 @@ def _uri(file: Path, mode: str) -> str:
 
 
 def _open(uri: str) -> sqlite3.Connection:
-    import sqlite3
-
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
 def read_uri(file: Path) -> str:
-    """How to open a store that may not be written. WAL needs its side files, or a folder that can take them; where
-    there are none and it cannot, the file is all there is and nobody can be changing it."""
-    import sqlite3
+    """SQLite URI of a store that may not be written.
 
+    WAL needs its side files, or a folder that can take them. Where there are none and the folder is read-only, no
+    process can be changing the file, and it is opened as immutable.
+    """
     uri = _uri(file, "ro")
     db = _open(uri)
     try:
@@ -109,7 +105,7 @@ def read_uri(file: Path) -> str:
 
 
 def _create(file: Path) -> None:
-    """A complete empty store, put in place at once; where another process was faster, its file stays."""
+    """Create a complete empty store atomically; where another process was faster, its file stays."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         new = file.with_name(f".{file.name}.{os.getpid()}")
@@ -134,7 +130,7 @@ def _check(db: sqlite3.Connection, file: Path) -> None:
     application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:
         what = f"SQLite file of something else, with tables {sorted(tables)[:5]}" if tables else "empty file"
-        raise StoreError(f"{file}: no verdict store but an {what}; it was left alone, choose another --store")
+        raise StoreError(f"{file}: not a verdict store but an {what}; it was left alone, choose another --store")
     if version != VERSION:
         raise StoreError(
             f"{file}: a verdict store of version {version}, this program reads {VERSION}; it was left alone: update "
@@ -143,11 +139,9 @@ def _check(db: sqlite3.Connection, file: Path) -> None:
 
 
 @contextmanager
-def named_errors(file: Path) -> Iterator[None]:
-    """SQLite's errors as StoreError with the way out. What was committed before stays committed."""
-    import sqlite3
-
-    ways = {
+def store_errors(file: Path) -> Iterator[None]:
+    """Raise SQLite's errors as StoreError with advice. What was committed before stays committed."""
+    advice = {
         sqlite3.SQLITE_FULL: "the disk is full; what was committed is safe: make room and run again",
         sqlite3.SQLITE_IOERR: "reading or writing failed; what was committed is safe: check the disk and run again",
         sqlite3.SQLITE_READONLY: "is read-only here: make it writable, copy it, or choose another --store",
@@ -162,4 +156,4 @@ def named_errors(file: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        raise StoreError(f"{file}: {ways.get(code, 'cannot be used')} ({error})") from error
+        raise StoreError(f"{file}: {advice.get(code, 'cannot be used')} ({error})") from error

@@ -1,4 +1,4 @@
-"""Keys of verdicts, and one judge's verdicts in memory, where look-ups are array work.
+"""Keys of verdicts, and an in-memory index of one judge's verdicts with vectorised look-ups.
 
 keys_M2 = pair_keys(digests(queries), digests(products))
 probs_M4 = index.find(keys_M2)                           # NaN where unknown
@@ -27,7 +27,7 @@ def digest(text: str) -> bytes:
 
 
 def digests(texts: Iterable[str]) -> Digests:
-    """`digest` of M texts, (M, 2) uint64: about a microsecond a text, so make them once and gather."""
+    """`digest` of M texts, (M, 2) uint64: about 1 µs a text, so compute them once and gather."""
     return np.frombuffer(b"".join(map(digest, texts)), "<u8").reshape(-1, 2)
 
 
@@ -45,18 +45,18 @@ def _mix(values: Digests) -> Digests:
 
 
 class Index:
-    """One judge's verdicts in memory, sorted by the upper half of their keys."""
+    """One judge's verdicts in memory, sorted by the upper half of their keys (binary search)."""
 
     def __init__(self) -> None:
-        self.last_id = 0
+        self.last_id = 0  # greatest row id of the file that is in the index
         self.version: tuple[int, int] | None = None
         self.high = np.zeros(0, np.uint64)
         self.rows = np.zeros(0, ROW)
-        self.asked = self.hits = 0
-        self.touched: list[npt.NDArray[np.int64]] = []
+        self.asked = self.hits = 0  # look-ups since the counts were written to the file
+        self.touched: list[npt.NDArray[np.int64]] = []  # ids whose date of use changed since then
 
     def add(self, keys_M2: Digests, rows: npt.NDArray[Any]) -> None:
-        """Take in new verdicts; their ids are above all known ones."""
+        """Insert new verdicts; their ids are above all known ones."""
         order = np.argsort(keys_M2[:, 0])
         high, rows = keys_M2[order, 0], rows[order]
         at = np.searchsorted(self.high, high)
@@ -64,7 +64,7 @@ class Index:
         self.last_id = max(self.last_id, int(rows["id"].max()))
 
     def find(self, keys_M2: Digests) -> FloatArray:
-        """(M, 4), NaN where unknown; counts what was asked and found, and notes which were not used yet today."""
+        """(M, 4), NaN where unknown. Counts look-ups and hits, and records the ids first used today."""
         probs_M4 = np.full((len(keys_M2), len(LEVELS)), np.nan, np.float32)
         self.asked += len(keys_M2)
         if not len(self.high) or not len(keys_M2):

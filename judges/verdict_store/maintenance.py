@@ -1,4 +1,4 @@
-"""Upkeep of verdict stores: export for audit and training, merge stores of several machines, prune, check.
+"""Maintenance of verdict stores: export for audit and training, merge stores of several machines, prune, check.
 
 qr judge store --export verdicts.parquet | --merge other.sqlite | --prune --unused 90 | --stats
 """
@@ -8,20 +8,22 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from judges.verdict_store.file import named_errors, read_uri, store_file
+from judges.verdict_store.file import read_uri, store_errors, store_file
 from judges.verdict_store.index import DAY
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import ConfigError, StoreError
 from qr_env.common.types import LEVELS
 
-BATCH = 50_000  # rows exported or merged at a time: other writers wait for one batch at most
+BATCH = 50_000  # rows exported or merged at a time; other writers wait for one batch at most
 # One line a verdict, with the texts that the judge read; `made` in Unix seconds.
 EXPORT_SCHEMA = pa.schema(
     [("fingerprint", pa.string()), ("query", pa.string()), ("product", pa.string())]
@@ -31,17 +33,14 @@ EXPORT_SCHEMA = pa.schema(
 
 
 def export(store: VerdictStore, file: Path, fingerprint: str | None = None) -> int:
-    """Write the verdicts with their texts to FILE.parquet or FILE.jsonl, in the order they were made; how many."""
+    """Write the verdicts with their texts to FILE.parquet or FILE.jsonl, oldest first. Returns their number."""
     if file.suffix not in (".parquet", ".jsonl"):
         raise ConfigError(f"--export {file}: the name must end in .parquet or .jsonl")
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f".{file.name}.{os.getpid()}")
-    count = 0
+    write = _write_parquet if file.suffix == ".parquet" else _write_jsonl
     try:
-        with _writer(new, file.suffix) as write:
-            for batch in _batches(store, fingerprint):
-                write(batch)
-                count += len(batch)
+        count = write(new, _batches(store, fingerprint))
         new.replace(file)
     finally:
         new.unlink(missing_ok=True)
@@ -49,8 +48,6 @@ def export(store: VerdictStore, file: Path, fingerprint: str | None = None) -> i
 
 
 def _batches(store: VerdictStore, fingerprint: str | None) -> Iterator[pa.RecordBatch]:
-    import numpy as np
-
     select = """SELECT fingerprint, q.text, p.text, probs, made FROM verdicts JOIN judges ON judges.id = judge
                 LEFT JOIN texts q ON q.digest = query LEFT JOIN texts p ON p.digest = product
                 WHERE ? IN (fingerprint, '') ORDER BY verdicts.id"""
@@ -64,32 +61,36 @@ def _batches(store: VerdictStore, fingerprint: str | None) -> Iterator[pa.Record
             yield pa.record_batch(arrays, schema=EXPORT_SCHEMA)
 
 
-@contextmanager
-def _writer(file: Path, kind: str) -> Iterator[Callable[[pa.RecordBatch], Any]]:
-    if kind == ".parquet":
-        import pyarrow.parquet as pq
+def _write_parquet(file: Path, batches: Iterator[pa.RecordBatch]) -> int:
+    count = 0
+    with pq.ParquetWriter(file, EXPORT_SCHEMA, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            count += len(batch)
+    return count
 
-        with pq.ParquetWriter(file, EXPORT_SCHEMA, compression="zstd") as writer:
-            yield writer.write_batch
-    else:
-        with file.open("w", encoding="utf-8") as lines:
-            yield lambda batch: lines.writelines(
-                json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist()
-            )
+
+def _write_jsonl(file: Path, batches: Iterator[pa.RecordBatch]) -> int:
+    count = 0
+    with file.open("w", encoding="utf-8") as lines:
+        for batch in batches:
+            lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist())
+            count += len(batch)
+    return count
 
 
 def merge(store: VerdictStore, other: Path) -> dict[str, int]:
-    """Take in another store's verdicts, batch by batch; after an interruption, merge again.
+    """Copy another store's verdicts into this one, batch by batch; after an interruption, merge again.
 
-    Returns counts: added; same: known with this verdict; conflicts: known with another one, the first is kept.
+    Returns counts: added; same: already stored with this verdict; conflicts: stored with another one, which is kept.
     Raises StoreError or ConfigError where `other` is no store, or this one.
     """
     other = store_file(other)
     if other.exists() and other.samefile(store.path):
         raise ConfigError(f"--merge {other}: that is the store itself; name another one")
-    VerdictStore(other, read_only=True).close()  # all checks, before anything is written
+    VerdictStore(other, read_only=True).close()  # raises before anything is written if it is no store
     counts = {"added": 0, "same": 0, "conflicts": 0}
-    with store.reading() as db, named_errors(other):
+    with store.reading() as db, store_errors(other):
         db.execute("ATTACH ? AS other", (read_uri(other),))
         try:
             last = db.execute("SELECT coalesce(max(id), 0) FROM other.verdicts").fetchone()[0]
@@ -102,7 +103,7 @@ def merge(store: VerdictStore, other: Path) -> dict[str, int]:
 
 
 def _merge_batch(store: VerdictStore, ids: tuple[int, int]) -> dict[str, int]:
-    """The other store's verdicts with ids between these, both included, and what belongs to them."""
+    """Copy the other store's verdicts with ids from … to, both included, with their texts, judges and shops."""
     theirs = """other.verdicts o JOIN other.judges oj ON oj.id = o.judge
                 JOIN main.judges j ON j.fingerprint = oj.fingerprint"""
     with store.writing() as db:
@@ -139,13 +140,15 @@ def prune(
     unused_days: float | None = None,
     dry_run: bool = False,
 ) -> int:
-    """Delete the verdicts to which all criteria given apply, and texts that nothing needs any more; how many verdicts.
+    """Delete verdicts that meet all criteria given, and texts that no verdict uses; how many verdicts.
 
     Args:
-        fingerprint: of this judge. older_days: made longer ago. unused_days: not looked up for that many days.
+        fingerprint: verdicts of this judge.
+        older_days: verdicts made longer ago than this.
+        unused_days: verdicts not looked up for this many days.
         dry_run: count, delete nothing.
 
-    Other processes that have the store open know them until they end. Raises ConfigError without any criterion.
+    Other processes that have the store open keep them in memory until they end. Raises ConfigError without any criterion.
     """
     now = time.time()
     criteria: dict[str, Any] = {
@@ -163,7 +166,7 @@ def prune(
         with store.reading() as db:
             return int(db.execute(f"SELECT count(*) FROM verdicts WHERE {where}", values).fetchone()[0])
     count = _delete(store, where, values)
-    store.forget()
+    store.drop_index()
     with suppress(StoreError), store.reading() as db:
         db.execute("VACUUM")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -172,11 +175,11 @@ def prune(
 
 def _delete(store: VerdictStore, where: str, values: list[Any]) -> int:
     with store.writing() as db:
-        touched = [judge for (judge,) in db.execute(f"SELECT DISTINCT judge FROM verdicts WHERE {where}", values)]
+        affected = [judge for (judge,) in db.execute(f"SELECT DISTINCT judge FROM verdicts WHERE {where}", values)]
         count = db.execute(f"DELETE FROM verdicts WHERE {where}", values).rowcount
-        # A judge of a run that has just begun has a shop and no verdict yet: it stays.
+        # A judge of a run that has just begun has a shop and no verdict yet; it is not affected and stays.
         left = {judge for (judge,) in db.execute("SELECT DISTINCT judge FROM verdicts")}
-        gone = [(judge,) for judge in touched if judge not in left]
+        gone = [(judge,) for judge in affected if judge not in left]
         db.executemany("DELETE FROM shops WHERE judge = ?", gone)
         db.executemany("DELETE FROM judges WHERE id = ?", gone)
         db.execute(
@@ -185,7 +188,7 @@ def _delete(store: VerdictStore, where: str, values: list[Any]) -> int:
     return count
 
 
-def damage(store: VerdictStore) -> list[str]:
-    """What SQLite finds wrong with the file (PRAGMA integrity_check); [] for a sound one."""
+def integrity_errors(store: VerdictStore) -> list[str]:
+    """Errors that SQLite finds in the file (PRAGMA integrity_check); [] for a sound one."""
     with store.reading() as db:
         return [line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok"]

@@ -1,43 +1,41 @@
-"""The verdict store: every verdict is paid for once, whichever run, process or day asks again.
+"""The verdict store: every verdict is computed once, and kept for all later runs and processes.
 
-    with VerdictStore(folder) as store:                                   # folder/verdicts.sqlite, made where missing
+    with VerdictStore(folder) as store:                                   # folder/verdicts.sqlite, created where missing
         keys_M2 = pair_keys(digests(queries), digests(products))
         probs_M4 = store.get(judge.fingerprint, keys_M2)                  # NaN where unknown
-        probs_M4 = store.put(judge.fingerprint, pairs, probs_M4)          # what is kept: the first verdict of a pair
+        probs_M4 = store.put(judge.fingerprint, pairs, probs_M4)          # the stored ones: the first verdict of a pair
     qr judge store --stats                                                # and --export, --merge, --prune
 
-Content-addressed: a verdict belongs to a judge's fingerprint (judge, model revision, prompt version, options), a query
-text and a product text as the judge reads it, to the byte. The texts are kept beside the verdicts, so that a verdict
-can be audited and exported without the shop. Look-ups are array work on an index in memory (48 bytes a verdict of the
-judges in use), which takes in what other processes commit. Several processes may write; a commit survives kill −9.
+Content-addressed: the key of a verdict is the judge's fingerprint (judge, model revision, prompt version, options), the
+query text and the product text as the judge reads it, to the byte. The texts are stored too, so that a verdict can be
+audited and exported without the shop. Look-ups are vectorised on an index in memory (48 bytes a verdict of the judges
+in use), which is updated with what other processes commit. Several processes may write; a commit survives kill −9.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
 
-from judges.verdict_store.file import connect, named_errors, store_file
+from judges.verdict_store.file import connect, store_errors, store_file
 from judges.verdict_store.index import DAY, ROW, Digests, Index, digest, pair_keys
 from qr_env.common.errors import StoreError
 from qr_env.common.types import LEVELS, FloatArray
 
-if TYPE_CHECKING:
-    import sqlite3
-
-FLUSH_SECONDS = 60.0  # how often use is written down where nothing else is written
-LOAD_ROWS = 100_000
-_OPEN: WeakSet[VerdictStore] = WeakSet()  # of this process
+FLUSH_SECONDS = 60.0  # interval at which use is written to the file when no verdict is written
+LOAD_ROWS = 100_000  # rows read from the file at a time
+_OPEN: WeakSet[VerdictStore] = WeakSet()  # open stores of this process
 
 
 class VerdictStore:
@@ -47,14 +45,14 @@ class VerdictStore:
         path: a folder, in which `verdicts.sqlite` is kept, or the file itself, named by its suffix.
         read_only: never write; the file must be there.
 
-    Raises StoreError, here and in every method, with the way out; what was committed is never lost by it.
+    Raises StoreError, here and in every method; what was committed is never lost by it.
     """
 
     def __init__(self, path: str | Path, read_only: bool = False) -> None:
         self.path = store_file(path)
         self.read_only = read_only
         self._lock = RLock()
-        self._connections: list[sqlite3.Connection] = []  # a parent's must not even be closed in its child
+        self._connections: list[sqlite3.Connection] = []  # a forked child must not close its parent's connection
         self._reopen()
         _OPEN.add(self)
 
@@ -76,7 +74,7 @@ class VerdictStore:
         self.close()
 
     def close(self) -> None:
-        """Write down what was used, and let go of the file. The end of the process does it where nobody else did."""
+        """Write the counts of use and close the file. Called at the end of the process if not before."""
         with self._lock:
             if self._connections and self._pid == os.getpid():
                 self._flush()
@@ -85,7 +83,7 @@ class VerdictStore:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, locked against other threads."""
-        with self._lock, named_errors(self.path):
+        with self._lock, store_errors(self.path):
             if self._pid != os.getpid():
                 self._reopen()
             if not self._connections:
@@ -94,24 +92,24 @@ class VerdictStore:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of its own, committed at the end, rolled back where anything is raised."""
+        """A transaction, committed at the end, rolled back on any exception."""
         if self.read_only:
             raise StoreError(f"{self.path} was opened read-only: open it without, or copy it")
         with self.reading() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
-                self._note_use(db)  # now, since a judge's first verdicts enter it
+                self._write_use(db)  # after the body: a judge's first verdicts create its row
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-            self._used_is_noted()
+            self._reset_use()
             self._writes += 1
 
     def get(self, fingerprint: str, keys_M2: Digests) -> FloatArray:
-        """Verdicts of M pairs, (M, 4) float32, NaN where there is none. `keys_M2`: by `cache_index.pair_keys`."""
+        """Verdicts of M pairs, (M, 4) float32, NaN where there is none; `keys_M2` from `index.pair_keys`."""
         with self.reading() as db:
             index = self._index(db, fingerprint)
             if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -119,10 +117,10 @@ class VerdictStore:
             return index.find(keys_M2)
 
     def put(self, fingerprint: str, pairs: Sequence[tuple[str, str]], probs_M4: FloatArray) -> FloatArray:
-        """Keep the verdicts of M pairs of (query text, product text), in one commit; missing ones (NaN) are not kept.
+        """Store verdicts of M (query text, product text) pairs, in one commit; missing ones (NaN) are not stored.
 
         Returns (M, 4): what the store now holds. Where another process was faster, that is its verdict: the first
-        one stays, so a run that goes on with it can be replayed.
+        one stays, so a run that continues with it can be replayed.
         """
         probs_M4 = np.array(probs_M4, "<f4")
         known = np.flatnonzero(~np.isnan(probs_M4).any(axis=1)).tolist()
@@ -133,7 +131,7 @@ class VerdictStore:
         now = int(time.time())
         with self.writing() as db:
             judge = _judge_id(db, fingerprint)
-            # SQLite refuses lone surrogates; the digest still tells such texts apart.
+            # SQLite refuses lone surrogates; the digests of such texts still differ.
             readable = [(key, text.encode("utf-8", "replace").decode()) for text, key in texts.items()]
             db.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", readable)
             rows = [(judge, *key, probs_M4[m].tobytes(), now, now // DAY) for key, m in zip(keys, known, strict=True)]
@@ -144,14 +142,14 @@ class VerdictStore:
                 probs_M4[known] = np.frombuffer(kept, "<f4").reshape(-1, len(LEVELS))
         return probs_M4
 
-    def forget(self) -> None:
-        """Let go of the index in memory: what was pruned from the file is unknown from now on."""
+    def drop_index(self) -> None:
+        """Drop the index in memory, so that verdicts pruned from the file are no longer found."""
         with self._lock:
             self._flush()
             self._indexes.clear()
 
     def _index(self, db: sqlite3.Connection, fingerprint: str) -> Index:
-        """The judge's index, with all that was committed until now, here or elsewhere."""
+        """The judge's index, updated with all commits of this and other processes."""
         index = self._indexes.setdefault(fingerprint, Index())
         version = (db.execute("PRAGMA data_version").fetchone()[0], self._writes)
         if index.version != version:
@@ -160,11 +158,11 @@ class VerdictStore:
             judge = db.execute("SELECT id FROM judges WHERE fingerprint = ?", (fingerprint,)).fetchone()
             cursor = db.execute(select, (index.last_id, judge[0])) if judge else None
             while cursor is not None and (found := cursor.fetchmany(LOAD_ROWS)):
-                index.add(*self._decoded(found))
+                index.add(*self._decode(found))
             index.version = version
         return index
 
-    def _decoded(self, found: list[tuple[int, bytes, bytes, bytes, int]]) -> tuple[Digests, npt.NDArray[Any]]:
+    def _decode(self, found: list[tuple[int, bytes, bytes, bytes, int]]) -> tuple[Digests, npt.NDArray[Any]]:
         """Keys (M, 2) and index rows (M,) of rows of the file."""
         ids, queries, products, probs, used = zip(*found, strict=True)
         rows = np.zeros(len(found), ROW)
@@ -180,13 +178,13 @@ class VerdictStore:
         return keys_M2, rows
 
     def _flush(self) -> None:
-        """Write down which verdicts were used. A full disk or a lock must not stop a run over that: later, then."""
+        """Write the counts of use. A full disk or a lock does not stop the run: it is tried again later."""
         self._flushed = time.monotonic()
         if not self.read_only and any(index.asked for index in self._indexes.values()):
             with suppress(StoreError), self.writing():
                 pass
 
-    def _note_use(self, db: sqlite3.Connection) -> None:
+    def _write_use(self, db: sqlite3.Connection) -> None:
         for fingerprint, index in self._indexes.items():
             use = (index.asked, index.hits, fingerprint)
             db.execute("UPDATE judges SET asked = asked + ?, hits = hits + ? WHERE fingerprint = ?", use)
@@ -194,24 +192,24 @@ class VerdictStore:
             day = int(time.time()) // DAY
             db.executemany("UPDATE verdicts SET used = ? WHERE id = ?", ((day, row) for row in touched))
 
-    def _used_is_noted(self) -> None:
+    def _reset_use(self) -> None:
         for index in self._indexes.values():
             self._total["asked"] += index.asked
             self._total["hits"] += index.hits
             index.asked = index.hits = 0
             index.touched.clear()
 
-    def keep_shop(self, fingerprint: str, products_hash: str, digests_P2: Digests) -> None:
-        """Remember what a judge reads of each product of a shop, as digests: what a replay needs in its place."""
-        blob = digests_P2.astype("<u8").tobytes()
+    def save_shop_digests(self, fingerprint: str, products_hash: str, digests_C2: Digests) -> None:
+        """Store digests of the judge's product texts of a shop: a replay needs them in place of the judge."""
+        blob = digests_C2.astype("<u8").tobytes()
         if self.read_only or self._shop_blob(fingerprint, products_hash) == blob:
             return
         with self.writing() as db:
             row = (_judge_id(db, fingerprint), products_hash, blob)
             db.execute("INSERT OR REPLACE INTO shops VALUES (?, ?, ?)", row)
 
-    def shop(self, fingerprint: str, products_hash: str) -> Digests | None:
-        """(P, 2) digests of what the judge read of each product of that catalogue; None where it never graded it."""
+    def shop_digests(self, fingerprint: str, products_hash: str) -> Digests | None:
+        """(C, 2) digests of the judge's texts of that catalogue's products; None where the judge never graded it."""
         blob = self._shop_blob(fingerprint, products_hash)
         return None if blob is None else np.frombuffer(blob, "<u8").reshape(-1, 2)
 
@@ -223,7 +221,7 @@ class VerdictStore:
         return row[0] if row else None
 
     def judges(self) -> list[dict[str, Any]]:
-        """Each judge: fingerprint, verdicts, first and last time (Unix s), asked, hits, shops (products hashes)."""
+        """Each judge: fingerprint, verdicts, first and last (Unix seconds), asked, hits, shops (products hashes)."""
         select = """SELECT fingerprint, asked, hits, count(verdicts.id), min(made), max(made) FROM judges
                     LEFT JOIN verdicts ON verdicts.judge = judges.id GROUP BY judges.id ORDER BY judges.id"""
         shops = "SELECT products_hash FROM shops JOIN judges ON judges.id = judge WHERE fingerprint = ?"
@@ -252,6 +250,6 @@ def _close_all() -> None:
 
 
 def _judge_id(db: sqlite3.Connection, fingerprint: str) -> int:
-    """Number of the judge in this file; a new one is entered."""
+    """Id of the judge in this file; a new judge is inserted."""
     db.execute("INSERT OR IGNORE INTO judges (fingerprint) VALUES (?)", (fingerprint,))
     return int(db.execute("SELECT id FROM judges WHERE fingerprint = ?", (fingerprint,)).fetchone()[0])

@@ -1,13 +1,13 @@
-"""A judge of texts made a judge of one shop, with its verdicts kept; and the same from the store alone.
+"""Turns a judge of texts into a judge of one shop, with its verdicts stored; and replays them from the store alone.
 
     with VerdictStore(folder) as store:
-        judge = ShopJudge(shop, LLMJudge(urls), store)      # asks only for what nobody asked before
+        judge = ShopJudge(shop, LLMJudge(urls), store)      # asks only for pairs that are not in the store
         judge = replay(shop, store)                         # the same verdicts with no judge present
 
-A batch is deduplicated, looked up, and what is missing is asked for query by query; verdicts are committed as they
-come, so a run that is killed has paid for each of them once. Missing verdicts are never kept: next time the judge may
-answer. Hence a replay is the run byte for byte as long as the run had every verdict; where one was missing, the replay
-has it if anybody obtained it later, and counts it as missing, "not in store", otherwise.
+A batch is deduplicated and looked up, and the judge is asked for the rest, query by query. Verdicts are committed as
+they arrive, so a killed run has paid for each of them once. Missing verdicts are never stored: next time the judge
+may answer. Hence a replay equals the run byte for byte if the run had every verdict; a verdict that was missing is
+found by the replay if it was obtained later, and else counts as missing, "not in store".
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from qr_env.common.errors import JudgeError
 from qr_env.common.types import LEVELS, FloatArray, Grades, Query, RowArray
 from qr_env.shop.shop import Shop
 
-CHUNK = 1_024  # pairs asked at a time where the judge does not stream
-COMMIT_SHARE = 0.1  # of the time goes to commits at most, each of which waits for the disk
-SUM_TOLERANCE = 1e-3
+CHUNK = 1_024  # pairs a call where the judge does not stream
+COMMIT_SHARE = 0.1  # greatest share of time spent on commits, each of which waits for the disk
+SUM_TOLERANCE = 1e-3  # by which probabilities may miss a sum of 1
 
 Pairs = Sequence[tuple[str, str]]
 Indices = npt.NDArray[np.int64]
 
 
 class ShopJudge:
-    """A `Judge` of one shop that asks `pair_judge`, and the store first where there is one.
+    """A `Judge` of one shop that looks up the store first, where there is one, and asks `pair_judge` for the rest.
 
     Args:
-        shop: whose products are graded.
-        pair_judge: what reads the texts. It may offer `grade_stream(pairs)`, an iterator of (indices into `pairs`,
-            their (m, 4) probabilities) in any order, so that verdicts are kept as they come; else it is asked for
+        shop: the shop whose products are graded.
+        pair_judge: reads the texts. It may offer `grade_stream(pairs)`, an iterator of (indices into `pairs`, their
+            (m, 4) probabilities) in any order, so that verdicts are stored as they arrive; else it is asked for
             1,024 pairs at a time. It may offer `product_digests(shop)` where it has no texts (`ReplayOnly`).
-        store: where verdicts are kept; None keeps nothing beyond the batch.
+        store: keeps verdicts; None keeps nothing beyond the batch.
     """
 
     def __init__(self, shop: Shop, pair_judge: PairJudge, store: VerdictStore | None = None) -> None:
@@ -59,20 +59,20 @@ class ShopJudge:
 
     @cached_property
     def _digests(self) -> Digests:
-        """(P, 2), of what the judge reads of each product; entered in the store, for replays."""
+        """(C, 2) digests of the judge's product texts; saved in the store, for replays."""
         if offered := getattr(self.pair_judge, "product_digests", None):
             known: Digests = offered(self.shop)
             return known
-        digests_P2 = digests(self._texts)
+        digests_C2 = digests(self._texts)
         if self.store is not None:
-            self.store.keep_shop(self.pair_judge.fingerprint, self.shop.products_hash, digests_P2)
-        return digests_P2
+            self.store.save_shop_digests(self.pair_judge.fingerprint, self.shop.products_hash, digests_C2)
+        return digests_C2
 
     @cached_property
-    def _first(self) -> Indices:
-        """(P,) first row of the shop that reads the same as each row."""
-        whole_P = np.ascontiguousarray(self._digests).view("S16").ravel()
-        _, first, inverse = np.unique(whole_P, return_index=True, return_inverse=True)
+    def _first_row(self) -> Indices:
+        """(C,) for each row, the first row of the shop with the same product text."""
+        digest_C = np.ascontiguousarray(self._digests).view("S16").ravel()
+        _, first, inverse = np.unique(digest_C, return_index=True, return_inverse=True)
         return first[inverse]
 
     def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
@@ -83,9 +83,9 @@ class ShopJudge:
             return Grades(probs_NK4)
         place = {text: n for n, text in enumerate(dict.fromkeys(query.text for query in queries))}
         place_N = np.array([place[query.text] for query in queries], np.int64)
-        # One number a pair, so that equal ones meet, ordered by query: a judge computes a shared prefix once.
+        # One code a pair, ordered by query: equal pairs get one code, and a judge computes a shared prefix once.
         size = len(self.shop.products)
-        codes_M = (place_N[:, None] * size + self._first[rows_NK])[real_NK]
+        codes_M = (place_N[:, None] * size + self._first_row[rows_NK])[real_NK]
         codes_U, inverse_M = np.unique(codes_M, return_inverse=True)
         probs_NK4[real_NK] = self._verdicts(list(place), *np.divmod(codes_U, size))[inverse_M]
         return Grades(probs_NK4)
@@ -109,23 +109,23 @@ class ShopJudge:
         self._hits += len(query_U) - len(missing)
         if len(missing):
             wanted = zip(query_U[missing].tolist(), row_U[missing].tolist(), strict=True)
-            probs_U4[missing] = self._ask([(texts[query], self._texts[row]) for query, row in wanted])
+            probs_U4[missing] = self._ask_judge([(texts[query], self._texts[row]) for query, row in wanted])
         return probs_U4
 
-    def _ask(self, pairs: Pairs) -> FloatArray:
-        """Verdicts of the judge, (M, 4), committed as they come, and whatever ends it."""
+    def _ask_judge(self, pairs: Pairs) -> FloatArray:
+        """Verdicts of the judge, (M, 4), committed as they arrive, also when an exception ends the stream."""
         probs_M4 = np.full((len(pairs), len(LEVELS)), np.nan, np.float32)
-        waiting: list[Indices] = []
+        pending: list[Indices] = []
         due = 0.0
         try:
             for indices, part in self._stream(pairs):
-                self._check(pairs, indices, part)
+                self._check_probabilities(pairs, indices, part)
                 probs_M4[indices] = np.where(np.isnan(part).any(axis=1, keepdims=True), np.nan, part)
-                waiting.append(np.asarray(indices, np.int64))
+                pending.append(np.asarray(indices, np.int64))
                 if time.monotonic() >= due:
-                    due = self._keep(pairs, probs_M4, waiting)
+                    due = self._commit(pairs, probs_M4, pending)
         finally:
-            self._keep(pairs, probs_M4, waiting)
+            self._commit(pairs, probs_M4, pending)
         return probs_M4
 
     def _stream(self, pairs: Pairs) -> Iterator[tuple[Indices | Sequence[int], FloatArray]]:
@@ -136,8 +136,8 @@ class ShopJudge:
             part = pairs[start : start + CHUNK]
             yield np.arange(start, start + len(part)), self.pair_judge.grade_pairs(part)
 
-    def _check(self, pairs: Pairs, indices: Indices | Sequence[int], probs_M4: FloatArray) -> None:
-        """JudgeError unless these are probabilities or missing: a store must not keep anything else."""
+    def _check_probabilities(self, pairs: Pairs, indices: Indices | Sequence[int], probs_M4: FloatArray) -> None:
+        """JudgeError unless these are probabilities or NaN: nothing else may enter a store."""
         if probs_M4.shape != (len(indices), len(LEVELS)):
             raise JudgeError(f"judge {self.name}: verdicts of shape {probs_M4.shape} for {len(indices)} pairs")
         off_M = (np.abs(probs_M4.sum(axis=1) - 1) > SUM_TOLERANCE) | (probs_M4 < 0).any(axis=1)
@@ -145,27 +145,27 @@ class ShopJudge:
             at = int(np.argmax(off_M))
             raise JudgeError(
                 f"judge {self.name}: {probs_M4[at]} for query {pairs[indices[at]][0]!r} are no probabilities over "
-                f"{', '.join(LEVELS)}; nothing of it was kept: mend the judge"
+                f"{', '.join(LEVELS)}; nothing of it was stored: repair the judge"
             )
 
-    def _keep(self, pairs: Pairs, probs_M4: FloatArray, waiting: list[Indices]) -> float:
-        """Commit what waits; afterwards `probs_M4` holds what the store holds. Returns when the next commit is due."""
+    def _commit(self, pairs: Pairs, probs_M4: FloatArray, pending: list[Indices]) -> float:
+        """Commit pending verdicts and set `probs_M4` to what the store holds. Returns the time of the next commit."""
         start = time.monotonic()
-        if waiting and self.store is not None:
-            indices = np.concatenate(waiting)
+        if pending and self.store is not None:
+            indices = np.concatenate(pending)
             chosen = [pairs[m] for m in indices.tolist()]
             probs_M4[indices] = self.store.put(self.pair_judge.fingerprint, chosen, probs_M4[indices])
-        waiting.clear()
+        pending.clear()
         now = time.monotonic()
         return now + (now - start) * (1 / COMMIT_SHARE - 1)
 
 
 class ReplayOnly:
-    """A `PairJudge` that knows nothing: with a `ShopJudge`, only what is in the store is graded.
+    """A `PairJudge` without verdicts of its own: a `ShopJudge` of it grades only what is in the store.
 
     Args:
-        fingerprint: whose verdicts, as in the store.
-        store: knows what that judge read of the shop's products.
+        fingerprint: of the judge whose verdicts are replayed.
+        store: holds the digests of that judge's product texts.
     """
 
     name = "replay"
@@ -176,17 +176,17 @@ class ReplayOnly:
         self._missing = 0
 
     def product_digests(self, shop: Shop) -> Digests:
-        """(P, 2), as the judge itself once entered them."""
-        digests_P2 = self.store.shop(self.fingerprint, shop.products_hash)
-        if digests_P2 is None:
+        """(C, 2), as the judge itself saved them."""
+        digests_C2 = self.store.shop_digests(self.fingerprint, shop.products_hash)
+        if digests_C2 is None:
             raise JudgeError(
                 f"{self.store.path}: {self.fingerprint} never graded the catalogue of {shop!r} (products hash "
                 f"{shop.products_hash[:12]}…); replay with the shop of the run, or run with the judge first"
             )
-        return digests_P2
+        return digests_C2
 
     def product_texts(self, shop: Shop) -> list[str]:
-        """Nothing to read: nobody is asked."""
+        """Empty: no text is read."""
         return [""] * len(shop.products)
 
     def grade_pairs(self, pairs: Pairs) -> FloatArray:
@@ -195,15 +195,15 @@ class ReplayOnly:
         return np.full((len(pairs), len(LEVELS)), np.nan, np.float32)
 
     def stats(self) -> dict[str, float]:
-        """How many verdicts were not in the store, counted again in every batch that wants them."""
+        """Number of verdicts that were not in the store, counted in every batch that needs them."""
         return {"asked": self._missing, "missing": self._missing, "missing/not in store": self._missing}
 
 
 def replay(shop: Shop, store: VerdictStore, fingerprint: str | None = None) -> ShopJudge:
-    """The judge whose verdicts on this shop are in the store, from the store alone.
+    """A judge that answers from the store alone.
 
-    fingerprint: which judge, or the beginning of its fingerprint; None takes the only one that graded the shop.
-    Raises JudgeError where that is not exactly one, naming those there are.
+    fingerprint: of the judge, or its beginning; None takes the only judge that graded the shop. Raises JudgeError
+    where that is not exactly one, with the judges that there are.
     """
     known = store.judges()
     about = [row for row in known if shop.products_hash in row["shops"]]

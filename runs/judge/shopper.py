@@ -54,7 +54,7 @@ class Args(JudgeArgs):
     fit: int = 4_000
     """training queries whose purchases teach the model shopper price and brands; 0: it is not taught"""
     biases: bool = False
-    """RewardRank's other biases too: runs of a brand or colour, rubbish near the top"""
+    """RewardRank's other biases too: runs of a brand or colour, irrelevant products near the top"""
     profiles: bool = False
     """all profiles of judges/shoppers/model.py instead of the average one (--shopper llm: one visit each)"""
 
@@ -161,13 +161,13 @@ def _computed(
 
 def _learned(args: Args, shop: Shop, retriever: Retriever, judge: Judge) -> Profile | None:
     """The average profile, taught by the purchases of training queries; None where there are none."""
-    from judges.shoppers.fidelity import bought_in, fit_taste
+    from judges.shoppers.fidelity import purchased_products, fit_taste
     from qr_env.evaluation.evaluator import choose_queries
 
     if args.fit < 1 or not shop.split("train"):
         return None
     train = _retrieved(choose_queries(shop, "train", False, args.fit, args.seed)[0], retriever, judge, args.k)
-    bought_NK = bought_in(shop, train.queries, train.rows_NK)
+    bought_NK = purchased_products(shop, train.queries, train.rows_NK)
     graded_NK = ~np.isnan(train.grades.probs_NK4[..., 0])
     return fit_taste(shop, train.rows_NK, train.grades, bought_NK) if (bought_NK & graded_NK).any() else None
 
@@ -216,9 +216,9 @@ def _by_depth(parts: Sequence[Engagement]) -> dict[str, Guess]:
 
 def purchase_report(shop: Shop, lists: Lists, guesses: Mapping[str, Guess], seed: int) -> dict[str, Any]:
     """AUC by source with intervals, choice perplexity, and where purchases stand by rank, observed and guessed."""
-    from judges.shoppers.fidelity import bought_in, choice_perplexity, purchase_auc
+    from judges.shoppers.fidelity import purchased_products, choice_perplexity, purchase_auc
 
-    bought = {source: bought_in(shop, lists.queries, lists.rows_NK, source) for source in ("search", "outside")}
+    bought = {source: purchased_products(shop, lists.queries, lists.rows_NK, source) for source in ("search", "outside")}
     either_NK = bought["search"] | bought["outside"]
     report: dict[str, Any] = {"bought": {source: int(mask_NK.sum()) for source, mask_NK in bought.items()}}
     report["by rank"] = {"observed": _spread(bought["search"].astype(np.float64))}

@@ -86,7 +86,7 @@ def _report(args: Args, store: VerdictStore) -> dict[str, Any]:
     if args.stats or len(report) == 1:
         size = store.stats()
         report |= {name: size[name] for name in ("verdicts", "texts", "bytes")}
-        report |= {"judges": store.judges(), "damage": cache_upkeep.damage(store)}
+        report |= {"judges": store.judges(), "damage": cache_upkeep.integrity_errors(store)}
     return report
 
 

@@ -99,7 +99,7 @@ def test_a_run_on_the_llm_judge_replays_from_its_store_without_it(shop_folder, t
 def stored(folder, fingerprint):
     """A verdict store in which that judge graded the shop."""
     with VerdictStore(folder) as store:
-        store.keep_shop(fingerprint, SHOP.products_hash, np.zeros((len(SHOP.products), 2), np.uint64))
+        store.save_shop_digests(fingerprint, SHOP.products_hash, np.zeros((len(SHOP.products), 2), np.uint64))
         store.put(fingerprint, [("sofa", "a sofa")], np.array([[0, 0, 0, 1]], np.float32))
     return folder
 

@@ -22,7 +22,7 @@ N, K = 6, 4
 
 
 def world(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Nested chances of N lists of K products, and chances to stay."""
+    """Nested probs of N lists of K products, and probs to stay."""
     generator = np.random.default_rng(seed)
     return np.cumprod(generator.uniform(0.3, 0.95, (N, K, 4)), axis=2), generator.uniform(0.6, 1.0, (N, K))
 
@@ -62,12 +62,12 @@ def test_closed_forms_equal_the_sum_over_every_course_of_a_visit(model: Chain | 
     for n in range(2):
         examine_K, some_3 = told(model, given_NK4[n], stay_NK[n])
         np.testing.assert_allclose(model.examine(given_NK4, stay_NK)[n], examine_K, atol=1e-12)
-        np.testing.assert_allclose(model.some(given_NK4, stay_NK)[n], some_3, atol=1e-12)
+        np.testing.assert_allclose(model.any_event(given_NK4, stay_NK)[n], some_3, atol=1e-12)
 
 
 @pytest.mark.parametrize("leave", [False, True])
 @pytest.mark.parametrize("model", [*MODELS.values(), Chain(0.9, 0.5)], ids=lambda model: model.name)
-def test_sampled_frequencies_agree_with_exact_chances(model: ClickModel, leave: bool) -> None:
+def test_sampled_frequencies_agree_with_exact_probabilities(model: ClickModel, leave: bool) -> None:
     given_NK4, stay_NK = world(1)
     visits = 40_000
     stay = stay_NK if leave else None
@@ -78,14 +78,14 @@ def test_sampled_frequencies_agree_with_exact_chances(model: ClickModel, leave: 
         exact_NK = examine_NK1[..., 0] * given_NK4[..., event]
         np.testing.assert_allclose((done_NVK > event).mean(axis=1), exact_NK, atol=5 * 0.5 / visits**0.5)
     some_N3 = np.stack([(done_NVK > event).any(axis=2).mean(axis=1) for event in (CLICK, CART, PURCHASE)], axis=1)
-    np.testing.assert_allclose(some_N3, model.some(given_NK4, stay), atol=5 * 0.5 / visits**0.5)
+    np.testing.assert_allclose(some_N3, model.any_event(given_NK4, stay), atol=5 * 0.5 / visits**0.5)
 
 
 def test_cascade_by_hand() -> None:
     given_NK4 = np.array([[[0.5, 0.4, 0.2, 0.1], [0.2, 0.1, 0.1, 0.1], [0.6, 0.5, 0.4, 0.3]]])
     model = MODELS["cascade"]
     np.testing.assert_allclose(model.examine(given_NK4), [[1.0, 0.5, 0.4]])
-    np.testing.assert_allclose(model.some(given_NK4)[0, 0], 1 - 0.5 * 0.8 * 0.4)
+    np.testing.assert_allclose(model.any_event(given_NK4)[0, 0], 1 - 0.5 * 0.8 * 0.4)
     clicks_N = (model.sample(np.repeat(given_NK4, 2_000, axis=0), np.random.default_rng(0)) > 0).sum(axis=1)
     assert clicks_N.max() == 1
 
@@ -108,7 +108,7 @@ def test_the_unknown_spreads_down_a_chain_and_stays_in_its_place_elsewhere() -> 
     assert np.isnan(MODELS["dbn"].examine(given_NK4)[0]).tolist() == [False, False, True, True]
     assert not np.isnan(MODELS["position"].examine(given_NK4)).any()
     for model in MODELS.values():
-        assert np.isnan(model.some(given_NK4)).any(axis=1).tolist() == [True] + [False] * (N - 1)
+        assert np.isnan(model.any_event(given_NK4)).any(axis=1).tolist() == [True] + [False] * (N - 1)
         with pytest.raises(ValueError, match="1 of 6 lists hold ungraded"):
             model.sample(given_NK4, np.random.default_rng(0))
 
@@ -116,8 +116,8 @@ def test_the_unknown_spreads_down_a_chain_and_stays_in_its_place_elsewhere() -> 
 def test_lists_are_scored_alone_as_in_a_batch() -> None:
     given_NK4, stay_NK = world()
     for model in MODELS.values():
-        alone = [model.some(given_NK4[n : n + 1], stay_NK[n : n + 1])[0] for n in range(N)]
-        np.testing.assert_array_equal(model.some(given_NK4, stay_NK), alone)
+        alone = [model.any_event(given_NK4[n : n + 1], stay_NK[n : n + 1])[0] for n in range(N)]
+        np.testing.assert_array_equal(model.any_event(given_NK4, stay_NK), alone)
 
 
 def test_impossible_settings_are_refused() -> None:

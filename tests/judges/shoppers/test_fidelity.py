@@ -15,13 +15,13 @@ from scipy.special import logit
 from judges.shoppers.click_log import read_click_log
 from judges.shoppers.click_models import MODELS
 from judges.shoppers.fidelity import (
-    bought_in,
     choice_perplexity,
     click_perplexity,
     fit_taste,
     perplexity_by_rank,
     preference,
     purchase_auc,
+    purchased_products,
     rates_by_rank,
 )
 from judges.shoppers.model import AVERAGE, ModelShopper, Profile, relative_price
@@ -38,10 +38,10 @@ COIN = np.random.default_rng(0)
 
 def test_perplexity_by_hand() -> None:
     done_NK = np.array([[True, False], [True, True], [False, True]])
-    chance_NK = np.array([[0.5, 0.25], [0.5, 0.75], [0.5, np.nan]])
-    by_rank_K = perplexity_by_rank(done_NK, chance_NK)
+    prob_NK = np.array([[0.5, 0.25], [0.5, 0.75], [0.5, np.nan]])
+    by_rank_K = perplexity_by_rank(done_NK, prob_NK)
     np.testing.assert_allclose(by_rank_K, [2.0, 1 / 0.75])
-    assert click_perplexity(done_NK, chance_NK) == pytest.approx(by_rank_K.mean())
+    assert click_perplexity(done_NK, prob_NK) == pytest.approx(by_rank_K.mean())
     assert click_perplexity(done_NK, done_NK.astype(float)) == pytest.approx(1.0, abs=1e-5)
     assert np.isnan(perplexity_by_rank(done_NK, np.full((3, 2), np.nan))).all()
 
@@ -64,11 +64,11 @@ def test_auc_equals_the_share_of_pairs_in_order() -> None:
 
 
 def test_choice_perplexity_by_hand() -> None:
-    chance_NK = np.array([[0.2, 0.1, 0.1], [0.3, np.nan, 0.1], [0.1, 0.1, 0.1]])
+    prob_NK = np.array([[0.2, 0.1, 0.1], [0.3, np.nan, 0.1], [0.1, 0.1, 0.1]])
     bought_NK = np.array([[True, False, False], [False, True, True], [False, False, False]])
-    found, blind = choice_perplexity(chance_NK, bought_NK)
+    found, blind = choice_perplexity(prob_NK, bought_NK)
     assert found == pytest.approx((2 * 4) ** 0.5) and blind == pytest.approx((3 * 2) ** 0.5)
-    assert np.isnan(choice_perplexity(chance_NK, np.zeros((3, 3), bool))).all()
+    assert np.isnan(choice_perplexity(prob_NK, np.zeros((3, 3), bool))).all()
 
 
 def world(n: int = 12_000, k: int = 6) -> tuple[list[Any], np.ndarray, Grades]:
@@ -83,13 +83,11 @@ def world(n: int = 12_000, k: int = 6) -> tuple[list[Any], np.ndarray, Grades]:
 def test_perplexity_finds_the_examination_that_made_the_log(truth: str) -> None:
     queries, rows_NK, grades = world()
     clicked_NK = ModelShopper(SHOP, model=MODELS[truth]).sample(queries, rows_NK, grades, np.random.default_rng(2)) > 0
-    chances = {
-        name: ModelShopper(SHOP, model=m).engage(queries, rows_NK, grades).click_NK for name, m in MODELS.items()
-    }
-    perplexity = {name: click_perplexity(clicked_NK, chance_NK) for name, chance_NK in chances.items()}
+    probs = {name: ModelShopper(SHOP, model=m).engage(queries, rows_NK, grades).click_NK for name, m in MODELS.items()}
+    perplexity = {name: click_perplexity(clicked_NK, prob_NK) for name, prob_NK in probs.items()}
     assert min(perplexity, key=lambda name: perplexity[name]) == truth
     shown_NK = rows_NK >= 0
-    np.testing.assert_allclose(rates_by_rank(clicked_NK, shown_NK), rates_by_rank(chances[truth], shown_NK), atol=0.02)
+    np.testing.assert_allclose(rates_by_rank(clicked_NK, shown_NK), rates_by_rank(probs[truth], shown_NK), atol=0.02)
     own_NK = np.broadcast_to(rates_by_rank(clicked_NK, shown_NK), rows_NK.shape)
     assert perplexity[truth] < click_perplexity(clicked_NK, own_NK), "better than each rank's own rate"
 
@@ -101,8 +99,8 @@ def test_fit_recovers_the_taste_that_bought() -> None:
     grades = Grades(np.broadcast_to(np.eye(4, dtype=np.float32)[EXACT], (*rows_NK.shape, 4)))
     start = Profile(attract=(0.02, 0.05, 0.1, 0.2))  # far from certain, so that tastes show
     true = replace(start, price=1.5, brands={"Lindholm": 0.8, "Frosta": -0.6, "Velo": 0.0})
-    chance_NK = preference(shop, true, rows_NK, grades)
-    share_NK = chance_NK / chance_NK.sum(axis=1, keepdims=True)
+    prob_NK = preference(shop, true, rows_NK, grades)
+    share_NK = prob_NK / prob_NK.sum(axis=1, keepdims=True)
     chosen_N = (np.random.default_rng(3).random((len(queries), 1)) > share_NK.cumsum(axis=1)).sum(axis=1)
     bought_NK = np.arange(rows_NK.shape[1]) == chosen_N[:, None]
     fitted = fit_taste(shop, rows_NK, grades, bought_NK, start)
@@ -119,7 +117,7 @@ def test_fit_recovers_the_taste_that_bought() -> None:
 def test_a_strong_prior_holds_the_fit_and_without_purchases_there_is_none() -> None:
     _, rows_NK, grades = world(200)
     bought_NK = np.zeros(rows_NK.shape, bool)
-    with pytest.raises(JudgeError, match="nothing that a judge graded was bought"):
+    with pytest.raises(JudgeError, match="no graded product of these lists was bought"):
         fit_taste(SHOP, rows_NK, grades, bought_NK)
     bought_NK[:, 0] = True
     strict = fit_taste(SHOP, rows_NK, grades, bought_NK, ridge=1e9)
@@ -139,10 +137,11 @@ def test_bought_by_source() -> None:
     rows_NK = np.tile(np.arange(-1, 30, dtype=np.int32), (2, 1))
     queries = [SHOP.all_queries[0], SHOP.all_queries[3]]
     found = {
-        source: np.argwhere(bought_in(SHOP, queries, rows_NK, source)) - [0, 1] for source in ("search", "outside")
+        source: np.argwhere(purchased_products(SHOP, queries, rows_NK, source)) - [0, 1]
+        for source in ("search", "outside")
     }
     assert found["search"].tolist() == [[0, 0], [1, 10]] and found["outside"].tolist() == [[0, 1], [1, 11]]
-    assert bought_in(SHOP, queries, rows_NK).sum() == 4
+    assert purchased_products(SHOP, queries, rows_NK).sum() == 4
 
 
 def write_log(path: Path, lines: list[str]) -> Path:
@@ -170,8 +169,8 @@ def test_dirty_rows_stop_or_take_their_list_with_them(tmp_path: Path) -> None:
     log = read_click_log(path, SHOP, on_bad_row="skip")
     assert log.rows_NK.tolist() == [[0, 1]] and len(log.report.bad_rows) == 3
     assert "3 of 4 sessions" in log.report.notes[-1]
-    with pytest.raises(DataError, match="no whole list"):
-        read_click_log(write_log(tmp_path / "holes.csv", ["a,q00,p00,2,click"]), SHOP)
+    with pytest.raises(DataError, match="no complete list"):
+        read_click_log(write_log(tmp_path / "gaps.csv", ["a,q00,p00,2,click"]), SHOP)
 
 
 @pytest.fixture(scope="module")

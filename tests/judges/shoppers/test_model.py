@@ -1,4 +1,4 @@
-"""The model shopper: exact chances against samples, tastes and biases by hand, missing grades."""
+"""The model shopper: exact probabilities against samples, tastes and biases by hand, missing grades."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from judges.shoppers.click_models import MODELS
-from judges.shoppers.model import AVERAGE, PROFILES, Biases, ModelShopper, Profile, relative_price, run_before
+from judges.shoppers.model import AVERAGE, PROFILES, Biases, ModelShopper, Profile, relative_price, run_length_before
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT, IRRELEVANT, Engagement, Grades
 from qr_env.shop.shop import Shop
@@ -30,9 +30,9 @@ def lists(n: int = 8, k: int = 6) -> tuple[list, np.ndarray, Grades]:
     return queries, rows_NK, Grades(probs_NK4)
 
 
-@pytest.mark.parametrize("biases", [None, Biases(run=0.3, rubbish=0.5)], ids=["plain", "biased"])
+@pytest.mark.parametrize("biases", [None, Biases(repetition=0.3, leave_irrelevant=0.5)], ids=["plain", "biased"])
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
-def test_sampled_frequencies_agree_with_exact_chances(model: object, biases: Biases | None) -> None:
+def test_sampled_frequencies_agree_with_exact_probabilities(model: object, biases: Biases | None) -> None:
     visits = 20_000
     queries, rows_NK, grades = lists()
     shopper = ModelShopper(SHOP, PROFILES, model, biases)  # type: ignore[arg-type]
@@ -41,9 +41,9 @@ def test_sampled_frequencies_agree_with_exact_chances(model: object, biases: Bia
     asked = [queries[n] for n in many]
     done = shopper.sample(asked, rows_NK[many], Grades(grades.probs_NK4[many]), np.random.default_rng(1))
     done_NVK = done.reshape(len(rows_NK), visits, -1)
-    for event, chance_NK in ((1, exact.click_NK), (3, exact.cart_NK), (4, exact.purchase_NK)):
+    for event, prob_NK in ((1, exact.click_NK), (3, exact.cart_NK), (4, exact.purchase_NK)):
         share_NK = (done_NVK >= event).mean(axis=1)
-        np.testing.assert_allclose(share_NK, np.nan_to_num(chance_NK), atol=5 * 0.5 / visits**0.5)
+        np.testing.assert_allclose(share_NK, np.nan_to_num(prob_NK), atol=5 * 0.5 / visits**0.5)
     some_N3 = np.stack([(done_NVK >= event).any(axis=2).mean(axis=1) for event in (1, 3, 4)], axis=1)
     np.testing.assert_allclose(some_N3, exact.some_N3, atol=5 * 0.5 / visits**0.5)
 
@@ -58,9 +58,9 @@ def test_samples_are_seeded() -> None:
 def test_engagement_is_nested_in_bounds_and_an_empty_list_has_none() -> None:
     exact = ModelShopper(SHOP, PROFILES, biases=Biases()).engage(*lists())
     real_NK = lists()[1] >= 0
-    chances = [getattr(exact, name) for name in FIELDS]
-    assert all(chance_NK.dtype == np.float32 and (np.isnan(chance_NK) == ~real_NK).all() for chance_NK in chances)
-    assert all((high[real_NK] >= low[real_NK]).all() for high, low in pairwise(chances))
+    probs = [getattr(exact, name) for name in FIELDS]
+    assert all(prob_NK.dtype == np.float32 and (np.isnan(prob_NK) == ~real_NK).all() for prob_NK in probs)
+    assert all((high[real_NK] >= low[real_NK]).all() for high, low in pairwise(probs))
     assert (exact.some_N3[0] == 0).all()
     assert ((exact.some_N3[1:] > 0) & (exact.some_N3[1:] <= 1)).all() and (np.diff(exact.some_N3, axis=1) <= 0).all()
 
@@ -74,8 +74,8 @@ def test_missing_grades_give_missing_engagement_never_zero() -> None:
     alone = ModelShopper(SHOP, model=MODELS["position"]).engage(queries, rows_NK, grades)
     assert np.isnan(alone.click_NK[2]).tolist() == [False, True, False, False, False, False]
     assert np.isnan(alone.some_N3[2]).all()
-    rubbish = ModelShopper(SHOP, model=MODELS["position"], biases=Biases()).engage(queries, rows_NK, grades)
-    assert np.isnan(rubbish.click_NK[2]).tolist() == [False, True, True, True, True, True]
+    biased = ModelShopper(SHOP, model=MODELS["position"], biases=Biases()).engage(queries, rows_NK, grades)
+    assert np.isnan(biased.click_NK[2]).tolist() == [False, True, True, True, True, True]
 
 
 def certain(levels_K: list[int]) -> Grades:
@@ -118,22 +118,22 @@ def test_unknown_prices_and_brands_are_neutral() -> None:
     blank = table.set_column(3, "brand", pa.array([""] * 30))
     shop = Shop("blank", blank, SHOP.queries, SHOP.qrels, SHOP.purchases)
     assert relative_price(shop)[:4].tolist() == [0, 0, 0, 0]
-    shopper = ModelShopper(shop, [Profile(price=9.0, brands={"": 3.0})], MODELS["position"], Biases(run=0.5))
+    shopper = ModelShopper(shop, [Profile(price=9.0, brands={"": 3.0})], MODELS["position"], Biases(repetition=0.5))
     clicks_K = shopper.engage(SHOP.all_queries[:1], np.array([[0, 1]], np.int32), certain([EXACT] * 2)).click_NK[0]
     assert clicks_K[0] == pytest.approx(AVERAGE.attract[EXACT])
 
 
 def test_runs_of_a_brand_or_colour_tire() -> None:
-    assert run_before(np.array([[5, 5, 5, 2, -1, -1, 5]])).tolist() == [[0, 1, 2, 0, 0, 0, 0]]
+    assert run_length_before(np.array([[5, 5, 5, 2, -1, -1, 5]])).tolist() == [[0, 1, 2, 0, 0, 0, 0]]
     plain = ModelShopper(SHOP, [Profile(price=0.0)], MODELS["position"])
-    tired = ModelShopper(SHOP, [Profile(price=0.0)], MODELS["position"], Biases(run=0.2, rubbish=0))
+    tired = ModelShopper(SHOP, [Profile(price=0.0)], MODELS["position"], Biases(repetition=0.2, leave_irrelevant=0))
     for rows_K, left in (([0, 1, 2, 10], [1, 0.8, 0.64, 1]), ([0, 10, 20, 21], [1, 0.8, 0.64, 0.8])):
         clicks = [engaged(shopper, rows_K, [EXACT] * 4).click_NK[0] for shopper in (tired, plain)]
         np.testing.assert_allclose(clicks[0] / clicks[1], left, rtol=1e-6)
 
 
-def test_rubbish_near_the_top_makes_shoppers_leave() -> None:
-    shopper = ModelShopper(SHOP, biases=Biases(run=0.0, rubbish=0.5, top=2), model=MODELS["position"])
+def test_irrelevant_products_near_the_top_makes_shoppers_leave() -> None:
+    shopper = ModelShopper(SHOP, biases=Biases(repetition=0.0, leave_irrelevant=0.5, top=2), model=MODELS["position"])
     plain = ModelShopper(SHOP, model=MODELS["position"])
     levels = [IRRELEVANT, EXACT, IRRELEVANT, EXACT]
     examined = [engaged(each, [0, 10, 20, 1], levels).examine_NK[0] for each in (shopper, plain)]
@@ -145,7 +145,7 @@ def test_impossible_settings_are_refused() -> None:
         Profile(attract=(0.0, 0.1, 0.2, 0.3))
     with pytest.raises(ConfigError, match="buy"):
         Profile(buy=1.5)
-    with pytest.raises(ConfigError, match="rubbish=-1"):
-        Biases(rubbish=-1)
+    with pytest.raises(ConfigError, match="leave_irrelevant=-1"):
+        Biases(leave_irrelevant=-1)
     with pytest.raises(ConfigError, match="at least one profile"):
         ModelShopper(SHOP, ())

@@ -65,7 +65,7 @@ def start(path: Path, name: str, *args: Any) -> tuple[Any, Connection]:
 def held(path: Path, name: str) -> int:
     """How many verdicts the store holds for query `name`, each checked to the bit; the file is checked as well."""
     with VerdictStore(path) as store:
-        assert cache_upkeep.damage(store) == []
+        assert cache_upkeep.integrity_errors(store) == []
         with store.reading() as db:
             count = db.execute("SELECT count(*) FROM verdicts WHERE query = ?", (digest(name),)).fetchone()[0]
         pairs = [(name, f"p{n}") for n in range(count)]
@@ -164,7 +164,7 @@ def test_a_full_disk_loses_nothing_that_was_committed(tmp_path: Path) -> None:
             db.execute("PRAGMA max_page_count = 1000000")
         store.put(JUDGE, more, verdicts(more))
         assert store.get(JUDGE, keys(more)).tobytes() == verdicts(more).tobytes()
-        assert cache_upkeep.damage(store) == []
+        assert cache_upkeep.integrity_errors(store) == []
 
 
 def test_a_locked_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

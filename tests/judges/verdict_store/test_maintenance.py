@@ -44,7 +44,7 @@ def test_merge_keeps_the_first_and_counts_conflicts(tmp_path: Path, monkeypatch:
     with VerdictStore(tmp_path / "b") as b:
         b.put("only here", pairs[:5], verdicts(pairs[:5], "only"))
         b.put(JUDGE, pairs[10:], np.concatenate([verdicts(pairs[10:20]), verdicts(pairs[20:], "b")]))
-        b.keep_shop(JUDGE, "hash", digests(["x", "y"]))
+        b.save_shop_digests(JUDGE, "hash", digests(["x", "y"]))
     with VerdictStore(tmp_path / "a") as a:
         a.put(JUDGE, pairs[:30], verdicts(pairs[:30]))
         assert cache_upkeep.merge(a, tmp_path / "b") == {"added": 15, "same": 10, "conflicts": 10}
@@ -59,7 +59,7 @@ def test_merge_keeps_the_first_and_counts_conflicts(tmp_path: Path, monkeypatch:
             cache_upkeep.merge(a, tmp_path / "a")
         with pytest.raises(StoreError, match="no verdict store"):
             cache_upkeep.merge(a, tmp_path / "nowhere")
-        assert cache_upkeep.damage(a) == []
+        assert cache_upkeep.integrity_errors(a) == []
 
 
 def test_prune_by_judge_age_and_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -278,10 +278,10 @@ def test_what_a_judge_reads_is_entered_once_and_again_when_it_changes(tmp_path: 
         inner = WordsJudge()
         inner.product_texts = lambda shop: shop.titles  # type: ignore[method-assign]
         ShopJudge(SHOP, inner, store).grade(QUERIES[:1], row)
-        known = store.shop("words@1", SHOP.products_hash)
+        known = store.shop_digests("words@1", SHOP.products_hash)
         assert known is not None and known[0].tobytes() == digest(SHOP.titles[0])
         assert inner.asked == [(QUERIES[0].text, SHOP.titles[0])], "another text is another verdict"
-        assert store.shop("words@1", "another catalogue") is None
+        assert store.shop_digests("words@1", "another catalogue") is None
 
 
 def test_levels_reach_the_grades() -> None:
