@@ -12,12 +12,17 @@ VLLM := vllm==0.32.0
 VLLM_KIND := $(shell if nvidia-smi -L >/dev/null 2>&1; then echo gpu; \
 	elif [ "$$(uname -sm)" = "Linux x86_64" ] && grep -qw avx2 /proc/cpuinfo; then echo cpu; fi)
 
-.PHONY: quickstart test check clean vllm
+.PHONY: quickstart test test-python check clean vllm
 quickstart: .venv/.ready-train .venv/.weights
 	$(BIN)/qr online --config runs/recipes/quickstart.yaml $$( [ -f $(RUN)/config.json ] && echo --resume )
 
 test: .venv/.ready-test .venv/.weights check $(if $(VLLM_KIND),vllm)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Python versions beside the one of .venv; each gets an environment of its own. Results: runs/results/python.md.
+PYTHONS ?= python3.12 python3.13
+test-python: .venv/.weights
+	tests/python_versions.sh $(PYTHONS)
 
 check: .venv/.ready-test
 	$(BIN)/ruff check .
@@ -64,4 +69,4 @@ vllm: .venv-vllm/.ready-$(or $(VLLM_KIND),nowhere)
 		"model on another machine and name it in QR_JUDGE_URL." >&2; exit 1
 
 clean:
-	rm -rf .venv .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-vllm .venv-py* build *.egg-info .pytest_cache .mypy_cache .ruff_cache
