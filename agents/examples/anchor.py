@@ -4,7 +4,7 @@ The supervised anchor of online learning (JD, arXiv 2603.02555, keeps one; BEQUE
 A query that streams in is looked up in the log once: what was bought for it and for its words suggests candidates, the
 engine and the judge pay each, the best one that beats the original becomes its pair, "" teaches to leave it alone.
 
-The same is done for `SLIPS` twins of the query, typed by a hurried thumb (`qr_env.synthetic.typos.slip`): the same shopper,
+The same is done for `SLIPS` twins of the query, typed by a hurried thumb (`qr_env.synthetic.typos.typo_variant`): the same shopper,
 the same wish, another text, for which the engine finds something else and another rewrite pays. A log of ten thousand
 queries holds few typos; its twins hold as many as wanted (runs/LOG.md: +7 points of headroom on test).
 """
@@ -21,7 +21,7 @@ from agents.examples.pairs import rejection_sample
 from agents.examples.scoring import Scorer
 from agents.query_log.word_model import WordModel, candidates
 from qr_env.common.types import Query
-from qr_env.synthetic.typos import slip
+from qr_env.synthetic.typos import typo_variant
 
 Pair = tuple[str, str]
 REPLAY = 3
@@ -102,5 +102,5 @@ class AnchorPairs:
 def twins(query: Query, n: int, seed: int) -> list[Query]:
     """Up to n twins of a query that differ from it by a slip; the same ones whenever they are asked for."""
     rng = random.Random(f"{seed} {query.id}")
-    texts = dict.fromkeys(slip(query.text, rng) for _ in range(n))
+    texts = dict.fromkeys(typo_variant(query.text, rng) for _ in range(n))
     return [replace(query, text=text) for text in texts if text != query.text]

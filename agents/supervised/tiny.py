@@ -26,7 +26,7 @@ from agents.policy.prompt import prompt_text
 from agents.query_log.word_model import telling_words, word_model
 from agents.supervised.sft import fine_tune, response_sequences
 from qr_env.shop.shop import Shop
-from qr_env.synthetic.typos import slip
+from qr_env.synthetic.typos import typo_variant
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -123,7 +123,7 @@ def pretraining_pairs(shop: Shop, n: int, seed: int) -> list[tuple[str, str]]:
     told_N = [(text, " ".join(words)) for text, words in told if words]
     pairs = [told_N[i] for i in rng.integers(len(told_N), size=3 * n // 4)] if told_N else []
     slips = random.Random(seed)
-    pairs = [(slip(text, slips), words) if slips.random() < SLIPPED else (text, words) for text, words in pairs]
+    pairs = [(typo_variant(text, slips), words) if slips.random() < SLIPPED else (text, words) for text, words in pairs]
     pairs += _damaged(shop.titles, n - len(pairs), rng)
     return [pairs[i] for i in rng.permutation(len(pairs))]
 

@@ -1,7 +1,7 @@
 """How shoppers write: typos, joined and split words, units, plurals, a word left out.
 
 careless(["usb", "headphones"], random.Random(0), known={"head", "phones"})  # "usb head phones"
-slip("coffee grinder", random.Random(0))                                     # "cofee grinder"
+typo_variant("coffee grinder", random.Random(0))                                     # "cofee grinder"
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def typo(word: str, rng: random.Random) -> str:
     return rng.choice(slips)
 
 
-def slip(text: str, rng: random.Random) -> str:
+def typo_variant(text: str, rng: random.Random) -> str:
     """The text with one slip: a typo, a word written as it sounds, two words joined or one split; no list of known
     words is needed. The text itself where there is nothing to slip on."""
     words = text.split()

@@ -24,7 +24,7 @@ from qr_env.common.hashing import sha256_text
 from qr_env.common.types import Query
 from qr_env.retrieval.live_catalogue import Assortment
 from qr_env.shop.shop import Shop
-from qr_env.synthetic.typos import slip
+from qr_env.synthetic.typos import typo_variant
 from qr_env.traffic.departments import departments, naming
 from qr_env.traffic.drift_plan import CATALOGUE, RANDOM_KINDS, TRAFFIC, Event, Plan
 from qr_env.traffic.drift_words import Shift, generated_words, read_words, shift
@@ -90,7 +90,7 @@ class Drift:
         for number, event in enumerate(self._events):
             if event.kind == "typos" and event.active(at):
                 draw = random.Random(f"{self.plan.seed} {number} {at}")
-                text = slip(text, draw) if draw.random() < event.share else text
+                text = typo_variant(text, draw) if draw.random() < event.share else text
         return query if text == query.text else replace(query, text=text)
 
     def said(self, text: str, at: int) -> str:

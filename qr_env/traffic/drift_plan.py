@@ -9,7 +9,7 @@ The clock counts queries: an event begins at query `at` and lasts `length` queri
   before, all at once. Both on top of what is asked anyway: p = (1 − share) · p + share · p(within).
 - brand: a new brand. Until `at` its products are not on sale and nobody asks for it; then they are, and `share` of the
   traffic asks for it for `length` queries.
-- typos: `share` of the queries are mistyped (`qr_env.synthetic.typos.slip`).
+- typos: `share` of the queries are mistyped (`qr_env.synthetic.typos.typo_variant`).
 - words: shoppers say `share` of the phrases otherwise. The generated shop knows other words for the same things (its
   held-out ones); for your own shop `what` names a YAML file of `phrase: other phrase` (`drift_words.py`).
 - churn: `share` of the products leave, and as many come from the reserve. add, remove: one half of that. With a length

@@ -40,9 +40,9 @@ class Arrival:
 
 
 class QueryStream:
-    """Draws queries with probability ∝ frequency ** temper, without repeats inside one `take`.
+    """Draws queries with probability ∝ frequency ** frequency_exponent, without repeats inside one `take`.
 
-    temper 1 is the shop's own traffic, 0 is uniform, between them the tail is seen more often. Sampling without
+    frequency_exponent 1 is the shop's own traffic, 0 is uniform, between them the tail is seen more often. Sampling without
     replacement is a race: every query arrives after an exponential time of its weight's rate, and the first n are
     taken; its logarithm is the Gumbel top-k trick (Kool et al. 2019, arXiv 1903.06059), with the same draws. A query
     of frequency 0 is drawn only after all others.
@@ -53,28 +53,30 @@ class QueryStream:
     Args:
         queries: what can be drawn, at least one.
         seed: of the stream's own generator; no global random state is touched.
-        temper: exponent of the frequency, ≥ 0.
+        frequency_exponent: exponent of the frequency, ≥ 0.
         sessions: share of the queries that follow up another one, in [0, 1).
         topics: (queries,) what a session stays with; None: the drift's departments, or one topic for all.
         drift: what changes while queries stream in; made for the same queries.
 
     Raises:
-        ConfigError: no queries, a negative temper, a frequency that is negative or not finite, another drift's queries.
+        ConfigError: no queries, a negative frequency_exponent, a frequency that is negative or not finite, another drift's queries.
     """
 
     def __init__(
         self,
         queries: Sequence[Query],
         seed: int = 0,
-        temper: float = 1.0,
+        frequency_exponent: float = 1.0,
         sessions: float = 0.0,
         topics: Sequence[str] | npt.NDArray[np.str_] | None = None,
         drift: Drift | None = None,
     ) -> None:
         if not queries:
             raise ConfigError("the stream has no queries: does the split exist? `qr shop SOURCE` counts each split")
-        if not 0 <= temper < np.inf:
-            raise ConfigError(f"temper {temper}: must be ≥ 0 (0 is uniform, 1 is the shop's traffic)")
+        if not 0 <= frequency_exponent < np.inf:
+            raise ConfigError(
+                f"frequency_exponent {frequency_exponent}: must be ≥ 0 (0 is uniform, 1 is the shop's traffic)"
+            )
         if not 0 <= sessions < 1:
             raise ConfigError(f"sessions {sessions}: must be a share in [0, 1)")
         self.queries = list(queries)
@@ -82,8 +84,13 @@ class QueryStream:
             raise ConfigError("the drift was made for other queries than the stream's: use QueryStream(drift.queries)")
         if topics is not None and len(topics) != len(self.queries):
             raise ConfigError(f"{len(topics)} topics for {len(self.queries)} queries")
-        self.temper, self.sessions, self.drift, self._topics = float(temper), float(sessions), drift, topics
-        self._weight_N = _weights(self.queries, self.temper)
+        self.frequency_exponent, self.sessions, self.drift, self._topics = (
+            float(frequency_exponent),
+            float(sessions),
+            drift,
+            topics,
+        )
+        self._weight_N = _weights(self.queries, self.frequency_exponent)
         self._chances: dict[tuple[bool, ...], npt.NDArray[np.float64]] = {}
         self.reseed(seed)
 
@@ -187,7 +194,7 @@ class QueryStream:
         return {
             "generator": self._generator.bit_generator.state,
             "taken": self.taken,
-            "temper": self.temper,
+            "frequency_exponent": self.frequency_exponent,
             "queries": self._fingerprint,
             "sessions": [self.sessions, self._started, [list(one) for one in self._open]],
         }
@@ -196,12 +203,12 @@ class QueryStream:
         """Go on where `state` was taken.
 
         Raises:
-            IndexMismatchError: the state belongs to other queries, another temper, sessions or drift.
+            IndexMismatchError: the state belongs to other queries, another frequency_exponent, sessions or drift.
         """
-        if state["queries"] != self._fingerprint or state["temper"] != self.temper:
+        if state["queries"] != self._fingerprint or state["frequency_exponent"] != self.frequency_exponent:
             raise IndexMismatchError(
-                f"the stream's state was saved for other queries or temper ({state['temper']}, here {self.temper}): "
-                "resume with the same shop, split, temper and drift, or start a new run"
+                f"the stream's state was saved for other queries or frequency_exponent ({state['frequency_exponent']}, here {self.frequency_exponent}): "
+                "resume with the same shop, split, frequency_exponent and drift, or start a new run"
             )
         sessions, started, left = state["sessions"]
         if sessions != self.sessions:
@@ -263,12 +270,12 @@ def with_zipf(queries: Sequence[Query], exponent: float = 1.0, seed: int = 0) ->
     return [replace(q, frequency=f) for q, f in zip(queries, (1_000.0 / rank_N**exponent).tolist(), strict=True)]
 
 
-def _weights(queries: Sequence[Query], temper: float) -> npt.NDArray[np.float64]:
-    """frequency ** temper, the largest 1, (N,); never 0, so that what is never searched comes after all others."""
+def _weights(queries: Sequence[Query], frequency_exponent: float) -> npt.NDArray[np.float64]:
+    """frequency ** frequency_exponent, the largest 1, (N,); never 0, so that what is never searched comes after all others."""
     frequency_N = np.array([query.frequency for query in queries], dtype=np.float64)
     if not np.all(np.isfinite(frequency_N) & (frequency_N >= 0)):
         bad = next(query for query in queries if not 0 <= query.frequency < np.inf)
         raise ConfigError(f"query {bad.id!r} has frequency {bad.frequency}: must be finite and ≥ 0")
-    log_weight_N = temper * np.log(np.maximum(frequency_N, 1e-300))
+    log_weight_N = frequency_exponent * np.log(np.maximum(frequency_N, 1e-300))
     weights: npt.NDArray[np.float64] = np.exp(np.maximum(log_weight_N - log_weight_N.max(), -600.0))
     return weights

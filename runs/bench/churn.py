@@ -74,7 +74,7 @@ def check(args: Args, shop: Any) -> dict[str, int]:
     queries = max(args.results // (10 * lists), 1) * args.prompts
     plan = Plan((Event("churn", queries // 10, queries * 8 // 10, args.share),), reserve=args.share, seed=args.seed)
     drift, engine = Drift(shop, plan), BM25.build(shop)
-    stream = QueryStream(drift.queries, seed=args.seed, temper=0.25, drift=drift)
+    stream = QueryStream(drift.queries, seed=args.seed, frequency_exponent=0.25, drift=drift)
     envs = QueryRewriteVectorEnv(
         *(shop, LiveRetriever(engine, drift.assortment), LabelsJudge(shop)),
         num_envs=args.prompts * args.group_size, group_size=args.group_size, stream=stream,
@@ -92,12 +92,12 @@ def check(args: Args, shop: Any) -> dict[str, int]:
 
 def attempt(query: Query, others: Sequence[Query], oracle: dict[str, str], draw: random.Random) -> str:
     """A rewrite such as a learner tries."""
-    from qr_env.synthetic.typos import slip
+    from qr_env.synthetic.typos import typo_variant
 
     way = draw.randrange(4)
     if way == 0:
         return oracle.get(query.id, query.text)
-    return ("", slip(query.text, draw), draw.choice(others).text)[way - 1]
+    return ("", typo_variant(query.text, draw), draw.choice(others).text)[way - 1]
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class LearningFlags:
     max_turns: int = 1
     """Rewrites of a query, one after the other: on later turns the student sees what it wrote and what was found, and
     is paid for what the new one adds. An update is a turn. grpo and ppo."""
-    temper: float = 0.25
+    frequency_exponent: float = 0.25
     """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
 
 

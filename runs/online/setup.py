@@ -175,7 +175,9 @@ class TrainingSetup:
         from qr_env.traffic.stream import StreamShare
 
         args = self.args
-        stream = args.streaming.stream(self.shop, self.drift, args.seed, args.learning.temper, args.on_bad_row)
+        stream = args.streaming.stream(
+            self.shop, self.drift, args.seed, args.learning.frequency_exponent, args.on_bad_row
+        )
         return QueryRewriteVectorEnv(
             shop=self.shop,
             retriever=self.retriever,

@@ -44,7 +44,7 @@ class StreamFlags:
     """What changes in the stream: a preset (words, churn, busy, random) or a YAML file (qr_env/traffic/drift_plan.py)."""
     zipf: float = 0.0
     """For a log that does not count its queries: traffic by Zipf's law, the n-th query n⁻ˢ as frequent, s about 1; 0
-    keeps the frequencies of the shop. --temper flattens it."""
+    keeps the frequencies of the shop. --frequency-exponent flattens it."""
     sessions: float = 0.0
     """Share of the queries that follow up another one of the same shopper, in her department."""
     replay: Path | None = None
@@ -54,7 +54,9 @@ class StreamFlags:
     """bm25: compare every list that the student learns from with a brute-force search of what is on sale then, count
     products that are not on sale, wrong hits and holes in OUT/hits.json, and end with an error where there is one."""
 
-    def stream(self, shop: Shop, drift: Drift | None, seed: int, temper: float, on_bad_row: str = "stop") -> Stream:
+    def stream(
+        self, shop: Shop, drift: Drift | None, seed: int, frequency_exponent: float, on_bad_row: str = "stop"
+    ) -> Stream:
         """The stream of the settings, over the train split; of a log what is not held out, which is said."""
         from qr_env.traffic.departments import departments
         from qr_env.traffic.replay_log import ReplayLog
@@ -72,7 +74,7 @@ class StreamFlags:
             return log
         queries = drift.queries if drift is not None else self._train(shop)
         topics = departments(shop)[[query.row for query in queries]] if self.sessions else None
-        return QueryStream(queries, seed, temper, self.sessions, topics, drift)
+        return QueryStream(queries, seed, frequency_exponent, self.sessions, topics, drift)
 
     def _train(self, shop: Shop) -> list[Query]:
         """The queries that are drawn from, with the frequencies of the settings."""

@@ -57,7 +57,7 @@ def make_envs(judge=None, cls=QueryRewriteVectorEnv, max_turns=1):
         judge=judge or LabelsJudge(SHOP),
         num_envs=PROMPTS * GROUP,
         group_size=GROUP,
-        stream=QueryStream(SHOP.split("train"), seed=0, temper=0.0),
+        stream=QueryStream(SHOP.split("train"), seed=0, frequency_exponent=0.0),
         original_weight=1.0,
         max_turns=max_turns,
     )

@@ -55,7 +55,7 @@ def learned(folder, out, processes, judge=None, scores=lambda student: {"eval/sc
         *(SHOP, WordRetriever(SHOP), judge or LabelsJudge(SHOP)),
         num_envs=PROMPTS // processes.count * GROUP,
         group_size=GROUP,
-        stream=StreamShare(QueryStream(SHOP.split("train"), temper=0.0), processes.rank, processes.count),
+        stream=StreamShare(QueryStream(SHOP.split("train"), frequency_exponent=0.0), processes.rank, processes.count),
         original_weight=1.0,
     )
     config = GRPOConfig(1e-2, warmup_updates=0, kl_coef=0.0)

@@ -61,10 +61,10 @@ def test_no_difference_is_rarely_taken_for_one_however_often_one_looks(null):
     assert (highest >= BAR).mean() <= ALPHA
 
 
-@pytest.mark.parametrize("temper", [0.0, 1.0])
-def test_the_bound_holds_on_a_stream_whose_batches_do_not_repeat_a_query(temper):
+@pytest.mark.parametrize("frequency_exponent", [0.0, 1.0])
+def test_the_bound_holds_on_a_stream_whose_batches_do_not_repeat_a_query(frequency_exponent):
     queries = [Query(row, str(row), str(row), frequency=1000 / (row + 1)) for row in range(100)]
-    stream = QueryStream(queries, seed=0, temper=temper)
+    stream = QueryStream(queries, seed=0, frequency_exponent=frequency_exponent)
     share = np.bincount([query.row for _ in range(10_000) for query in stream.take(BATCH)]) / (10_000 * BATCH)
     highest = []
     for seed in range(300):

@@ -5,21 +5,21 @@ from difflib import SequenceMatcher
 
 import pytest
 
-from qr_env.synthetic.typos import slip, sounded
+from qr_env.synthetic.typos import sounded, typo_variant
 
 TEXTS = ["coffee grinder", "wireless noise cancelling headphones", "sofa", "led tv 55 inch", "phone case"]
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_slip_changes_little_and_keeps_the_first_letter(text):
-    made = [slip(text, random.Random(seed)) for seed in range(50)]
+    made = [typo_variant(text, random.Random(seed)) for seed in range(50)]
     assert all(new != text and new[0] == text[0] for new in made)
     assert min(SequenceMatcher(None, text, new).ratio() for new in made) > 0.6
-    assert made == [slip(text, random.Random(seed)) for seed in range(50)]
+    assert made == [typo_variant(text, random.Random(seed)) for seed in range(50)]
 
 
 def test_every_way_of_slipping_occurs():
-    made = {slip("coffee grinder", random.Random(seed)) for seed in range(400)}
+    made = {typo_variant("coffee grinder", random.Random(seed)) for seed in range(400)}
     assert "coffeegrinder" in made  # joined
     assert any(new.count(" ") == 2 for new in made)  # split
     assert "koffee grinder" not in made and {"cofee grinder", "coffee grynder"} <= made  # as it sounds
@@ -28,7 +28,7 @@ def test_every_way_of_slipping_occurs():
 
 @pytest.mark.parametrize("text", ["", "tv", "55 4k", "a b"])
 def test_where_there_is_nothing_to_slip_on_the_text_stays_or_is_joined(text):
-    assert slip(text, random.Random(0)) in (text, text.replace(" ", ""))
+    assert typo_variant(text, random.Random(0)) in (text, text.replace(" ", ""))
 
 
 def test_a_word_as_it_sounds():

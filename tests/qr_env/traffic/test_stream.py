@@ -38,10 +38,10 @@ def test_traffic_follows_frequency() -> None:
     assert np.all(np.abs(found - shares) < 5 * np.sqrt(shares * (1 - shares) / 20_000))
 
 
-@pytest.mark.parametrize(("temper", "ratio"), [(0.0, 1.0), (0.5, 10**0.5), (1.0, 10.0)])
-def test_temper_flattens_the_traffic(temper: float, ratio: float) -> None:
+@pytest.mark.parametrize(("frequency_exponent", "ratio"), [(0.0, 1.0), (0.5, 10**0.5), (1.0, 10.0)])
+def test_a_frequency_exponent_below_one_flattens_the_traffic(frequency_exponent: float, ratio: float) -> None:
     queries = [Query(0, "a", "a", 100.0), Query(1, "b", "b", 10.0)]
-    stream = QueryStream(queries, seed=2, temper=temper)
+    stream = QueryStream(queries, seed=2, frequency_exponent=frequency_exponent)
     counts = Counter(stream.take(1)[0].id for _ in range(8_000))
     assert counts["a"] / counts["b"] == pytest.approx(ratio, rel=0.15)
 
@@ -57,12 +57,12 @@ def test_no_query_twice_in_a_take_and_rounds_beyond_it(size: int, n: int, seed: 
 
 
 def test_resume_goes_on_to_the_byte() -> None:
-    stream = QueryStream(log(), seed=9, temper=0.7)
+    stream = QueryStream(log(), seed=9, frequency_exponent=0.7)
     for n in (1, 64, 13):
         stream.take(n)
     state = json.loads(json.dumps(stream.state_dict()))
     later = [stream.take(n) for n in (5, 120, 1)]
-    resumed = QueryStream(log(), seed=0, temper=0.7)
+    resumed = QueryStream(log(), seed=0, frequency_exponent=0.7)
     resumed.load_state_dict(state)
     assert resumed.taken == 78
     assert [resumed.take(n) for n in (5, 120, 1)] == later
@@ -79,8 +79,8 @@ def test_a_state_does_not_follow_the_stream_it_was_taken_from() -> None:
 
 def test_a_foreign_state_is_refused() -> None:
     state = QueryStream(log(50)).state_dict()
-    for other in (QueryStream(log(49)), QueryStream(log(50), temper=0.5)):
-        with pytest.raises(IndexMismatchError, match="other queries or temper"):
+    for other in (QueryStream(log(49)), QueryStream(log(50), frequency_exponent=0.5)):
+        with pytest.raises(IndexMismatchError, match="other queries or frequency_exponent"):
             other.load_state_dict(state)
 
 
@@ -100,8 +100,8 @@ def test_a_query_that_nobody_searches_comes_last() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(ConfigError, match="no queries"):
         QueryStream([])
-    with pytest.raises(ConfigError, match="temper -1"):
-        QueryStream(log(), temper=-1)
+    with pytest.raises(ConfigError, match="frequency_exponent -1"):
+        QueryStream(log(), frequency_exponent=-1)
     with pytest.raises(ConfigError, match="query 'x' has frequency nan"):
         QueryStream([Query(0, "x", "x", float("nan"))])
     with pytest.raises(ConfigError, match=r"take\(-1\)"):

@@ -72,7 +72,7 @@ def test_both_end_with_the_same_weights_which_are_saved(pair):
 
 def test_their_queries_are_together_those_of_one_process(pair):
     first, second = (found["queries"] for found in of_each(pair))
-    stream = StreamFlags().stream(read_shop(args(pair, "whole")), None, 0, Args().learning.temper)
+    stream = StreamFlags().stream(read_shop(args(pair, "whole")), None, 0, Args().learning.frequency_exponent)
     assert [a + b for a, b in zip(first, second, strict=True)] == [[q.id for q in stream.take(4)] for _ in first]
     assert len(first) == 5 and not any(set(a) & set(b) for a, b in zip(first, second, strict=True))
 
