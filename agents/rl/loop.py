@@ -241,7 +241,7 @@ def _update(
     if turn == 0:
         rollout = student.sample(queries[::g], g, warmth, generator)
     else:
-        seen = queries, envs.simulator.written_N, observation["context"]
+        seen = queries, envs.simulator.last_rewrites_N, observation["context"]
         rollout = student.sample_again(*seen, g, warmth, generator)
     texts = student.texts(rollout)
     following, rewards_N, _, _, infos = envs.step(texts)

@@ -185,7 +185,7 @@ class Promotion:
     def observe(self, update: int, simulator: Simulator, queries_P: Sequence[Query]) -> dict[str, float]:
         """Serve the queries of an update, score the candidate on the same ones; the figures of both."""
         policies = [policy for policy in (self.serving, self.candidate) if policy is not None]
-        board = simulator.beside(len(policies))
+        board = simulator.fork(len(policies))
         board.reset(queries_P)
         texts = board.observe()["query"][:: len(policies)]
         rewrites_M_P = [[best[0] for best in policy.rewrite(texts)] for policy in policies]

@@ -31,8 +31,9 @@ from qr_env.common.types import Engagement, Grades, Hits, Query, RewardTerms, Se
 from qr_env.environment.original_results import OriginalResultsCache, Slots, check_capacity, excellent
 from qr_env.retrieval import combine
 from qr_env.retrieval.live_catalogue import LiveRetriever, View
-from qr_env.reward.feedback import Feedback, feedback, text_figures
+from qr_env.reward.feedback import Feedback, feedback
 from qr_env.reward.reward import Reward, RewardFunction
+from qr_env.reward.text_figures import text_figures
 from qr_env.shop.shop import Shop
 
 CAPACITY = 16_384
@@ -104,7 +105,7 @@ class Simulator:
         self.blocks, self.group_size, self.max_turns = blocks, group_size, max_turns
         self.mode, self.k, self.original_weight = mode, k, original_weight
         self.store = OriginalResultsCache(shop, k, capacity)
-        self.excellent_P = excellent(shop, "train")
+        self.excellent_C = excellent(shop, "train")
         self.turn = 0
         self.queries_P: list[Query] = []
         self._played: list[list[str]] = []
@@ -131,11 +132,11 @@ class Simulator:
         return [query for query in self.queries_P for _ in range(self.group_size)]
 
     @property
-    def written_N(self) -> list[str]:
+    def last_rewrites_N(self) -> list[str]:
         """The rewrites of the last turn; none on the first."""
         return self._played[-1] if self._played else []
 
-    def beside(self, group_size: int) -> Simulator:
+    def fork(self, group_size: int) -> Simulator:
         """The same shop, and the same memory of its queries, for other rewrites of one turn; this episode goes on."""
         other = copy.copy(self)
         other.group_size, other.max_turns = group_size, 1
@@ -230,7 +231,7 @@ class Simulator:
         query, bought = self.queries_N, self.store.bought(slots_U)
         after, grades_after = self._after(slots_U, originals_U, rewrites_U, texts.kept, fresh)
         engaged = None if self.shopper is None else self._engaged(slots_U, before, grades_before, after, grades_after)
-        figures = feedback(before, after, grades_before, grades_after, texts, self.excellent_P, bought, engaged)
+        figures = feedback(before, after, grades_before, grades_after, texts, self.excellent_C, bought, engaged)
         shown = _Shown(after, grades_after, figures, self.reward(figures))
         terms, now = self._settle(_take(shown, inverse_N), texts.kept[inverse_N])
         return Step(

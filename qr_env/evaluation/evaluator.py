@@ -36,7 +36,8 @@ from qr_env.evaluation.scorers import (
     list_figures,
 )
 from qr_env.retrieval import combine as combining
-from qr_env.reward.feedback import Bought, text_figures
+from qr_env.reward.feedback import Bought
+from qr_env.reward.text_figures import text_figures
 from qr_env.shop.shop import SPLITS, Shop
 from qr_env.shop.slices import slices_of
 
@@ -128,7 +129,7 @@ class HeldOutEvaluator:
         modes = {"replace": "replace", "combined": self.combine}
         return {name: self.scorer.quick(self.search(best, mode)) for name, mode in modes.items()}
 
-    def mark(self, agent: Agent) -> Evaluation:
+    def evaluate(self, agent: Agent) -> Evaluation:
         """Everything about an agent's one best rewrite of each query.
 
         `timing` holds "ms/query" of the rewriting, and the agent's own `costs` where it keeps such counts.
@@ -141,7 +142,7 @@ class HeldOutEvaluator:
         evaluation = self._evaluation(agent.name, rewrites, *self.figures(rewrites, after), after)
         return replace(evaluation, timing=timing | getattr(agent, "costs", {}))
 
-    def mark_run(self, hits: Hits, name: str) -> Evaluation:
+    def evaluate_run(self, hits: Hits, name: str) -> Evaluation:
         """The same for another system's result lists, whose rewrites are unknown."""
         hits = combining.padded(hits, self.k)
         values, grades = self.figures(self.texts, hits)
@@ -247,5 +248,5 @@ def _words(texts: Sequence[str]) -> Array:
 
 
 def evaluate(shop: Shop, retriever: Retriever, agent: Agent, **settings: Any) -> Evaluation:
-    """Score one agent; settings and errors as of `HeldOutEvaluator`. For several agents make one `HeldOutEvaluator` and `mark` each."""
-    return HeldOutEvaluator(shop, retriever, **settings).mark(agent)
+    """Score one agent; settings and errors as of `HeldOutEvaluator`. For several agents make one `HeldOutEvaluator` and call `evaluate` for each."""
+    return HeldOutEvaluator(shop, retriever, **settings).evaluate(agent)

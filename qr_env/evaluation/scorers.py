@@ -28,7 +28,8 @@ from qr_env.common.types import EXACT, GAINS, LEVELS, Grades, Hits, Query
 from qr_env.environment import original_results as before
 from qr_env.retrieval import combine
 from qr_env.reward import metrics
-from qr_env.reward.feedback import Bought, TextFigures, feedback
+from qr_env.reward.feedback import Bought, feedback
+from qr_env.reward.text_figures import TextFigures
 from qr_env.shop.shop import Shop
 
 Array = npt.NDArray[np.float64]

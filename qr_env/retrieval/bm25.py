@@ -126,8 +126,8 @@ class BM25:
         rows_NK = np.full((len(queries), k), -1, np.int32)
         scores_NK = np.full((len(queries), k), -np.inf, np.float32)
         if len(queries):
-            mask_P = _NO_MASK if on_sale_C is None else on_sale_C
-            self._search_into(mask_P, *self._encode(queries), rows_NK, scores_NK)
+            mask_C = _NO_MASK if on_sale_C is None else on_sale_C
+            self._search_into(mask_C, *self._encode(queries), rows_NK, scores_NK)
         return Hits(rows_NK, scores_NK)
 
     def tokens(self, text: str) -> list[str]:
@@ -174,16 +174,16 @@ class BM25:
         return number
 
     def _search_into(
-        self, mask_P: npt.NDArray, ids: npt.NDArray, weights: npt.NDArray, starts: npt.NDArray, *out: npt.NDArray
+        self, mask_C: npt.NDArray, ids: npt.NDArray, weights: npt.NDArray, starts: npt.NDArray, *out: npt.NDArray
     ) -> None:
         """Run the compiled loop, the batch cut into one slice a thread (it holds no interpreter lock)."""
-        from qr_env.retrieval import bm25_kernel
+        from qr_env.retrieval import bm25_kernel  # noqa: PLC0415 - loads numba
 
         search: Callable[..., None] = bm25_kernel.search
 
         def part(first: int, last: int) -> None:
             rows_NK, scores_NK = (array[first:last] for array in out)
-            search(*self._arrays, self.num_docs, mask_P, ids, weights, starts[first : last + 1], rows_NK, scores_NK)
+            search(*self._arrays, self.num_docs, mask_C, ids, weights, starts[first : last + 1], rows_NK, scores_NK)
 
         n = len(starts) - 1
         threads = max(1, min(self.threads, n // _QUERIES_A_THREAD))

@@ -64,11 +64,11 @@ class Dense:
 
     @classmethod
     def of_vectors(
-        cls, shop: Shop, encoder: TextEncoder, vectors_PD: FloatArray, settings: DenseSettings | None = None
+        cls, shop: Shop, encoder: TextEncoder, vectors_CD: FloatArray, settings: DenseSettings | None = None
     ) -> Dense:
         """Index unit vectors of the shop's products that are there already, one a product."""
         chosen = settings or DenseSettings()
-        return cls(_index(vectors_PD, chosen), encoder, shop.products_hash, chosen)
+        return cls(_index(vectors_CD, chosen), encoder, shop.products_hash, chosen)
 
     @classmethod
     def cached(cls, shop: Shop, encoder: TextEncoder, cache_dir: Path | None, **settings: Any) -> Dense:

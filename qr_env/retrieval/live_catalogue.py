@@ -41,7 +41,7 @@ class Epoch:
     on_sale_C: BoolArray
 
     @property
-    def mask_P(self) -> BoolArray | None:
+    def mask_C(self) -> BoolArray | None:
         """For the engines: None where everything is on sale, which costs a search nothing."""
         return None if self.on_sale_C.all() else self.on_sale_C
 
@@ -73,27 +73,27 @@ class Assortment:
             if len(rows) and (rows.min() < 0 or rows.max() >= self._size):
                 raise ConfigError(f"product rows {rows.min()} … {rows.max()}: the shop has 0 … {self._size - 1}")
         with self._lock:
-            mask_P = self._now.on_sale_C.copy()
-            mask_P[leaving], mask_P[coming] = False, True
-            return self._publish(mask_P)
+            mask_C = self._now.on_sale_C.copy()
+            mask_C[leaving], mask_C[coming] = False, True
+            return self._publish(mask_C)
 
     def publish(self, on_sale_C: BoolArray) -> Epoch:
         """The whole mask as one new epoch; where it is what is on sale already, nothing happens."""
-        frozen_P = self._frozen(on_sale_C)
+        frozen_C = self._frozen(on_sale_C)
         with self._lock:
-            return self._now if np.array_equal(frozen_P, self._now.on_sale_C) else self._publish(frozen_P)
+            return self._now if np.array_equal(frozen_C, self._now.on_sale_C) else self._publish(frozen_C)
 
-    def _publish(self, mask_P: BoolArray) -> Epoch:
-        self._now = Epoch(self._now.number + 1, self._frozen(mask_P))
+    def _publish(self, mask_C: BoolArray) -> Epoch:
+        self._now = Epoch(self._now.number + 1, self._frozen(mask_C))
         return self._now
 
-    def _frozen(self, mask_P: BoolArray) -> BoolArray:
+    def _frozen(self, mask_C: BoolArray) -> BoolArray:
         """A copy that nobody can write to."""
-        if mask_P.shape != (self._size,):
-            raise ConfigError(f"a mask of shape {mask_P.shape} for {self._size} products")
-        copy_P = np.array(mask_P, np.bool_)
-        copy_P.flags.writeable = False
-        return copy_P
+        if mask_C.shape != (self._size,):
+            raise ConfigError(f"a mask of shape {mask_C.shape} for {self._size} products")
+        copy_C = np.array(mask_C, np.bool_)
+        copy_C.flags.writeable = False
+        return copy_C
 
 
 class View:
@@ -104,10 +104,10 @@ class View:
 
     def search(self, queries: Sequence[SearchText], k: int, on_sale_C: BoolArray | None = None) -> Hits:
         """See `Retriever.search`; of the products on sale in this epoch (and in `on_sale_C`, where it is given)."""
-        mask_P = self.epoch.mask_P
+        mask_C = self.epoch.mask_C
         if on_sale_C is not None:
-            mask_P = on_sale_C if mask_P is None else mask_P & on_sale_C
-        return self.engine.search(queries, k, mask_P)
+            mask_C = on_sale_C if mask_C is None else mask_C & on_sale_C
+        return self.engine.search(queries, k, mask_C)
 
     def save(self, folder: Path) -> None:
         """The engine's index; what is on sale is no part of it."""

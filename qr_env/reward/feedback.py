@@ -1,4 +1,4 @@
-"""What a rewrite did to the result list, as figures: BEQUE's offline feedback, diversity, and the gain in DCG.
+"""Figures of a rewrite's result list against the original's: BEQUE's offline feedback, diversity, gain in DCG, engagement.
 
     figures = feedback(before, after, grades_before, grades_after, texts=text_figures(originals, rewrites))
 
@@ -19,20 +19,18 @@ products, E products bought for x outside search. Per query, with what the paper
   no label of what else the shop holds is needed.
 - click, cart, purchase (MiniELM's engagement), only where there is a shopper: the chance of at least one click, cart,
   purchase in Z_y minus that in Z_x, in [−1, 1]; the last is conversion. Bounded, unlike a count of clicks, so a list
-  that is clicked through in search of something does not beat one that sells at once.
+  with many clicks and no purchase does not beat one with a purchase at the first click.
 
 Missing verdicts are never zero. A product at the same rank of both lists changes nothing, so its verdict is not needed
 for the gain; any other verdict missing from a top ten makes the gain, and with it the reward, NaN: an estimate would
-pay for finding what the judge cannot grade. Shares and counts are of the judged products, as if the others had not
-been found (read them beside `missing`), and NaN where a list holds products and none is judged. Engagement is NaN
+reward rewrites for finding products that the judge cannot grade. Shares and counts are of the judged products, as if the others had not
+been found (`missing` is their share), and NaN where a list holds products and none is judged. Engagement is NaN
 where the shopper's is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +38,7 @@ import numpy.typing as npt
 
 from qr_env.common.types import Engagement, FloatArray, Grades, Hits, RowArray
 from qr_env.reward.metrics import DEPTH, best_dcg, dcg
+from qr_env.reward.text_figures import TextFigures
 
 TAU = 0.5  # τ': a product counts as relevant when P(Exact or Substitute) is above it
 BoolArray = npt.NDArray[np.bool_]
@@ -47,36 +46,50 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """N steps' figures, each (N,) float32 or bool; NaN where verdicts are missing. Formulas: module docstring.
-
-    mean_relevance, mean_relevance_before: mean f over the products in the top ten, in [0, 1]; 0 for an empty list.
-    rank, rank_before: place of the best relevant product among the judged ones, from 1; 0 where there is none.
-    hitrate_gain: hitrate minus that of Z_x alone. missing: share of both lists' products without a verdict.
-    words, words_original: lengths in words. copied: words of the rewrite that the original, or the rewrite before
-    them, already has. kept: the rewrite means "keep the original". click, cart, purchase: None without a shopper.
-    """
+    """Figures of N rewrites against their originals; NaN where verdicts are missing. Formulas: module docstring."""
 
     gain: FloatArray
+    """(N,) change in DCG@10 over that of ten Exact products, in [−1, 1]"""
     relevance: FloatArray
+    """(N,) share of relevant products in Z_y, in [0, 1]"""
     mean_relevance: FloatArray
+    """(N,) mean f over the products in the top ten of Z_y, in [0, 1]; 0 for an empty list"""
     mean_relevance_before: FloatArray
+    """(N,) the same of Z_x"""
     rank: FloatArray
+    """(N,) rank of the first relevant product of Z_y among the judged ones, from 1; 0 where there is none"""
     rank_before: FloatArray
+    """(N,) the same of Z_x"""
     increment: FloatArray
+    """(N,) excellent products added, as a multiple of the original's"""
     increment_defined: BoolArray
+    """(N,) the original found an excellent product"""
     hitrate: FloatArray
+    """(N,) share of the relevant products bought outside search that Z_x or Z_y holds"""
     hitrate_gain: FloatArray
+    """(N,) hitrate minus that of Z_x alone"""
     hitrate_defined: BoolArray
+    """(N,) a relevant product was bought outside search"""
     coverage: FloatArray
+    """(N,) distinct relevant products in Z_x or Z_y"""
     diversity: FloatArray
+    """(N,) share of Z_y that Z_x does not hold, in [0, 1]"""
     missing: FloatArray
+    """(N,) share of both lists' products without a verdict"""
     words: FloatArray
+    """(N,) words of the rewrite"""
     words_original: FloatArray
+    """(N,) words of the original"""
     copied: FloatArray
+    """(N,) words of the rewrite that the original has, or that stand earlier in the rewrite"""
     kept: BoolArray
+    """(N,) the rewrite keeps the original"""
     click: FloatArray | None = None
+    """(N,) change in the chance of at least one click, in [−1, 1]; None without a shopper"""
     cart: FloatArray | None = None
+    """(N,) the same of a product put into the cart"""
     purchase: FloatArray | None = None
+    """(N,) the same of a purchase: conversion"""
 
     def __len__(self) -> int:
         return len(self.gain)
@@ -88,44 +101,13 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class TextFigures:
-    """What the texts alone say of N rewrites, each (N,): see `Feedback`."""
-
-    words: FloatArray
-    words_original: FloatArray
-    copied: FloatArray
-    kept: BoolArray
-
-
-@dataclass(frozen=True, slots=True)
 class Bought:
-    """E: products bought for the original outside search. rows_NM int32, -1 padding; relevance_NM f, NaN missing."""
+    """E of the formulas: M products bought for each of N originals outside search."""
 
     rows_NM: RowArray
+    """(N, M) int32 product rows, -1 is padding"""
     relevance_NM: FloatArray
-
-
-def text_figures(originals: Sequence[str], rewrites: Sequence[str]) -> TextFigures:
-    """Lengths and copies of N rewrites, in words of the `plain` texts."""
-    from qr_env.common import kernels as step_kernels
-
-    place = {text: at for at, text in enumerate(dict.fromkeys(originals))}
-    folded = list(map(str.casefold, (*place, *rewrites)))
-    starts_T = np.zeros(len(folded) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, folded), np.int64, len(folded)), out=starts_T[1:])
-    codes = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), np.uint32)
-    original_N = np.fromiter(map(place.__getitem__, originals), np.int64, len(originals))
-    figures_4N = np.zeros((4, len(rewrites)), np.float32)
-    if len(rewrites):
-        step_kernels.compare_texts(codes, starts_T, original_N, _spaces(), figures_4N)
-    words_N, words_original_N, copied_N, same_N = figures_4N
-    return TextFigures(words_N, words_original_N, copied_N, (words_N == 0) | (same_N > 0))
-
-
-@cache
-def _spaces() -> BoolArray:
-    """What `str.split` splits at, by code point; all are below the length."""
-    return np.array([chr(code).isspace() for code in range(0x3001)])
+    """(N, M) relevance f to the original, NaN where the verdict is missing"""
 
 
 def feedback(
@@ -134,42 +116,39 @@ def feedback(
     grades_before: Grades,
     grades_after: Grades,
     texts: TextFigures,
-    excellent_P: BoolArray | None = None,
+    excellent_C: BoolArray | None = None,
     bought: Bought | None = None,
     engaged: tuple[Engagement, Engagement] | None = None,
 ) -> Feedback:
-    """Figures of N steps, vectorised; the formulas are in the module docstring.
+    """Figures of N rewrites; the formulas are in the module docstring.
 
     Args:
         before, after: Z_x and Z_y, (N, K) each, the same K not needed.
         grades_before, grades_after: their verdicts for the original query, (N, K, 4).
         texts: `text_figures` of the same N.
-        excellent_P: (products,) True for Z_e; None counts every product as excellent.
+        excellent_C: (products,) True for Z_e; None counts every product as excellent.
         bought: E; None: nothing was bought outside search.
-        engaged: what the shopper does with Z_x and with Z_y; None: there is no shopper.
+        engaged: engagement with Z_x and with Z_y; None: there is no shopper.
     """
-    n = _counts(before, after, grades_before, grades_after, excellent_P, bought)
-    missing_b = (n["found_before"] > 0) & (n["judged_before"] == 0)
-    unknown = missing_b | ((n["found_after"] > 0) & (n["judged_after"] == 0))
-
-    def known(values: npt.NDArray[np.floating]) -> FloatArray:
-        return np.where(unknown, np.nan, values).astype(np.float32)
-
+    n = _counts(before, after, grades_before, grades_after, excellent_C, bought)
+    unjudged_before = (n["found_before"] > 0) & (n["judged_before"] == 0)
+    unjudged_after = (n["found_after"] > 0) & (n["judged_after"] == 0)
+    unknown = unjudged_before | unjudged_after
     gain = _gain(before, after, grades_before, grades_after)
     found, judged = n["found_before"] + n["found_after"], n["judged_before"] + n["judged_after"]
     return Feedback(
         gain=np.where(texts.kept, 0, gain).astype(np.float32),
-        relevance=known(_share(n["relevant_after"], n["judged_after"])),
+        relevance=_nan_where(unknown, _share(n["relevant_after"], n["judged_after"])),
         mean_relevance=n["mean_after"].astype(np.float32),
         mean_relevance_before=n["mean_before"].astype(np.float32),
-        rank=known(n["rank_after"]),
-        rank_before=known(n["rank_before"]),
-        increment=known(_share(n["excellent_new"], n["excellent_before"])),
+        rank=_nan_where(unknown, n["rank_after"]),
+        rank_before=_nan_where(unknown, n["rank_before"]),
+        increment=_nan_where(unknown, _share(n["excellent_new"], n["excellent_before"])),
         increment_defined=n["excellent_before"] > 0,
-        hitrate=known(_share(n["wanted_either"], n["wanted"])),
-        hitrate_gain=known(_share(n["wanted_either"] - n["wanted_before"], n["wanted"])),
+        hitrate=_nan_where(unknown, _share(n["wanted_either"], n["wanted"])),
+        hitrate_gain=_nan_where(unknown, _share(n["wanted_either"] - n["wanted_before"], n["wanted"])),
         hitrate_defined=n["wanted"] > 0,
-        coverage=known(n["relevant_before"] + n["new_relevant"]),
+        coverage=_nan_where(unknown, n["relevant_before"] + n["new_relevant"]),
         diversity=_share(n["new"], n["found_after"]).astype(np.float32),
         missing=_share(found - judged, found).astype(np.float32),
         words=texts.words,
@@ -180,8 +159,13 @@ def feedback(
     )
 
 
+def _nan_where(unknown_N: BoolArray, values_N: npt.NDArray[np.floating]) -> FloatArray:
+    """The values as float32, NaN where unknown."""
+    return np.where(unknown_N, np.nan, values_N).astype(np.float32)
+
+
 def _share(part_N: npt.NDArray[np.generic], whole_N: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    """part / whole of counts, 0 where the whole, and so the part, is 0."""
+    """Ratio of counts; 0 where the denominator, and so the numerator, is 0."""
     return np.divide(part_N, np.maximum(whole_N, 1))
 
 
@@ -190,18 +174,18 @@ def _counts(
     after: Hits,
     grades_before: Grades,
     grades_after: Grades,
-    excellent_P: BoolArray | None,
+    excellent_C: BoolArray | None,
     bought: Bought | None,
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """What each of N pairs of lists holds, name → (N,), in one compiled pass: names in `step_kernels`."""
-    from qr_env.common import kernels as step_kernels
+    """Counts over each of N pairs of lists, name → (N,): the names are `list_kernel.COUNTS`."""
+    from qr_env.reward import list_kernel  # noqa: PLC0415 - loads numba
 
     bought = bought or Bought(np.zeros((len(before), 0), np.int32), np.zeros((len(before), 0), np.float32))
-    excellent_P = np.zeros(0, np.bool_) if excellent_P is None else excellent_P
-    counts_CN = np.empty((len(step_kernels.COUNTS), len(before)))
+    excellent_C = np.zeros(0, np.bool_) if excellent_C is None else excellent_C
+    counts_FN = np.empty((len(list_kernel.COUNTS), len(before)))
     lists = (before.rows_NK, grades_before.probs_NK4, after.rows_NK, grades_after.probs_NK4)
-    step_kernels.compare(*lists, excellent_P, bought.rows_NM, bought.relevance_NM, TAU, DEPTH, counts_CN)
-    return dict(zip(step_kernels.COUNTS, counts_CN, strict=True))
+    list_kernel.count_products(*lists, excellent_C, bought.rows_NM, bought.relevance_NM, TAU, DEPTH, counts_FN)
+    return dict(zip(list_kernel.COUNTS, counts_FN, strict=True))
 
 
 def _gain(before: Hits, after: Hits, grades_before: Grades, grades_after: Grades) -> npt.NDArray[np.float64]:

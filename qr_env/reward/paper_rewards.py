@@ -72,7 +72,7 @@ def quality_diversity(figures: Feedback) -> RewardTerms:
     return _summed(figures, quality_diversity=won + np.minimum(figures.gain, 0))
 
 
-PAPER_REWARDS: dict[Pay, Callable[[Feedback], RewardTerms]] = dict(
+PAPER_REWARDS: dict[str, Callable[[Feedback], RewardTerms]] = dict(
     zip(
         get_args(Pay),
         (gain, rank_incentive, relevance, increment, hitrate, fused, minielm, quality_diversity),

@@ -175,7 +175,7 @@ class Shop:
         Raises:
             IndexError: a query row or product row is beyond the shop. ValueError: not one query row a line.
         """
-        from qr_env.common import kernels as step_kernels
+        from qr_env.shop import levels_kernel  # noqa: PLC0415 - loads numba
 
         asked_N = np.asarray(query_rows_N, np.int64).reshape(-1)
         rows_NK = np.ascontiguousarray(rows_NK, np.int32)
@@ -183,7 +183,7 @@ class Shop:
             raise ValueError(f"{len(asked_N)} query rows for {len(rows_NK)} lines of products")
         self._check_rows(asked_N, rows_NK)
         levels_NK = np.empty(rows_NK.shape, np.int8)
-        step_kernels.levels(*self._labels, asked_N, rows_NK, 0 if self.qrels_complete else -1, levels_NK)
+        levels_kernel.fill_levels(*self._labels, asked_N, rows_NK, 0 if self.qrels_complete else -1, levels_NK)
         return levels_NK
 
     @cached_property

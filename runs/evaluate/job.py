@@ -54,7 +54,7 @@ def _table(args: Args, shop: Shop, past: Callable[[], Shop]) -> dict[str, Evalua
     options = agent_options(args, shop, exam)
     evaluations: dict[str, Evaluation] = {}
     for spec in args.agent:
-        evaluation = exam.mark(_agent(spec, past, options))
+        evaluation = exam.evaluate(_agent(spec, past, options))
         evaluations[_column(spec, evaluations)] = evaluation
     if args.run_in:
         evaluations[Path(args.run_in).name] = _score_run(args.run_in, shop, exam)
@@ -93,9 +93,9 @@ def _trained(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def set_up(args: Args, shop: Shop) -> HeldOutEvaluator:
     """The exam that the flags describe."""
+    from judges.factory import JudgeOptions, open_judge
     from qr_env.evaluation.evaluator import HeldOutEvaluator
     from qr_env.retrieval.factory import make_retriever
-    from judges.factory import JudgeOptions, open_judge
 
     combine, weight = serving(args)
     needs_encoder = args.retriever[0] != "bm25" or "embedding" in args.judge
@@ -158,7 +158,7 @@ def _score_run(path: str, shop: Shop, exam: HeldOutEvaluator) -> Evaluation:
     from qr_env.shop.trec import read_run
 
     hits, tag = read_run(path, shop, exam.queries, exam.k)
-    return exam.mark_run(hits, tag)
+    return exam.evaluate_run(hits, tag)
 
 
 def _write_run(path: str, agent: Agent, shop: Shop, exam: HeldOutEvaluator) -> None:

@@ -192,7 +192,7 @@ def finish(args: Args, world: TrainingSetup) -> None:
         students["serving"] = folder / "serving"
     agents += [replace(Student.load(path), name=name) for name, path in students.items()]
     agents += [Oracle(exam.shop)] if exam.shop.oracle else []  # under --drift its texts are not those of `shop`
-    evaluations = {agent.name: exam.mark(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
+    evaluations = {agent.name: exam.evaluate(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
     write_eval(args.out, evaluations, shop, agent="online", seed=args.seed, exam=exam)
     send_evaluation(args.tracker, args.out, resolved(args.out, args), args.updates, evaluations)
     report = write_report(args.out)

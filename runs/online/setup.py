@@ -259,7 +259,8 @@ class TrainingSetup:
         from qr_env.evaluation.result import weighted_means
         from qr_env.evaluation.scorers import TOP
         from qr_env.retrieval.combine import padded
-        from qr_env.reward.feedback import feedback, text_figures
+        from qr_env.reward.feedback import feedback
+        from qr_env.reward.text_figures import text_figures
 
         page = padded(exam.search(exam.rewrites(agent)), TOP)
         grades = exam.scorer.grade(page)

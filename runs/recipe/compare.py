@@ -246,7 +246,7 @@ def score(road: SeedRun, recipe: Recipe) -> Scored:
         started = time.perf_counter()
         agent.rewrite(exam.texts[:256])
         timed[name] = 1000 * (time.perf_counter() - started) / min(len(exam.texts), 256)
-        evaluations[name] = exam.mark(agent)
+        evaluations[name] = exam.evaluate(agent)
     write_eval(road.folder, evaluations, road.shop, agent=recipe.compare[-1], seed=road.seed, exam=exam)
     write_report(road.folder)
     scalars = {name: {"ms/query": value} for name, value in timed.items()}

@@ -154,7 +154,7 @@ class OutcomeLogger:
 
     def _gains(self, queries: Sequence[Query]) -> dict[str, np.ndarray]:
         """Gain of each query under each agent's best rewrite and under the oracle's, (P,) each."""
-        board = self.envs.simulator.beside(len(self.agents) + 1)
+        board = self.envs.simulator.fork(len(self.agents) + 1)
         board.reset(queries)
         texts = board.observe()["query"][:: len(self.agents) + 1]
         oracle = self.drift.shop.oracle

@@ -210,7 +210,7 @@ def test_missing_verdicts_are_no_evidence(tmp_path, good):
 def test_what_a_shopper_gets_is_the_gain_and_her_purchases(tmp_path):
     envs = make_envs()
     envs.reset(seed=0)
-    board = envs.simulator.beside(1)
+    board = envs.simulator.fork(1)
     board.reset(envs.simulator.queries_P)
     figures = board.step(["sofa"] * PROMPTS).figures
     assert np.array_equal(received(figures), figures.gain)
@@ -223,7 +223,7 @@ def test_scoring_beside_leaves_the_episode_alone():
     envs, twin = make_envs(), make_envs()
     for one in (envs, twin):
         one.reset(seed=0)
-    board = envs.simulator.beside(2)
+    board = envs.simulator.fork(2)
     board.reset(envs.simulator.queries_P)
     board.step(["black"] * 2 * PROMPTS)
     rewards = [one.step(["sofa"] * PROMPTS * GROUP)[1] for one in (envs, twin)]

@@ -154,7 +154,7 @@ def played(kind, folder, evaluations):
 @pytest.fixture(scope="module")
 def evaluations():
     exam = HeldOutEvaluator(tiny_shop(), WordRetriever(tiny_shop()), "train", resamples=20)
-    return {"oracle": exam.mark(Oracle(tiny_shop()))}
+    return {"oracle": exam.evaluate(Oracle(tiny_shop()))}
 
 
 def wandb_records(folder):

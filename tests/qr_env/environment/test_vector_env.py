@@ -269,7 +269,7 @@ def test_learning_knows_only_what_is_excellent_for_train_queries() -> None:
     assert learning is not None and all_of_it is not None
     assert np.flatnonzero(learning).tolist() == [0, 4] and all_of_it.sum() > 10
     engine, judge = WordRetriever(shop), LabelsJudge(shop)
-    np.testing.assert_array_equal(Simulator(shop, engine, judge, Reward()).excellent_P, learning)
+    np.testing.assert_array_equal(Simulator(shop, engine, judge, Reward()).excellent_C, learning)
     assert excellent(replace(shop, purchases=bought.slice(0, 0)), "dev") is not None
     assert excellent(replace(SHOP, qrels=sp.csr_matrix((12, 30), dtype=np.int8), purchases=bought), "test") is None
 

@@ -45,9 +45,9 @@ def masks() -> list[np.ndarray]:
     return [rng.random(SIZE) < share for share in (1.0, 0.9, 0.02)] + [block_P, np.arange(SIZE) == 77, block_P & False]
 
 
-def sifted(everything: Hits, mask_P: np.ndarray, k: int) -> list[list[int]]:
+def sifted(everything: Hits, mask_C: np.ndarray, k: int) -> list[list[int]]:
     """Brute force: the whole ranking without what is not on sale, one list at a time."""
-    lists = [[row for row in rows if row >= 0 and mask_P[row]][:k] for rows in everything.rows_NK.tolist()]
+    lists = [[row for row in rows if row >= 0 and mask_C[row]][:k] for rows in everything.rows_NK.tolist()]
     return [rows + [-1] * (k - len(rows)) for rows in lists]
 
 
@@ -55,9 +55,9 @@ def sifted(everything: Hits, mask_P: np.ndarray, k: int) -> list[list[int]]:
 def test_equals_the_whole_ranking_without_what_is_not_on_sale(name: str) -> None:
     engine = ENGINES[name]
     everything = engine.search(QUERIES, SIZE)
-    for mask_P in masks():
-        hits = engine.search(QUERIES, K, mask_P)
-        assert hits.rows_NK.tolist() == sifted(everything, mask_P, K)
+    for mask_C in masks():
+        hits = engine.search(QUERIES, K, mask_C)
+        assert hits.rows_NK.tolist() == sifted(everything, mask_C, K)
         place = {(n, row): s for n, rows in enumerate(everything.rows_NK.tolist()) for s, row in enumerate(rows)}
         for n, rows in enumerate(hits.rows_NK.tolist()):
             known = [everything.scores_NK[n, place[n, row]] for row in rows if row >= 0]
@@ -65,25 +65,25 @@ def test_equals_the_whole_ranking_without_what_is_not_on_sale(name: str) -> None
 
 
 def test_a_hybrid_fuses_lists_of_one_assortment() -> None:
-    for mask_P in masks():
-        lists = [np.array(sifted(engine.search(QUERIES, SIZE), mask_P, DEPTH), np.int32) for engine in (WORDS, FLAT)]
+    for mask_C in masks():
+        lists = [np.array(sifted(engine.search(QUERIES, SIZE), mask_C, DEPTH), np.int32) for engine in (WORDS, FLAT)]
         expected = fuse(lists, K)
-        hits = ENGINES["hybrid"].search(QUERIES, K, mask_P)
+        hits = ENGINES["hybrid"].search(QUERIES, K, mask_C)
         assert hits.rows_NK.tolist() == expected.rows_NK.tolist()
 
 
 def test_threads_and_weights_do_not_change_what_a_mask_hides() -> None:
     many = BM25(WORDS.engine, WORDS.products_hash, WORDS.settings, threads=3)
-    mask_P = masks()[1]
+    mask_C = masks()[1]
     asked = [((text, 2.0), (other, 1.0)) for text, other in zip(QUERIES, reversed(QUERIES), strict=True)]
-    one, three = (engine.search(asked, K, mask_P).rows_NK for engine in (WORDS, many))
-    assert one.tolist() == three.tolist() == sifted(WORDS.search(asked, SIZE), mask_P, K)
+    one, three = (engine.search(asked, K, mask_C).rows_NK for engine in (WORDS, many))
+    assert one.tolist() == three.tolist() == sifted(WORDS.search(asked, SIZE), mask_C, K)
 
 
 def test_an_epoch_is_frozen_and_counted() -> None:
     assortment = Assortment(5)
     first = assortment.now
-    assert first.mask_P is None, "everything on sale costs a search nothing"
+    assert first.mask_C is None, "everything on sale costs a search nothing"
     second = assortment.swap(remove=[1, 2], add=[2])
     assert (second.number, second.on_sale_C.tolist()) == (1, [True, False, True, True, True])
     assert first.on_sale_C.all() and assortment.now is second
@@ -128,21 +128,21 @@ def check_churn(engine: FilteredRetriever, queries: list[str], size: int, swaps:
     rankings = [part.search(queries, size).rows_NK for part in parts]
     for _ in range(swaps):
         rows = live.search(queries, K).rows_NK
-        mask_P = live.assortment.now.on_sale_C
-        expected = [ranked(rows_NK, mask_P, max(K, DEPTH) if len(parts) > 1 else K) for rows_NK in rankings]
+        mask_C = live.assortment.now.on_sale_C
+        expected = [ranked(rows_NK, mask_C, max(K, DEPTH) if len(parts) > 1 else K) for rows_NK in rankings]
         truth = fuse(expected, K).rows_NK if len(parts) > 1 else expected[0]
         assert np.array_equal(rows, truth)
         checked += int((rows >= 0).sum())
-        on, off = np.flatnonzero(mask_P), np.flatnonzero(~mask_P)
+        on, off = np.flatnonzero(mask_C), np.flatnonzero(~mask_C)
         live.assortment.swap(
             rng.choice(on, each, replace=False).tolist(), rng.choice(off, each, replace=False).tolist()
         )
     return checked
 
 
-def ranked(rows_NK: np.ndarray, mask_P: np.ndarray, k: int) -> np.ndarray:
+def ranked(rows_NK: np.ndarray, mask_C: np.ndarray, k: int) -> np.ndarray:
     """The first k of each ranking that are on sale, by a stable sort of the whole of it."""
-    hidden_NK = (rows_NK < 0) | ~mask_P[rows_NK]
+    hidden_NK = (rows_NK < 0) | ~mask_C[rows_NK]
     first_NK = np.argsort(hidden_NK, axis=1, kind="stable")[:, :k]
     return np.where(np.take_along_axis(hidden_NK, first_NK, 1), -1, np.take_along_axis(rows_NK, first_NK, 1))
 

@@ -6,16 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from qr_env.common.types import EXACT, Engagement, Grades, Hits
-from qr_env.reward.feedback import TAU, Bought, Feedback, TextFigures, feedback, text_figures
+from qr_env.reward.feedback import TAU, Bought, Feedback, feedback
 from qr_env.reward.metrics import best_dcg
+from qr_env.reward.text_figures import TextFigures, text_figures
 
 PRODUCTS, N, K, M = 25, 60, 12, 3
-# Few letters, so that words meet; what changes its length when folded, what no encoding likes, all kinds of spaces.
-WORDS = st.text(st.sampled_from("aAbßẞİé中\ud800😀 \n\t\x1c\x85\xa0\u2003\u3000\u200b"), max_size=12)
 
 
 def as_hits(rows_NK: np.ndarray) -> Hits:
@@ -129,25 +126,6 @@ def test_counts_are_of_judged_products_and_nan_without_any() -> None:
     assert figures.relevance[0] == pytest.approx(5 / 8) and figures.coverage[0] == figures.increment[0] == 5
     for name in ("gain", "relevance", "mean_relevance", "increment", "hitrate", "coverage"):
         assert np.isnan(getattr(figures, name)[1]), name
-
-
-def test_text_figures_count_words_and_copies() -> None:
-    originals = ["red couch", "red couch", "red couch", "red couch"]
-    texts = text_figures(originals, ["Red sofa sofa", " RED  couch", "", "crimson settee"])
-    assert texts.words.tolist() == [3, 2, 0, 2] and texts.words_original.tolist() == [2] * 4
-    assert texts.copied.tolist() == [2, 2, 0, 0]
-    assert texts.kept.tolist() == [False, True, True, False]
-    assert len(text_figures([], []).words) == 0
-
-
-@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=8))
-def test_text_figures_equal_pythons_own_words(pairs: list[tuple[str, str]]) -> None:
-    texts = text_figures(*map(list, zip(*pairs, strict=True)))
-    for n, (original, rewrite) in enumerate(pairs):
-        had, said = original.casefold().split(), rewrite.casefold().split()
-        assert (texts.words_original[n], texts.words[n]) == (len(had), len(said))
-        assert texts.copied[n] == len(said) - len(set(said) - set(had))
-        assert texts.kept[n] == (not said or said == had)
 
 
 def test_engagement_is_after_minus_before_missing_stays_missing_and_a_kept_original_is_zero() -> None:

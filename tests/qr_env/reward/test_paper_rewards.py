@@ -5,8 +5,9 @@ import pytest
 
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Grades, Hits
-from qr_env.reward.feedback import feedback, text_figures
+from qr_env.reward.feedback import feedback
 from qr_env.reward.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
+from qr_env.reward.text_figures import text_figures
 from tests.qr_env.reward.test_reward import figures
 
 SHOPPER = {"click": 0.3, "cart": 0.2, "purchase": 0.1}

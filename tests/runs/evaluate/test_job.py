@@ -203,9 +203,9 @@ def test_quick_agrees_with_the_full_evaluation(shop: Shop, combine: str) -> None
 def test_the_raw_queries_are_searched_once_for_all_agents(shop: Shop) -> None:
     retriever = WordRetriever(shop)
     exam = HeldOutEvaluator(shop, retriever, split="dev")
-    exam.mark(Identity())
+    exam.evaluate(Identity())
     calls = retriever.calls
-    exam.mark(Identity())
+    exam.evaluate(Identity())
     assert retriever.calls == calls + 1  # the agent's own search; the oracle and the raw queries are remembered
 
 
@@ -269,7 +269,7 @@ def test_judged_figures_of_complete_verdicts_are_dcg_over_ten_exact_products(sho
 
 def test_with_verdicts_missing_identity_is_not_better_than_itself(shop: Shop) -> None:
     exam = HeldOutEvaluator(shop, WordRetriever(shop), judge=PartlyJudge([True] * 3), split="train")
-    metrics = exam.mark(Identity()).summary["all"]["metrics"]
+    metrics = exam.evaluate(Identity()).summary["all"]["metrics"]
     assert metrics["same"]["mean"] == 1 and metrics["better"]["mean"] == metrics["worse"]["mean"] == 0
 
 
@@ -300,7 +300,7 @@ def test_choosing_queries(shop: Shop) -> None:
 
 def test_json_has_no_nan_and_is_the_same_twice(shop: Shop) -> None:
     def report() -> str:
-        evaluation = HeldOutEvaluator(shop, WordRetriever(shop), "train").mark(Spell(shop))
+        evaluation = HeldOutEvaluator(shop, WordRetriever(shop), "train").evaluate(Spell(shop))
         return json.dumps(evaluation.to_json(per_query=True), allow_nan=False)
 
     assert report() == report()
@@ -313,10 +313,10 @@ def test_an_external_run_scores_like_the_agent_that_made_it(shop: Shop, tmp_path
     from qr_env.shop.trec import read_run
 
     exam = HeldOutEvaluator(shop, WordRetriever(shop), "train", k=10)
-    spelled = exam.mark(Spell(shop))
+    spelled = exam.evaluate(Spell(shop))
     hits = exam.search(spelled.rewrites)
     write_run(tmp_path / "s.trec", shop, exam.queries, hits, "spell")
-    again = exam.mark_run(read_run(tmp_path / "s.trec", shop, exam.queries, 10)[0], "run")
+    again = exam.evaluate_run(read_run(tmp_path / "s.trec", shop, exam.queries, 10)[0], "run")
     for name, values in spelled.values.items():
         if name not in ("words ratio", "kept"):
             np.testing.assert_allclose(again.values[name], values, err_msg=name)

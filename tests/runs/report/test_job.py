@@ -34,7 +34,7 @@ def shop() -> Shop:
 @pytest.fixture(scope="module")
 def evaluations(shop: Shop) -> dict[str, Evaluation]:
     exam = HeldOutEvaluator(shop, WordRetriever(shop), "train")
-    return {agent.name: exam.mark(agent) for agent in (Identity(), Spell(shop), Oracle(shop))}
+    return {agent.name: exam.evaluate(agent) for agent in (Identity(), Spell(shop), Oracle(shop))}
 
 
 @pytest.fixture
