@@ -8,6 +8,7 @@ synonyms[:FILE]         words of a dictionary (agents/baselines/synonyms.py)
 cle-qr                  the nearest known query (agents/baselines/cle_qr.py)
 prompted:LM             a prompted language model; LM: a name of qr_env.models.hub, a folder, or a server's URL
 few-shot:LM             the same with examples from the shop's query log
+rewrites:FILE           rewrites of a file with columns query and rewrite (agents/baselines/from_file.py)
 query2doc:LM            a passage about a product that the query may mean, written by the language model
 best-of-N:AGENT         the best of an agent's rewrites and the original, selected by a judge; N searches a query
 FOLDER                  a trained student's checkpoint
@@ -26,6 +27,7 @@ from pathlib import Path
 from agents.baselines.best_of import BestOf
 from agents.baselines.classic import RM3, Identity, Oracle, Spell
 from agents.baselines.cle_qr import CleQR
+from agents.baselines.from_file import RewritesFromFile
 from agents.baselines.synonyms import Synonyms
 from agents.prompted.agent import PromptedAgent
 from agents.prompted.generation import PromptedModel
@@ -41,7 +43,10 @@ from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.shop.shop import Shop
 
-KINDS = "identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, query2doc:LM, best-of-N:AGENT"
+KINDS = (
+    "identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, query2doc:LM, rewrites:FILE, "
+    "best-of-N:AGENT"
+)
 BEST_OF = re.compile(r"best-of-(\d+):(.+)")
 READ_QUERY_LOG = ("cle-qr", "few-shot", "query2doc")
 # Longest answer by kind of prompt, (tokens, words): a query, or a passage as long as query2doc asks for.
@@ -146,6 +151,12 @@ def _oracle(argument: str, options: AgentOptions) -> Agent:
     return Oracle(options.shop)
 
 
+def _rewrites(argument: str, options: AgentOptions) -> Agent:
+    if not argument:
+        raise ConfigError("--agent 'rewrites': name a file with columns query and rewrite: rewrites:FILE")
+    return RewritesFromFile(argument)
+
+
 def _synonyms(argument: str, options: AgentOptions) -> Agent:
     return Synonyms(options.shop, argument or None)
 
@@ -197,6 +208,7 @@ BUILDERS: dict[str, AgentBuilder] = {
     "prompted": _prompted,
     "few-shot": _few_shot,
     "query2doc": _query2doc,
+    "rewrites": _rewrites,
 }
 WITHOUT_ARGUMENT = ("identity", "spell", "rm3", "oracle", "cle-qr")
 NEED_LANGUAGE_MODEL = ("prompted", "few-shot", "query2doc")

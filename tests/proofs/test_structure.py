@@ -11,13 +11,27 @@ import pytest
 from tests.helpers import structure
 
 HEAVY = {"torch", "transformers", "faiss", "bm25s", "numba", "wandb", "sentence_transformers", "trl", "matplotlib"}
-LIGHT_VERBS = ("online", "recipe", "pairs", "evaluate", "shop", "play", "report", "dashboard", "models", "judge", "bench")
+LIGHT_VERBS = (
+    "online",
+    "recipe",
+    "pairs",
+    "evaluate",
+    "shop",
+    "play",
+    "report",
+    "dashboard",
+    "models",
+    "judge",
+    "bench",
+)
 
 
 def loaded_after(code: str) -> set[str]:
     """Heavy libraries that a new interpreter has loaded after running `code`."""
     script = f"import sys\n{code}\nprint(*sorted({HEAVY!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=structure.ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=structure.ROOT
+    )
     return set(done.stdout.splitlines()[-1].split())
 
 

@@ -1,0 +1,31 @@
+"""Rewrites of a file: matched by query text, best first; queries that the file lacks are kept."""
+
+import pytest
+
+from agents.baselines.from_file import RewritesFromFile
+from qr_env.common.errors import DataError
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "submission.csv"
+    path.write_text("query,rewrite\nred lamp,crimson lamp\nRed  lamp,scarlet lamp\nsofa,\n", encoding="utf-8")
+    return path
+
+
+def test_rewrites_come_in_the_order_of_the_file(file):
+    assert RewritesFromFile(file).rewrite(["RED lamp", "sofa"], n=3) == [
+        ["crimson lamp", "scarlet lamp", ""],
+        ["", "", ""],
+    ]
+
+
+def test_a_query_that_the_file_lacks_is_kept(file):
+    assert RewritesFromFile(file).rewrite(["chair"]) == [[""]]
+
+
+def test_a_file_without_queries_is_refused(tmp_path):
+    path = tmp_path / "empty.csv"
+    path.write_text("query,rewrite\n,lamp\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"empty\.csv: no row has a query"):
+        RewritesFromFile(path)
