@@ -181,7 +181,8 @@ def finish(args: Args, world: TrainingSetup) -> None:
     from agents.tracking.base import send_evaluation
     from qr_env.evaluation.tables import comparison
     from runs.common.folder import resolved
-    from runs.report.job import write_eval, write_report
+    from runs.report.job import write_report
+    from runs.report.run_files import write_eval
 
     shop, folder = world.shop, args.out / "checkpoints"
     split = "test" if shop.split("test") else "dev"  # a log of a few queries may hash none of them to test
@@ -193,7 +194,7 @@ def finish(args: Args, world: TrainingSetup) -> None:
     agents += [replace(Student.load(path), name=name) for name, path in students.items()]
     agents += [Oracle(exam.shop)] if exam.shop.oracle else []  # under --drift its texts are not those of `shop`
     evaluations = {agent.name: exam.evaluate(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
-    write_eval(args.out, evaluations, shop, agent="online", seed=args.seed, exam=exam)
+    write_eval(args.out, evaluations, shop, agent="online", seed=args.seed, evaluator=exam)
     send_evaluation(args.tracker, args.out, resolved(args.out, args), args.updates, evaluations)
     report = write_report(args.out)
     Console(width=None if sys.stdout.isatty() else 160).print(comparison(evaluations))

@@ -236,7 +236,8 @@ def score(road: SeedRun, recipe: Recipe) -> Scored:
     """Every agent on the test queries; also writes this seed's `eval.json` and `report.html`, rewrites to read."""
     from tqdm import tqdm
 
-    from runs.report.job import write_eval, write_report
+    from runs.report.job import write_report
+    from runs.report.run_files import write_eval
 
     exam = _exam(road)
     agents = dict(_agents(road, recipe, exam))
@@ -247,7 +248,7 @@ def score(road: SeedRun, recipe: Recipe) -> Scored:
         agent.rewrite(exam.texts[:256])
         timed[name] = 1000 * (time.perf_counter() - started) / min(len(exam.texts), 256)
         evaluations[name] = exam.evaluate(agent)
-    write_eval(road.folder, evaluations, road.shop, agent=recipe.compare[-1], seed=road.seed, exam=exam)
+    write_eval(road.folder, evaluations, road.shop, agent=recipe.compare[-1], seed=road.seed, evaluator=exam)
     write_report(road.folder)
     scalars = {name: {"ms/query": value} for name, value in timed.items()}
     for name, texts in _texts(road, recipe).items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qr_env.common.atomic_io import atomic_write, saving
 from runs.common.provenance import machine_line
 from runs.recipe.compare import ONE_SEED, interval_text
-from runs.report.job import REPORT_FILE
+from runs.report.run_files import REPORT_FILE
 
 if TYPE_CHECKING:
     from runs.recipe.compare import Comparison

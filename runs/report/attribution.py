@@ -1,78 +1,75 @@
-"""Which word earned it: every rewrite of the report's examples again, each time without one of its words.
+"""The contribution of each word of a rewrite, measured by leaving the word out.
 
-    words = attribute(exam, places, rewrites)      # one search for all of them
-    words[0]                                       # [{"word": "sofa", "did": "added", "worth": 0.31}, …]
+    words = attribute(evaluator, positions, rewrites)      # one search for all of them
+    words[0]                                   # [{"word": "sofa", "change": "added", "contribution": 0.31}, …]
 
-worth = headline figure of the whole rewrite − the figure without the word; for a word of the query that the rewrite
-left out: with it out − with it back at the end. Leave-one-out: two words that say the same have no worth each, and
-worths do not add up to the gain.
+contribution = headline figure of the complete rewrite − the figure without the word. For a word of the query that the
+rewrite dropped: the figure without it − the figure with it appended. Two synonyms in one rewrite have no contribution
+each, and contributions do not add up to the gain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from qr_env.evaluation.evaluator import HeldOutEvaluator
+from qr_env.evaluation.evaluator import HeldOutEvaluator
+from qr_env.retrieval.combine import is_kept
 
-FULL = 0.3  # a worth from which on the colour is full
-LEAST = 0.0005  # a smaller one is none
+FULL_COLOR = 0.3  # contribution from which on the color has full strength
+NO_COLOR = 0.0005  # contribution below which there is no color
 
 
-def attribute(exam: HeldOutEvaluator, places: Sequence[int], rewrites: Sequence[str]) -> list[list[dict[str, Any]]]:
-    """The words of each rewrite of the exam's queries at `places`, with what each was worth (None: no verdict).
+def attribute(
+    evaluator: HeldOutEvaluator, positions: Sequence[int], rewrites: Sequence[str]
+) -> list[list[dict[str, Any]]]:
+    """The words of each rewrite of the evaluator's queries at `positions`, with their contributions.
 
-    did: "added", "repeated" (the query has it too), or "dropped" (where a rewrite stands instead of its query).
-    A rewrite that leaves the query alone has none.
+    change: "added", "repeated" (the query has the word too), or "dropped" (only where the rewrite replaces the query).
+    contribution: None without a verdict. A rewrite that keeps the query has no words.
     """
-    from qr_env.retrieval.combine import is_kept
-
-    changes: list[tuple[int, str, str, str]] = []  # example, word, what was done, the rewrite with that undone
-    for n, (place, rewrite) in enumerate(zip(places, rewrites, strict=True)):
-        query = exam.queries[place].text
+    changes: list[tuple[int, str, str, str]] = []  # example, word, change, the rewrite with that change undone
+    for n, (position, rewrite) in enumerate(zip(positions, rewrites, strict=True)):
+        query = evaluator.queries[position].text
         if not is_kept(query, rewrite):
-            changes += [(n, *change) for change in undone(query, rewrite, exam.combine == "replace")]
+            changes += [(n, *change) for change in single_word_changes(query, rewrite, evaluator.combine == "replace")]
     if not changes:
-        return [[] for _ in places]
-    again = [places[n] for n, *_ in changes]
-    figures = exam.score([*places, *again], [*rewrites, *(text for *_, text in changes)])
-    whole_N, without = figures[: len(places)], figures[len(places) :]
-    told: list[list[dict[str, Any]]] = [[] for _ in places]
-    for (n, word, did, _), figure in zip(changes, without, strict=True):
-        worth = float(whole_N[n] - figure)
-        told[n].append({"word": word, "did": did, "worth": None if worth != worth else worth})
-    return told
+        return [[] for _ in positions]
+    changed = [positions[n] for n, *_ in changes]
+    figures = evaluator.score([*positions, *changed], [*rewrites, *(text for *_, text in changes)])
+    complete, without = figures[: len(positions)], figures[len(positions) :]
+    words: list[list[dict[str, Any]]] = [[] for _ in positions]
+    for (n, word, change, _), figure in zip(changes, without, strict=True):
+        contribution = float(complete[n] - figure)
+        missing = contribution != contribution
+        words[n].append({"word": word, "change": change, "contribution": None if missing else contribution})
+    return words
 
 
-def undone(query: str, rewrite: str, replaces: bool) -> list[tuple[str, str, str]]:
-    """(word, what the rewrite did with it, the rewrite had it not done so), word by word."""
-    words, said = rewrite.split(), query.split()
-    asked = {word.casefold() for word in said}
+def single_word_changes(query: str, rewrite: str, replaces: bool) -> list[tuple[str, str, str]]:
+    """(word, change, the rewrite with this one change undone) for every word of the rewrite and every dropped word."""
+    words, query_words = rewrite.split(), query.split()
+    in_query = {word.casefold() for word in query_words}
     found = [
-        (word, "repeated" if word.casefold() in asked else "added", " ".join(words[:at] + words[at + 1 :]))
+        (word, "repeated" if word.casefold() in in_query else "added", " ".join(words[:at] + words[at + 1 :]))
         for at, word in enumerate(words)
     ]
-    left = {word.casefold() for word in words}
-    dropped = [word for word in said if word.casefold() not in left] if replaces else []
+    in_rewrite = {word.casefold() for word in words}
+    dropped = [word for word in query_words if word.casefold() not in in_rewrite] if replaces else []
     return found + [(word, "dropped", f"{rewrite} {word}") for word in dropped]
 
 
-def coloured(words: Sequence[Mapping[str, Any]]) -> str:
-    """The words of one rewrite as HTML: green earned, red cost, the stronger the more; dropped ones struck through."""
-    return " ".join(map(_word, words))
-
-
-def _word(word: Mapping[str, Any]) -> str:
-    worth, text = word["worth"], escape(word["word"])
-    text = f"<s>{text}</s>" if word["did"] == "dropped" else text
-    if worth is None or abs(worth) < LEAST:
-        told = "no verdict" if worth is None else "no difference"
-        return f'<span class="word" title="{word["did"]}: {told}">{text}</span>'
-    strength = 12 + round(48 * min(abs(worth) / FULL, 1.0))
-    side = "up" if worth > 0 else "down"
-    return (
-        f'<span class="word {side}" style="--much:{strength}%" title="{word["did"]}">'
-        f"{text}<small>{worth:+.2f}</small></span>"
-    )
+def word_styles(words: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How each word is shown: CSS classes, strength of the color in per cent, and the text of the tooltip."""
+    styles = []
+    for word in words:
+        contribution, change = word["contribution"], word["change"]
+        style = {"text": word["word"], "dropped": change == "dropped", "color": "", "strength": 0, "number": ""}
+        if contribution is None or abs(contribution) < NO_COLOR:
+            style["tooltip"] = f"{change}: {'no verdict' if contribution is None else 'no difference'}"
+        else:
+            style["tooltip"], style["number"] = change, f"{contribution:+.2f}"
+            style["color"] = "up" if contribution > 0 else "down"
+            style["strength"] = 12 + round(48 * min(abs(contribution) / FULL_COLOR, 1.0))
+        styles.append(style)
+    return styles

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG, for the report: one y axis, named lines, horizontal marks, readable in light and dark.
+"""Line charts as inline SVG for the pages: one y axis, named lines, horizontal reference levels.
 
     chart(Chart("reward", "update", [Line("reward", [(1, 0.1), (2, 0.2)])]))  # "<figure>…<svg>…"
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup, escape
 
 Point = tuple[float, float]
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 14, 14, 38
@@ -20,64 +21,101 @@ SMOOTH_FROM = 40  # a line of this many points is drawn faint, with its moving m
 
 @dataclass(frozen=True)
 class Line:
-    """points: (x, y) in order of x. color: number of the CSS variable --c0 … --c5. dots: mark every point."""
+    """One line of a chart."""
 
     name: str
+    """text of the legend and of the tooltips"""
     points: Sequence[Point]
+    """(x, y) in order of x; points that are not finite are left out"""
     color: int = 0
+    """number of the CSS variable, --c0 … --c5"""
     dots: bool = False
+    """draw a dot at every point, and no moving mean"""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """marks: (name, y, color) horizontal lines. events: (x, name) vertical ones. note: a sentence below the title."""
+    """One chart with its texts, in pixels."""
 
     title: str
+    """caption"""
     x_label: str
+    """text below the x axis"""
     lines: Sequence[Line]
-    marks: Sequence[tuple[str, float, int]] = ()
+    """what is drawn"""
+    levels: Sequence[tuple[str, float, int]] = ()
+    """horizontal dashed lines: (name, y, color)"""
     note: str = ""
+    """a sentence below the caption"""
     width: int = 420
+    """pixels"""
     height: int = 230
+    """pixels"""
     y_label: str = ""
+    """text beside the y axis"""
     percent: bool = False
+    """whether y values are shares, shown in per cent"""
     events: Sequence[tuple[float, str]] = ()
+    """vertical dotted lines: (x, name)"""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """From data to pixels."""
+    """Maps data to pixels."""
 
     x0: float
+    """x at the left end"""
     x1: float
+    """x at the right end"""
     y0: float
+    """y at the bottom"""
     y1: float
+    """y at the top"""
     width: int
+    """pixels"""
     height: int
+    """pixels"""
 
     def x(self, value: float) -> float:
+        """Horizontal position in pixels."""
         span = self.width - MARGIN_LEFT - MARGIN_RIGHT
         return round(MARGIN_LEFT + span * (value - self.x0) / (self.x1 - self.x0), 1)
 
     def y(self, value: float) -> float:
+        """Vertical position in pixels, from the top."""
         span = self.height - MARGIN_TOP - MARGIN_BOTTOM
         return round(self.height - MARGIN_BOTTOM - span * (value - self.y0) / (self.y1 - self.y0), 1)
 
 
-def chart(spec: Chart) -> str:
+def chart(spec: Chart) -> Markup:
     """One figure with its caption and legend; "" when there is nothing to draw."""
     lines = [Line(line.name, _finite(line.points), line.color, line.dots) for line in spec.lines]
     lines = [line for line in lines if line.points]
     if not lines:
-        return ""
-    marks = [mark for mark in spec.marks if math.isfinite(mark[1])]
-    frame = _frame(spec, lines, [mark[1] for mark in marks])
-    parts = [_grid(spec, frame), *_events(spec.events, frame), *(_mark(mark, frame) for mark in marks)]
+        return Markup("")
+    note = f"<p>{escape(spec.note)}</p>" if spec.note else ""
+    caption = f"<figcaption><b>{escape(spec.title)}</b>{note}{_legend(lines, _drawn_levels(spec))}</figcaption>"
+    return Markup(f"<figure>{caption}{_svg(spec, lines)}</figure>")
+
+
+def svg(spec: Chart) -> Markup:
+    """The drawing alone, without caption and legend; "" when there is nothing to draw."""
+    lines = [Line(line.name, _finite(line.points), line.color, line.dots) for line in spec.lines]
+    lines = [line for line in lines if line.points]
+    return Markup(_svg(spec, lines) if lines else "")
+
+
+def _svg(spec: Chart, lines: Sequence[Line]) -> str:
+    levels = _drawn_levels(spec)
+    frame = _frame(spec, lines, [y for _, y, _ in levels])
+    parts = [_grid(spec, frame), *_events(spec.events, frame), *(_level(level, frame) for level in levels)]
     parts += [_line(line, frame) for line in lines]
     label = escape(f"{spec.title}: line chart over {spec.x_label}")
-    svg = f'<svg viewBox="0 0 {spec.width} {spec.height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
-    note = f"<p>{escape(spec.note)}</p>" if spec.note else ""
-    return f"<figure><figcaption><b>{escape(spec.title)}</b>{note}{_legend(lines, marks)}</figcaption>{svg}</figure>"
+    return f'<svg viewBox="0 0 {spec.width} {spec.height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
+def _drawn_levels(spec: Chart) -> list[tuple[str, float, int]]:
+    return [level for level in spec.levels if math.isfinite(level[1])]
 
 
 def _finite(points: Sequence[Point]) -> list[Point]:
@@ -138,17 +176,17 @@ def _grid(spec: Chart, frame: Frame) -> str:
     return "".join(parts)
 
 
-def _mark(mark: tuple[str, float, int], frame: Frame) -> str:
-    name, level, color = mark
-    y, right = frame.y(level), frame.width - MARGIN_RIGHT
+def _level(level: tuple[str, float, int], frame: Frame) -> str:
+    name, value, color = level
+    y, right = frame.y(value), frame.width - MARGIN_RIGHT
     style = f"stroke:var(--c{color})"
-    title = f"<title>{escape(name)}: {level:.4g}</title>"
+    title = f"<title>{escape(name)}: {value:.4g}</title>"
     return f'<line class="mark" style="{style}" x1="{MARGIN_LEFT}" x2="{right}" y1="{y}" y2="{y}">{title}</line>'
 
 
 def _events(events: Sequence[tuple[float, str]], frame: Frame) -> list[str]:
     """Dotted vertical lines; a name is written where it does not meet the next one."""
-    parts, shown = [], sorted(event for event in events if frame.x0 <= event[0] <= frame.x1)
+    parts, shown = list[str](), sorted(event for event in events if frame.x0 <= event[0] <= frame.x1)
     places = [*(frame.x(at) for at, _ in shown), float(frame.width)]
     for (at, name), x, following in zip(shown, places, places[1:], strict=False):
         top, bottom = MARGIN_TOP, frame.height - MARGIN_BOTTOM
@@ -189,12 +227,12 @@ def _path(points: Sequence[Point], frame: Frame) -> str:
     return "M" + "L".join(f"{frame.x(x)} {frame.y(y)}" for x, y in points)
 
 
-def _legend(lines: Sequence[Line], marks: Sequence[tuple[str, float, int]]) -> str:
-    if len(lines) + len(marks) < 2:
+def _legend(lines: Sequence[Line], levels: Sequence[tuple[str, float, int]]) -> str:
+    if len(lines) + len(levels) < 2:
         return ""
     items = [f'<span><i style="background:var(--c{line.color})"></i>{escape(line.name)}</span>' for line in lines]
     items += [
         f'<span><i class="dash" style="border-color:var(--c{color})"></i>{escape(name)} {level:.3f}</span>'
-        for name, level, color in marks
+        for name, level, color in levels
     ]
     return f'<div class="legend">{"".join(items)}</div>'

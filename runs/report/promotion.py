@@ -1,73 +1,76 @@
-"""The report's section on promotion: what served, which candidates were tried, and on what each was decided."""
+"""The report's section on promotion: the serving policy, the candidates, and the evidence of each decision."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from runs.report.charts import Chart, Line, chart
-from runs.report.sections import Rows, series, table
+from runs.report.curves import MetricRows, series
+from runs.report.html import Cell, Row, render, sign_color
 
-HEADS = ("what", "candidate", "pairs", "difference", "e-value", "better", "worse", "why")
-SHOWN = 200  # decisions; of a run that never ends, the newest
+HEADS = ("event", "candidate", "pairs", "difference", "e-value", "better", "worse", "reason")
+SHOWN_DECISIONS = 200  # the newest ones
 
 
-def promotions(records: Rows, metrics: Rows) -> str:
-    """From the lines of promotions.jsonl and metrics.jsonl; "" where nothing was guarded."""
+def promotion_section(records: MetricRows, metrics: MetricRows) -> str:
+    """From the lines of promotions.jsonl and metrics.jsonl; "" for a run without promotion."""
     if not records:
         return ""
-    counts = Counter(str(record["event"]) for record in records)
-    told = f"{counts['shadow']:,} candidates, {counts['promoted']:,} promoted, {counts['rolled back']:,} rolled back; "
-    told += f"serving now: {records[-1]['serving']}."
-    rows = [_row(record) for record in records if record["event"] != "shadow"][-SHOWN:]
-    return (
-        f"<h2>What served, and why</h2><p class=soft>{escape(told)} The difference is what shoppers get from the "
-        "candidate minus from the serving policy, on the same queries, with a confidence sequence; an e-value of "
-        f"1 / alpha promotes.</p>{_charts(records, metrics)}<h3>Decisions</h3>{table(HEADS, rows)}"
+    decisions = [record for record in records if record["event"] != "shadow"]
+    return render(
+        "promotion.html",
+        counts=Counter(str(record["event"]) for record in records),
+        serving=records[-1]["serving"],
+        charts=_charts(records, metrics),
+        heads=HEADS,
+        rows=[_decision_row(record) for record in decisions[-SHOWN_DECISIONS:]],
     )
 
 
-def _charts(records: Rows, metrics: Rows) -> str:
-    """What users got, and the evidence for each candidate, with the share of the traffic it had."""
-    bars = {float(record["alpha"]) for record in records if "alpha" in record}
-    marks = [("enough", -math.log(alpha), 2) for alpha in sorted(bars)[-1:]]
+def _charts(records: MetricRows, metrics: MetricRows) -> list[Markup]:
+    """The gain of the rewrites served, the evidence for each candidate, and its share of the traffic."""
+    alphas = {float(record["alpha"]) for record in records if "alpha" in record}
+    threshold = [("threshold", -math.log(alpha), 2) for alpha in sorted(alphas)[-1:]]
     gain = Line("gain", series(metrics, "serve/gain"), 0)
     evidence = Line("log e", series(metrics, "serve/log_e"), 1)
     canary = Line("share", series(metrics, "serve/canary"), 3)
     charts = (
-        Chart("What shoppers got", "update", [gain], note="Gain of the rewrites served over the queries as typed"),
-        Chart("Evidence", "update", [evidence], marks, "That the candidate is better, logarithm of the e-value"),
+        Chart("Gain served", "update", [gain], note="Gain of the rewrites served over the original queries"),
+        Chart("Evidence", "update", [evidence], threshold, "That the candidate is better: logarithm of the e-value"),
         Chart("Canary", "update", [canary], note="Share of the traffic that the candidate served", percent=True),
     )
-    return f'<div class="charts">{"".join(map(chart, charts))}</div>'
+    return [chart(spec) for spec in charts]
 
 
-def _row(record: Mapping[str, Any]) -> tuple[str, Sequence[str], bool]:
-    """One decision."""
-    what = str(record["event"])
-    cells = [escape(what), escape(str(record.get("candidate", "")))]
+def _decision_row(record: Mapping[str, Any]) -> Row:
+    event = str(record["event"])
+    cells = [Cell(event), Cell(str(record.get("candidate", "")))]
     if "pairs" in record:
-        missing = f"<small>{record['missing']:,} missing</small>" if record["missing"] else ""
-        cells += [f"{record['pairs']:,}{missing}", _difference(record), _e_value(float(record["e_value"]))]
-        cells += [_share(record["share_better"]), _share(record["share_worse"])]
+        missing = f"{record['missing']:,} missing" if record["missing"] else ""
+        cells += [Cell(f"{record['pairs']:,}", missing), _difference(record), Cell(_e_value(float(record["e_value"])))]
+        cells += [Cell(_share(record["share_better"])), Cell(_share(record["share_worse"]))]
     else:
-        cells += [""] * 5
-    return f"update {record['update']:,}", [*cells, escape(str(record["reason"]))], what == "promoted"
+        cells += [Cell()] * 5
+    return Row(f"update {record['update']:,}", [*cells, Cell(str(record["reason"]))], event == "promoted")
 
 
-def _difference(record: Mapping[str, Any]) -> str:
+def _difference(record: Mapping[str, Any]) -> Cell:
     if record["mean_difference"] is None:
-        return "–"
-    colour = "up" if record["low"] > 0 else "down" if record["high"] < 0 else ""
-    bounds = f"{record['low']:+.3f} … {record['high']:+.3f}"
-    return f'{record["mean_difference"]:+.3f}<small class="{colour}">{bounds}</small>'
+        return Cell("–")
+    low, high = record["low"], record["high"]
+    interval = f"{low:+.3f} … {high:+.3f}"
+    return Cell(f"{record['mean_difference']:+.3f}", interval, small_color=sign_color(low, high))
 
 
 def _e_value(value: float) -> str:
-    return f"{value:,.3g}" if value < 10_000 else f"10<sup>{math.log10(value):.0f}</sup>"
+    if value < 10_000:
+        return f"{value:,.3g}"
+    return Markup("10<sup>{}</sup>").format(f"{math.log10(value):.0f}")
 
 
 def _share(value: float | None) -> str:

@@ -259,7 +259,7 @@ def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_fold
     logged = {name for line in lines(out) for name in line}
     assert set(metrics_of(specification("me", "qr-env"))) - tables - logged == set()
     assert Student.load(out / "checkpoints" / "serving").rewrite(["couch"])
-    assert "What served, and why" in (out / "report.html").read_text(encoding="utf-8")
+    assert "Promotion: the policy that serves" in (out / "report.html").read_text(encoding="utf-8")
     monkeypatch.undo()
     main(args(shop_folder, out, serving=PromotionFlags(promotion="on"), updates=5, evaluate_every=1, resume=True))
     agents = json.loads((out / "eval.json").read_text())["agents"]

@@ -1,0 +1,32 @@
+"""The files of a run folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qr_env.common.errors import ConfigError, RunFolderError
+from qr_env.evaluation.result import Evaluation
+from qr_env.shop.shop import Shop
+from runs.report.run_files import read_json_lines, write_eval
+
+
+def test_eval_json_is_plain_json_and_names_are_checked(
+    tmp_path: Path, shop: Shop, evaluations: dict[str, Evaluation]
+) -> None:
+    path = write_eval(tmp_path / "run", evaluations, shop, agent="spell")
+    content = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert list(content["agents"]) == ["identity", "spell", "oracle"] and content["agent"] == "spell"
+    with pytest.raises(ConfigError, match="at least one"):
+        write_eval(tmp_path, {}, shop)
+    with pytest.raises(ConfigError, match="'nobody'"):
+        write_eval(tmp_path, evaluations, shop, agent="nobody")
+
+
+def test_an_incomplete_last_line_is_dropped_and_a_broken_one_before_it_is_named(run_folder: Path) -> None:
+    assert len(read_json_lines(run_folder / "metrics.jsonl")) == 4
+    (run_folder / "metrics.jsonl").write_text('{"update": 1\n{"update": 2}\n')
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl:1"):
+        read_json_lines(run_folder / "metrics.jsonl")
