@@ -18,6 +18,7 @@ from agents.policy.prompt import TEMPLATE, again_text, parse_completions, prompt
 from agents.policy.rollout import Rollout, sample
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
+from qr_env.models.progress import no_weight_bars
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 
 SETTINGS_FILE = "student.json"
@@ -104,7 +105,8 @@ class Student:
     def save(self, folder: str | Path) -> None:
         """Write an ordinary Hugging Face folder (a LoRA student: the adapter) and `student.json`."""
         folder = Path(folder)
-        self.model.save_pretrained(folder)
+        with no_weight_bars():
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         settings = {name: getattr(self, name) for name in SAVED} | {"template": TEMPLATE}
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
@@ -127,9 +129,11 @@ class Student:
         if (folder / "adapter_config.json").is_file():
             from peft import AutoPeftModelForCausalLM
 
-            model = AutoPeftModelForCausalLM.from_pretrained(folder, is_trainable=trainable)
+            with no_weight_bars():
+                model = AutoPeftModelForCausalLM.from_pretrained(folder, is_trainable=trainable)
         else:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+            with no_weight_bars():
+                model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         _align(model)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         return cls(model.eval(), tokenizer, **{name: settings[name] for name in SAVED if name in settings})

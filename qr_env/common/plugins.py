@@ -1,4 +1,4 @@
-"""Parts that any installed package can add by name, as entry points (`importlib.metadata`).
+"""Judges, retrievers, rewards, agents and optimizers by name, from entry points of installed packages.
 
     build = load_plugin("qr_env.judges", "labels")
     judge = build(shop, "", None)
@@ -6,13 +6,13 @@
     [project.entry-points."qr_env.judges"]      # in the pyproject.toml of the package that adds a judge
     my-judge = "my_package.judge:build"
 
-| group               | what the entry point is                                                        |
-|---------------------|--------------------------------------------------------------------------------|
-| `qr_env.judges`     | `(shop, argument, options=None) -> Judge`                                        |
-| `qr_env.retrievers` | `(shop, argument, cache_dir=None, encoder=None) -> FilteredRetriever`          |
-| `qr_env.rewards`    | a reward: `(Feedback) -> RewardTerms`                                          |
-| `qr_env.agents`     | `(argument, options) -> Agent`; `options.shop` is the shop                       |
-| `qr_env.optimizers` | `(args, student, accelerator, reference) -> Learner`                           |
+| group             | object                                                                           |
+|-------------------|----------------------------------------------------------------------------------|
+| qr_env.judges     | builder (shop, argument, options=None) -> Judge                                  |
+| qr_env.retrievers | builder (shop, argument, cache_dir=None, encoder=None) -> FilteredRetriever      |
+| qr_env.rewards    | reward (Feedback) -> RewardTerms                                                 |
+| qr_env.agents     | builder (argument, options) -> Agent                                             |
+| qr_env.optimizers | builder, see `runs/online/learners.py`                                           |
 
 A name may carry an argument after its first colon, "cross-encoder:MODEL": the builder receives "MODEL".
 """

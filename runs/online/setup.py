@@ -133,7 +133,7 @@ class TrainingSetup:
         if self.args.learning.pay != "weights":
             return PAPER_REWARDS[self.args.learning.pay]
         weights: Weights = self.args.reward
-        if self.shopper is not None and not weights.engaged:
+        if self.shopper is not None and not weights.needs_shopper:
             weights = replace(weights, purchase=CONVERSION)
         return Reward(weights)
 

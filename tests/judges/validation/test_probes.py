@@ -25,7 +25,7 @@ from judges.verdict_store.stored import ShopJudge
 from qr_env.common.errors import JudgeError
 from qr_env.common.types import FloatArray, Query
 from qr_env.environment.simulator import Simulator
-from qr_env.reward.reward import FREE, Reward
+from qr_env.reward.reward import GAIN_ONLY, Reward
 from qr_env.shop.shop import Shop
 from tests.helpers.fakes import FailingJudge, HashEncoder, WordRetriever, tiny_shop, tiny_simulator, words
 
@@ -127,7 +127,7 @@ def test_a_copy_pays_a_price_even_where_keeping_is_best() -> None:
 
     def free(blocks: int, group_size: int) -> Simulator:
         return Simulator(
-            SHOP, WordRetriever(SHOP), LabelsJudge(SHOP), Reward(FREE), blocks=blocks, group_size=group_size
+            SHOP, WordRetriever(SHOP), LabelsJudge(SHOP), Reward(GAIN_ONLY), blocks=blocks, group_size=group_size
         )
 
     assert rewrite_report(free, kept, n=12, split="all")["copy"]["lift"].value == 0

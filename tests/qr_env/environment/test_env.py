@@ -17,7 +17,7 @@ from qr_env.common import plugins
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
 from qr_env.environment.env import QueryRewriteEnv
-from qr_env.reward.reward import FREE, Reward
+from qr_env.reward.reward import GAIN_ONLY, Reward
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
 from tests.helpers.fakes import FailingJudge, WordRetriever, tiny_shop
@@ -137,7 +137,7 @@ def test_state_comes_back_in_the_middle_of_an_episode() -> None:
 
 
 def test_reset_without_a_seed_goes_on_with_the_stream() -> None:
-    env = make(reward=Reward(FREE))
+    env = make(reward=Reward(GAIN_ONLY))
     drawn = [env.reset(seed=1)[1]["query_id"], *(env.reset()[1]["query_id"] for _ in range(30))]
     assert len(set(drawn)) > 3
     assert {SHOP.all_queries[int(name[1:])].split for name in drawn} == {"train"}
@@ -191,8 +191,14 @@ def test_names_alone_open_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"judge": "oracle"}, "no 'oracle' among qr_env.judges: choose one of auto, labels; another package can register"),
-        ({"judge": LabelsJudge(SHOP), "reward": "money"}, "no 'money' among qr_env.rewards: choose one of default, gain"),
+        (
+            {"judge": "oracle"},
+            "no 'oracle' among qr_env.judges: choose one of auto, labels; another package can register",
+        ),
+        (
+            {"judge": LabelsJudge(SHOP), "reward": "money"},
+            "no 'money' among qr_env.rewards: choose one of default, gain",
+        ),
         ({"judge": LabelsJudge(SHOP), "retriever": "lucene"}, "no 'lucene' among qr_env.retrievers"),
     ],
 )

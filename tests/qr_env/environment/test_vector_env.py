@@ -21,7 +21,7 @@ from qr_env.environment.original_results import OriginalResultsCache, bought_out
 from qr_env.environment.simulator import Simulator
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
-from qr_env.reward.reward import FREE, Reward, Weights
+from qr_env.reward.reward import GAIN_ONLY, Reward, Weights
 from qr_env.traffic.stream import QueryStream
 from tests.helpers.fakes import CountingJudge, CountingShopper, FailingJudge, WordRetriever, tiny_shop
 
@@ -139,7 +139,7 @@ def test_the_optimal_policy_scores_one_through_autoreset() -> None:
     unknown = [query for query in TRAIN if query.id in ("q01", "q03", "q05", "q06")]
     for combine in ("replace", "expand", "union"):
         stream = QueryStream(unknown, seed=0)
-        envs = make(8, group_size=2, combine=combine, stream=stream, reward=Reward(FREE), k=10)
+        envs = make(8, group_size=2, combine=combine, stream=stream, reward=Reward(GAIN_ONLY), k=10)
         _, infos = envs.reset(seed=0)
         for _ in range(5):
             now = infos.get("next_query", infos["query"])
@@ -207,7 +207,7 @@ class SometimesJudge:
 
 
 def test_after_a_missing_turn_the_next_is_measured_from_the_last_known() -> None:
-    envs = make(1, judge=SometimesJudge({3}), max_turns=3, combine="replace", reward=Reward(FREE))
+    envs = make(1, judge=SometimesJudge({3}), max_turns=3, combine="replace", reward=Reward(GAIN_ONLY))
     envs.reset(options={"queries": [TRAIN[1]]})
     rewards = [float(envs.step([rewrite])[1][0]) for rewrite in ("red sofa", "sofa 3", "refrigerator")]
     assert rewards[0] == 1.0 and np.isnan(rewards[1]) and rewards[2] == -1.0

@@ -9,7 +9,7 @@ import pytest
 
 from qr_env.common.errors import ConfigError
 from qr_env.reward.feedback import Feedback
-from qr_env.reward.reward import ENGAGEMENT, FREE, TERMS, Reward, Weights
+from qr_env.reward.reward import ENGAGEMENT, GAIN_ONLY, TERMS, Reward, Weights
 
 
 def figures(**values: float | bool) -> Feedback:
@@ -31,7 +31,7 @@ def paid(weights: Weights = DEFAULT, **values: float | bool) -> float:
 def test_gain_is_the_backbone_and_a_loss_weighs_more() -> None:
     assert paid(gain=0.4) == pytest.approx(0.4)
     assert paid(gain=-0.4) == pytest.approx(-0.6)
-    assert paid(replace(FREE, worse=0.0), gain=-0.4) == pytest.approx(-0.4)
+    assert paid(replace(GAIN_ONLY, worse=0.0), gain=-0.4) == pytest.approx(-0.4)
     assert paid(Weights(gain=2.0), gain=0.2) == pytest.approx(0.4)
 
 
@@ -41,7 +41,7 @@ def test_gate_takes_back_a_gain_that_came_with_rubbish() -> None:
     assert paid(gain=0.4, mean_relevance=0.0) == 0.0
     assert paid(gain=-0.4, mean_relevance=0.0) == pytest.approx(-0.6)  # a loss is not softened
     assert paid(gain=0.4, mean_relevance=0.1, mean_relevance_before=0.0) == pytest.approx(0.4)
-    assert paid(replace(FREE, floor=0.0), gain=0.4, mean_relevance=0.0) == pytest.approx(0.4)
+    assert paid(replace(GAIN_ONLY, floor=0.0), gain=0.4, mean_relevance=0.0) == pytest.approx(0.4)
 
 
 def test_length_is_priced_beyond_the_budget_and_copying_in_proportion() -> None:
@@ -104,7 +104,7 @@ def test_a_missing_verdict_makes_the_total_nan_never_zero() -> None:
     terms = Reward()(missing)
     assert np.isnan(terms.total[0]) and np.isnan(terms.terms["gain"][0])
     assert terms.terms["length"][0] == pytest.approx(-0.04)
-    assert np.isnan(Reward(FREE)(missing).total[0])
+    assert np.isnan(Reward(GAIN_ONLY)(missing).total[0])
 
 
 def test_weights_are_checked() -> None:
