@@ -189,7 +189,7 @@ def open_store(options: JudgeOptions) -> VerdictStore | None:
 
 
 def open_shopper(kind: str, shop: Shop, options: JudgeOptions) -> Shopper | None:
-    """A simulated shopper with five profiles: "none", "model" (computed from grades) or "llm" (played by the server)."""
+    """A simulated shopper with five profiles: "none", "model" (computed from grades) or "llm" (asks the server)."""
     if kind == "none":
         return None
     if kind == "model":

@@ -1,7 +1,7 @@
-"""The judge that needs no labels and no GPU: similarity of query and product, read as grades.
+"""The embedding judge: similarity of query and product, mapped to grades; needs no labels and no GPU.
 
-    judge = EmbeddingJudge(shop, encoder)                         # thresholds for MiniLM, given
-    judge.fit_purchases()                                         # or learned from what was bought
+    judge = EmbeddingJudge(shop, encoder)                         # default thresholds, for MiniLM
+    judge.fit_purchases()                                         # or fitted to purchases
     grades = judge.grade(queries, hits.rows_NK)
 
 With s the cosine of query and product (title, brand and colour, as dense retrieval embeds them), a cumulative link
@@ -9,8 +9,8 @@ model (McCullagh 1980, proportional odds) gives the levels:
 
     P(level ≥ j) = σ((s − cut_j) / temperature),  j = Complement, Substitute, Exact;  cut_C ≤ cut_S ≤ cut_E
 
-A sentence embedding follows people only loosely (MiniLM on home-improvement queries: Spearman 0.41), so these grades
-are soft, and a policy that learns from them must be reported on human labels.
+Sentence embeddings agree with people only loosely (MiniLM on home-improvement queries: Spearman 0.41), so these grades
+are soft, and a policy that learns from them must be evaluated on human labels.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.protocols import TextEncoder
@@ -28,23 +30,27 @@ from qr_env.common.types import EXACT, IRRELEVANT, SUBSTITUTE, FloatArray, Grade
 from qr_env.retrieval.encoder import product_texts
 from qr_env.shop.shop import Shop
 
-PAIRS = 1_000  # purchased pairs that a label-free fit looks at
-POOL = 4_000  # products among which it seeks hard negatives
-HARD_RANKS = (5, 50)  # a hard negative is among these nearest neighbours of what was bought
-RIDGE = 1e-3  # pull towards the given thresholds: decides what the data leaves open, such as a level that never occurs
-CHUNK = 8_192  # lists graded at a time: bounds memory at CHUNK × K × D floats
+PAIRS = 1_000  # purchased pairs of a label-free fit
+POOL = 4_000  # products among which it draws hard negatives
+HARD_RANKS = (5, 50)  # ranks of hard negatives among the nearest neighbours of the bought product
+RIDGE = 1e-3  # pull towards the given thresholds; decides cuts that the data does not, as of a level that never occurs
+CHUNK = 8_192  # lists graded at a time: bounds memory to CHUNK × K × D floats
 
 Levels = npt.NDArray[np.int_]
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Cosines from which a product is more likely than not at least Complement, Substitute, Exact; and the softness."""
+    """Cuts of the cumulative link model on a score, and its temperature."""
 
     complement: float = 0.35
+    """score at which P(at least Complement) is ½"""
     substitute: float = 0.45
+    """score at which P(at least Substitute) is ½"""
     exact: float = 0.60
+    """score at which P(Exact) is ½"""
     temperature: float = 0.06
+    """scale of the score: the greater, the softer the grades"""
 
     def __post_init__(self) -> None:
         if not self.complement <= self.substitute <= self.exact:
@@ -60,21 +66,19 @@ class Thresholds:
 
 def level_probs(similarity: npt.NDArray[np.floating], thresholds: Thresholds) -> FloatArray:
     """Probability of each of `LEVELS`, (…, 4), by the module docstring's formula; NaN stays NaN."""
-    from scipy.special import expit
-
     at_least = expit((np.asarray(similarity, np.float64)[..., None] - thresholds.cuts) / thresholds.temperature)
     edges = np.concatenate([np.ones_like(at_least[..., :1]), at_least, np.zeros_like(at_least[..., :1])], axis=-1)
     return np.where(np.isnan(at_least[..., :1]), np.nan, edges[..., :-1] - edges[..., 1:]).astype(np.float32)
 
 
 class EmbeddingJudge:
-    """Grades by the cosine of query and product. Vectors of products are computed when first needed, then kept.
+    """Grades by the cosine of query and product. Product vectors are computed when first needed, then kept in memory.
 
     Args:
         shop: whose products are graded.
-        encoder: texts → unit vectors; remembers queries that it has seen.
+        encoder: texts → unit vectors.
         thresholds: None takes defaults chosen for all-MiniLM-L6-v2; `fit` and `fit_purchases` replace them.
-        vectors_PD: `qr_env.retrieval.encoder.product_vectors`, where they are there already (a memory map is welcome).
+        vectors_CD: of `qr_env.retrieval.encoder.product_vectors`, if they exist already (may be a memory map).
     """
 
     name = "embedding"
@@ -84,14 +88,14 @@ class EmbeddingJudge:
         shop: Shop,
         encoder: TextEncoder,
         thresholds: Thresholds | None = None,
-        vectors_PD: FloatArray | None = None,
+        vectors_CD: FloatArray | None = None,
     ) -> None:
-        if vectors_PD is not None and len(vectors_PD) != len(shop.products):
-            raise JudgeError(f"{len(vectors_PD)} product vectors for {shop!r}: use product_vectors(shop, encoder)")
+        if vectors_CD is not None and len(vectors_CD) != len(shop.products):
+            raise JudgeError(f"{len(vectors_CD)} product vectors for {shop!r}: use product_vectors(shop, encoder)")
         self.shop, self.encoder = shop, encoder
         self.thresholds = thresholds or Thresholds()
-        self._vectors_PD = vectors_PD
-        self._ready_P = np.full(len(shop.products), vectors_PD is not None)
+        self._vectors_CD = vectors_CD
+        self._ready_C = np.full(len(shop.products), vectors_CD is not None)
 
     def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
         """Soft verdicts, (N, K, 4); NaN on padding and for a query without a word."""
@@ -105,19 +109,19 @@ class EmbeddingJudge:
         place = {text: n for n, text in enumerate(dict.fromkeys(texts))}
         distinct_QD = self.encoder.encode(list(place))
         index_N = np.array([place[text] for text in texts])
-        vectors_PD = self._vectors(rows_NK[rows_NK >= 0], distinct_QD.shape[1])
+        vectors_CD = self._vectors(rows_NK[rows_NK >= 0], distinct_QD.shape[1])
         for start in range(0, len(rows_NK), CHUNK):
             part = slice(start, start + CHUNK)
-            products_NKD = vectors_PD[np.maximum(rows_NK[part], 0)]
+            products_NKD = vectors_CD[np.maximum(rows_NK[part], 0)]
             similarity_NK[part] = np.matmul(products_NKD, distinct_QD[index_N[part], :, None])[..., 0]
         blank_N = np.array([not text.strip() for text in texts])
         similarity_NK[(rows_NK < 0) | blank_N[:, None]] = np.nan
         return similarity_NK
 
     def fit(self, query_rows_N: Sequence[int], rows_N: npt.NDArray[np.int_], levels_N: Levels) -> Thresholds:
-        """Thresholds by maximum likelihood from N graded pairs of the shop; kept, and returned. Deterministic.
+        """Fit the thresholds to N graded pairs of the shop by maximum likelihood, and return them. Deterministic.
 
-        Raises JudgeError where there is no pair, or a level is not 0 … 3.
+        Raises JudgeError without a pair, or for a level that is not 0 … 3.
         """
         levels_N = np.asarray(levels_N)
         if not len(levels_N) or levels_N.min() < 0 or levels_N.max() > EXACT:
@@ -129,11 +133,11 @@ class EmbeddingJudge:
         return self.thresholds
 
     def fit_purchases(self, split: str = "train", seed: int = 0) -> Thresholds:
-        """Thresholds without any label: what was bought is Exact, its near neighbours Substitute, the rest Irrelevant.
+        """Fit the thresholds without labels: bought products are Exact, their neighbours Substitute, others Irrelevant.
 
         Of up to 1,000 purchases for queries of `split`: the pair itself; the query with a product among the nearest
         5th … 50th neighbours of the bought one and not bought for it; the query with a random product. Three levels of
-        equal number; Complement stays between by the pull towards the thresholds given. Deterministic in `seed`.
+        equal number; the cut of Complement follows from the pull towards the given thresholds. Deterministic in `seed`.
 
         Raises JudgeError where the split has no purchases.
         """
@@ -149,15 +153,15 @@ class EmbeddingJudge:
         return self.fit(np.tile(query_N, 3).tolist(), np.concatenate([product_N, hard_N, random_N]), levels_N)
 
     def _neighbours(self, query_N: Levels, product_N: Levels, generator: np.random.Generator) -> Levels:
-        """A hard negative for each purchase: near what was bought, by a random rank."""
+        """A hard negative for each purchase: a near neighbour of the bought product, at a random rank."""
         pool = np.sort(generator.permutation(len(self.shop.products))[:POOL])
         width = self.encoder.encode(["width"]).shape[1]
-        vectors_PD = self._vectors(np.concatenate([pool, product_N]), width)
+        vectors_CD = self._vectors(np.concatenate([pool, product_N]), width)
         last = min(HARD_RANKS[1], len(pool))
         first = min(HARD_RANKS[0], last - 1)
         bought = set(zip(query_N.tolist(), product_N.tolist(), strict=True))
         chosen = np.empty_like(product_N)
-        for n, scores in enumerate(vectors_PD[product_N] @ vectors_PD[pool].T):
+        for n, scores in enumerate(vectors_CD[product_N] @ vectors_CD[pool].T):
             near = pool[np.argsort(-scores, kind="stable")[first:last]]
             free = [row for row in near.tolist() if (int(query_N[n]), row) not in bought] or near.tolist()
             chosen[n] = free[generator.integers(len(free))]
@@ -165,27 +169,25 @@ class EmbeddingJudge:
 
     @cached_property
     def _texts(self) -> list[str]:
-        """What of each product is embedded: the same as in dense retrieval."""
+        """Product texts that are embedded, the same as in dense retrieval."""
         return product_texts(self.shop)
 
     def _vectors(self, rows: npt.NDArray[np.integer], width: int) -> FloatArray:
-        """All product vectors, (P, D), of which at least `rows` are computed."""
-        if self._vectors_PD is None:
-            # np.empty: pages that are never touched cost no memory.
-            self._vectors_PD = np.empty((len(self.shop.products), width), np.float32)
-        if not self._ready_P.all():
-            wanted = np.unique(rows[~self._ready_P[rows]])
+        """(C, D) product vectors, of which at least `rows` are computed."""
+        if self._vectors_CD is None:
+            # np.empty: memory pages that are never written cost nothing.
+            self._vectors_CD = np.empty((len(self.shop.products), width), np.float32)
+        if not self._ready_C.all():
+            wanted = np.unique(rows[~self._ready_C[rows]])
             if len(wanted):
                 texts = [self._texts[row] for row in wanted.tolist()]
-                self._vectors_PD[wanted] = self.encoder.encode(texts, show_progress=len(texts) > 2_000)
-                self._ready_P[wanted] = True
-        return self._vectors_PD
+                self._vectors_CD[wanted] = self.encoder.encode(texts, show_progress=len(texts) > 2_000)
+                self._ready_C[wanted] = True
+        return self._vectors_CD
 
 
 def fit_thresholds(similarity_N: npt.NDArray[np.floating], levels_N: Levels, start: Thresholds) -> Thresholds:
-    """Maximum likelihood of the cumulative link model, with a weak ridge towards `start`; classes as they come."""
-    from scipy.optimize import minimize
-
+    """Maximum likelihood of the cumulative link model, with a weak ridge towards `start`."""
     exact_N: npt.NDArray[np.float64] = np.asarray(similarity_N, np.float64)
     origin = _pack(start)
 
@@ -199,8 +201,6 @@ def fit_thresholds(similarity_N: npt.NDArray[np.floating], levels_N: Levels, sta
 
 def _probs(similarity_N: npt.NDArray[np.float64], packed: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """`level_probs` in float64."""
-    from scipy.special import expit
-
     t = _unpack(packed)
     at_least_N3 = expit((similarity_N[:, None] - t.cuts) / t.temperature)
     ones, zeros = np.ones((len(similarity_N), 1)), np.zeros((len(similarity_N), 1))

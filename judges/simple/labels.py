@@ -1,4 +1,4 @@
-"""The judge that knows: human labels, or the generated shop's truth, as certain verdicts.
+"""The labels judge: human labels, or the generated shop's truth, as verdicts with probability 1.
 
 grades = LabelsJudge(shop).grade(queries, hits.rows_NK)
 """
@@ -13,15 +13,15 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.types import LEVELS, Grades, Query, RowArray
 from qr_env.shop.shop import SPLITS, Shop
 
-# Row level + 1 of this table is the verdict: row 0 (nobody graded it) is missing, the others are one-hot.
+# Row level + 1 is the verdict: row 0 (no label) is NaN, the others are one-hot.
 _ONE_HOT = np.concatenate([np.full((1, len(LEVELS)), np.nan), np.eye(len(LEVELS))]).astype(np.float32)
 
 
 class LabelsJudge:
-    """Grades from `Shop.qrels`; missing for pairs that nobody graded and for queries that the shop does not have.
+    """Grades from `Shop.qrels`; missing for pairs without a label and for queries that are not the shop's.
 
     Args:
-        shop: where the labels are.
+        shop: holds the labels.
         split: grade only queries of this split ("train", "dev", "test"), so that held-out labels cannot leak into
             training; None grades all. Raises ConfigError for another name.
     """

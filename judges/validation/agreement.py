@@ -1,18 +1,18 @@
-"""How well verdicts agree with human grades: pure functions of arrays, each figure with an interval over queries.
+"""Agreement of verdicts with human grades: pure functions of arrays; each estimate with a 95 % bootstrap interval.
 
     weights_RQ = resample_weights(queries=89, seed=0)
-    figures = agreement(levels_M, probs_M4, query_M, weights_RQ)    # {"kappa": Figure(0.41, 0.33, 0.48), …}
+    figures = agreement(levels_M, probs_M4, query_M, weights_RQ)    # {"kappa": Estimate(0.41, 0.33, 0.48), …}
 
-A pair is one (query, product); `query_M` numbers its query 0 … Q−1. Every figure is a function of sums by query, so a
-bootstrap over queries is one matrix product: row 0 of `weights_RQ` is the sample itself, the others are resamples, and
-a figure is computed for all rows at once.
+A pair is one (query, product); `query_M` is the index of its query, 0 … Q−1. Every metric is a function of sums by
+query, so a bootstrap over queries is one matrix product: row 0 of `weights_RQ` is the sample itself, the others are
+resamples, and a metric is computed for all rows at once.
 
 - kappa            Cohen 1960, 1 − Σ w∘observed / Σ w∘chance of the 4 × 4 confusion of levels, w = 1 off the diagonal
 - kappa quadratic  Cohen 1968, w = (i − j)²
 - accuracy         share of pairs whose most probable level is the human one
 - auc              probability that an Exact or Substitute has the higher expected gain than another pair, ties one half
 - ece              expected calibration error (Guo et al. 2017, equation 3) of P(Exact or Substitute), ten equal bins
-- surprise         mean −ln of the probability given to the human level, nats; a probability below 1e-6 counts as that
+- log loss         mean −ln of the probability of the human level, nats; probabilities are bounded below by 1e-6
 """
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.integer]
 BINS = 10
 RESAMPLES = 1_000
-FLOOR = 1e-6  # of a probability under a logarithm
+FLOOR = 1e-6  # least probability under a logarithm
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure with its 95 % bootstrap interval; NaN where it is not defined."""
+class Estimate:
+    """A metric with its 95 % bootstrap interval; NaN where it is not defined."""
 
     value: float
+    """on the sample itself"""
     low: float
+    """lower end of the interval"""
     high: float
+    """upper end of the interval"""
 
     @classmethod
-    def of(cls, values_R: Array) -> Figure:
-        """From one value a row of `weights_RQ`: the first is the sample's."""
+    def of(cls, values_R: Array) -> Estimate:
+        """From the values of all rows of `weights_RQ`, of which the first is the sample's."""
         return cls(float(values_R[0]), *interval(values_R[1:]))
 
 
@@ -52,29 +55,29 @@ def resample_weights(queries: int, seed: int = 0, resamples: int = RESAMPLES) ->
     return np.concatenate([np.ones((1, queries)), shares_RQ * queries])
 
 
-def agreement(levels_M: Ints, probs_M4: npt.ArrayLike, query_M: Ints, weights_RQ: Array) -> dict[str, Figure]:
-    """All figures of the module docstring; pairs without a verdict (NaN) are left out."""
+def agreement(levels_M: Ints, probs_M4: npt.ArrayLike, query_M: Ints, weights_RQ: Array) -> dict[str, Estimate]:
+    """All metrics of the module docstring; pairs without a verdict (NaN) are left out."""
     probs_M4 = np.asarray(probs_M4, np.float64)
     known_M = ~np.isnan(probs_M4[:, 0])
     levels, probs, query = np.asarray(levels_M)[known_M], probs_M4[known_M], np.asarray(query_M)[known_M]
     if not len(levels):
-        return {name: Figure(float("nan"), float("nan"), float("nan")) for name in FIGURES}
+        return {name: Estimate(float("nan"), float("nan"), float("nan")) for name in METRICS}
     matrix_Q44 = confusion(levels, probs.argmax(axis=1), query, weights_RQ.shape[1])
     matrix_R44 = np.tensordot(weights_RQ, matrix_Q44, axes=1)
     relevant = levels >= SUBSTITUTE
-    surprise = -np.log(np.maximum(probs[np.arange(len(levels)), levels], FLOOR))
+    log_loss = -np.log(np.maximum(probs[np.arange(len(levels)), levels], FLOOR))
     values = (
         kappa(matrix_R44),
         kappa(matrix_R44, quadratic=True),
         _ratio(np.trace(matrix_R44, axis1=1, axis2=2), matrix_R44.sum(axis=(1, 2))),
         auc(probs @ GAINS, relevant, query, weights_RQ),
         calibration_error(probs[:, SUBSTITUTE:].sum(axis=1), relevant, query, weights_RQ),
-        mean_by_query(surprise, query, weights_RQ),
+        mean_by_query(log_loss, query, weights_RQ),
     )
-    return dict(zip(FIGURES, map(Figure.of, values), strict=True))
+    return dict(zip(METRICS, map(Estimate.of, values), strict=True))
 
 
-FIGURES = ("kappa", "kappa quadratic", "accuracy", "auc", "ece", "surprise")
+METRICS = ("kappa", "kappa quadratic", "accuracy", "auc", "ece", "log loss")
 
 
 def confusion(levels_M: Ints, verdicts_M: Ints, query_M: Ints, queries: int) -> Array:
@@ -121,15 +124,15 @@ def calibration_error(probability_M: Array, true_M: npt.NDArray[np.bool_], query
 
 
 def bins_of(probability_M: Array) -> Ints:
-    """Number of each probability's bin, 0 … 9; 1.0 is in the last."""
+    """Index of each probability's bin, 0 … 9; 1.0 is in the last."""
     return np.clip((np.asarray(probability_M) * BINS).astype(np.int64), 0, BINS - 1)
 
 
 def reliability(probability_M: Array, true_M: npt.NDArray[np.bool_]) -> list[tuple[float, float, int]]:
     """(mean probability, share true, pairs) of every bin that holds a pair: the points of a reliability diagram."""
     at_M = bins_of(probability_M)
-    count_B, said_B, true_B = (np.bincount(at_M, w, BINS) for w in (None, probability_M, true_M.astype(np.float64)))
-    return [(float(said_B[b] / n), float(true_B[b] / n), int(n)) for b, n in enumerate(count_B) if n]
+    count_B, stated_B, true_B = (np.bincount(at_M, w, BINS) for w in (None, probability_M, true_M.astype(np.float64)))
+    return [(float(stated_B[b] / n), float(true_B[b] / n), int(n)) for b, n in enumerate(count_B) if n]
 
 
 def mean_by_query(values_M: Array, query_M: Ints, weights_RQ: Array) -> Array:
@@ -142,17 +145,17 @@ def mean_by_query(values_M: Array, query_M: Ints, weights_RQ: Array) -> Array:
 def slope_at_equal_level(x_M: Array, y_M: Array, levels_M: Ints, query_M: Ints, weights_RQ: Array) -> Array:
     """(R,) least-squares slope of y on x among pairs of one query and one true level; NaN where x never varies there.
 
-    What moves a verdict though the truth is the same: 0 is an unbiased judge.
+    The effect of x on a verdict when the truth is the same; 0 for an unbiased judge.
     """
     queries, n = weights_RQ.shape[1], len(LEVELS)
     cells_M = query_M * n + levels_M
     parts = (None, x_M, y_M, x_M * y_M, x_M * x_M)
     size, x, y, xy, xx = (np.bincount(cells_M, part, queries * n) for part in parts)
     size = np.maximum(size, 1)
-    together_R, spread_R = (
+    covariance_R, variance_R = (
         weights_RQ @ product.reshape(queries, n).sum(axis=1) for product in (xy - x * y / size, xx - x * x / size)
     )
-    return _ratio(together_R, np.where(spread_R > 1e-9, spread_R, 0.0))
+    return _ratio(covariance_R, np.where(variance_R > 1e-9, variance_R, 0.0))
 
 
 def _ratio(top: npt.NDArray[np.floating], bottom: npt.NDArray[np.floating]) -> Array:

@@ -1,25 +1,24 @@
-"""How far a judge can be trusted, against human grades or known truth; `qr judge calibrate` prints and draws it.
+"""Validation of a judge against human grades or known truth; `qr judge calibrate` prints and draws the report.
 
-    sample = judges.validation.samples.labelled_sample(shop, ("dev",), pairs=2_000, seed=0, retriever=bm25)
+    sample = labelled_sample(shop, ("dev",), pairs=2_000, seed=0, retriever=bm25)     # judges/validation/samples.py
     report = calibrate(open_judge("embedding", shop), shop, sample)     # a plain dict, ready for JSON
 
-Agreement, AUC and calibration error are `judges/validation/agreement.py`; what is asked, and how, `judges/validation/samples.py`. Biases,
-all in expected ESCI gain at equal query and true level:
+`judges/validation/agreement.py` defines agreement, AUC and calibration error. Biases, all in expected ESCI gain at
+equal query and true level:
 
-- order    every list is graded twice, as it is and backwards; bias is the mean of (gain when early − gain when late),
+- order    every list is graded twice, as it is and reversed; bias is the mean of (gain when early − gain when late),
            shift the mean |difference|, flips the share of pairs whose most probable level changed
-- length   change for a text twice as long (words of what the judge reads)
+- length   change for a text twice as long (words that the judge reads)
 - words    change between a text with none and one with all of the query's words
 
-Calibration maps are fitted on one half of the queries and reported on the other: temperature (Guo et al. 2017,
-probabilities to the power 1/T) and isotonic (Zadrozny & Elkan 2002, for each of "at least Complement, Substitute,
-Exact" on the judge's expected level; the three fits see the same order, so they never cross).
+Calibrators are fitted on one half of the queries and reported on the other: temperature (Guo et al. 2017, probabilities
+to the power 1/T) and isotonic (Zadrozny & Elkan 2002, for each of "at least Complement, Substitute, Exact" on the
+judge's expected level; the three fits use the same order, so they never cross).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -28,25 +27,25 @@ import numpy.typing as npt
 
 from judges.validation import agreement as agree
 from judges.validation.calibrators import fit_isotonic, fit_temperature
-from judges.validation.samples import Asked, Sample, ask, in_order, pair_judge_of
+from judges.validation.samples import GradedSample, Sample, grade_in_order, grade_sample, pair_judge_of
 from qr_env.common.protocols import Judge
 from qr_env.common.types import GAINS, LEVELS, SUBSTITUTE
 from qr_env.retrieval.encoder import product_texts
 from qr_env.shop.shop import Shop
 
 Array = npt.NDArray[np.float64]
-ORDER_PAIRS = 500  # pairs graded a second time, backwards
+ORDER_PAIRS = 500  # pairs graded a second time, in reversed lists
 LENGTH_BINS = 6
 
 
 def calibrate(judge: Judge, shop: Shop, sample: Sample, seed: int = 0, progress: bool = False) -> dict[str, Any]:
-    """Everything known of a judge on a sample, as plain values; NaN where a figure is not defined."""
-    judge.grade(sample.queries[:1], sample.rows_QK[:1, :1])  # loads what is loaded once: not the judge's speed
-    asked = ask(judge, sample.queries, sample.rows_QK, progress)
-    known_QK = (sample.levels_QK >= 0) & ~np.isnan(asked.probs_QK4[..., 0])
+    """The full report on a judge, as plain values; NaN where a metric is not defined."""
+    judge.grade(sample.queries[:1], sample.rows_QK[:1, :1])  # loads models, which is not the judge's speed
+    graded = grade_sample(judge, sample.queries, sample.rows_QK, progress)
+    known_QK = (sample.levels_QK >= 0) & ~np.isnan(graded.probs_QK4[..., 0])
     query_M, _ = np.nonzero(known_QK)
     levels_M = sample.levels_QK[known_QK].astype(np.int64)
-    probs_M4 = asked.probs_QK4[known_QK].astype(np.float64)
+    probs_M4 = graded.probs_QK4[known_QK].astype(np.float64)
     relevance_M = probs_M4[:, SUBSTITUTE:].sum(axis=1)
     weights_RQ = agree.resample_weights(len(sample.queries), seed)
     matrix_Q44 = agree.confusion(levels_M, probs_M4.argmax(axis=1), query_M, len(sample.queries))
@@ -54,51 +53,51 @@ def calibrate(judge: Judge, shop: Shop, sample: Sample, seed: int = 0, progress:
         "judge": judge.name,
         "pairs": sample.pairs,
         "queries": len(sample.queries),
-        "missing": {"share": 1 - len(levels_M) / sample.pairs, "kinds": _missing_kinds(asked.counts)},
-        "speed": _speed(asked, len(levels_M)),
-        "figures": _plain(agree.agreement(levels_M, probs_M4, query_M, weights_RQ)),
+        "missing": {"share": 1 - len(levels_M) / sample.pairs, "kinds": _missing_kinds(graded.counts)},
+        "speed": _speed(graded, len(levels_M)),
+        "figures": _as_dicts(agree.agreement(levels_M, probs_M4, query_M, weights_RQ)),
         "confusion": matrix_Q44.sum(axis=0).astype(int).tolist(),
         "reliability": agree.reliability(relevance_M, levels_M >= SUBSTITUTE),
         "order": order_bias(judge, shop, sample, seed),
-        "maps": calibration_maps(levels_M, probs_M4, query_M, len(sample.queries), seed),
+        "calibrators": calibrator_report(levels_M, probs_M4, query_M, len(sample.queries), seed),
     }
     gain_M = probs_M4 @ GAINS.astype(np.float64)
-    for name, x_QK in text_figures(judge, shop, sample).items():
+    for name, x_QK in text_features(judge, shop, sample).items():
         slope_R = agree.slope_at_equal_level(x_QK[known_QK], gain_M, levels_M, query_M, weights_RQ)
         curves = gain_curves(x_QK[known_QK], gain_M, levels_M)
-        report[name] = {"bias": asdict(agree.Figure.of(slope_R)), "gain": curves}
+        report[name] = {"bias": asdict(agree.Estimate.of(slope_R)), "gain": curves}
     return report
 
 
-def _plain(figures: dict[str, agree.Figure]) -> dict[str, dict[str, float]]:
-    return {name: asdict(figure) for name, figure in figures.items()}
+def _as_dicts(estimates: dict[str, agree.Estimate]) -> dict[str, dict[str, float]]:
+    return {name: asdict(estimate) for name, estimate in estimates.items()}
 
 
 def _missing_kinds(counts: dict[str, float]) -> dict[str, float]:
-    """Missing verdicts by reason, as the judge counted them."""
+    """Number of missing verdicts by reason, as the judge counted them."""
     return {name.removeprefix("missing/"): n for name, n in counts.items() if name.startswith("missing/") and n}
 
 
-def _speed(asked: Asked, verdicts: int) -> dict[str, float]:
+def _speed(graded: GradedSample, verdicts: int) -> dict[str, float]:
     """Verdicts a second, and tokens per 1,000 verdicts where the judge counts tokens."""
-    speed = {"verdicts/s": verdicts / max(asked.seconds, 1e-9), "seconds": asked.seconds}
-    tokens = sum(asked.counts.get(name, 0.0) for name in ("tokens", "tokens/prompt", "tokens/completion"))
-    speed["share from store"] = asked.counts.get("store/hits", 0.0) / max(1, verdicts)
+    speed = {"verdicts/s": verdicts / max(graded.seconds, 1e-9), "seconds": graded.seconds}
+    tokens = sum(graded.counts.get(name, 0.0) for name in ("tokens", "tokens/prompt", "tokens/completion"))
+    speed["share from store"] = graded.counts.get("store/hits", 0.0) / max(1, verdicts)
     return speed | ({"tokens/1000": 1000 * tokens / max(1, verdicts)} if tokens else {})
 
 
-def text_figures(judge: Judge, shop: Shop, sample: Sample) -> dict[str, Array]:
-    """Of each pair, (Q, K): "length", log2 of the words that the judge reads; "words", share of the query's in them."""
-    reader: Callable[[Shop], list[str]] = getattr(pair_judge_of(judge), "product_texts", product_texts)
-    texts = reader(shop)
-    said = {row: _words(texts[row]) for row in np.unique(sample.rows_QK[sample.rows_QK >= 0]).tolist()}
-    sets: dict[int, set[str]] = {-1: set()} | {row: set(words) for row, words in said.items()}
-    length = {-1: np.nan} | {row: np.log2(1 + len(words)) for row, words in said.items()}
-    asked_Q = [set(_words(query.text)) for query in sample.queries]
-    lines = list(zip(asked_Q, sample.rows_QK.tolist(), strict=True))
+def text_features(judge: Judge, shop: Shop, sample: Sample) -> dict[str, Array]:
+    """(Q, K) features of each pair: "length", log2 of the text's words; "words", share of the query's words in it."""
+    pair_judge = pair_judge_of(judge)
+    texts = pair_judge.product_texts(shop) if pair_judge is not None else product_texts(shop)
+    words_of = {row: _words(texts[row]) for row in np.unique(sample.rows_QK[sample.rows_QK >= 0]).tolist()}
+    sets: dict[int, set[str]] = {-1: set()} | {row: set(words) for row, words in words_of.items()}
+    length = {-1: np.nan} | {row: np.log2(1 + len(words)) for row, words in words_of.items()}
+    query_words = [set(_words(query.text)) for query in sample.queries]
+    lines = list(zip(query_words, sample.rows_QK.tolist(), strict=True))
     return {
         "length": np.array([[length[row] for row in rows_K] for _, rows_K in lines]),
-        "words": np.array([[len(asked & sets[row]) / max(1, len(asked)) for row in rows_K] for asked, rows_K in lines]),
+        "words": np.array([[len(words & sets[row]) / max(1, len(words)) for row in rows_K] for words, rows_K in lines]),
     }
 
 
@@ -112,27 +111,27 @@ def order_bias(judge: Judge, shop: Shop, sample: Sample, seed: int = 0) -> dict[
     part = sample[:lists]
     size_Q1 = (part.rows_QK >= 0).sum(axis=1, keepdims=True)
     place_QK = np.broadcast_to(np.arange(part.rows_QK.shape[1]), part.rows_QK.shape)
-    back_QK = np.where(place_QK < size_Q1, size_Q1 - 1 - place_QK, place_QK)
-    once_QK4 = in_order(judge, shop, part.queries, part.rows_QK)
-    backwards = np.take_along_axis(part.rows_QK, back_QK, axis=1)[::-1]
-    again_QK4 = in_order(judge, shop, part.queries[::-1], backwards)[::-1]
-    again_QK4 = np.take_along_axis(again_QK4, back_QK[..., None], axis=1)
-    both_QK = (part.levels_QK >= 0) & ~np.isnan(once_QK4[..., 0]) & ~np.isnan(again_QK4[..., 0])
+    reversed_QK = np.where(place_QK < size_Q1, size_Q1 - 1 - place_QK, place_QK)
+    first_QK4 = grade_in_order(judge, shop, part.queries, part.rows_QK)
+    reversed_rows = np.take_along_axis(part.rows_QK, reversed_QK, axis=1)[::-1]
+    second_QK4 = grade_in_order(judge, shop, part.queries[::-1], reversed_rows)[::-1]
+    second_QK4 = np.take_along_axis(second_QK4, reversed_QK[..., None], axis=1)
+    both_QK = (part.levels_QK >= 0) & ~np.isnan(first_QK4[..., 0]) & ~np.isnan(second_QK4[..., 0])
     if not both_QK.any():
         return None
     query_M, _ = np.nonzero(both_QK)
-    once, again = once_QK4[both_QK], again_QK4[both_QK]
-    early_M = np.sign(size_Q1 - 1 - 2 * place_QK)[both_QK]  # 1 early at first, late then
-    change_M = (once - again) @ GAINS.astype(np.float64)
+    first, second = first_QK4[both_QK], second_QK4[both_QK]
+    early_M = np.sign(size_Q1 - 1 - 2 * place_QK)[both_QK]  # 1: early in the first grading, late in the second
+    change_M = (first - second) @ GAINS.astype(np.float64)
     weights_RQ = agree.resample_weights(lists, seed)
-    flips_M = (once.argmax(axis=1) != again.argmax(axis=1)).astype(np.float64)
+    flips_M = (first.argmax(axis=1) != second.argmax(axis=1)).astype(np.float64)
     moved = early_M != 0
     values = {
         "bias": agree.mean_by_query((change_M * early_M)[moved], query_M[moved], weights_RQ),
         "shift": agree.mean_by_query(np.abs(change_M), query_M, weights_RQ),
         "flips": agree.mean_by_query(flips_M, query_M, weights_RQ),
     }
-    return {"pairs": len(query_M)} | {name: asdict(agree.Figure.of(values_R)) for name, values_R in values.items()}
+    return {"pairs": len(query_M)} | {name: asdict(agree.Estimate.of(values_R)) for name, values_R in values.items()}
 
 
 def gain_curves(x_M: Array, gain_M: Array, levels_M: npt.NDArray[np.int64]) -> dict[str, list[list[float]]]:
@@ -146,27 +145,24 @@ def gain_curves(x_M: Array, gain_M: Array, levels_M: npt.NDArray[np.int64]) -> d
     return curves
 
 
-def calibration_maps(
+def calibrator_report(
     levels_M: npt.NDArray[np.int64], probs_M4: Array, query_M: npt.NDArray[np.int64], queries: int, seed: int
 ) -> dict[str, Any]:
-    """Figures on one half of the queries: as is, and after each map fitted on the other half; {} for one query."""
+    """Metrics on one half of the queries: as is, and after each calibrator fitted on the other; {} for one query."""
     fitted_Q = np.zeros(queries, np.bool_)
     fitted_Q[np.random.default_rng(seed).permutation(queries)[: queries // 2]] = True
     fit_M = fitted_Q[query_M]
     if not fit_M.any() or fit_M.all():
         return {}
     temperature = fit_temperature(levels_M[fit_M], probs_M4[fit_M])
-    maps: dict[str, Callable[[Array], Array]] = {
-        "as is": lambda probs: probs,
-        "temperature": temperature,
-        "isotonic": fit_isotonic(levels_M[fit_M], probs_M4[fit_M]),
-    }
+    isotonic = fit_isotonic(levels_M[fit_M], probs_M4[fit_M])
+    test_M4 = probs_M4[~fit_M]
+    calibrated = {"as is": test_M4, "temperature": temperature(test_M4), "isotonic": isotonic(test_M4)}
     levels, query = levels_M[~fit_M], query_M[~fit_M]
     weights_RQ = agree.resample_weights(queries, seed) * ~fitted_Q
     out: dict[str, Any] = {"pairs fitted": int(fit_M.sum()), "pairs reported": len(levels)}
-    for name, change in maps.items():
-        probs = change(probs_M4[~fit_M])
+    for name, probs in calibrated.items():
         curve = agree.reliability(probs[:, SUBSTITUTE:].sum(axis=1), levels >= SUBSTITUTE)
-        out[name] = {"figures": _plain(agree.agreement(levels, probs, query, weights_RQ)), "reliability": curve}
+        out[name] = {"figures": _as_dicts(agree.agreement(levels, probs, query, weights_RQ)), "reliability": curve}
     out["temperature"]["value"] = temperature.temperature
     return out

@@ -1,7 +1,7 @@
-"""Maps that make a judge's probabilities mean what they say, fitted on graded pairs and applied to (…, 4) arrays.
+"""Calibrators of a judge's probabilities: fitted to graded pairs, applied to (…, 4) arrays.
 
-softer = fit_temperature(levels_M, probs_M4); softer(probs_N4)
-honest = fit_isotonic(levels_M, probs_M4); honest(probs_N4)
+calibrator = fit_temperature(levels_M, probs_M4)       # or fit_isotonic
+calibrated_N4 = calibrator(probs_N4)
 """
 
 from __future__ import annotations
@@ -10,31 +10,32 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import isotonic_regression, minimize_scalar
 
 from qr_env.common.types import LEVELS
 
 Array = npt.NDArray[np.float64]
 Levels = npt.NDArray[np.integer]
-FLOOR = 1e-6
-PRIOR_PAIRS = 4.0  # weight of the levels' shares in an isotonic map, in pairs: no level is ever impossible
+FLOOR = 1e-6  # least probability under a logarithm
+PRIOR_PAIRS = 4.0  # weight of the levels' shares in the isotonic fit, in pairs, so that no level gets probability 0
 
 
 @dataclass(frozen=True, slots=True)
 class Temperature:
-    """p ↦ p^(1/T), normalised: T above 1 makes a judge less sure (Guo et al. 2017, section 4.2)."""
+    """p ↦ p^(1/T), normalised (Guo et al. 2017, section 4.2)."""
 
     temperature: float
+    """T; above 1 it makes a judge less certain"""
 
     def __call__(self, probs_N4: npt.ArrayLike) -> Array:
-        """The softened probabilities, the same shape; NaN stays NaN."""
+        """Calibrated probabilities of the same shape; NaN stays NaN."""
         logits = np.log(np.maximum(np.asarray(probs_N4, np.float64), FLOOR)) / self.temperature
         odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return np.asarray(odds / odds.sum(axis=-1, keepdims=True))
 
 
 def fit_temperature(levels_M: Levels, probs_M4: Array) -> Temperature:
-    """The T in [0.05, 20] of greatest likelihood."""
-    from scipy.optimize import minimize_scalar
+    """Maximum-likelihood T in [0.05, 20]."""
 
     def loss(log_t: float) -> float:
         probs = Temperature(float(np.exp(log_t)))(probs_M4)
@@ -45,16 +46,15 @@ def fit_temperature(levels_M: Levels, probs_M4: Array) -> Temperature:
 
 @dataclass(frozen=True, slots=True)
 class Isotonic:
-    """Expected level ↦ P(level ≥ 1), P(≥ 2), P(≥ 3): non-decreasing steps, linear between the S levels seen.
-
-    expected_S: ascending. at_least_S3: probabilities.
-    """
+    """Expected level ↦ P(level ≥ 1), P(≥ 2), P(≥ 3): non-decreasing, linear between the S fitted points."""
 
     expected_S: Array
+    """(S,) expected levels of the fitted points, ascending"""
     at_least_S3: Array
+    """(S, 3) P(level ≥ 1), P(≥ 2), P(≥ 3) at these points"""
 
     def __call__(self, probs_N4: npt.ArrayLike) -> Array:
-        """Calibrated probabilities, the same shape; NaN stays NaN."""
+        """Calibrated probabilities of the same shape; NaN stays NaN."""
         x = expected_level(probs_N4)
         at_least = [np.interp(x, self.expected_S, column) for column in self.at_least_S3.T]
         edges = np.stack([np.ones_like(x), *at_least, np.zeros_like(x)], axis=-1)
@@ -62,9 +62,7 @@ class Isotonic:
 
 
 def fit_isotonic(levels_M: Levels, probs_M4: Array) -> Isotonic:
-    """Isotonic regression by pool-adjacent-violators, one for each "at least", on pairs of equal score taken as one."""
-    from scipy.optimize import isotonic_regression
-
+    """Isotonic regression by pool-adjacent-violators for each P(level ≥ j); pairs of equal score are pooled first."""
     expected_S, place_M, pairs_S = np.unique(expected_level(probs_M4), return_inverse=True, return_counts=True)
     shares = [np.bincount(place_M, levels_M >= level, len(expected_S)) / pairs_S for level in range(1, len(LEVELS))]
     steps = [isotonic_regression(share_S, weights=pairs_S.astype(np.float64)).x for share_S in shares]
@@ -74,5 +72,5 @@ def fit_isotonic(levels_M: Levels, probs_M4: Array) -> Isotonic:
 
 
 def expected_level(probs_N4: npt.ArrayLike) -> Array:
-    """Σ level · probability, in [0, 3], rounded so that sums in another order are still equal."""
+    """Σ level · probability, in [0, 3], rounded so that the order of summation does not matter."""
     return np.asarray(np.round(np.asarray(probs_N4, np.float64) @ np.arange(len(LEVELS)), 9))

@@ -1,17 +1,17 @@
-"""The gate: a judge whose agreement with people is too low does not teach, or teaches with less weight.
+"""Quality gate: a judge whose agreement with human grades is too low is refused, or its learning rate is reduced.
 
     gate = Gate(min_kappa=0.2)
     result = gate.check(judge, shop)             # GateResult(kappa=0.31, low=0.22, high=0.39, passed=True, weight=1.0)
-    gate.check(judge, shop, shown=(queries, rows_NK))     # again while learning, on what the policy shows now
+    gate.check(judge, shop, shown=(queries, rows_NK))     # during training, on the policy's current result lists
     gate.enforce(result)                         # JudgeError when refused
 
 κ is Cohen's, of the judge's most probable level against the shop's own grades, on train and dev queries **only**: test
-labels report, and a gate that looked at them would choose the judge by them. Where no such labels exist (Icecat has
-test labels alone), agreement is unknown: give graded pairs of your own (`labels`, `qr online --kappa-labels`), or say
-with min_kappa 0 that the judge is used unseen.
+labels are for reporting, and a gate that used them would select the judge by them. Where no such labels exist (Icecat
+has test labels alone), agreement is unknown: give graded pairs of your own (`labels`, `qr online --kappa-labels`), or
+accept the judge unchecked with min_kappa 0.
 
-A judge passes when κ ≥ min_kappa; with `on_fail="weigh"` a judge below it is used with weight max(0, κ / min_kappa),
-by which its reward (or its vote in an ensemble) is to be multiplied.
+A judge passes when κ ≥ min_kappa. With `on_fail="downweight"` a judge below it is used with weight
+max(0, κ / min_kappa), which multiplies the learning rate.
 """
 
 from __future__ import annotations
@@ -24,36 +24,43 @@ from typing import Literal
 import numpy as np
 
 from judges.validation.agreement import agreement, resample_weights
-from judges.validation.samples import Sample, ask, in_lists, labelled_sample
+from judges.validation.samples import Sample, grade_sample, group_by_query, labelled_sample
 from qr_env.common.errors import ConfigError, DataError, JudgeError
 from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import LEVELS, Query, RowArray
+from qr_env.shop.readers.formats import read_chunks
 from qr_env.shop.shop import Shop
 
 SPLITS = ("train", "dev")  # never test
-FEW = 30  # graded pairs with a verdict below which agreement is called unknown
+MIN_PAIRS = 30  # graded pairs with a verdict below which agreement is unknown
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """κ with its 95 % interval over queries, NaN where unknown; pairs it rests on; whether the judge may teach, and
-    with which weight in [0, 1]."""
+    """Agreement of a judge, and what follows from it."""
 
     judge: str
+    """name of the judge"""
     kappa: float
+    """Cohen's κ, NaN where unknown"""
     low: float
+    """lower end of its 95 % interval over queries"""
     high: float
+    """upper end of the interval"""
     pairs: int
+    """graded pairs with a verdict"""
     passed: bool
+    """whether κ ≥ min_kappa"""
     weight: float
+    """factor of the learning rate, in [0, 1]"""
 
     @property
     def known(self) -> bool:
-        """Whether there were enough graded pairs to tell."""
+        """Whether there were enough graded pairs."""
         return bool(np.isfinite(self.kappa))
 
     def metrics(self) -> dict[str, float]:
-        """For the log of a run."""
+        """For a run's log."""
         return {"judge/kappa": self.kappa, "judge/kappa_low": self.low, "judge/weight": self.weight}
 
     def __str__(self) -> str:
@@ -64,27 +71,26 @@ class GateResult:
 
 @dataclass(frozen=True)
 class Gate:
-    """When a judge may teach. Raises ConfigError for an impossible setting.
-
-    min_kappa: least agreement; 0 lets every judge pass, and needs no labels.
-    on_fail: "refuse" raises in `enforce`; "weigh" lets the judge in with a smaller weight.
-    pairs: graded pairs asked about. seed: draws them.
-    labels: a file of graded pairs (CSV, TSV, JSONL, Parquet: query, product_id, level 0 … 3 or its name), instead of
-        the shop's own grades; the shop's test queries in it are left out. All of its pairs are asked about; it is read
-        anew at each check, so that one may go on grading while a policy learns.
-    """
+    """Condition under which a judge may train a policy. Raises ConfigError for an impossible setting."""
 
     min_kappa: float = 0.0
-    on_fail: Literal["refuse", "weigh"] = "refuse"
+    """least agreement; 0 passes every judge and needs no labels"""
+    on_fail: Literal["refuse", "downweight"] = "refuse"
+    """a judge below it: "refuse" raises in `enforce`, "downweight" reduces the learning rate"""
     pairs: int = 1_000
+    """graded pairs of a check"""
     seed: int = 0
+    """draws them"""
     labels: Path | None = None
+    """file of graded pairs (CSV, TSV, JSONL, Parquet: query, product_id, level 0 … 3 or its name) that replaces the
+    shop's own grades, without the shop's test queries; all pairs are used, and the file is read again at each check, so
+    that grading may go on during training"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_kappa <= 1:
             raise ConfigError(f"min_kappa={self.min_kappa}: κ of a useful judge is between 0 and 1")
-        if self.on_fail not in ("refuse", "weigh"):
-            raise ConfigError(f"on_fail={self.on_fail!r}: must be 'refuse' or 'weigh'")
+        if self.on_fail not in ("refuse", "downweight"):
+            raise ConfigError(f"on_fail={self.on_fail!r}: must be 'refuse' or 'downweight'")
 
     def check(
         self,
@@ -93,19 +99,19 @@ class Gate:
         shown: tuple[Sequence[Query], RowArray] | None = None,
         retriever: Retriever | None = None,
     ) -> GateResult:
-        """Ask the judge about graded pairs and compare.
+        """Grade human-graded pairs with the judge and compare.
 
-        shown: queries and (N, K) product rows of lists that the policy finds now; those pairs of them that are graded
-            are taken, up to `pairs`, so that the check is about what the policy is paid for. Not with `labels`.
-        retriever: finds the products of a shop that knows its whole truth; None takes such as are not Irrelevant.
+        shown: queries and (N, K) product rows of the policy's current result lists; up to `pairs` graded pairs of them
+            are used, so that the check is about rewarded lists. Ignored with `labels`.
+        retriever: finds products in a shop that knows every grade; None takes products that are not Irrelevant.
         """
         sample = self._sample(shop, shown, retriever)
         if sample is None:
             return self._result(judge.name, (float("nan"),) * 3, 0)
-        probs_QK4 = ask(judge, sample.queries, sample.rows_QK).probs_QK4
+        probs_QK4 = grade_sample(judge, sample.queries, sample.rows_QK).probs_QK4
         graded_QK = (sample.levels_QK >= 0) & ~np.isnan(probs_QK4[..., 0])
         query_M, _ = np.nonzero(graded_QK)
-        if len(query_M) < FEW:
+        if len(query_M) < MIN_PAIRS:
             return self._result(judge.name, (float("nan"),) * 3, len(query_M))
         weights_RQ = resample_weights(len(sample.queries), self.seed)
         figures = agreement(sample.levels_QK[graded_QK].astype(np.int64), probs_QK4[graded_QK], query_M, weights_RQ)
@@ -114,20 +120,20 @@ class Gate:
 
     def enforce(self, result: GateResult) -> GateResult:
         """The result, or JudgeError when the judge is refused."""
-        if result.passed or (result.known and self.on_fail == "weigh"):
+        if result.passed or (result.known and self.on_fail == "downweight"):
             return result
         if not result.known:
             raise JudgeError(
-                f"{result}; at least {FEW} of train or dev queries are needed (test labels are for reporting): give "
-                "graded pairs of your own (--kappa-labels FILE), or use it unseen with --min-kappa 0"
+                f"{result}; at least {MIN_PAIRS} of train or dev queries are needed (test labels are for reporting): "
+                "give graded pairs of your own (--kappa-labels FILE), or use it unchecked with --min-kappa 0"
             )
         raise JudgeError(
             f"{result}: below --min-kappa {self.min_kappa:g}; take another judge (qr judge calibrate compares them), "
-            "let it teach with less weight, or lower the bar"
+            "reduce its weight (--low-kappa downweight), or lower --min-kappa"
         )
 
     def _result(self, name: str, kappa: tuple[float, float, float], pairs: int) -> GateResult:
-        """`passed` and `weight` by the module docstring; unknown passes only a bar of 0."""
+        """`passed` and `weight` by the module docstring; unknown agreement passes only min_kappa 0."""
         if self.min_kappa == 0:
             return GateResult(name, *kappa, pairs, passed=True, weight=1.0)
         if not np.isfinite(kappa[0]):
@@ -138,20 +144,22 @@ class Gate:
     def _sample(
         self, shop: Shop, shown: tuple[Sequence[Query], RowArray] | None, retriever: Retriever | None
     ) -> Sample | None:
-        """Graded pairs of train and dev queries, or None; pairs of one's own are asked about each time."""
+        """Graded pairs of train and dev queries, or None where there are none."""
         if self.labels is not None:
-            sample = read_graded(self.labels, shop)
+            sample = read_graded_pairs(self.labels, shop)
             return sample if sample.pairs else None
         if shown is not None:
-            return _graded_of(shop, *shown, self.pairs, self.seed)
+            return _graded_pairs_shown(shop, *shown, self.pairs, self.seed)
         try:
             return labelled_sample(shop, SPLITS, self.pairs, self.seed, retriever)
         except JudgeError:
             return None
 
 
-def _graded_of(shop: Shop, queries: Sequence[Query], rows_NK: RowArray, pairs: int, seed: int) -> Sample | None:
-    """The graded pairs of some lists, each once, without those of test queries."""
+def _graded_pairs_shown(
+    shop: Shop, queries: Sequence[Query], rows_NK: RowArray, pairs: int, seed: int
+) -> Sample | None:
+    """Distinct graded pairs of some lists, without those of test queries."""
     lines_N = np.array([query.row if query.split in SPLITS else -1 for query in queries], np.int64)
     graded_NK = shop.levels(lines_N, rows_NK) >= 0
     line_M, _ = np.nonzero(graded_NK)
@@ -159,17 +167,15 @@ def _graded_of(shop: Shop, queries: Sequence[Query], rows_NK: RowArray, pairs: i
         return None
     pairs_M2 = np.unique(np.stack([lines_N[line_M], rows_NK[graded_NK]], axis=1), axis=0)
     chosen_M2 = np.random.default_rng(seed).permutation(pairs_M2)[:pairs]
-    return in_lists(shop, chosen_M2[:, 0], chosen_M2[:, 1])
+    return group_by_query(shop, chosen_M2[:, 0], chosen_M2[:, 1])
 
 
-def read_graded(path: Path, shop: Shop) -> Sample:
+def read_graded_pairs(path: Path, shop: Shop) -> Sample:
     """Graded pairs from a file with the columns query (its text), product_id and level.
 
-    Only of the shop's products, and not of its test queries. Raises DataError for a missing column, a level that is
-    none, or a file of which no product is in the shop.
+    Pairs of other products and of the shop's test queries are left out. Raises DataError for a missing column, an
+    invalid level, or a file without a product of the shop.
     """
-    from qr_env.shop.readers.formats import read_chunks
-
     graded: dict[str, dict[int, int]] = {}
     for chunk in read_chunks(Path(path), lambda header: {name: name for name in header}):
         if missing := {"query", "product_id", "level"} - set(chunk.columns):
@@ -182,13 +188,13 @@ def read_graded(path: Path, shop: Shop) -> Sample:
         raise DataError(f"{path}: none of its products is in {shop!r}")
     for query in shop.split("test"):
         graded.pop(query.text, None)
-    known = {query.text: query for query in shop.all_queries}
+    query_of = {query.text: query for query in shop.all_queries}
     width = max(map(len, graded.values()), default=0)
-    rows = [[*levels, *[-1] * (width - len(levels))] for levels in graded.values()]
-    told = [[*levels.values(), *[-1] * (width - len(levels))] for levels in graded.values()]
+    rows = [[*known, *[-1] * (width - len(known))] for known in graded.values()]
+    levels = [[*known.values(), *[-1] * (width - len(known))] for known in graded.values()]
     shape = (len(graded), width)
-    rows_QK, levels_QK = np.array(rows, np.int32).reshape(shape), np.array(told, np.int8).reshape(shape)
-    return Sample([known.get(text, Query(-1, "", text)) for text in graded], rows_QK, levels_QK)
+    rows_QK, levels_QK = np.array(rows, np.int32).reshape(shape), np.array(levels, np.int8).reshape(shape)
+    return Sample([query_of.get(text, Query(-1, "", text)) for text in graded], rows_QK, levels_QK)
 
 
 def _level(path: Path, value: str) -> int:
@@ -197,4 +203,4 @@ def _level(path: Path, value: str) -> int:
     for level, name in enumerate(LEVELS):
         if text in (str(level), name.lower(), name[0].lower()):
             return level
-    raise DataError(f"{path}: {value!r} is no level: 0 … 3, or one of {', '.join(LEVELS)}")
+    raise DataError(f"{path}: {value!r} is not a level: 0 … 3, or one of {', '.join(LEVELS)}")

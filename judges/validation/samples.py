@@ -1,7 +1,7 @@
-"""Graded pairs of a shop to ask a judge about, and the asking, with its seconds and what the judge counted.
+"""Samples of human-graded pairs of a shop, and a judge's verdicts on them.
 
 sample = labelled_sample(shop, ("dev",), pairs=2_000, seed=0, retriever=bm25)
-asked = ask(judge, sample.queries, sample.rows_QK)
+graded = grade_sample(judge, sample.queries, sample.rows_QK)
 """
 
 from __future__ import annotations
@@ -9,31 +9,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
+from judges.base import PairJudge
 from qr_env.common.errors import JudgeError
 from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import LEVELS, FloatArray, Query, RowArray
 from qr_env.shop.shop import Shop
 
-CHUNK = 32  # queries asked at a time: a progress bar moves, and a judge can still batch
+CHUNK = 32  # queries a call: the progress bar moves, and a judge can still batch
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Graded pairs as Q lists. rows_QK: int32 product rows, -1 padding, in a random order that says nothing of the
-    grade. levels_QK: int8, the human level of each, -1 on padding."""
+    """Human-graded pairs as Q lists."""
 
     queries: list[Query]
+    """Q queries"""
     rows_QK: RowArray
+    """(Q, K) int32 product rows, -1 is padding; in random order, independent of the grade"""
     levels_QK: npt.NDArray[np.int8]
+    """(Q, K) human level of each, -1 on padding"""
 
     @property
     def pairs(self) -> int:
-        """How many pairs."""
+        """Number of graded pairs."""
         return int((self.levels_QK >= 0).sum())
 
     def __getitem__(self, part: slice) -> Sample:
@@ -50,8 +53,8 @@ def labelled_sample(
 ) -> Sample:
     """Up to `pairs` graded pairs of the splits' queries, drawn by `seed`.
 
-    Where the shop knows its whole truth: for each query drawn, k products found (by the retriever, or any that is not
-    Irrelevant) and k at random. Elsewhere: any of the pairs that people graded.
+    Where the shop knows the grade of every pair: for each query drawn, k retrieved products (without a retriever, any
+    that are not Irrelevant) and k random ones. Elsewhere: any of the human-graded pairs.
 
     Raises JudgeError where no query of the splits has a label.
     """
@@ -59,7 +62,7 @@ def labelled_sample(
     rows_Q = np.array([query.row for query in shop.all_queries if query.split in splits], np.int64)
     if shop.qrels_complete and len(rows_Q):
         drawn = rng.permutation(rows_Q)[: max(1, pairs // (2 * k))]
-        query_M, product_M = _found_and_random(shop, drawn, rng, retriever, k)
+        query_M, product_M = _retrieved_and_random(shop, drawn, rng, retriever, k)
     else:
         graded = shop.qrels.tocoo()
         wanted = np.flatnonzero(np.isin(graded.row, rows_Q))
@@ -67,10 +70,10 @@ def labelled_sample(
     if not len(query_M):
         raise JudgeError(f"{shop!r} has no labels for {', '.join(splits)} queries: name another --split, or a shop")
     chosen = rng.permutation(len(query_M))[:pairs]
-    return in_lists(shop, query_M[chosen], product_M[chosen])
+    return group_by_query(shop, query_M[chosen], product_M[chosen])
 
 
-def _found_and_random(
+def _retrieved_and_random(
     shop: Shop, drawn_Q: npt.NDArray[np.int64], rng: np.random.Generator, retriever: Retriever | None, k: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(query rows, product rows) of distinct pairs."""
@@ -86,8 +89,8 @@ def _found_and_random(
     return pairs_M2[:, 0], pairs_M2[:, 1]
 
 
-def in_lists(shop: Shop, query_M: npt.NDArray[np.integer], product_M: npt.NDArray[np.integer]) -> Sample:
-    """Pairs in any order → one list a query, which keeps that order, with the shop's levels."""
+def group_by_query(shop: Shop, query_M: npt.NDArray[np.integer], product_M: npt.NDArray[np.integer]) -> Sample:
+    """Pairs in any order → one list a query in that order, with the shop's levels."""
     rows_Q, line_M = np.unique(query_M, return_inverse=True)
     order = np.argsort(line_M, kind="stable")
     size_Q = np.bincount(line_M, minlength=len(rows_Q))
@@ -99,18 +102,19 @@ def in_lists(shop: Shop, query_M: npt.NDArray[np.integer], product_M: npt.NDArra
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a judge said of a sample: probs_QK4, seconds it took, and what its `stats` counted meanwhile."""
+class GradedSample:
+    """A judge's verdicts on a sample."""
 
     probs_QK4: FloatArray
+    """(Q, K, 4) probabilities of the levels, NaN where missing and on padding"""
     seconds: float
+    """duration of grading"""
     counts: dict[str, float]
+    """increase of the judge's `stats` while grading"""
 
 
-def ask(judge: Judge, queries: Sequence[Query], rows_QK: RowArray, progress: bool = False) -> Asked:
+def grade_sample(judge: Judge, queries: Sequence[Query], rows_QK: RowArray, progress: bool = False) -> GradedSample:
     """Grade lists, a few queries at a time."""
-    from tqdm import tqdm
-
     before, started, parts = _stats(judge), time.perf_counter(), []
     with tqdm(total=int((rows_QK >= 0).sum()), desc=judge.name, unit="pair", disable=not progress) as bar:
         for start in range(0, len(queries), CHUNK):
@@ -119,7 +123,7 @@ def ask(judge: Judge, queries: Sequence[Query], rows_QK: RowArray, progress: boo
             bar.update(int((part >= 0).sum()))
     seconds = time.perf_counter() - started
     counts = {name: value - before.get(name, 0.0) for name, value in _stats(judge).items()}
-    return Asked(np.concatenate(parts), seconds, counts)
+    return GradedSample(np.concatenate(parts), seconds, counts)
 
 
 def _stats(judge: Judge) -> dict[str, float]:
@@ -127,15 +131,15 @@ def _stats(judge: Judge) -> dict[str, float]:
     return {name: float(value) for name, value in stats().items() if isinstance(value, int | float)}
 
 
-def pair_judge_of(judge: Any) -> Any:
-    """The judge of texts inside a judge of a shop (`judges.verdict_store.stored.ShopJudge`), or the judge itself."""
-    return getattr(judge, "pair_judge", judge)
+def pair_judge_of(judge: Judge) -> PairJudge | None:
+    """The judge of texts inside a judge of a shop (`judges.verdict_store.stored.ShopJudge`); None for another judge."""
+    return getattr(judge, "pair_judge", None)
 
 
-def in_order(judge: Judge, shop: Shop, queries: Sequence[Query], rows_QK: RowArray) -> FloatArray:
-    """Verdicts, (Q, K, 4), of pairs asked for in exactly this order, past any store: `ShopJudge` has its own order."""
+def grade_in_order(judge: Judge, shop: Shop, queries: Sequence[Query], rows_QK: RowArray) -> FloatArray:
+    """(Q, K, 4) verdicts of pairs graded in this order and without the store; `ShopJudge` sorts and looks up."""
     pair_judge = pair_judge_of(judge)
-    if pair_judge is judge:
+    if pair_judge is None:
         return judge.grade(queries, rows_QK).probs_NK4
     texts, real_QK = pair_judge.product_texts(shop), rows_QK >= 0
     lines = np.nonzero(real_QK)[0].tolist()

@@ -1,12 +1,12 @@
-"""Defences of a judge that reads product texts: the same shop, its texts cleaned of what is written for the judge.
+"""Input sanitizing for judges that read product texts: removes text that is written for the judge.
 
-    judge = open_judge("embedding", sanitized_shop(shop))      # rows are the same; retrieval goes on with the raw shop
+    judge = open_judge("embedding", sanitized_shop(shop))      # same rows; retrieval keeps the original shop
 
-It works for every judge, because it stands before the judge: control and zero-width characters go, so do markup and
-pieces of JSON, clauses from where they give orders to a reader, words that are said over and over (all of them: an
-honest title seldom says a word three times), and what is beyond a length that honest texts have. What it cannot do: a
-query's words written once into a foreign title look like any title. `qr judge probe` reports rates before and after,
-and `changed_title_share` how many honest titles it changes.
+It works for every judge, because it changes the shop that the judge reads. Removed are: control and zero-width
+characters; markup and fragments of JSON; clauses from the point where they give orders to a reader; words that are
+repeated too often (all copies: an honest title seldom repeats a word three times); and text beyond the length of honest
+texts. It cannot remove the query's words written once into a foreign title, which look like any title. `qr judge probe`
+reports exploit rates before and after, and `changed_title_share`, the cost to honest titles.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from qr_env.shop.shop import Shop
 
-# Field → longest text that is read, in words; the rest is cut.
+# Field → greatest length in words; the rest is cut.
 FIELDS = {"title": 40, "description": 200, "brand": 6, "category": 12, "color": 6, "attributes": 200}
-REPEATS = 3  # a word said as often in up to 40 words is spam; in longer texts, as often in proportion
-_UNSEEN = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+REPEATS = 3  # occurrences of a word in up to 40 words from which it is spam; in longer texts, in proportion
+_INVISIBLE = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _MARKUP = re.compile(
     r"</?[a-z][^<>]{0,80}>|```|#{2,}"  # tags, fences, headings
     r"|[\[{,]+\s*\"[^\"]{0,60}\"\s*:\s*(\"[^\"]{0,60}\"|\w+)?"  # a key of JSON and its value
@@ -44,7 +44,7 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def sanitized_shop(shop: Shop) -> Shop:
-    """The shop as a judge should read it: the same rows, queries and grades, with cleaned product texts."""
+    """The shop with sanitized product texts; rows, queries and grades stay the same."""
     products = shop.products
     for name, longest in FIELDS.items():
         texts = [clean(text, longest, name != "attributes") for text in products[name].to_pylist()]
@@ -53,32 +53,31 @@ def sanitized_shop(shop: Shop) -> Shop:
 
 
 def changed_title_share(shop: Shop) -> float:
-    """Share of products of which `sanitized_shop` changes the title: what the defence costs honest sellers."""
+    """Share of products whose title `sanitized_shop` changes; on a shop without attacks, its cost."""
     titles = shop.titles
     return sum(clean(title, FIELDS["title"]) != title for title in titles) / max(1, len(titles))
 
 
 def clean(text: str, longest: int, spam: bool = True) -> str:
-    """One field's text without what is written for a judge; unchanged when there is nothing of it.
+    """One field's text without text that is written for a judge; unchanged where there is none.
 
-    longest: words. spam: words said over and over go as well (an attribute list says "mm" as often as it must).
+    longest: greatest length in words. spam: remove repeated words too (not in attribute lists, which repeat units).
     """
-    seen = _UNSEEN.sub(" ", text)
-    plain = _MARKUP.sub(". ", seen)
+    plain = _MARKUP.sub(". ", _INVISIBLE.sub(" ", text))
     kept = [_ORDER.split(clause, maxsplit=1)[0] for clause in _CLAUSE.split(plain)]
     changed = plain != text or any(map(_ORDER.search, _CLAUSE.split(plain)))
     words = (" ".join(kept) if changed else text).split()
-    calm = _without_spam(words) if spam else words
-    if not changed and len(calm) == len(words) <= longest:
+    unrepeated = _without_repeated(words) if spam else words
+    if not changed and len(unrepeated) == len(words) <= longest:
         return text
-    return " ".join(calm[:longest]).strip(" .")
+    return " ".join(unrepeated[:longest]).strip(" .")
 
 
-def _without_spam(words: list[str]) -> list[str]:
-    """The words but those said over and over; one of each where nothing else would be left."""
+def _without_repeated(words: list[str]) -> list[str]:
+    """The words without those repeated too often; one copy of each where nothing else would be left."""
     least = max(REPEATS, REPEATS * len(words) // FIELDS["title"])
-    said = Counter(_WORD.findall(" ".join(words).lower()))
-    spam = {word for word, n in said.items() if n >= least}
+    counts = Counter(_WORD.findall(" ".join(words).lower()))
+    spam = {word for word, n in counts.items() if n >= least}
     if not spam:
         return words
     left = [word for word in words if spam.isdisjoint(_WORD.findall(word.lower()))]

@@ -140,7 +140,7 @@ def prune(
     unused_days: float | None = None,
     dry_run: bool = False,
 ) -> int:
-    """Delete verdicts that meet all criteria given, and texts that no verdict uses; how many verdicts.
+    """Delete verdicts that meet all criteria given, and unused texts. Returns the number of verdicts.
 
     Args:
         fingerprint: verdicts of this judge.
@@ -148,7 +148,7 @@ def prune(
         unused_days: verdicts not looked up for this many days.
         dry_run: count, delete nothing.
 
-    Other processes that have the store open keep them in memory until they end. Raises ConfigError without any criterion.
+    Other processes that have the store open keep them in memory until they end. Raises ConfigError without a criterion.
     """
     now = time.time()
     criteria: dict[str, Any] = {
@@ -175,9 +175,10 @@ def prune(
 
 def _delete(store: VerdictStore, where: str, values: list[Any]) -> int:
     with store.writing() as db:
-        affected = [judge for (judge,) in db.execute(f"SELECT DISTINCT judge FROM verdicts WHERE {where}", values)]
+        distinct = f"SELECT DISTINCT judge FROM verdicts WHERE {where}"
+        affected = [judge for (judge,) in db.execute(distinct, values)]
         count = db.execute(f"DELETE FROM verdicts WHERE {where}", values).rowcount
-        # A judge of a run that has just begun has a shop and no verdict yet; it is not affected and stays.
+        # A judge of a run that has just begun has no verdict yet; it is not affected and stays.
         left = {judge for (judge,) in db.execute("SELECT DISTINCT judge FROM verdicts")}
         gone = [(judge,) for judge in affected if judge not in left]
         db.executemany("DELETE FROM shops WHERE judge = ?", gone)

@@ -1,6 +1,6 @@
-"""The verdict store: every verdict is computed once, and kept for all later runs and processes.
+"""The verdict store: every verdict is computed once and kept for all later runs.
 
-    with VerdictStore(folder) as store:                                   # folder/verdicts.sqlite, created where missing
+    with VerdictStore(folder) as store:                                   # folder/verdicts.sqlite, created if missing
         keys_M2 = pair_keys(digests(queries), digests(products))
         probs_M4 = store.get(judge.fingerprint, keys_M2)                  # NaN where unknown
         probs_M4 = store.put(judge.fingerprint, pairs, probs_M4)          # the stored ones: the first verdict of a pair

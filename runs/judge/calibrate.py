@@ -100,7 +100,7 @@ def draw(args: Args, shop: Shop) -> tuple[str, Sample]:
 def ask_all(args: Args, shop: Shop, sample: Sample) -> dict[str, dict[str, Any]]:
     """Each judge's report, by its name on the command line."""
     from judges.validation.calibrate import calibrate
-    from judges.validation.probes import same_judge_on
+    from judges.validation.probes import judge_for_shop
 
     clean = sanitized_shop(shop) if args.sanitize else None
     reports = {}
@@ -108,7 +108,7 @@ def ask_all(args: Args, shop: Shop, sample: Sample) -> dict[str, dict[str, Any]]
         judge = open_judge(spec, shop, args.options())
         reports[spec] = calibrate(judge, shop, sample, args.seed, progress=True)
         if clean is not None and spec != "labels":
-            judge = same_judge_on(judge, clean)
+            judge = judge_for_shop(judge, clean)
             reports[f"{spec}, sanitized"] = calibrate(judge, clean, sample, args.seed, progress=True)
     return reports
 

@@ -30,14 +30,14 @@ ROWS: dict[str, tuple[Sequence[str], str]] = {
             "0.5 is guessing. It does not depend on thresholds."),
     "calibration error": (("figures", "ece"), "Mean distance, over ten bins, between the stated P(Exact or Substitute) "
                           "and the share that is."),
-    "… after temperature": (("maps", "temperature", "figures", "ece"), "Probabilities to the power 1/T; T fitted on "
+    "… after temperature": (("calibrators", "temperature", "figures", "ece"), "Probabilities to the power 1/T; T fitted on "
                             "half of the queries, told of the other half."),
-    "… after isotonic": (("maps", "isotonic", "figures", "ece"), "Monotone steps from expected level to level; the "
+    "… after isotonic": (("calibrators", "isotonic", "figures", "ece"), "Monotone steps from expected level to level; the "
                          "same halves."),
-    "κ after isotonic": (("maps", "isotonic", "figures", "kappa"), "What a judge is worth whose thresholds are mended "
+    "κ after isotonic": (("calibrators", "isotonic", "figures", "kappa"), "What a judge is worth whose thresholds are mended "
                          "with labels; the same halves."),
-    "surprise": (("figures", "surprise"), "Mean −ln of the probability given to the human level, nats."),
-    "… after isotonic ": (("maps", "isotonic", "figures", "surprise"), "The same halves."),
+    "log loss": (("figures", "log loss"), "Mean −ln of the probability given to the human level, nats."),
+    "… after isotonic ": (("calibrators", "isotonic", "figures", "log loss"), "The same halves."),
     "order: early − late": (("order", "bias"), "Expected gain when a product stands early in its list, minus when it "
                             "stands late; same pairs, lists backwards."),
     "order: flips": (("order", "flips"), "Share of verdicts whose level changes when the list is turned round."),
@@ -125,7 +125,7 @@ def judge_section(name: str, one: Report) -> str:
 
 def reliability_chart(one: Report) -> str:
     """Stated probability against the share that is Exact or Substitute, before and after the maps."""
-    curves = {name: one["maps"][name]["reliability"] for name in MAPS if name in one["maps"]}
+    curves = {name: one["calibrators"][name]["reliability"] for name in MAPS if name in one["calibrators"]}
     curves = curves or {"as is": one["reliability"]}
     lines = [Line("perfect", [(0.0, 0.0), (1.0, 1.0)], 1)]
     for name, points in curves.items():

@@ -25,7 +25,7 @@ from runs.judge.args import JudgeArgs
 from runs.judge.calibrate import specs
 
 if TYPE_CHECKING:
-    from judges.validation.agreement import Figure
+    from judges.validation.agreement import Estimate
     from qr_env.common.protocols import Judge
     from qr_env.shop.shop import Shop
 
@@ -63,7 +63,7 @@ def main(args: Args) -> None:
         judges[spec] = {name: _plain(report) for name, report in parts.items()}
         if args.rewrites:
             judges[spec]["rewrites"] = _plain(planted(args, shop, judge))
-    facts = {"verb": "judge probe", "shop": shop.name, "queries": len(probes.twins.queries), "seed": args.seed}
+    facts = {"verb": "judge probe", "shop": shop.name, "queries": len(probes.shop.queries), "seed": args.seed}
     facts |= {"honest titles that sanitizing changes": changed_title_share(shop), "judges": judges}
     report = plain_json(stamped(facts | {"seconds": round(time.perf_counter() - started, 1)}))
     write_json(args.json, report)
@@ -71,7 +71,7 @@ def main(args: Args) -> None:
         _print(report)
 
 
-def planted(args: Args, shop: Shop, judge: Judge) -> Mapping[str, Mapping[str, Figure]]:
+def planted(args: Args, shop: Shop, judge: Judge) -> Mapping[str, Mapping[str, Estimate]]:
     """What planted rewrites earn over the honest one, by this judge."""
     from judges.validation.probes import rewrite_report
     from qr_env.common.download import cache_root
@@ -87,7 +87,7 @@ def planted(args: Args, shop: Shop, judge: Judge) -> Mapping[str, Mapping[str, F
     return rewrite_report(simulator, shop, args.n, args.seed, args.split)
 
 
-def _plain(report: Mapping[str, Mapping[str, Figure]]) -> Rates:
+def _plain(report: Mapping[str, Mapping[str, Estimate]]) -> Rates:
     return {kind: {name: asdict(figure) for name, figure in row.items()} for kind, row in report.items()}
 
 

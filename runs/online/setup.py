@@ -64,7 +64,7 @@ class JudgeFlags:
     kappa_labels: Path | None = None
     """Graded pairs of your own for the gate, where the shop has no grades of train or dev queries: CSV, TSV, JSONL or
     Parquet with query, product_id and level (0 … 3, or a name)."""
-    low_kappa: Literal["refuse", "weigh"] = "refuse"
+    low_kappa: Literal["refuse", "downweight"] = "refuse"
     """A judge below it: refused, or let in with a learning rate smaller by κ / min_kappa."""
     probes: int = 32
     """Queries with planted products that ride along at every evaluation (judge/exploit_rate); 0: none."""

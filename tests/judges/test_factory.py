@@ -188,7 +188,7 @@ def test_a_judge_that_is_let_in_with_less_weight_teaches_at_a_lower_rate(shop_fo
     monkeypatch.setattr(GRPO, "_schedule", lambda self: (schedule(self), rates.append((self.judge_weight, lr(self)))))
     for gate in (Gate, Halved):
         monkeypatch.setattr("runs.online.setup.Gate", gate)
-        figures, _ = online(shop_folder, tmp_path / gate.__name__, "labels", min_kappa=0.4, low_kappa="weigh")
+        figures, _ = online(shop_folder, tmp_path / gate.__name__, "labels", min_kappa=0.4, low_kappa="downweight")
         assert "judge/kappa" in figures[0]
     full, half = rates[: len(rates) // 2], rates[len(rates) // 2 :]
     assert [trust for trust, _ in half] == [0.5, 0.5]

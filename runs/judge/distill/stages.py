@@ -19,7 +19,7 @@ import numpy as np
 
 from judges.cross_encoder.augment import CatalogueJudge, Groups, catalogue_groups, traffic_groups
 from judges.cross_encoder.judge import Calibration, CrossEncoderJudge
-from judges.validation.samples import Sample, ask, labelled_sample
+from judges.validation.samples import Sample, grade_sample, labelled_sample
 from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Judge
@@ -177,9 +177,9 @@ class DistillRun:
         path = self.args.out / name
         if not path.is_file():
             groups = groups or self._pool_groups()
-            asked = ask(self.teacher, groups.queries, groups.rows_GK, progress=True)
+            graded = grade_sample(self.teacher, groups.queries, groups.rows_GK, progress=True)
             texts = [query.text for query in groups.queries]
-            Pool(texts, groups.rows_GK, asked.probs_QK4).write(path)
+            Pool(texts, groups.rows_GK, graded.probs_QK4).write(path)
         return Pool.read(path)
 
     def _pool_groups(self) -> Groups:
@@ -194,8 +194,8 @@ class DistillRun:
             names = {"embedding": self.similarity} | ({} if self.args.teacher == "self" else {"teacher": self.teacher})
             found = {}
             for name, judge in names.items():
-                asked = ask(judge, self.exam.queries, self.exam.rows_QK, progress=True)
-                found[name] = figures(asked.probs_QK4, self.exam)
+                graded = grade_sample(judge, self.exam.queries, self.exam.rows_QK, progress=True)
+                found[name] = figures(graded.probs_QK4, self.exam)
             atomic_write(path, json.dumps(found, indent=2) + "\n")
         held: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
         return held
@@ -228,13 +228,13 @@ class DistillRun:
         folder.parent.mkdir(parents=True, exist_ok=True)
         learn(lesson, self.shop, folder, self._held_out)
         judge = CrossEncoderJudge(folder)
-        asked = ask(self._fresh(judge), self.exam.queries, self.exam.rows_QK, progress=True)
+        graded = grade_sample(self._fresh(judge), self.exam.queries, self.exam.rows_QK, progress=True)
         return {
             "size": size,
             "lists": len(chosen),
             "pairs": int((part.rows_GK >= 0).sum()),
             "seed": seed,
-            "figures": figures(asked.probs_QK4, self.exam),
+            "figures": figures(graded.probs_QK4, self.exam),
             "pairs_per_second": judge.stats()["pairs_per_second"],
         }
 
@@ -256,7 +256,9 @@ class DistillRun:
             students["teacher"] = CrossEncoderJudge(self.args.out / "teacher")
         judges = {name: self._fresh(judge, shop) for name, judge in students.items()}
         judges |= {"embedding": build_embedding(shop, "", JudgeOptions(encoder=self.encoder))}
-        asked = {name: ask(judge, sample.queries, sample.rows_QK, progress=True) for name, judge in judges.items()}
+        asked = {
+            name: grade_sample(judge, sample.queries, sample.rows_QK, progress=True) for name, judge in judges.items()
+        }
         rows = {name: figures(found.probs_QK4, sample) for name, found in asked.items()}
         return {"shop": shop.name, "pairs": sample.pairs, "queries": len(sample.queries), "figures": rows}
 

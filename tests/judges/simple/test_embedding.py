@@ -57,10 +57,10 @@ def test_product_vectors_are_computed_once_and_only_where_needed() -> None:
     assert encoder.texts_encoded == 1 + 3
     judge.grade(query, rows)
     assert encoder.texts_encoded == 1 + 3 + 1
-    given = EmbeddingJudge(SHOP, encoder, vectors_PD=encoder.encode(SHOP.titles))
+    given = EmbeddingJudge(SHOP, encoder, vectors_CD=encoder.encode(SHOP.titles))
     np.testing.assert_array_equal(given.grade(query, rows).probs_NK4, judge.grade(query, rows).probs_NK4)
     with pytest.raises(JudgeError, match="2 product vectors"):
-        EmbeddingJudge(SHOP, encoder, vectors_PD=np.zeros((2, 4), np.float32))
+        EmbeddingJudge(SHOP, encoder, vectors_CD=np.zeros((2, 4), np.float32))
 
 
 def test_fit_finds_the_thresholds_that_made_the_data() -> None:

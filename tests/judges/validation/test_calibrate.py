@@ -20,9 +20,9 @@ from judges.validation.agreement import (
     resample_weights,
     slope_at_equal_level,
 )
-from judges.validation.calibrate import calibrate, calibration_maps
+from judges.validation.calibrate import calibrate, calibrator_report
 from judges.validation.calibrators import Isotonic, Temperature, fit_isotonic, fit_temperature
-from judges.validation.samples import Sample, in_lists, labelled_sample
+from judges.validation.samples import Sample, group_by_query, labelled_sample
 from judges.verdict_store.store import VerdictStore
 from judges.verdict_store.stored import ShopJudge
 from qr_env.common.errors import JudgeError
@@ -117,18 +117,18 @@ def test_isotonic_maps_are_probabilities_and_mend_a_judge_that_is_upside_up_only
     assert (mended >= 0).all() and mended.sum(axis=1) == pytest.approx(np.ones(4_000))
     weights = resample_weights(40)
     before, after = (agreement(levels, p, query, weights) for p in (bent, mended))
-    assert after["surprise"].value < before["surprise"].value - 0.1
+    assert after["log loss"].value < before["log loss"].value - 0.1
     assert after["ece"].value < before["ece"].value / 2
     assert np.isnan(Isotonic(np.array([0.0, 3]), np.array([[0.0] * 3, [1.0] * 3]))(np.full((1, 4), np.nan))).all()
 
 
 def test_maps_are_reported_on_queries_that_they_did_not_see() -> None:
     levels, probs, query = noisy(2_000)
-    maps = calibration_maps(levels, Temperature(0.2)(probs), query, 40, seed=0)
+    maps = calibrator_report(levels, Temperature(0.2)(probs), query, 40, seed=0)
     assert maps["pairs fitted"] + maps["pairs reported"] == 2_000
     assert maps["temperature"]["figures"]["ece"]["value"] < maps["as is"]["figures"]["ece"]["value"] / 2
     assert maps["temperature"]["figures"]["kappa"] == maps["as is"]["figures"]["kappa"]
-    assert calibration_maps(levels, probs, np.zeros(2_000, int), 1, seed=0) == {}
+    assert calibrator_report(levels, probs, np.zeros(2_000, int), 1, seed=0) == {}
 
 
 def test_samples_are_graded_pairs_of_the_splits_only() -> None:
@@ -173,14 +173,14 @@ class BiasedJudge:
 def everything() -> Sample:
     """All pairs of the tiny shop."""
     order = np.random.default_rng(0).permutation(12 * 30)
-    return in_lists(SHOP, order // 30, order % 30)
+    return group_by_query(SHOP, order // 30, order % 30)
 
 
 def test_the_whole_report_of_a_perfect_judge() -> None:
     report = calibrate(LabelsJudge(SHOP), SHOP, everything())
     figures = {name: figure["value"] for name, figure in report["figures"].items()}
     assert figures == pytest.approx(
-        {"kappa": 1, "kappa quadratic": 1, "accuracy": 1, "auc": 1, "ece": 0, "surprise": 0}, abs=1e-6
+        {"kappa": 1, "kappa quadratic": 1, "accuracy": 1, "auc": 1, "ece": 0, "log loss": 0}, abs=1e-6
     )
     assert np.trace(report["confusion"]) == np.sum(report["confusion"]) == report["pairs"] == 360
     assert report["missing"]["share"] == 0
@@ -195,7 +195,7 @@ def test_bias_and_missing_verdicts_are_reported() -> None:
     assert report["missing"]["share"] == pytest.approx(sum(row % 7 == 0 for row in range(30)) / 30)
     assert report["figures"]["kappa"]["value"] < 1
     silent = calibrate(FailingJudge(), SHOP, everything())
-    assert silent["missing"]["share"] == 1 and silent["order"] is None and silent["maps"] == {}
+    assert silent["missing"]["share"] == 1 and silent["order"] is None and silent["calibrators"] == {}
     assert np.isnan(silent["figures"]["kappa"]["value"])
 
 

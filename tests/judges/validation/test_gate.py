@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from judges.simple.labels import LabelsJudge
-from judges.validation.gate import FEW, Gate
+from judges.validation.gate import MIN_PAIRS, Gate
 from qr_env.common.errors import ConfigError, DataError, JudgeError
 from qr_env.common.types import Grades, Query, RowArray
 from tests.helpers.fakes import FailingJudge, tiny_shop
@@ -52,7 +52,7 @@ def test_a_judge_that_guesses_is_refused_with_its_figure() -> None:
 
 
 def test_or_weighs_less_in_proportion() -> None:
-    gate = Gate(min_kappa=0.8, on_fail="weigh")
+    gate = Gate(min_kappa=0.8, on_fail="downweight")
     result = gate.check(NoisyJudge(0.5), PARTIAL)
     assert result.weight == pytest.approx(result.kappa / 0.8) and 0 < result.weight < 1
     assert gate.enforce(result) is result
@@ -71,7 +71,7 @@ def test_test_queries_are_never_asked_about(tmp_path: Path) -> None:
 
 
 def test_unknown_agreement_needs_a_bar_of_zero() -> None:
-    gate = Gate(min_kappa=0.2, on_fail="weigh")
+    gate = Gate(min_kappa=0.2, on_fail="downweight")
     for judge, shop in ((LabelsJudge(TEST_ONLY), TEST_ONLY), (FailingJudge(), SHOP)):
         result = gate.check(judge, shop)
         assert not result.known and result.weight == 0
@@ -86,7 +86,9 @@ def test_while_learning_it_looks_at_what_is_shown_now() -> None:
     shown = np.tile(np.array([0, 11, 12, 25, 25, 3, -1], np.int32), (len(queries), 1))
     judge = NoisyJudge(0)
     result = gate.check(judge, SHOP, shown=(queries, shown))
-    assert result.pairs == 5 * 7 > FEW and {query.text for query in judge.asked} <= {query.text for query in queries}
+    assert result.pairs == 5 * 7 > MIN_PAIRS and {query.text for query in judge.asked} <= {
+        query.text for query in queries
+    }
     assert replace(gate, pairs=31).check(judge, SHOP, shown=(queries, shown)).pairs == 31
 
 
@@ -112,7 +114,7 @@ def test_graded_pairs_of_ones_own(tmp_path: Path) -> None:
         assert result.pairs == 40 and result.kappa == pytest.approx(1)
     for text, message in (
         ("query,product_id\na,p00\n", "no column level"),
-        ("query,product_id,level\na,p00,great\n", "'great' is no level"),
+        ("query,product_id,level\na,p00,great\n", "'great' is not a level"),
         ("query,product_id,level\na,x,1\n", "none of its products"),
     ):
         (tmp_path / "bad.csv").write_text(text)

@@ -15,10 +15,10 @@ from judges.validation.probes import (
     KINDS,
     REWRITE_KINDS,
     ProbeSet,
+    judge_for_shop,
     planted_rewrites,
     rates,
     rewrite_report,
-    same_judge_on,
 )
 from judges.validation.sanitize import changed_title_share, clean, sanitized_shop
 from judges.verdict_store.stored import ShopJudge
@@ -54,17 +54,17 @@ class Gullible:
 
 def test_twins_are_the_honest_products_but_for_their_titles() -> None:
     honest, *kinds = PROBES.rows_NT.T
-    assert len(kinds) == len(KINDS) and len(PROBES.twins.products) == 12 * (1 + len(KINDS))
-    table = PROBES.twins.products.drop_columns(["product_id", "title", "brand"])
-    titles = PROBES.twins.titles
+    assert len(kinds) == len(KINDS) and len(PROBES.shop.products) == 12 * (1 + len(KINDS))
+    table = PROBES.shop.products.drop_columns(["product_id", "title", "brand"])
+    titles = PROBES.shop.titles
     for rows_N in kinds:
         assert table.take(rows_N).equals(table.take(honest))
         assert all(titles[row] in titles[twin] for row, twin in zip(honest, rows_N, strict=True))
-    levels = PROBES.twins.levels(np.arange(12), PROBES.rows_NT)
+    levels = PROBES.shop.levels(np.arange(12), PROBES.rows_NT)
     assert (levels == levels[:, :1]).all() and levels.max() < 2, "no probe is an answer"
     again = ProbeSet.from_shop(SHOP, n=12, seed=0, split="all")
-    assert again.twins.hash == PROBES.twins.hash
-    for query, row in zip(PROBES.twins.all_queries, honest.tolist(), strict=True):
+    assert again.shop.hash == PROBES.shop.hash
+    for query, row in zip(PROBES.shop.all_queries, honest.tolist(), strict=True):
         assert set(words(query.text)).isdisjoint(words(titles[row]))
 
 
@@ -107,8 +107,8 @@ def test_every_kind_of_judge_is_asked_about_the_twins() -> None:
     embedding = EmbeddingJudge(SHOP, HashEncoder(), Thresholds(0.1, 0.2, 0.3, 0.02))
     judges = (embedding, LabelsJudge(SHOP, "train"), ShopJudge(SHOP, Gullible("E")), Gullible("E"))
     for judge in (*judges, EnsembleJudge([embedding, LabelsJudge(SHOP)], [1, 3])):
-        other = same_judge_on(judge, PROBES.twins)
-        assert other.grade(PROBES.twins.all_queries, PROBES.rows_NT).probs_NK4.shape == (12, 1 + len(KINDS), 4)
+        other = judge_for_shop(judge, PROBES.shop)
+        assert other.grade(PROBES.shop.all_queries, PROBES.rows_NT).probs_NK4.shape == (12, 1 + len(KINDS), 4)
     with pytest.raises(JudgeError, match=r"'failing' .* on\(shop\)"):
         PROBES.exploit_rate(FailingJudge())
     with pytest.raises(JudgeError, match="need queries"):
@@ -176,4 +176,4 @@ def test_honest_texts_stay_as_they_are(text: str) -> None:
 def test_a_sanitized_shop_has_the_same_rows() -> None:
     shop = sanitized_shop(SHOP)
     assert shop.hash == SHOP.hash and changed_title_share(SHOP) == 0
-    assert changed_title_share(PROBES.twins) > 0.2
+    assert changed_title_share(PROBES.shop) > 0.2

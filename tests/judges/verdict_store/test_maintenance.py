@@ -52,7 +52,7 @@ def test_merge_keeps_the_first_and_counts_conflicts(tmp_path: Path, monkeypatch:
         expected = np.concatenate([verdicts(pairs[:30]), verdicts(pairs[30:], "b")])
         assert a.get(JUDGE, keys(pairs)).tobytes() == expected.tobytes()
         assert a.get("only here", keys(pairs[:5])).tobytes() == verdicts(pairs[:5], "only").tobytes()
-        assert np.array_equal(a.shop(JUDGE, "hash"), digests(["x", "y"]))
+        assert np.array_equal(a.shop_digests(JUDGE, "hash"), digests(["x", "y"]))
         cache_upkeep.export(a, tmp_path / "a.jsonl")
         assert "null" not in (tmp_path / "a.jsonl").read_text(), "the texts came along"
         with pytest.raises(ConfigError, match="the store itself"):
