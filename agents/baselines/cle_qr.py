@@ -109,7 +109,7 @@ class CleQR:
         dev = PurchaseLog.of(shop, shop.split("dev")[:FITTED_ON], outside=True)
         dev_texts = [query.text for query in dev.queries]
         vectors_QD, dev_PD = np.split(_remembered(encoder, [*self._texts, *dev_texts]), [len(self._texts)])
-        self._head_DD = train_head(vectors_QD, self._pool.bought_QN, seed)
+        self._head_DD = train_head(vectors_QD, self._pool.bought_PC, seed)
         self._index = _index(_unit(vectors_QD @ self._head_DD))
         self.thresholds = self._fit(dev, dev_texts, dev_PD)
         self._queries = self._searches = 0
@@ -136,7 +136,7 @@ class CleQR:
 
     def _choose(self, queries: Sequence[str], vectors_PD: FloatArray) -> Choice:
         near_PK, cosine_PK = self._nearest(queries, vectors_PD)
-        wanted_PN = beliefs(near_PK, cosine_PK, self._pool.bought_QN)
+        wanted_PN = beliefs(near_PK, cosine_PK, self._pool.bought_PC)
         asked_PC = np.argsort(-cosine_PK, axis=1, kind="stable")[:, : min(SEARCHED, self._neighbours)]
         count = asked_PC.shape[1]
         pool_PC, at = np.take_along_axis(near_PK, asked_PC, axis=1), np.repeat(np.arange(len(queries)), count)
@@ -170,7 +170,7 @@ class CleQR:
         rows = np.arange(len(texts))
         choice = self._choose(texts, vectors_PD)
         before, after = (
-            log.found(rows, self._search(texts, rewrites, FITTED_DEPTH))
+            log.found_share(rows, self._search(texts, rewrites, FITTED_DEPTH))
             for rewrites in (texts, self._rewrites(texts, choice.pool_P))
         )
         tried = [
@@ -190,7 +190,7 @@ def _steps(values_P: npt.NDArray[np.float64]) -> list[float]:
 
 
 def beliefs(
-    near_PK: npt.NDArray[np.int64], cosine_PK: npt.NDArray[np.float64], bought_QN: sp.csr_matrix
+    near_PK: npt.NDArray[np.int64], cosine_PK: npt.NDArray[np.float64], bought_PC: sp.csr_matrix
 ) -> sp.csr_matrix:
     """(P, products) f(x, z) by the module's formula."""
     from scipy.special import softmax
@@ -198,8 +198,8 @@ def beliefs(
     queries, k = near_PK.shape
     weights_PK = softmax(np.maximum(cosine_PK, -1e3) / TEMPERATURE, axis=1)
     starts = np.arange(0, near_PK.size + 1, k)
-    weights_PQ = sp.csr_matrix((weights_PK.ravel(), near_PK.ravel(), starts), shape=(queries, bought_QN.shape[0]))
-    return (weights_PQ @ bought_QN).tocsr()
+    weights_PQ = sp.csr_matrix((weights_PK.ravel(), near_PK.ravel(), starts), shape=(queries, bought_PC.shape[0]))
+    return (weights_PQ @ bought_PC).tocsr()
 
 
 def expected_gain(wanted_NP: sp.csr_matrix, hits: Hits) -> npt.NDArray[np.float64]:
@@ -209,7 +209,7 @@ def expected_gain(wanted_NP: sp.csr_matrix, hits: Hits) -> npt.NDArray[np.float6
     return dcg(np.where(hits.found_NK, belief_NK, 0.0))
 
 
-def train_head(vectors_QD: FloatArray, bought_QN: sp.csr_matrix, seed: int = 0, epochs: int = EPOCHS) -> FloatArray:
+def train_head(vectors_QD: FloatArray, bought_PC: sp.csr_matrix, seed: int = 0, epochs: int = EPOCHS) -> FloatArray:
     """(D, D) linear head, from the identity on, by InfoNCE with in-batch negatives, both ways.
 
     A pair is a step on the graph: from a query to a product bought for it, on to another query that bought it. In a
@@ -222,20 +222,20 @@ def train_head(vectors_QD: FloatArray, bought_QN: sp.csr_matrix, seed: int = 0, 
     head = torch.eye(vectors.shape[1], requires_grad=True)
     optimizer = torch.optim.AdamW([head], lr=LEARNING_RATE, weight_decay=0.0)
     for _ in range(epochs):
-        left_M, right_M = _walk(bought_QN, rng)
+        left_M, right_M = _walk(bought_PC, rng)
         for start in range(0, len(left_M), BATCH):
             left, right = left_M[start : start + BATCH], right_M[start : start + BATCH]
-            loss = _info_nce(vectors[left] @ head, vectors[right] @ head, _alike(bought_QN, left, right))
+            loss = _info_nce(vectors[left] @ head, vectors[right] @ head, _alike(bought_PC, left, right))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     return head.detach().numpy()
 
 
-def _walk(bought_QN: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _walk(bought_PC: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One partner for every query that has one, in random order: (left, right), (M,) each."""
-    by_product = bought_QN.tocsc()
-    product_Q = _one_of_each(bought_QN, np.arange(bought_QN.shape[0]), rng)
+    by_product = bought_PC.tocsc()
+    product_Q = _one_of_each(bought_PC, np.arange(bought_PC.shape[0]), rng)
     partner_Q = _one_of_each(by_product, product_Q, rng)
     left_M = rng.permutation(np.flatnonzero(partner_Q != np.arange(len(partner_Q))))
     return left_M, partner_Q[left_M]
@@ -247,11 +247,11 @@ def _one_of_each(matrix: Any, lines: np.ndarray, rng: np.random.Generator) -> np
     return matrix.indices[matrix.indptr[lines] + (rng.random(len(lines)) * lengths).astype(np.int64)]
 
 
-def _alike(bought_QN: sp.csr_matrix, left: np.ndarray, right: np.ndarray) -> Any:
+def _alike(bought_PC: sp.csr_matrix, left: np.ndarray, right: np.ndarray) -> Any:
     """(B, B) True where two different pairs' queries share a product, or are the same query."""
     import torch
 
-    shared = torch.from_numpy((bought_QN[left] @ bought_QN[right].T).toarray() > 0)
+    shared = torch.from_numpy((bought_PC[left] @ bought_PC[right].T).toarray() > 0)
     return shared & ~torch.eye(len(left), dtype=torch.bool)
 
 

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 
 from agents.examples.engine_pairs import Scored
 from agents.examples.tasks import NO, YES, Example
-from agents.query_log.graph import Counts, Rows, capped, query_products, stem_incidence, strongest
+from agents.query_log.graph import Counts, Rows, capped, query_products, stem_incidence, most_similar
 from agents.query_log.word_model import words_of
 from qr_env.common import tokenize
 from qr_env.common.types import EXACT, GAINS, FloatArray, Query
@@ -46,12 +46,12 @@ def relevance_tags(scored: Scored, high: float = 0.7, low: float = 0.2, seed: in
 
 
 def _judged(
-    task: str, scored: Scored, figure_P_C: FloatArray, high: float, low: float, seed: int
+    task: str, scored: Scored, figure_PG: FloatArray, high: float, low: float, seed: int
 ) -> tuple[list[Example], Counts]:
     """Yes and no from one figure of the candidates."""
-    if not figure_P_C.size:
+    if not figure_PG.size:
         return [], {"yes": 0, "no": 0}
-    best_P, worst_P = (np.where(np.isnan(figure_P_C), fill, figure_P_C) for fill in (-np.inf, np.inf))
+    best_P, worst_P = (np.where(np.isnan(figure_PG), fill, figure_PG) for fill in (-np.inf, np.inf))
     yes_P, no_P = best_P.max(axis=1) > high, worst_P.min(axis=1) < low
     at = {YES: best_P.argmax(axis=1), NO: worst_P.argmin(axis=1)}
     hard_P = yes_P & no_P
@@ -136,12 +136,12 @@ def tagging_examples(
     exact = sp.csr_matrix((gains.data >= GAINS[EXACT], gains.indices, gains.indptr), gains.shape, dtype=np.float32)
     exact.eliminate_zeros()
     words = _rare_words([query.text for query in queries])
-    same, _ = strongest(capped(exact, max_queries)[0], most, min_alike=SAME)
-    near, _ = strongest(capped(words, max_queries)[0], MOST_NEIGHBOURS, min_alike=0.1)
+    same, _ = most_similar(capped(exact, max_queries)[0], most, min_similarity=SAME)
+    near, _ = most_similar(capped(words, max_queries)[0], MOST_NEIGHBOURS, min_similarity=0.1)
     graded_N = np.diff(exact.indptr) > 0
-    near = near[graded_N[near.query_R] & graded_N[near.other_R]]
-    near = near[np.asarray(exact[near.query_R].multiply(exact[near.other_R]).sum(axis=1)).ravel() == 0]
-    found = {answer: _once(pairs.query_R, pairs.other_R) for answer, pairs in ((YES, same), (NO, near))}
+    near = near[graded_N[near.query_N] & graded_N[near.other_N]]
+    near = near[np.asarray(exact[near.query_N].multiply(exact[near.other_N]).sum(axis=1)).ravel() == 0]
+    found = {answer: _once(pairs.query_N, pairs.other_N) for answer, pairs in ((YES, same), (NO, near))}
     counts = {f"pairs with a {answer}": len(pairs) for answer, pairs in found.items()}
     size = min(map(len, found.values()))
     counts["kept"] = 2 * size
@@ -157,14 +157,14 @@ def _tag(query: Query, other: Query, answer: str) -> Example:
     return Example("tagging", query.text, answer, other.text, source="graph", query_id=query.id)
 
 
-def _once(query_R: Rows, other_R: Rows) -> npt.NDArray[np.int64]:
+def _once(query_N: Rows, other_N: Rows) -> npt.NDArray[np.int64]:
     """(pairs, 2) each two queries once, whichever asked for the other."""
-    pairs_R2 = np.sort(np.stack([query_R, other_R], axis=1), axis=1)
-    return np.unique(pairs_R2, axis=0) if len(pairs_R2) else pairs_R2
+    pairs_N2 = np.sort(np.stack([query_N, other_N], axis=1), axis=1)
+    return np.unique(pairs_N2, axis=0) if len(pairs_N2) else pairs_N2
 
 
 def _rare_words(texts: Sequence[str]) -> sp.csr_matrix:
     """(texts, stems) weighted by how few texts have them: "blue" counts less than "sofa"."""
     has = stem_incidence(texts, {}, grow=True)
-    share_V = np.asarray(has.sum(axis=0)).ravel() / max(len(texts), 1)
-    return has.dot(sp.diags_array(1 - np.log(np.maximum(share_V, 1e-9)))).tocsr().astype(np.float32)
+    share_T = np.asarray(has.sum(axis=0)).ravel() / max(len(texts), 1)
+    return has.dot(sp.diags_array(1 - np.log(np.maximum(share_T, 1e-9)))).tocsr().astype(np.float32)

@@ -63,7 +63,7 @@ class Scored:
     agent: str = ""
 
     @property
-    def there_P_C(self) -> npt.NDArray[np.bool_]:
+    def present_PG(self) -> npt.NDArray[np.bool_]:
         """Where there is a candidate."""
         width = self.figures["reward"].shape[1]
         return np.arange(width) < np.array([len(row) for row in self.options], np.int64)[:, None]
@@ -92,7 +92,7 @@ def engine_pairs(
     Args:
         titles: query id → titles that shoppers interacted with under it.
     """
-    figures, there = scored.figures, scored.there_P_C
+    figures, there = scored.figures, scored.present_PG
     counts: Counts = {"queries": len(scored.queries), "candidates": int(there.sum())}
     judged = there & ~np.isnan(np.stack([figures[name] for name in ("reward", "relevance", "increment")])).any(axis=0)
     counts["without a verdict"] = int((there & ~judged).sum())
@@ -106,15 +106,15 @@ def engine_pairs(
         counts[f"{name} {least:g} or less"] = int(passing.sum() - above.sum())
         passing = above
     # The best paid first; a stable sort keeps the agent's own order among equals.
-    order_P_C = np.argsort(np.where(passing, -figures["reward"], np.inf), axis=1, kind="stable")[:, : config.most]
-    at_P, at_C = np.nonzero(np.take_along_axis(passing, order_P_C, axis=1))
+    order_PG = np.argsort(np.where(passing, -figures["reward"], np.inf), axis=1, kind="stable")[:, : config.most]
+    at_P, at_G = np.nonzero(np.take_along_axis(passing, order_PG, axis=1))
     counts[f"beyond {config.most} a query"] = int(passing.sum()) - len(at_P)
     counts["kept"] = len(at_P)
-    chosen = list(zip(at_P.tolist(), order_P_C[at_P, at_C].tolist(), strict=True))
+    chosen = list(zip(at_P.tolist(), order_PG[at_P, at_G].tolist(), strict=True))
     if config.alone:
-        hopeless_P = there.any(axis=1) & (judged == there).all(axis=1) & ~passing.any(axis=1)
-        counts["queries left alone"] = int(hopeless_P.sum())
-        chosen += [(row, -1) for row in np.flatnonzero(hopeless_P).tolist()]
+        rejected_P = there.any(axis=1) & (judged == there).all(axis=1) & ~passing.any(axis=1)
+        counts["queries left alone"] = int(rejected_P.sum())
+        chosen += [(row, -1) for row in np.flatnonzero(rejected_P).tolist()]
     shown = np.random.default_rng(config.seed).random(len(chosen)) < config.context
     known = titles or {}
     return [
@@ -151,30 +151,30 @@ def approved(
         known: stems of the catalogue.
     """
     place = {key: row for row, key in enumerate(dict.fromkeys((query.row, query.text) for query in queries))}
-    row_R = np.array([place[query.row, query.text] for query in queries], np.int64)
-    asked = dict(zip(row_R.tolist(), queries, strict=True))
+    row_N = np.array([place[query.row, query.text] for query in queries], np.int64)
+    asked = dict(zip(row_N.tolist(), queries, strict=True))
     options: list[list[str]] = [[] for _ in place]
-    column_R = []
-    for row, example in zip(row_R.tolist(), examples, strict=True):
-        column_R.append(len(options[row]))
+    column_N = []
+    for row, example in zip(row_N.tolist(), examples, strict=True):
+        column_N.append(len(options[row]))
         options[row].append(example.response)
     scored = Scored(list(asked.values()), options, score(list(asked.values()), options))
     marked = [
         replace(example, **scored.verdict(row, column))
-        for example, row, column in zip(examples, row_R.tolist(), column_R, strict=True)
+        for example, row, column in zip(examples, row_N.tolist(), column_N, strict=True)
     ]
-    rewards_R = np.array([example.reward for example in marked])
-    unknown_R, paid_R = np.isnan(rewards_R), rewards_R > min_reward
-    kept_R = paid_R | (unknown_R & vouched)
-    failed = np.setdiff1d(row_R[~paid_R & ~unknown_R], row_R[paid_R | unknown_R]).tolist()
+    rewards_N = np.array([example.reward for example in marked])
+    unjudged_N, rewarded_N = np.isnan(rewards_N), rewards_N > min_reward
+    kept_N = rewarded_N | (unjudged_N & vouched)
+    failed = np.setdiff1d(row_N[~rewarded_N & ~unjudged_N], row_N[rewarded_N | unjudged_N]).tolist()
     hopeless = [row for row in failed if known.issuperset(tokenize.terms(asked[row].text))]
     alone = [
         Example("rewrite", asked[row].text, "", source=examples[0].source, query_id=asked[row].id) for row in hopeless
     ]
     counts = {
-        "kept without a verdict" if vouched else "without a verdict": int(unknown_R.sum()),
-        f"reward {min_reward:g} or less": int((~paid_R & ~unknown_R).sum()),
-        "approved by the engine": int(paid_R.sum()),
+        "kept without a verdict" if vouched else "without a verdict": int(unjudged_N.sum()),
+        f"reward {min_reward:g} or less": int((~rewarded_N & ~unjudged_N).sum()),
+        "approved by the engine": int(rewarded_N.sum()),
         "queries left alone": len(alone),
     }
-    return [example for example, keep in zip(marked, kept_R.tolist(), strict=True) if keep] + alone, counts
+    return [example for example, keep in zip(marked, kept_N.tolist(), strict=True) if keep] + alone, counts

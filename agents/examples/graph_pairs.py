@@ -23,11 +23,11 @@ from agents.query_log.graph import (
     Partners,
     Rows,
     capped,
-    default_shared,
+    default_min_shared,
     kept,
     query_products,
     stem_incidence,
-    strongest,
+    most_similar,
 )
 from agents.text.expansion import rewrite_for_mode
 from qr_env.common import tokenize
@@ -46,7 +46,7 @@ class GraphConfig:
 
     min_shared: int = 0
     """products that must be right for both queries; 0 is 5 where queries have ten products or more, else 1"""
-    min_alike: float = 0.1
+    min_similarity: float = 0.1
     """least cosine of the two queries' gains over the products"""
     min_support: float = 0.5
     """share of a query's products whose titles must hold a word that is added; 0 lets every word in"""
@@ -64,39 +64,39 @@ class GraphConfig:
 
 @dataclass(frozen=True)
 class _Words:
-    """Stems of N queries. has_N_V: what the query says. useful_N_V: what it does not say and its products' titles do;
-    None where every word will do. names_V: the stems. same_N: a number for each set of stems."""
+    """Stems of N queries. has_PT: what the query says. useful_PT: what it does not say and its products' titles do;
+    None where every word will do. names_T: the stems. word_set_P: a number for each set of stems."""
 
-    has_N_V: sp.csr_matrix
-    useful_N_V: sp.csr_matrix | None
-    names_V: list[str]
-    same_N: Rows
+    has_PT: sp.csr_matrix
+    useful_PT: sp.csr_matrix | None
+    names_T: list[str]
+    word_set_P: Rows
 
     def useful(self, row: int) -> frozenset[str] | None:
         """The useful stems of one query."""
-        if self.useful_N_V is None:
+        if self.useful_PT is None:
             return None
-        begin, end = self.useful_N_V.indptr[row : row + 2]
-        return frozenset(self.names_V[at] for at in self.useful_N_V.indices[begin:end])
+        begin, end = self.useful_PT.indptr[row : row + 2]
+        return frozenset(self.names_T[at] for at in self.useful_PT.indices[begin:end])
 
 
-def _words(titles: Sequence[str], texts: Sequence[str], gains_N_P: sp.csr_matrix, min_support: float) -> _Words:
+def _words(titles: Sequence[str], texts: Sequence[str], gains_PC: sp.csr_matrix, min_support: float) -> _Words:
     """What queries say, and what they could say of their products: words that titles with `min_support` of a query's
     gain hold."""
     column: dict[str, int] = {}
     has = stem_incidence(texts, column, grow=True)
     numbers: dict[bytes, int] = {}
     sets = (has.indices[begin:end].tobytes() for begin, end in zip(has.indptr[:-1], has.indptr[1:], strict=True))
-    same_N = np.fromiter((numbers.setdefault(key, len(numbers)) for key in sets), np.int64, len(texts))
+    word_set_P = np.fromiter((numbers.setdefault(key, len(numbers)) for key in sets), np.int64, len(texts))
     if min_support <= 0:
-        return _Words(has, None, list(column), same_N)
-    weight_N = np.asarray(gains_N_P.sum(axis=1), np.float64).ravel()
-    shares = sp.diags_array(1 / np.maximum(weight_N, 1e-12)).dot(gains_N_P) @ stem_incidence(titles, column, grow=False)
+        return _Words(has, None, list(column), word_set_P)
+    weight_P = np.asarray(gains_PC.sum(axis=1), np.float64).ravel()
+    shares = sp.diags_array(1 / np.maximum(weight_P, 1e-12)).dot(gains_PC) @ stem_incidence(titles, column, grow=False)
     shares.data = (shares.data >= min_support - 1e-6).astype(np.float32)
     shares.eliminate_zeros()
     useful = (shares - shares.multiply(has)).tocsr()
     useful.eliminate_zeros()
-    return _Words(has, useful, list(column), same_N)
+    return _Words(has, useful, list(column), word_set_P)
 
 
 def graph_pairs(
@@ -119,14 +119,14 @@ def graph_pairs(
     gains = query_products(shop, queries, source)
     counts: Counts = {"queries in the graph": int((np.diff(gains.indptr) > 0).sum()), "edges": int(gains.nnz)}
     gains, cut = capped(gains, config.max_queries)
-    shared = config.min_shared or default_shared(gains)
+    shared = config.min_shared or default_min_shared(gains)
     texts = [query.text for query in queries]
     words = _words(shop.titles, texts, gains, config.min_support)
-    pairs, found = strongest(gains, config.partners, shared, config.min_alike, words.same_N)
-    said = {"share too few": f"share fewer than {shared}", "too little alike": f"less alike than {config.min_alike:g}"}
+    pairs, found = most_similar(gains, config.partners, shared, config.min_similarity, words.word_set_P)
+    said = {"share too few": f"share fewer than {shared}", "too little alike": f"less alike than {config.min_similarity:g}"}
     said["beyond"] = f"beyond the {config.partners} most alike"
     counts |= cut | {said.get(name, name): count for name, count in found.items()}
-    pairs = kept(pairs, _sayable(pairs, words, combine), "no new word that its products' titles hold", counts)
+    pairs = keep_pairs(pairs, _sayable(pairs, words, combine), "no new word that its products' titles hold", counts)
     chosen = list(_rewrites(pairs, texts, words, combine, config.most))
     counts[f"the same rewrite again, or beyond {config.most} a query"] = len(pairs) - len(chosen)
     rewrites = [(queries[row], text) for row, text in chosen]
@@ -140,28 +140,28 @@ def graph_pairs(
 
 def _sayable(pairs: Partners, words: _Words, combine: str) -> npt.NDArray[np.bool_]:
     """Whether the other query has useful words; for a whole rewrite, whether it has no other new ones."""
-    new_R, useful_R = np.zeros((2, len(pairs)), np.int64)
+    new_N, useful_N = np.zeros((2, len(pairs)), np.int64)
     for start in range(0, len(pairs), CHUNK):
         part = slice(start, start + CHUNK)
-        own, other = pairs.query_R[part], words.has_N_V[pairs.other_R[part]]
-        new_R[part] = np.diff(other.indptr) - np.asarray(other.multiply(words.has_N_V[own]).sum(axis=1)).ravel()
-        if words.useful_N_V is not None:
-            useful_R[part] = np.asarray(other.multiply(words.useful_N_V[own]).sum(axis=1)).ravel()
-    if words.useful_N_V is None:
-        useful_R = new_R
-    return useful_R > 0 if combine == "expand" else (useful_R > 0) & (useful_R == new_R)
+        own, other = pairs.query_N[part], words.has_PT[pairs.other_N[part]]
+        new_N[part] = np.diff(other.indptr) - np.asarray(other.multiply(words.has_PT[own]).sum(axis=1)).ravel()
+        if words.useful_PT is not None:
+            useful_N[part] = np.asarray(other.multiply(words.useful_PT[own]).sum(axis=1)).ravel()
+    if words.useful_PT is None:
+        useful_N = new_N
+    return useful_N > 0 if combine == "expand" else (useful_N > 0) & (useful_N == new_N)
 
 
 def _rewrites(
     pairs: Partners, texts: Sequence[str], words: _Words, combine: str, most: int
 ) -> Iterator[tuple[int, str]]:
     """(row, what its student must write): the first `most` different rewrites of each query."""
-    ends = np.flatnonzero(np.diff(pairs.query_R, append=-1)) + 1
+    ends = np.flatnonzero(np.diff(pairs.query_N, append=-1)) + 1
     for start, end in zip([0, *ends.tolist()][:-1], ends.tolist(), strict=True):
-        row = int(pairs.query_R[start])
+        row = int(pairs.query_N[start])
         useful = words.useful(row)
         found: dict[str, None] = {}
-        for other in pairs.other_R[start:end].tolist():
+        for other in pairs.other_N[start:end].tolist():
             text = rewrite_for_mode(texts[row], texts[other], combine)
             if combine == "expand" and useful is not None:
                 text = _useful_words(text, useful.union(tokenize.terms(texts[row])))

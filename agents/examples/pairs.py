@@ -44,10 +44,10 @@ def rejection_sample(
     A query is left alone only where every candidate has a verdict, or there is none to try; else it is left out and
     counted: silence is not evidence that the original is good.
     """
-    rewards_P_C = score(queries, options)
+    rewards_PG = score(queries, options)
     pairs: list[tuple[str, str]] = []
-    for query, texts, rewards_C in zip(queries, options, rewards_P_C, strict=True):
-        paid = np.nan_to_num(rewards_C[: len(texts)], nan=-np.inf)
+    for query, texts, rewards_G in zip(queries, options, rewards_PG, strict=True):
+        paid = np.nan_to_num(rewards_G[: len(texts)], nan=-np.inf)
         best = int(np.argmax(paid)) if texts else -1
         if best >= 0 and paid[best] > min_reward:
             pairs.append((query.text, texts[best]))

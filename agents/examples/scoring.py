@@ -35,10 +35,10 @@ def feedback_scorer(make_simulator: Callable[[int, int], Simulator], chunk: int 
             simulator = make_simulator(len(part), width)
             simulator.reset(part)
             step = simulator.step([text for row in texts for text in [*row, *[""] * (width - len(row))]])
-            there_P_C = np.arange(width) < np.array([len(row) for row in texts])[:, None]
-            for name, values_P_C in known.items():
+            present_PG = np.arange(width) < np.array([len(row) for row in texts])[:, None]
+            for name, values_PG in known.items():
                 found_N = step.rewards_N if name == "reward" else getattr(step.figures, name)
-                values_P_C[start : start + chunk][there_P_C] = found_N.reshape(len(part), width)[there_P_C]
+                values_PG[start : start + chunk][present_PG] = found_N.reshape(len(part), width)[present_PG]
         return known
 
     return score

@@ -1,10 +1,10 @@
-"""What the titles of bought products say about queries, and the words that a log suggests for them.
+"""Statistics of the titles bought for queries, and the rewrites that a query log suggests.
 
     model = word_model(shop, train)
     candidates(model, train)             # "couch" → ["sofa lindholm", "sofa", …]
 
-The rewrites that a log suggests are the title words of what was bought for the query itself, and those that go with
-its words in other queries ("couch" was bought as "sofa").
+The suggested words are those of titles bought for the query itself, and of titles bought for other queries with the
+same words (a "sofa" was bought for "couch").
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ STOP = frozenset(
 
 @dataclass(frozen=True)
 class WordModel:
-    """What bought titles say about queries. `query_words_Q`, `title_words_T`: vocabularies, word → column.
+    """How often title words were bought for P queries and for their words."""
 
-    bought_N_T: (queries, title words) share of a query's bought titles that hold the word. given_Q_T: (query words,
-    title words) the same for all queries that hold a query word. common_T: share of all titles with the word.
-    row_of: query id → N.
-    """
-
-    query_words_Q: dict[str, int]
-    title_words_T: dict[str, int]
-    bought_N_T: sp.csr_matrix
-    given_Q_T: sp.csr_matrix
+    query_words: dict[str, int]
+    """Vocabulary of the queries: word → row of `given_TT`."""
+    title_words: dict[str, int]
+    """Vocabulary of the titles: word → column of `bought_PT` and `given_TT`, entry of `common_T`."""
+    bought_PT: sp.csr_matrix
+    """(queries, title words) share of the titles bought for a query that hold the word."""
+    given_TT: sp.csr_matrix
+    """(query words, title words) share of the titles bought for any query with the query word that hold the title word."""
     common_T: FloatArray
+    """(title words,) share of all titles that hold the word."""
     row_of: dict[str, int]
+    """Query id → row of `bought_PT`."""
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case words of a text, in order, each once, without stop words."""
+    """Distinct lower-case words of a text, in order, without stop words."""
     return [word for word in dict.fromkeys(WORD.findall(text.lower())) if word not in STOP]
 
 
@@ -55,7 +56,7 @@ def _incidence(texts: Sequence[str]) -> tuple[sp.csr_matrix, dict[str, int]]:
 
 
 def incidence(rows: Sequence[Sequence[int]], width: int) -> sp.csr_matrix:
-    """(rows, width) matrix with a 1 in the columns that each row names."""
+    """(rows, width) matrix with a 1 in the given columns of each row."""
     indptr = np.cumsum([0, *map(len, rows)])
     indices = np.fromiter((i for row in rows for i in row), np.int32, count=int(indptr[-1]))
     return sp.csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape=(len(rows), width))
@@ -66,41 +67,45 @@ def _row_shares(counts: sp.csr_matrix, totals: FloatArray) -> sp.csr_matrix:
 
 
 def word_model(shop: Shop, queries: Sequence[Query]) -> WordModel:
-    """Count which title words are bought for which queries and query words; only `queries`' own purchases are read."""
+    """The statistics of these queries; only their own purchases are read."""
     row_of = {query.id: i for i, query in enumerate(queries)}
     bought = shop.purchases_of(queries)
     titles, title_words = _incidence(shop.titles)
     texts, query_words = _incidence([query.text for query in queries])
     ones = np.ones(len(bought[0]), np.float32)
-    bought_N_P = sp.csr_matrix((ones, bought), shape=(len(queries), len(shop.titles)))
-    counts_N_T = (bought_N_P @ titles).tocsr()
-    totals_N = np.asarray(bought_N_P.sum(axis=1), np.float32).ravel()
-    counts_Q_T, totals_Q = (texts.T @ counts_N_T).tocsr(), texts.T @ totals_N
-    document_share_T = np.asarray(titles.sum(axis=0)).ravel() / max(len(shop.titles), 1)
-    common_T = np.maximum(document_share_T, 1e-6).astype(np.float32)
+    bought_PC = sp.csr_matrix((ones, bought), shape=(len(queries), len(shop.titles)))
+    counts_PT = (bought_PC @ titles).tocsr()
+    totals_N = np.asarray(bought_PC.sum(axis=1), np.float32).ravel()
+    counts_TT, totals_T = (texts.T @ counts_PT).tocsr(), texts.T @ totals_N
+    title_share_T = np.asarray(titles.sum(axis=0)).ravel() / max(len(shop.titles), 1)
+    common_T = np.maximum(title_share_T, 1e-6).astype(np.float32)
     return WordModel(
-        query_words, title_words, _row_shares(counts_N_T, totals_N), _row_shares(counts_Q_T, totals_Q), common_T, row_of
+        query_words, title_words, _row_shares(counts_PT, totals_N), _row_shares(counts_TT, totals_T), common_T, row_of
     )
 
 
 def candidates(model: WordModel, queries: Sequence[Query], most: int = 3, rarest: float = 0.0) -> list[list[str]]:
-    """Rewrites (words to add) that the log suggests for queries that `model` was made from.
+    """Rewrites (words to add) that the log suggests for queries of the model, at most a dozen each.
 
-    A word is worth share × log(share / share in all titles), what it adds to the divergence of the bought titles from
-    the shop's. The best `most` words of the query's own purchases, of its words' purchases, and of both: each alone,
-    and the best two … `most` together. Words in a smaller share of all titles than `rarest` are no words but names of
-    single products, and are left out.
+    Words are ranked by share × log(share / share in all titles), their contribution to the Kullback–Leibler divergence
+    of the bought titles from all titles. Three rankings are made: by the query's own purchases, by the purchases of its
+    words, and by the sum of both. Of each ranking the best `most` words are candidates, each alone and the best two …
+    `most` together.
+
+    Args:
+        most: longest candidate, in words.
+        rarest: least share of all titles that must hold a word; rarer words are names of single products.
     """
-    names = np.array(list(model.title_words_T))
-    column = model.query_words_Q
+    names = np.array(list(model.title_words))
+    column = model.query_words
     known = [[column[word] for word in words_of(query.text) if word in column] for query in queries]
-    texts_N_Q = incidence(known, max(len(column), 1))
-    length_N = np.maximum(np.asarray(texts_N_Q.sum(axis=1), np.float32).ravel(), 1.0)
-    around_N_T = _row_shares(texts_N_Q @ model.given_Q_T, length_N)
+    texts_PT = incidence(known, max(len(column), 1))
+    length_P = np.maximum(np.asarray(texts_PT.sum(axis=1), np.float32).ravel(), 1.0)
+    related_PT = _row_shares(texts_PT @ model.given_TT, length_P)
     results = []
     for i, query in enumerate(queries):
-        own, around = model.bought_N_T[model.row_of[query.id]], around_N_T[i]
-        parts = own, around, own + around
+        own, related = model.bought_PT[model.row_of[query.id]], related_PT[i]
+        parts = own, related, own + related
         ranked = [_best_words(part, model.common_T, names, query.text, most, rarest) for part in parts]
         texts = [" ".join(words[:length]) for words in ranked for length in range(2, len(words) + 1)]
         texts += [word for words in ranked for word in words]
@@ -108,14 +113,13 @@ def candidates(model: WordModel, queries: Sequence[Query], most: int = 3, rarest
     return results
 
 
-def telling_words(model: WordModel, queries: Sequence[Query], most: int) -> list[list[str]]:
-    """For each of the queries that `model` was made from, up to `most` title words that set its purchases apart.
+def distinctive_words(model: WordModel, queries: Sequence[Query], most: int) -> list[list[str]]:
+    """For each query of the model up to `most` title words that distinguish its purchases from the catalogue.
 
-    A word must be in half of the bought titles. Words that the query has already are among them: they say what it is
-    about.
+    A word must be in half of the bought titles. The query's own words are not excluded.
     """
-    names = np.array(list(model.title_words_T))
-    common = model.bought_N_T.copy()
+    names = np.array(list(model.title_words))
+    common = model.bought_PT.copy()
     common.data = np.where(common.data >= 0.5, common.data, 0.0).astype(np.float32)
     common.eliminate_zeros()
     return [_best_words(common[i], model.common_T, names, "", most) for i in range(len(queries))]
@@ -124,9 +128,9 @@ def telling_words(model: WordModel, queries: Sequence[Query], most: int) -> list
 def _best_words(
     row: sp.csr_matrix, common_T: FloatArray, names: np.ndarray, query: str, most: int, rarest: float = 0.0
 ) -> list[str]:
-    """The title words of one row of shares that set it most apart, without those of the query and too rare ones."""
-    worth = row.data * np.log(np.maximum(row.data, 1e-9) / common_T[row.indices])
-    present = set(words_of(query))
-    ranked = row.indices[np.argsort(-worth, kind="stable")]
-    order = ranked[common_T[ranked] >= rarest][: most + len(present)]
-    return [word for word in names[order].tolist() if word not in present][:most]
+    """The best words of one row of title-word shares (ranking: `candidates`), without rare words and those of the query."""
+    score = row.data * np.log(np.maximum(row.data, 1e-9) / common_T[row.indices])
+    own = set(words_of(query))
+    ranked = row.indices[np.argsort(-score, kind="stable")]
+    order = ranked[common_T[ranked] >= rarest][: most + len(own)]
+    return [word for word in names[order].tolist() if word not in own][:most]

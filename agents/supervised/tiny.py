@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.policy.prompt import prompt_text
-from agents.query_log.word_model import telling_words, word_model
+from agents.query_log.word_model import distinctive_words, word_model
 from agents.supervised.sft import fine_tune, response_sequences
 from qr_env.shop.shop import Shop
 from qr_env.synthetic.typos import typo_variant
@@ -118,7 +118,7 @@ def pretraining_pairs(shop: Shop, n: int, seed: int) -> list[tuple[str, str]]:
     rng = np.random.default_rng(seed)
     train = shop.split("train")
     told = list(
-        zip([query.text for query in train], telling_words(word_model(shop, train), train, TELLING), strict=True)
+        zip([query.text for query in train], distinctive_words(word_model(shop, train), train, TELLING), strict=True)
     )
     told_N = [(text, " ".join(words)) for text, words in told if words]
     pairs = [told_N[i] for i in rng.integers(len(told_N), size=3 * n // 4)] if told_N else []

@@ -110,7 +110,7 @@ def test_only_train_and_dev_logs_are_read(shop: Shop) -> None:
 def test_a_shop_without_a_log_is_refused_and_labels_stand_in_for_purchases(shop: Shop) -> None:
     labelled = replace(shop, purchases=PURCHASE_SCHEMA.empty_table())
     log = PurchaseLog.of(labelled, labelled.split("train"))
-    assert len(log.queries) == 7 and log.bought_QN.shape == (7, 30)
+    assert len(log.queries) == 7 and log.bought_PC.shape == (7, 30)
     assert CleQR(labelled, WordRetriever(shop), HashEncoder()).rewrite(["settee"]) == [["sofa"]]
     empty = replace(labelled, qrels=sp.csr_matrix(shop.qrels.shape, dtype=np.int8))
     with pytest.raises(ConfigError, match="cle-qr"):

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from agents.examples.graph_pairs import GraphConfig, graph_pairs
 from agents.query_log import graph
-from agents.query_log.graph import capped, default_shared, query_products, strongest
+from agents.query_log.graph import capped, default_min_shared, query_products, most_similar
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT
 from runs.bench.pairs import made_up_shop
@@ -20,7 +20,7 @@ def random_graph(rows=60, columns=40, seed=0):
     return sp.csr_matrix(matrix)
 
 
-def slow_pairs(gains, min_shared, min_alike, most):
+def slow_pairs(gains, min_shared, min_similarity, most):
     dense = gains.toarray().astype(np.float64)
     found = []
     for a, own in enumerate(dense):
@@ -28,7 +28,7 @@ def slow_pairs(gains, min_shared, min_alike, most):
         for b, other in enumerate(dense):
             shared = int(((own > 0) & (other > 0)).sum())
             alike = own @ other / max(np.linalg.norm(own) * np.linalg.norm(other), 1e-12)
-            if a != b and shared >= min_shared and alike >= min_alike:
+            if a != b and shared >= min_shared and alike >= min_similarity:
                 others.append((-round(alike, 4), b, shared))
         found += [(a, b, shared) for _, b, shared in sorted(others)[:most]]
     return found
@@ -38,21 +38,21 @@ def slow_pairs(gains, min_shared, min_alike, most):
 def test_strongest_equals_a_slow_count_whatever_the_block(block, monkeypatch):
     monkeypatch.setattr(graph, "BLOCK_TERMS", block)
     gains = random_graph()
-    pairs, counts = strongest(gains, 100, 2, 0.12)
-    found = sorted(zip(pairs.query_R.tolist(), pairs.other_R.tolist(), pairs.shared_R.tolist(), strict=True))
+    pairs, counts = most_similar(gains, 100, 2, 0.12)
+    found = sorted(zip(pairs.query_N.tolist(), pairs.other_N.tolist(), pairs.shared_N.tolist(), strict=True))
     assert found == sorted(slow_pairs(gains, 2, 0.12, 100))
     assert counts["share a product"] - counts["share too few"] - counts["too little alike"] == len(pairs)
 
 
 def test_the_strongest_come_first_and_the_others_are_counted():
     gains = random_graph(seed=1)
-    every, _ = strongest(gains, 100)
-    few, counts = strongest(gains, 3)
+    every, _ = most_similar(gains, 100)
+    few, counts = most_similar(gains, 3)
     assert counts["beyond"] == len(every) - len(few) > 0
     for row in range(gains.shape[0]):
-        alike = few.alike_R[few.query_R == row]
+        alike = few.similarity_N[few.query_N == row]
         assert (np.diff(alike) <= 1e-5).all()
-        assert alike == pytest.approx(np.sort(every.alike_R[every.query_R == row])[::-1][:3], abs=1e-5)
+        assert alike == pytest.approx(np.sort(every.similarity_N[every.query_N == row])[::-1][:3], abs=1e-5)
 
 
 def test_a_popular_product_keeps_the_queries_that_it_says_most_about():
@@ -78,8 +78,8 @@ def test_the_graph_is_of_exact_and_substitute_labels_or_of_purchases():
 
 
 def test_k_follows_how_dense_labels_are():
-    assert default_shared(query_products(tiny_shop(), tiny_shop().split("train"))) == 5
-    assert default_shared(query_products(tiny_shop(), tiny_shop().split("train"), "purchases")) == 1
+    assert default_min_shared(query_products(tiny_shop(), tiny_shop().split("train"))) == 5
+    assert default_min_shared(query_products(tiny_shop(), tiny_shop().split("train"), "purchases")) == 1
 
 
 def test_a_couch_gets_the_sofa_but_no_colour_and_no_typo():

@@ -32,13 +32,13 @@ def test_shares_equal_a_slow_count(world):
     for i, query in enumerate(train):
         pairs = zip(shop.purchases["query_id"].to_pylist(), shop.purchases["product_id"].to_pylist(), strict=True)
         titles = [shop.titles[shop.product_row[p]] for q, p in pairs if q == query.id]
-        for word, column in model.title_words_T.items():
+        for word, column in model.title_words.items():
             share = np.mean([word in words_of(title) for title in titles]) if titles else 0.0
-            assert model.bought_N_T[i, column] == pytest.approx(share)
+            assert model.bought_PT[i, column] == pytest.approx(share)
 
 
 def test_test_queries_purchases_are_not_read(world):
     shop, train = world
     model = word_model(shop, train[:1])
-    assert model.bought_N_T.shape[0] == 1
-    assert set(model.query_words_Q) == set(words_of(train[0].text))
+    assert model.bought_PT.shape[0] == 1
+    assert set(model.query_words) == set(words_of(train[0].text))
