@@ -1,12 +1,13 @@
-"""AnchorPairs of the stream: rewrites that the shop's log suggests for the queries that pass by, kept when they are paid.
+"""Anchor pairs of online learning: rewrites that the query log suggests for streaming queries, kept if rewarded.
 
-The supervised anchor of online learning (JD, arXiv 2603.02555, keeps one; BEQUE's rejection sampling makes the pairs).
-A query that streams in is looked up in the log once: what was bought for it and for its words suggests candidates, the
-engine and the judge pay each, the best one that beats the original becomes its pair, "" teaches to leave it alone.
+They are the supervised anchor of online learning (JD, arXiv 2603.02555, has one; BEQUE's rejection sampling makes the
+pairs). Each query of the stream is looked up in the log once: the purchases of the query and of its words suggest
+candidates, engine and judge score them, and the best candidate that beats the original becomes the query's pair; ""
+means that no candidate does.
 
-The same is done for `SLIPS` twins of the query, typed by a hurried thumb (`qr_env.synthetic.typos.typo_variant`): the same shopper,
-the same wish, another text, for which the engine finds something else and another rewrite pays. A log of ten thousand
-queries holds few typos; its twins hold as many as wanted (runs/LOG.md: +7 points of headroom on test).
+The same is done for `TYPO_VARIANTS` variants of the query with one typo each (`qr_env.synthetic.typos`): same intent,
+another text, for which the engine finds other products and another rewrite is best. A log of ten thousand queries holds
+few typos; variants add as many as wanted (runs/LOG.md: +7 points of headroom on test).
 """
 
 from __future__ import annotations
@@ -24,83 +25,88 @@ from qr_env.common.types import Query
 from qr_env.synthetic.typos import typo_variant
 
 Pair = tuple[str, str]
-REPLAY = 3
-SLIPS = 3
+REPLAYED = 3  # pairs of earlier queries for each query
+TYPO_VARIANTS = 3
 
 
 @dataclass
 class AnchorPairs:
-    """Pairs for streaming queries, and `REPLAY` times as many from earlier ones and their twins.
-
-    model: the log's words. score: pays candidates. keep_words: candidates carry the query's own words too (for
-    `combine` modes that search the rewrite without them). slips: twins a query; 0 where a judge must be paid for each.
-    seed: of the replay and the slips. epoch: rises with every change of what is on sale: a query that comes in another
-    text or epoch than before is looked up again, and its earlier pairs are dropped. recent: earlier ones are replayed
-    from so many queries that were looked up last, 0 from all: in a shop that changes, what was found long ago is in
-    yesterday's words, and would be most of what is taught.
-    """
+    """Supervised pairs for the queries of an update, and `REPLAYED` times as many from earlier queries and variants."""
 
     model: WordModel
+    """Statistics of the query log; suggests candidates."""
     score: Scorer
+    """Rewards of candidates."""
     keep_words: bool = False
-    slips: int = SLIPS
+    """Prepend the query to its candidates, for `combine` modes that search the rewrite without the query."""
+    typo_variants: int = TYPO_VARIANTS
+    """Typo variants of each query; 0 saves their verdicts where every verdict costs money."""
     seed: int = 0
+    """Of the replayed pairs and the typo variants."""
     calls: int = 0
+    """Number of calls of `pairs` so far."""
     epoch: Callable[[], int] = int  # int() is 0: nothing changes
+    """Version of the assortment on sale; a query whose text or epoch has changed is looked up again, and its earlier
+    pairs are dropped."""
     recent: int = 0
-    known: dict[str, list[Pair]] = field(default_factory=dict)
-    asked: dict[str, tuple[str, int]] = field(default_factory=dict)  # text and epoch of the last look
-    order: list[str] = field(default_factory=list)  # of queries, by their last look
+    """Replay only this many of the queries looked up last; 0 replays all. In a shop whose catalogue changes, old pairs
+    use outdated words."""
+    pairs_of: dict[str, list[Pair]] = field(default_factory=dict)
+    """Query id → pairs of the query, its own first, then those of its typo variants."""
+    looked_up: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Query id → (text, epoch) of its last look-up."""
+    order: list[str] = field(default_factory=list)
+    """Query ids in the order of their last look-up."""
 
     def pairs(self, queries: Sequence[Query]) -> list[Pair]:
-        """The pairs of these queries and those replayed; queries without a verdict, or not of the log, have none."""
+        """Pairs of these queries, then replayed ones; queries without a verdict, or not in the log, have none."""
         queries = [query for query in queries if query.id in self.model.row_of]
-        self._learn(queries)
+        self._look_up(queries)
         rng = np.random.default_rng([self.seed, self.calls])
         self.calls += 1
-        now = [self.known[query.id][0] for query in queries if self.known[query.id]]
-        among = self.order[-self.recent :]
-        places = rng.integers(max(len(among), 1), size=REPLAY * len(queries)).tolist()
-        earlier = [self.known[among[place]] for place in places if among]
-        return now + [pairs[int(rng.integers(len(pairs)))] for pairs in earlier if pairs]
+        current = [self.pairs_of[query.id][0] for query in queries if self.pairs_of[query.id]]
+        replayable = self.order[-self.recent :]
+        places = rng.integers(max(len(replayable), 1), size=REPLAYED * len(queries)).tolist()
+        earlier = [self.pairs_of[replayable[place]] for place in places if replayable]
+        return current + [pairs[int(rng.integers(len(pairs)))] for pairs in earlier if pairs]
 
-    def _learn(self, queries: Sequence[Query]) -> None:
-        """Look fresh queries and their twins up, pay the candidates, keep the pairs, the query's own first."""
-        now = self.epoch()
-        fresh = list({q.id: q for q in queries if self.asked.get(q.id) != (q.text, now)}.values())
-        if not fresh:
+    def _look_up(self, queries: Sequence[Query]) -> None:
+        """Score the candidates of new queries and their typo variants, and keep the pairs."""
+        epoch = self.epoch()
+        new = list({q.id: q for q in queries if self.looked_up.get(q.id) != (q.text, epoch)}.values())
+        if not new:
             return
-        both = [*fresh, *(twin for query in fresh for twin in twins(query, self.slips, self.seed))]
-        options = candidates(self.model, both)
+        texts = [*new, *(variant for query in new for variant in typo_variants(query, self.typo_variants, self.seed))]
+        options = candidates(self.model, texts)
         if self.keep_words:
-            options = [[f"{query.text} {text}" for text in texts] for query, texts in zip(both, options, strict=True)]
-        found = dict(rejection_sample(both, options, self.score).pairs)
-        again = {query.id for query in fresh} & self.known.keys()
+            options = [[f"{query.text} {text}" for text in added] for query, added in zip(texts, options, strict=True)]
+        found = dict(rejection_sample(texts, options, self.score).pairs)
+        again = {query.id for query in new} & self.pairs_of.keys()
         self.order = [name for name in self.order if name not in again] if again else self.order
-        for query in fresh:
+        for query in new:
             self.order.append(query.id)
-            self.known[query.id], self.asked[query.id] = [], (query.text, now)
-        for query in both:
+            self.pairs_of[query.id], self.looked_up[query.id] = [], (query.text, epoch)
+        for query in texts:
             if query.text in found:
-                self.known[query.id].append((query.text, found[query.text]))
+                self.pairs_of[query.id].append((query.text, found[query.text]))
 
     def state_dict(self) -> dict[str, object]:
-        """What the next call depends on besides the log and the judge."""
+        """Everything that the next call depends on besides the log and the scores."""
         return {
             "calls": self.calls,
-            "known": {name: list(pairs) for name, pairs in self.known.items()},
+            "pairs_of": {name: list(pairs) for name, pairs in self.pairs_of.items()},
             "order": list(self.order),
-            "asked": dict(self.asked),
+            "looked_up": dict(self.looked_up),
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.calls, self.known, self.order = state["calls"], dict(state["known"]), list(state["order"])  # type: ignore[assignment,call-overload]
-        self.asked = {name: (text, epoch) for name, (text, epoch) in state["asked"].items()}  # type: ignore[attr-defined]
+        """Continue where `state_dict` was taken."""
+        self.calls, self.pairs_of, self.order = state["calls"], dict(state["pairs_of"]), list(state["order"])  # type: ignore[assignment,call-overload]
+        self.looked_up = {name: (text, epoch) for name, (text, epoch) in state["looked_up"].items()}  # type: ignore[attr-defined]
 
 
-def twins(query: Query, n: int, seed: int) -> list[Query]:
-    """Up to n twins of a query that differ from it by a slip; the same ones whenever they are asked for."""
+def typo_variants(query: Query, n: int, seed: int) -> list[Query]:
+    """Up to n copies of a query with one typo each; the same ones at every call."""
     rng = random.Random(f"{seed} {query.id}")
     texts = dict.fromkeys(typo_variant(query.text, rng) for _ in range(n))
     return [replace(query, text=text) for text in texts if text != query.text]

@@ -1,11 +1,12 @@
-"""Pairs of queries for which the same products are right: MiniELM's supervised data (arXiv 2501.18056).
+"""Training pairs of queries with the same relevant products: MiniELM's supervised data (arXiv 2501.18056).
 
     examples, counts = graph_pairs(shop, shop.split("train"), GraphConfig(), combine="expand")
 
-Two queries pair, in both directions, when at least k products are Exact or Substitute for both (`agents/query_log/graph.py`). The
-paper has a large model confirm that the two mean the same: `confirm` takes any callable. What can be known without a
-model is asked first: how alike the two queries' products are, and whether the other query's words are in the titles of
-this query's own products ("sofa" for "couch", but no "red", and no "something to sit on"). Every filter is counted.
+Two queries pair, in both directions, if at least k products are Exact or Substitute for both
+(`agents/query_log/graph.py`). In the paper a large model confirms that both mean the same; `confirm` takes any callable
+for this. Filters that need no model come first: the similarity of the two queries' products, and whether the other
+query's words are in the titles of this query's own products ("sofa" for "couch", but not "red", nor "something to sit
+on"). Every filter is counted.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from agents.query_log.graph import (
     Rows,
     capped,
     default_min_shared,
-    kept,
+    keep_pairs,
+    most_similar,
     query_products,
     stem_incidence,
-    most_similar,
 )
 from agents.text.expansion import rewrite_for_mode
 from qr_env.common import tokenize
@@ -35,45 +36,48 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
 from qr_env.shop.shop import Shop
 
-# (queries, a rewrite of each) → whether the rewrite means the same, (N,) bool.
+# (N queries, one rewrite of each) → (N,) bool, whether the rewrite means the same as its query.
 Confirm = Callable[[Sequence[Query], Sequence[str]], npt.NDArray[np.bool_]]
 CHUNK = 1 << 18  # pairs whose words are compared at a time
 
 
 @dataclass(frozen=True)
 class GraphConfig:
-    """Which two queries pair, and what of the other one is taken."""
+    """Which queries pair, and which words of the other query are taken."""
 
     min_shared: int = 0
-    """products that must be right for both queries; 0 is 5 where queries have ten products or more, else 1"""
+    """least number of products that are relevant to both queries; 0: 5 if the median query has ten or more, else 1"""
     min_similarity: float = 0.1
     """least cosine of the two queries' gains over the products"""
     min_support: float = 0.5
-    """share of a query's products whose titles must hold a word that is added; 0 lets every word in"""
+    """least share of a query's products whose titles hold an added word; 0 allows every word"""
     partners: int = 32
-    """other queries looked at for each query, the most alike first"""
-    most: int = 2
+    """other queries tried for each query, the most similar first"""
+    max_rewrites: int = 2
     """rewrites a query"""
     max_queries: int = 1_000
-    """queries that one product may join; what is cut from more popular ones is counted"""
+    """queries that one product may connect; the edges cut from more popular products are counted"""
 
     def __post_init__(self) -> None:
-        if self.min_shared < 0 or min(self.partners, self.most, self.max_queries) < 1:
-            raise ConfigError(f"{self}: min_shared must be 0 or more, partners, most and max_queries 1 or more")
+        if self.min_shared < 0 or min(self.partners, self.max_rewrites, self.max_queries) < 1:
+            raise ConfigError(f"{self}: min_shared must be 0 or more; partners, max_rewrites and max_queries 1 or more")
 
 
 @dataclass(frozen=True)
 class _Words:
-    """Stems of N queries. has_PT: what the query says. useful_PT: what it does not say and its products' titles do;
-    None where every word will do. names_T: the stems. word_set_P: a number for each set of stems."""
+    """Stems of P queries."""
 
     has_PT: sp.csr_matrix
+    """1 where the query has the stem."""
     useful_PT: sp.csr_matrix | None
+    """1 where the query lacks the stem and its products' titles have it; None if every stem is useful."""
     names_T: list[str]
+    """The stems."""
     word_set_P: Rows
+    """Equal numbers for queries with equal sets of stems."""
 
     def useful(self, row: int) -> frozenset[str] | None:
-        """The useful stems of one query."""
+        """The useful stems of one query; None if every stem is useful."""
         if self.useful_PT is None:
             return None
         begin, end = self.useful_PT.indptr[row : row + 2]
@@ -81,8 +85,7 @@ class _Words:
 
 
 def _words(titles: Sequence[str], texts: Sequence[str], gains_PC: sp.csr_matrix, min_support: float) -> _Words:
-    """What queries say, and what they could say of their products: words that titles with `min_support` of a query's
-    gain hold."""
+    """Stems of the queries, and useful stems: those in titles that hold at least `min_support` of a query's gain."""
     column: dict[str, int] = {}
     has = stem_incidence(texts, column, grow=True)
     numbers: dict[bytes, int] = {}
@@ -107,14 +110,15 @@ def graph_pairs(
     confirm: Confirm | None = None,
     source: str = "auto",
 ) -> tuple[list[Example], Counts]:
-    """Rewrites that other queries suggest, as examples of the task "rewrite"; and every filter's count, in order.
+    """Rewrites taken from similar queries as examples of the task "rewrite", and the count of every filter, in order.
 
     Args:
-        queries: who pairs with whom; nothing of any other query is read: give the train split.
-        combine: "expand" gives the other query's words that this one lacks and its products' titles have, "replace"
-            and "union" the whole other query, if all its new words are in those titles.
-        confirm: asked last, of what all other filters left.
-        source: of the graph, as in `query_products`.
+        queries: the queries that pair; no other query is read, so give the train split.
+        config: thresholds and limits.
+        combine: "expand" takes the other query's words that this one lacks and its products' titles have; "replace"
+            and "union" take the whole other query if all its new words are in those titles.
+        confirm: called last, on the rewrites that pass all other filters.
+        source: of the graph, see `query_products`.
     """
     gains = query_products(shop, queries, source)
     counts: Counts = {"queries in the graph": int((np.diff(gains.indptr) > 0).sum()), "edges": int(gains.nnz)}
@@ -123,23 +127,28 @@ def graph_pairs(
     texts = [query.text for query in queries]
     words = _words(shop.titles, texts, gains, config.min_support)
     pairs, found = most_similar(gains, config.partners, shared, config.min_similarity, words.word_set_P)
-    said = {"share too few": f"share fewer than {shared}", "too little alike": f"less alike than {config.min_similarity:g}"}
-    said["beyond"] = f"beyond the {config.partners} most alike"
-    counts |= cut | {said.get(name, name): count for name, count in found.items()}
-    pairs = keep_pairs(pairs, _sayable(pairs, words, combine), "no new word that its products' titles hold", counts)
-    chosen = list(_rewrites(pairs, texts, words, combine, config.most))
-    counts[f"the same rewrite again, or beyond {config.most} a query"] = len(pairs) - len(chosen)
+    labels = {
+        "share too few": f"share fewer than {shared}",
+        "too dissimilar": f"similarity below {config.min_similarity:g}",
+        "beyond the limit": f"beyond the {config.partners} most similar",
+    }
+    counts |= cut | {labels.get(name, name): count for name, count in found.items()}
+    pairs = keep_pairs(
+        pairs, _has_useful_words(pairs, words, combine), "no new word that its products' titles hold", counts
+    )
+    chosen = list(_rewrites(pairs, texts, words, combine, config.max_rewrites))
+    counts[f"the same rewrite again, or beyond {config.max_rewrites} a query"] = len(pairs) - len(chosen)
     rewrites = [(queries[row], text) for row, text in chosen]
     if confirm is not None and rewrites:
-        means_N = np.asarray(confirm([query for query, _ in rewrites], [text for _, text in rewrites]), np.bool_)
-        counts["not confirmed"] = int((~means_N).sum())
-        rewrites = [pair for pair, means in zip(rewrites, means_N.tolist(), strict=True) if means]
+        confirmed_N = np.asarray(confirm([query for query, _ in rewrites], [text for _, text in rewrites]), np.bool_)
+        counts["not confirmed"] = int((~confirmed_N).sum())
+        rewrites = [pair for pair, confirmed in zip(rewrites, confirmed_N.tolist(), strict=True) if confirmed]
     counts["kept"] = len(rewrites)
     return [Example("rewrite", q.text, text, source="graph", query_id=q.id) for q, text in rewrites], counts
 
 
-def _sayable(pairs: Partners, words: _Words, combine: str) -> npt.NDArray[np.bool_]:
-    """Whether the other query has useful words; for a whole rewrite, whether it has no other new ones."""
+def _has_useful_words(pairs: Partners, words: _Words, combine: str) -> npt.NDArray[np.bool_]:
+    """(N,) whether the other query has useful words; unless in "expand", also whether all its new words are useful."""
     new_N, useful_N = np.zeros((2, len(pairs)), np.int64)
     for start in range(0, len(pairs), CHUNK):
         part = slice(start, start + CHUNK)
@@ -153,9 +162,9 @@ def _sayable(pairs: Partners, words: _Words, combine: str) -> npt.NDArray[np.boo
 
 
 def _rewrites(
-    pairs: Partners, texts: Sequence[str], words: _Words, combine: str, most: int
+    pairs: Partners, texts: Sequence[str], words: _Words, combine: str, limit: int
 ) -> Iterator[tuple[int, str]]:
-    """(row, what its student must write): the first `most` different rewrites of each query."""
+    """(row of the query, rewrite): the first `limit` distinct rewrites of each query."""
     ends = np.flatnonzero(np.diff(pairs.query_N, append=-1)) + 1
     for start, end in zip([0, *ends.tolist()][:-1], ends.tolist(), strict=True):
         row = int(pairs.query_N[start])
@@ -167,16 +176,16 @@ def _rewrites(
                 text = _useful_words(text, useful.union(tokenize.terms(texts[row])))
             if text:
                 found[text] = None
-            if len(found) == most:
+            if len(found) == limit:
                 break
         yield from ((row, text) for text in found)
 
 
 def _useful_words(text: str, useful: frozenset[str]) -> str:
-    """The words whose stems are useful or said already; a unit, or another scrap of a word, only behind its number."""
+    """The words whose stems are all in `useful`; words of one or two letters, such as units, only after a number."""
     words: list[str] = []
     for word in text.split():
-        measured = bool(words) and words[-1][-1].isdigit()
-        if useful.issuperset(tokenize.terms(word)) and (len(word) > 2 or not word.isalpha() or measured):
+        after_number = bool(words) and words[-1][-1].isdigit()
+        if useful.issuperset(tokenize.terms(word)) and (len(word) > 2 or not word.isalpha() or after_number):
             words.append(word)
     return " ".join(words)

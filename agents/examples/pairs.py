@@ -1,7 +1,7 @@
-"""Warm-start pairs from the shop's own log: candidates of `word_model.py`, kept when they beat the query.
+"""Training pairs by rejection sampling: candidates of the query log, kept if they beat the original query.
 
-BEQUE's rejection sampling (arXiv 2311.03758 §3.1) keeps, for each query, the candidate that the engine and the judge
-pay best, or teaches to leave the query alone.
+BEQUE's rejection sampling (arXiv 2311.03758 §3.1) keeps, for each query, the candidate with the highest reward by
+engine and judge, or the pair (query, "") where keeping the original is best.
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ from qr_env.shop.shop import Shop
 
 
 @dataclass(frozen=True)
-class WarmPairs:
-    """Pairs kept by rejection sampling; `rewrite` "" teaches to leave the query alone. Counts for the log: candidates
-    tried; queries rewritten, left alone, and left out because a verdict is missing."""
+class SampledPairs:
+    """Result of rejection sampling."""
 
     pairs: list[tuple[str, str]]
-    tried: int
-    kept: int
-    alone: int
+    """(query, rewrite); the rewrite "" keeps the original."""
+    candidates: int
+    """Number of candidates scored."""
+    rewritten: int
+    """Number of queries with a rewrite."""
+    unchanged: int
+    """Number of queries that keep the original."""
     unjudged: int
+    """Number of queries without a pair, because a verdict is missing."""
 
 
 def bought_titles(shop: Shop, queries: Sequence[Query]) -> dict[str, list[str]]:
-    """Query id → distinct titles of what was bought for it, in the log's order; only `queries`' purchases are read."""
+    """Query id → distinct titles bought for it, in the log's order; only the purchases of `queries` are read."""
     bought: dict[str, dict[str, None]] = {query.id: {} for query in queries}
     for place, product in zip(*(part.tolist() for part in shop.purchases_of(queries)), strict=True):
         bought[queries[place].id][shop.titles[product]] = None
@@ -38,21 +42,26 @@ def bought_titles(shop: Shop, queries: Sequence[Query]) -> dict[str, list[str]]:
 
 def rejection_sample(
     queries: Sequence[Query], options: Sequence[Sequence[str]], score: Scorer, min_reward: float = 0.02
-) -> WarmPairs:
-    """For each query the best-paid candidate, or "" where none is paid more than `min_reward`.
+) -> SampledPairs:
+    """For each query the candidate with the highest reward, or "" if no reward is above `min_reward`.
 
-    A query is left alone only where every candidate has a verdict, or there is none to try; else it is left out and
-    counted: silence is not evidence that the original is good.
+    A query keeps its original only if every candidate has a verdict, or there is no candidate. Otherwise the query is
+    left out and counted: a missing verdict is no evidence that the original is good.
     """
     rewards_PG = score(queries, options)
     pairs: list[tuple[str, str]] = []
     for query, texts, rewards_G in zip(queries, options, rewards_PG, strict=True):
-        paid = np.nan_to_num(rewards_G[: len(texts)], nan=-np.inf)
-        best = int(np.argmax(paid)) if texts else -1
-        if best >= 0 and paid[best] > min_reward:
+        known = np.nan_to_num(rewards_G[: len(texts)], nan=-np.inf)
+        best = int(np.argmax(known)) if texts else -1
+        if best >= 0 and known[best] > min_reward:
             pairs.append((query.text, texts[best]))
-        elif np.isfinite(paid).all():
+        elif np.isfinite(known).all():
             pairs.append((query.text, ""))
-    alone = sum(not rewrite for _, rewrite in pairs)
-    counts = (sum(map(len, options)), len(pairs) - alone, alone, len(queries) - len(pairs))
-    return WarmPairs(pairs, *counts)
+    unchanged = sum(not rewrite for _, rewrite in pairs)
+    return SampledPairs(
+        pairs,
+        candidates=sum(map(len, options)),
+        rewritten=len(pairs) - unchanged,
+        unchanged=unchanged,
+        unjudged=len(queries) - len(pairs),
+    )

@@ -1,50 +1,70 @@
-"""What engine and judge pay for candidate rewrites, in batches: the one measure of warm start, hints, PRO and pairs."""
+"""Rewards and feedback of candidate rewrites by engine and judge, in batches.
+
+score = FeedbackScorer(make_simulator)
+score(queries, options)["reward"]       # (P, G)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from tqdm import tqdm
 
 from qr_env.common.types import FloatArray, Query
 from qr_env.environment.simulator import Simulator
 
-# (queries, their candidates) → rewards; P × C, NaN where there is no candidate or no verdict.
-Scorer = Callable[[Sequence[Query], Sequence[Sequence[str]]], FloatArray]
-FeedbackScorer = Callable[[Sequence[Query], Sequence[Sequence[str]]], dict[str, FloatArray]]
 FIGURES = ("reward", "relevance", "increment", "hitrate")
 
 
-def feedback_scorer(make_simulator: Callable[[int, int], Simulator], chunk: int = 512) -> FeedbackScorer:
-    """(queries, their candidates) → `FIGURES` by name, P × C each, as the shop itself gives them.
+class Scorer(Protocol):
+    """Rewards of candidates."""
 
-    They are those of `qr_env.reward.feedback` against the original query; NaN where there is no candidate or no verdict.
+    def __call__(self, queries: Sequence[Query], options: Sequence[Sequence[str]], /) -> FloatArray:
+        """(P, G) rewards of up to G candidates for each of P queries; NaN without a candidate or a verdict."""
+        ...
 
-    Args:
-        make_simulator: (blocks, group_size) → a simulator of one turn; queries go through it `chunk` at a time.
+
+@dataclass(frozen=True)
+class FeedbackScorer:
+    """A callable: candidates → `FIGURES` by name, (P, G) each, as a step of the simulator gives them.
+
+    Definitions: `qr_env.reward.feedback`, against the original query; NaN without a candidate or a verdict.
     """
 
-    def score(queries: Sequence[Query], options: Sequence[Sequence[str]]) -> dict[str, FloatArray]:
-        from tqdm import tqdm
+    make_simulator: Callable[[int, int], Simulator]
+    """(blocks, group_size) → a simulator of one turn."""
+    chunk: int = 512
+    """Queries a simulator step."""
 
+    def __call__(self, queries: Sequence[Query], options: Sequence[Sequence[str]], /) -> dict[str, FloatArray]:
+        """The figures of up to G candidates for each of P queries."""
         width = max(map(len, options), default=0)
-        known = {name: np.full((len(queries), width), np.nan, np.float32) for name in FIGURES}
-        starts = range(0, len(queries) if width else 0, chunk)
+        figures = {name: np.full((len(queries), width), np.nan, np.float32) for name in FIGURES}
+        starts = range(0, len(queries) if width else 0, self.chunk)
         for start in tqdm(starts, desc="score candidates", leave=False, disable=len(starts) < 2):
-            part, texts = queries[start : start + chunk], options[start : start + chunk]
-            simulator = make_simulator(len(part), width)
+            part, texts = queries[start : start + self.chunk], options[start : start + self.chunk]
+            simulator = self.make_simulator(len(part), width)
             simulator.reset(part)
             step = simulator.step([text for row in texts for text in [*row, *[""] * (width - len(row))]])
             present_PG = np.arange(width) < np.array([len(row) for row in texts])[:, None]
-            for name, values_PG in known.items():
-                found_N = step.rewards_N if name == "reward" else getattr(step.figures, name)
-                values_PG[start : start + chunk][present_PG] = found_N.reshape(len(part), width)[present_PG]
-        return known
-
-    return score
+            for name, values_PG in figures.items():
+                values_N = step.rewards_N if name == "reward" else getattr(step.figures, name)
+                values_PG[start : start + self.chunk][present_PG] = values_N.reshape(len(part), width)[present_PG]
+        return figures
 
 
-def simulator_scorer(make_simulator: Callable[[int, int], Simulator], chunk: int = 512) -> Scorer:
-    """The rewards alone of `feedback_scorer`, P × C."""
-    score = feedback_scorer(make_simulator, chunk)
-    return lambda queries, options: score(queries, options)["reward"]
+@dataclass(frozen=True)
+class RewardScorer:
+    """A `Scorer`: the rewards alone of `FeedbackScorer`."""
+
+    make_simulator: Callable[[int, int], Simulator]
+    """(blocks, group_size) → a simulator of one turn."""
+    chunk: int = 512
+    """Queries a simulator step."""
+
+    def __call__(self, queries: Sequence[Query], options: Sequence[Sequence[str]], /) -> FloatArray:
+        """(P, G) rewards."""
+        return FeedbackScorer(self.make_simulator, self.chunk)(queries, options)["reward"]

@@ -1,7 +1,7 @@
-"""One row of training data, and how each task is put to the student; kept in a Parquet file, one column a field.
+"""Training examples of a student: their fields, the prompt of each task, and the Parquet file that holds them.
 
-The student keeps its tasks apart by their last words: `rewrite` without context is exactly `agents.policy.prompt`'s prompt,
-so that what is learnt here is what it does online; every other task ends with a cue of its own.
+Each task's prompt has a last line of its own. `rewrite` without context has exactly the prompt of
+`agents.policy.prompt`, so that training and online rewriting use the same prompt.
 
     Query: couch blue              Query: couch blue         Query: couch blue        Query: couch blue
     Rewrite:                       Rewrite: sofa             Title:                   Thought:
@@ -27,32 +27,36 @@ if TYPE_CHECKING:
 
 TASKS = ("rewrite", "quality", "title", "thought", "tagging")
 YES, NO = "yes", "no"
-IGNORED = -100  # label of a token without loss
-MAX_TITLES, MAX_TITLE_CHARACTERS = 3, 80  # BEQUE's context: a 0.9 M-parameter student reads no more in a batch
+IGNORED = -100  # label of tokens without loss
+MAX_TITLES, MAX_TITLE_CHARACTERS = 3, 80  # of BEQUE's context, as much as fits the batches of a 0.9 M-parameter student
 
 
 @dataclass(frozen=True)
 class Example:
-    """What the student reads and must write.
-
-    task: of `TASKS`. query: as typed. response: what must be written; "" = leave the query alone (`rewrite`).
-    rewrite: what `quality` and `tagging` judge. context: titles that shoppers interacted with under the query (BEQUE).
-    source: where it is from ("log", "graph", "engine:AGENT", "teacher:FILE", "catalogue", …). query_id: "" where the
-    shop has no such query. relevance, increment, reward: the engine's verdict on the rewrite; NaN where unknown.
-    held_out: measures, never trains.
-    """
+    """One training example; one row of the Parquet file."""
 
     task: str
+    """One of `TASKS`."""
     query: str
+    """The query as typed."""
     response: str
+    """Text that the student must write; "" keeps the original query (task `rewrite`)."""
     rewrite: str = ""
+    """The rewrite or other query that `quality` and `tagging` are about."""
     context: tuple[str, ...] = ()
+    """Titles bought for the query (BEQUE)."""
     source: str = ""
+    """Origin: "log", "graph", "engine:AGENT", "teacher:FILE", "catalogue", …"""
     query_id: str = ""
+    """Id of the shop's query, "" if the shop has no such query."""
     relevance: float = float("nan")
+    """Share of the rewrite's results that are relevant to the query; NaN if unknown."""
     increment: float = float("nan")
+    """Excellent products that the rewrite adds, as a share of the query's own; NaN if unknown."""
     reward: float = float("nan")
+    """Reward of the rewrite; NaN if unknown."""
     held_out: bool = False
+    """Whether the example is for evaluation only."""
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -71,7 +75,7 @@ SCHEMA = pa.schema(
 
 
 def prompt_of(example: Example) -> str:
-    """The text that the student continues with the response."""
+    """The prompt of an example; the student must continue it with the response."""
     return _PROMPTS[example.task](example)
 
 
@@ -80,23 +84,23 @@ def _context(example: Example) -> str:
     return f"Bought: {' | '.join(titles)}\n" if titles else ""
 
 
-def _cued(example: Example, cue: str) -> str:
-    """The student's prompt with another last line; `cue` is its last words."""
+def _prompt_ending_in(example: Example, ending: str) -> str:
+    """The student's prompt for rewriting with `ending` in place of its last line."""
     head = prompt_text(example.query).rpartition("\n")[0]
-    return f"{head}\n{cue}"
+    return f"{head}\n{ending}"
 
 
 _PROMPTS: dict[str, Callable[[Example], str]] = {
     "rewrite": lambda example: _context(example) + prompt_text(example.query),
-    "quality": lambda example: _cued(example, f"Rewrite: {example.rewrite}\nGood:"),
-    "title": lambda example: _cued(example, "Title:"),
-    "thought": lambda example: _cued(example, "Thought:"),
-    "tagging": lambda example: _cued(example, f"Other: {example.rewrite}\nSame:"),
+    "quality": lambda example: _prompt_ending_in(example, f"Rewrite: {example.rewrite}\nGood:"),
+    "title": lambda example: _prompt_ending_in(example, "Title:"),
+    "thought": lambda example: _prompt_ending_in(example, "Thought:"),
+    "tagging": lambda example: _prompt_ending_in(example, f"Other: {example.rewrite}\nSame:"),
 }
 
 
 def task_sequences(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[dict[str, list[int]]]:
-    """`input_ids` and `labels` of each example, unpadded; the loss is on the response and its end token only."""
+    """`input_ids` and `labels` of each example, unpadded; only response and end token have a loss."""
     texts = [prompt_of(example) for example in examples]
     prompts = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     completions = completion_ids(tokenizer, [example.response for example in examples])
@@ -107,10 +111,10 @@ def task_sequences(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Exampl
 
 
 def hold_out(examples: Sequence[Example], share: float, seed: int) -> list[Example]:
-    """The examples, a share of the queries held out.
+    """The examples with `held_out` set for a share of the queries.
 
-    A query is drawn by a hash of its words, whatever their order and case: all its examples, of every task, source and
-    run of one seed, are on the same side.
+    A query is drawn by a hash of its words, independent of their order and case, so that all its examples, of every
+    task and source, are on the same side in every run with the same seed.
     """
 
     def held(query: str) -> bool:
@@ -135,9 +139,9 @@ def read_examples(path: str | Path) -> list[Example]:
         ConfigError: there is no such file, or it lacks a column.
     """
     if not Path(path).is_file():
-        raise ConfigError(f"no pairs at {path}; make them with `qr pairs SHOP --out {path}`")
+        raise ConfigError(f"no training pairs at {path}; make them with `qr pairs SHOP --out {path}`")
     table = pq.read_table(path)
     if missing := [field.name for field in fields(Example) if field.name not in table.column_names]:
-        raise ConfigError(f"{path} is not a file of `qr pairs`: it has no {', '.join(missing)}")
+        raise ConfigError(f"{path} is not a file of `qr pairs`: it lacks the columns {', '.join(missing)}")
     rows = table.select(SCHEMA.names).to_pylist()
     return [Example(**row | {"context": tuple(row["context"])}) for row in rows]

@@ -99,7 +99,11 @@ def rank_in_group(group_N: npt.NDArray[np.integer]) -> Rows:
 
 
 def most_similar(
-    gains_PC: sp.csr_matrix, limit: int, min_shared: int = 1, min_similarity: float = 0.0, word_set_P: Rows | None = None
+    gains_PC: sp.csr_matrix,
+    limit: int,
+    min_shared: int = 1,
+    min_similarity: float = 0.0,
+    word_set_P: Rows | None = None,
 ) -> tuple[Partners, Counts]:
     """For each row of a sparse matrix the `limit` most similar other rows, and the count of every filter.
 

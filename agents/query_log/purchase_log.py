@@ -104,7 +104,7 @@ def _without_common_words(pairs: list[tuple[str, str]], count: int) -> list[tupl
 
 
 def document_examples(shop: Shop, count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """Few-shot examples (query, title and description of a product bought for it) of train queries drawn by the seed."""
+    """Few-shot examples (query, title and description of a bought product) of train queries drawn by the seed."""
     log = PurchaseLog.of(shop, shop.split("train"))
     drawn = np.random.default_rng(seed).permutation(len(log.queries))[:count]
     products = [shop.product(int(log.bought_PC[at].indices[0])) for at in drawn]

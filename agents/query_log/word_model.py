@@ -36,7 +36,7 @@ class WordModel:
     bought_PT: sp.csr_matrix
     """(queries, title words) share of the titles bought for a query that hold the word."""
     given_TT: sp.csr_matrix
-    """(query words, title words) share of the titles bought for any query with the query word that hold the title word."""
+    """(query words, title words) the same over the titles bought for all queries that hold the query word."""
     common_T: FloatArray
     """(title words,) share of all titles that hold the word."""
     row_of: dict[str, int]
@@ -128,7 +128,7 @@ def distinctive_words(model: WordModel, queries: Sequence[Query], most: int) -> 
 def _best_words(
     row: sp.csr_matrix, common_T: FloatArray, names: np.ndarray, query: str, most: int, rarest: float = 0.0
 ) -> list[str]:
-    """The best words of one row of title-word shares (ranking: `candidates`), without rare words and those of the query."""
+    """The best title words of one row of shares, ranked as in `candidates`, without the query's own and rare words."""
     score = row.data * np.log(np.maximum(row.data, 1e-9) / common_T[row.indices])
     own = set(words_of(query))
     ranked = row.indices[np.argsort(-score, kind="stable")]

@@ -152,17 +152,17 @@ class TrainingSetup:
 
     def hints(self) -> AnchorPairs:
         """Rewrites that the train split's log suggests."""
-        from agents.examples.anchor import SLIPS, AnchorPairs
-        from agents.examples.scoring import simulator_scorer
+        from agents.examples.anchor import TYPO_VARIANTS, AnchorPairs
+        from agents.examples.scoring import RewardScorer
         from agents.query_log.word_model import word_model
 
         model = word_model(self.shop, self.shop.split("train"))
         slips = (
-            0 if uses_language_model(self.judge) else SLIPS
+            0 if uses_language_model(self.judge) else TYPO_VARIANTS
         )  # a verdict on each twin's list would have to be paid for
         keep_words = self.args.combine != "expand"
         settings: dict[str, Any] = {} if self.drift is None else {"epoch": self._epoch, "recent": RECENT}
-        return AnchorPairs(model, simulator_scorer(self.simulator), keep_words, slips, self.args.seed, **settings)
+        return AnchorPairs(model, RewardScorer(self.simulator), keep_words, slips, self.args.seed, **settings)
 
     def _epoch(self) -> int:
         """Rises with every change of what is on sale."""

@@ -74,7 +74,7 @@ def new_student(args: Args, shop: Shop) -> Student:
 def warm_pairs(args: Args, world: TrainingSetup) -> list[tuple[str, str]]:
     """Pairs from the most frequent queries of the past, by rejection sampling."""
     from agents.examples.pairs import rejection_sample
-    from agents.examples.scoring import simulator_scorer
+    from agents.examples.scoring import RewardScorer
     from agents.query_log.word_model import candidates, word_model
 
     past = sorted(world.shop.split("train"), key=lambda query: -query.frequency)[: args.warm_queries]
@@ -83,9 +83,9 @@ def warm_pairs(args: Args, world: TrainingSetup) -> list[tuple[str, str]]:
     options = candidates(word_model(world.shop, past), past)
     if args.combine != "expand":
         options = [[f"{query.text} {text}" for text in texts] for query, texts in zip(past, options, strict=True)]
-    found = rejection_sample(past, options, simulator_scorer(world.simulator))
+    found = rejection_sample(past, options, RewardScorer(world.simulator))
     print_message(
-        f"warm pairs: {found.tried:,} candidates, {found.kept:,} queries rewritten, {found.alone:,} left alone, "
+        f"warm pairs: {found.candidates:,} candidates, {found.rewritten:,} queries rewritten, {found.unchanged:,} left alone, "
         f"{found.unjudged:,} without a verdict"
     )
     return found.pairs

@@ -16,7 +16,7 @@ from agents.examples import auxiliary
 from agents.examples.engine_pairs import Counts, EngineConfig, Scored, approved, engine_pairs, score_options
 from agents.examples.graph_pairs import Confirm, graph_pairs
 from agents.examples.pairs import bought_titles
-from agents.examples.scoring import FeedbackScorer, feedback_scorer
+from agents.examples.scoring import FeedbackScorer
 from agents.examples.tasks import Example
 from agents.examples.teacher_rewrites import file_rewrites, teacher_rewrites
 from agents.prompted.confirm import ModelConfirm
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qr_env.environment.simulator import Simulator
     from qr_env.shop.shop import Shop
 
-LOG = EngineConfig(min_relevance=-1.0, min_increment=-1.0, most=1, context=0.0)  # the reward alone decides
+LOG = EngineConfig(min_relevance=-1.0, min_increment=-1.0, max_rewrites=1, context_share=0.0)  # by reward alone
 TEACHER = "teacher:"
 KNOWN_TITLES = 3  # a word of the log in fewer titles is a model's number, which no student can guess
 
@@ -129,8 +129,8 @@ class Maker:
             return examples
         queries = self._queries_of(examples)
         if self.args.confirm == "engine":
-            vouched = part != "graph"
-            examples, counts = approved(examples, queries, self.score, self.args.engine.min_reward, vouched, self.known)
+            trusted = part != "graph"
+            examples, counts = approved(examples, queries, self.score, self.args.engine.min_reward, trusted, self.known)
             self.counts[part] |= counts
         elif part != "graph":
             confirm = self._confirm()
@@ -212,7 +212,7 @@ class Maker:
     @cached_property
     def score(self) -> FeedbackScorer:
         """The engine's verdict on candidates."""
-        return feedback_scorer(self._simulator)
+        return FeedbackScorer(self._simulator)
 
     def _simulator(self, blocks: int, group_size: int) -> Simulator:
         from qr_env.environment.simulator import Simulator

@@ -185,7 +185,7 @@ class SeedRun:
 
     def scorer(self, pay: str) -> Scorer:
         """Pays candidates by the reward, or by one of BEQUE's figures."""
-        from agents.examples.scoring import feedback_scorer
+        from agents.examples.scoring import FeedbackScorer
 
-        score = feedback_scorer(self.world.simulator)
+        score = FeedbackScorer(self.world.simulator)
         return lambda queries, options: score(queries, options)[pay]

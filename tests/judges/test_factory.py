@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.examples.anchor import SLIPS
+from agents.examples.anchor import TYPO_VARIANTS
 from agents.rl.grpo import GRPO
 from judges.factory import JudgeOptions, open_judge, open_shopper
 from judges.simple.embedding import EmbeddingJudge
@@ -122,7 +122,7 @@ def test_twins_are_not_graded_where_a_language_model_is_paid(bert, tmp_path, spe
     store = stored(tmp_path / "store", fingerprint) if fingerprint else None
     judge = open_judge(spec, SHOP, JudgeOptions(urls=("http://127.0.0.1:9/v1",), store=store))
     args = Args(shop="tiny", out=tmp_path / "out", judge=spec)
-    assert TrainingSetup(args, SHOP, WordRetriever(SHOP), judge).hints().slips == (0 if paid else SLIPS)
+    assert TrainingSetup(args, SHOP, WordRetriever(SHOP), judge).hints().typo_variants == (0 if paid else TYPO_VARIANTS)
 
 
 def without(line):

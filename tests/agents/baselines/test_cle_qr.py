@@ -93,7 +93,7 @@ def test_thresholds_are_fitted_so_that_bad_neighbours_are_not_taken(shop: Shop) 
     texts = [query.text for query in dev.queries]
     rewrites = [row[0] for row in agent.rewrite(texts)]
     retriever, rows = WordRetriever(shop), np.arange(len(texts))
-    before, after = (dev.found(rows, retriever.search(part, 10)) for part in (texts, rewrites))
+    before, after = (dev.found_share(rows, retriever.search(part, 10)) for part in (texts, rewrites))
     assert after.sum() >= before.sum()
 
 

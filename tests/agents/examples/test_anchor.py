@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.examples.anchor import REPLAY, SLIPS, AnchorPairs, twins
-from agents.examples.scoring import simulator_scorer
+from agents.examples.anchor import REPLAYED, TYPO_VARIANTS, AnchorPairs, typo_variants
+from agents.examples.scoring import RewardScorer
 from agents.query_log.word_model import word_model
 from judges.simple.labels import LabelsJudge
 from qr_env.environment.simulator import Simulator
@@ -15,96 +15,98 @@ from tests.helpers.fakes import WordRetriever, tiny_shop
 
 
 @pytest.fixture(scope="module")
-def world():
+def setup():
     shop = tiny_shop()
     train = shop.split("train")
     parts = (shop, WordRetriever(shop), LabelsJudge(shop), Reward())
-    score = simulator_scorer(lambda blocks, group_size: Simulator(*parts, blocks=blocks, group_size=group_size))
+    score = RewardScorer(lambda blocks, group_size: Simulator(*parts, blocks=blocks, group_size=group_size))
     return train, word_model(shop, train), score
 
 
-def test_a_couch_is_hinted_to_be_a_sofa_and_a_sofa_is_left_alone(world):
-    train, model, score = world
+def test_a_couch_is_hinted_to_be_a_sofa_and_a_sofa_is_left_alone(setup):
+    train, model, score = setup
     pairs = dict(AnchorPairs(model, score).pairs(train))
     assert "sofa" in pairs["couch"].split()
     assert pairs["sofa"] == ""
 
 
-def test_earlier_queries_are_replayed_and_asked_once(world):
-    train, model, score = world
+def test_earlier_queries_are_replayed_and_asked_once(setup):
+    train, model, score = setup
     asked = []
 
     def counting(queries, options):
         asked.extend(query.id for query in queries)
         return score(queries, options)
 
-    hints = AnchorPairs(model, counting)
-    assert len(hints.pairs(train[:2])) == 2 + REPLAY * 2
-    later = hints.pairs(train[1:3])
-    known = {text for query in train[:3] for text in (query.text, *(t.text for t in twins(query, SLIPS, 0)))}
+    anchor_pairs = AnchorPairs(model, counting)
+    assert len(anchor_pairs.pairs(train[:2])) == 2 + REPLAYED * 2
+    later = anchor_pairs.pairs(train[1:3])
+    known = {
+        text for query in train[:3] for text in (query.text, *(t.text for t in typo_variants(query, TYPO_VARIANTS, 0)))
+    }
     assert {text for text, _ in later[2:]} <= known
     assert later[0][0] == train[1].text and list(dict.fromkeys(asked)) == [query.id for query in train[:3]]
     assert len(asked) == len(known)  # each text once
 
 
-def test_a_twin_is_the_same_wish_typed_with_one_slip(world):
-    train, model, score = world
+def test_a_twin_is_the_same_wish_typed_with_one_slip(setup):
+    train, model, score = setup
     query = next(query for query in train if query.text == "couch")
-    made = twins(query, 6, seed=1)
-    assert made == twins(query, 6, seed=1) and len({twin.text for twin in made}) == len(made) > 2
-    assert all((twin.row, twin.id) == (query.row, query.id) and twin.text != query.text for twin in made)
-    hints = AnchorPairs(model, score)
-    hints.pairs([query])
-    learnt = dict(hints.known[query.id])
-    assert all("sofa" in learnt[twin.text].split() for twin in twins(query, SLIPS, 0))
-    assert len(AnchorPairs(model, score, slips=0).pairs([query])) == 1 + REPLAY
+    made = typo_variants(query, 6, seed=1)
+    assert made == typo_variants(query, 6, seed=1) and len({variant.text for variant in made}) == len(made) > 2
+    assert all((variant.row, variant.id) == (query.row, query.id) and variant.text != query.text for variant in made)
+    anchor_pairs = AnchorPairs(model, score)
+    anchor_pairs.pairs([query])
+    learnt = dict(anchor_pairs.pairs_of[query.id])
+    assert all("sofa" in learnt[variant.text].split() for variant in typo_variants(query, TYPO_VARIANTS, 0))
+    assert len(AnchorPairs(model, score, typo_variants=0).pairs([query])) == 1 + REPLAYED
 
 
-def test_a_query_in_other_words_or_another_assortment_is_looked_up_again(world):
-    train, model, score = world
+def test_a_query_in_other_words_or_another_assortment_is_looked_up_again(setup):
+    train, model, score = setup
     query = next(query for query in train if query.text == "couch")
     epochs, asked = [0, 0, 0, 1, 1], []
-    hints = AnchorPairs(
-        model, lambda queries, options: asked.append(queries[0].text) or score(queries, options), slips=0
+    anchor_pairs = AnchorPairs(
+        model, lambda queries, options: asked.append(queries[0].text) or score(queries, options), typo_variants=0
     )
-    hints.epoch = lambda: epochs[hints.calls]
+    anchor_pairs.epoch = lambda: epochs[anchor_pairs.calls]
     for text in ("couch", "davenport", "davenport", "davenport"):
-        pair = hints.pairs([replace(query, text=text)])[0]
+        pair = anchor_pairs.pairs([replace(query, text=text)])[0]
         assert pair[0] == text and "sofa" in pair[1].split()
-    assert asked == ["couch", "davenport", "davenport"] and hints.order == [query.id]
-    again = AnchorPairs(model, score, slips=0, epoch=lambda: 1)
-    again.load_state_dict(hints.state_dict())
-    assert again.pairs([replace(query, text="davenport")]) == hints.pairs([replace(query, text="davenport")])
+    assert asked == ["couch", "davenport", "davenport"] and anchor_pairs.order == [query.id]
+    again = AnchorPairs(model, score, typo_variants=0, epoch=lambda: 1)
+    again.load_state_dict(anchor_pairs.state_dict())
+    assert again.pairs([replace(query, text="davenport")]) == anchor_pairs.pairs([replace(query, text="davenport")])
     assert len(asked) == 3
     assert AnchorPairs(model, score).pairs([replace(query, row=-1, id="log:x", text="x")]) == []
 
 
-def test_only_recent_looks_are_replayed_where_words_change(world):
-    train, model, score = world
-    hints = AnchorPairs(model, score, slips=0, recent=2)
-    hints.pairs(train)
-    hints.pairs([replace(train[0], text="davenport")])
-    assert hints.order[-1] == train[0].id and len(hints.order) == len(train)
-    replayed = {text for _ in range(20) for text, _ in hints.pairs([train[-1]])}
+def test_only_recent_looks_are_replayed_where_words_change(setup):
+    train, model, score = setup
+    anchor_pairs = AnchorPairs(model, score, typo_variants=0, recent=2)
+    anchor_pairs.pairs(train)
+    anchor_pairs.pairs([replace(train[0], text="davenport")])
+    assert anchor_pairs.order[-1] == train[0].id and len(anchor_pairs.order) == len(train)
+    replayed = {text for _ in range(20) for text, _ in anchor_pairs.pairs([train[-1]])}
     assert replayed == {train[-1].text, "davenport"}
 
 
-def test_a_query_without_a_verdict_has_no_pair(world):
-    train, model, _ = world
+def test_a_query_without_a_verdict_has_no_pair(setup):
+    train, model, _ = setup
     silent = AnchorPairs(model, lambda queries, options: np.full((len(queries), 20), np.nan, np.float32))
     options = silent.pairs([query for query in train if query.text == "couch"])
     assert options == []
 
 
-def test_the_querys_own_words_are_kept_where_the_rewrite_is_searched_alone(world):
-    train, model, score = world
+def test_the_querys_own_words_are_kept_where_the_rewrite_is_searched_alone(setup):
+    train, model, score = setup
     pairs = AnchorPairs(model, score, keep_words=True).pairs(train)
     assert all(not rewrite or rewrite.startswith(f"{text} ") for text, rewrite in pairs)
     assert any(rewrite for _, rewrite in pairs)
 
 
-def test_a_restored_one_goes_on_the_same(world):
-    train, model, score = world
+def test_a_restored_one_goes_on_the_same(setup):
+    train, model, score = setup
     first = AnchorPairs(model, score)
     first.pairs(train[:3])
     second = AnchorPairs(model, score)

@@ -68,7 +68,7 @@ def test_tags_say_whether_two_queries_want_the_same(shop):
 
 def test_titles_are_what_was_bought(shop):
     train = shop.split("train")
-    examples = title_examples(bought_titles(shop, train), train, most=1)
+    examples = title_examples(bought_titles(shop, train), train, limit=1)
     assert [(e.query, e.response) for e in examples][:2] == [(q.text, shop.titles[0]) for q in train[:2]]
 
 

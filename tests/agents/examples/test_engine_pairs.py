@@ -5,7 +5,7 @@ import pytest
 
 from agents.examples.engine_pairs import EngineConfig, Scored, approved, engine_pairs, score_options
 from agents.examples.pairs import bought_titles
-from agents.examples.scoring import feedback_scorer
+from agents.examples.scoring import FeedbackScorer
 from agents.examples.tasks import Example
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
@@ -41,7 +41,7 @@ def test_both_thresholds_and_the_order_by_reward(world):
     assert examples[0].reward == pytest.approx(0.3) and examples[0].query_id == train[0].id
     dropped = [counts[name] for name in ("without a verdict", "relevance 0.5 or less", "increment 0 or less")]
     assert dropped == [1, 1, 1] and counts["candidates"] == 5 and counts["kept"] == 2
-    assert counts["queries left alone"] == 0  # silence is no evidence that the original is good
+    assert counts["queries that keep the original"] == 0  # silence is no evidence that the original is good
 
 
 def test_a_query_whose_candidates_all_fail_is_left_alone(world):
@@ -49,14 +49,14 @@ def test_a_query_whose_candidates_all_fail_is_left_alone(world):
     verdicts = scored(train[:2], [["a"], []], [[0.9], [NAN]], [[0.0], [NAN]], [[0.5], [NAN]])
     examples, counts = engine_pairs(verdicts)
     assert [(example.query, example.response) for example in examples] == [(train[0].text, "")]
-    assert counts["queries left alone"] == 1
-    assert engine_pairs(verdicts, EngineConfig(alone=False))[0] == []
+    assert counts["queries that keep the original"] == 1
+    assert engine_pairs(verdicts, EngineConfig(keep_original=False))[0] == []
 
 
 def test_the_thresholds_are_strict_and_most_are_kept(world):
     _, train, _ = world
     verdicts = scored(train[:1], [["a", "b", "c"]], [[0.5, 0.6, 0.7]], [[1.0] * 3], [[0.2, 0.3, 0.4]])
-    examples, counts = engine_pairs(verdicts, EngineConfig(min_relevance=0.5, most=1))
+    examples, counts = engine_pairs(verdicts, EngineConfig(min_relevance=0.5, max_rewrites=1))
     assert [example.response for example in examples] == ["c"]
     assert (counts["relevance 0.5 or less"], counts["beyond 1 a query"]) == (1, 1)
 
@@ -68,17 +68,17 @@ def test_context_is_what_was_bought_for_a_share_of_the_examples(world):
     assert set(titles) == {query.id for query in train}
     size = len(train)
     verdicts = scored(train, [["a"]] * size, [[1.0]] * size, [[1.0]] * size, [[1.0]] * size)
-    every = engine_pairs(verdicts, EngineConfig(context=1.0), titles)[0]
+    every = engine_pairs(verdicts, EngineConfig(context_share=1.0), titles)[0]
     assert all(example.context == tuple(titles[example.query_id][:3]) for example in every)
-    assert not any(example.context for example in engine_pairs(verdicts, EngineConfig(context=0.0), titles)[0])
-    half = engine_pairs(verdicts, EngineConfig(context=0.5), titles)
-    assert half == engine_pairs(verdicts, EngineConfig(context=0.5), titles)
+    assert not any(example.context for example in engine_pairs(verdicts, EngineConfig(context_share=0.0), titles)[0])
+    half = engine_pairs(verdicts, EngineConfig(context_share=0.5), titles)
+    assert half == engine_pairs(verdicts, EngineConfig(context_share=0.5), titles)
 
 
 def test_the_engine_approves_of_a_sofa_for_a_couch(world):
     _, train, simulator = world
     couch = [query for query in train if query.text == "couch"]
-    verdicts = score_options(couch, [["sofa", "refrigerator", "couch", "sofa"]], feedback_scorer(simulator), "fake")
+    verdicts = score_options(couch, [["sofa", "refrigerator", "couch", "sofa"]], FeedbackScorer(simulator), "fake")
     assert verdicts.options == [["sofa", "refrigerator"]]  # one that is the query says nothing
     examples, counts = engine_pairs(verdicts)
     assert [example.response for example in examples] == ["sofa"]
@@ -92,16 +92,16 @@ def test_rewrites_of_any_source_are_approved_by_reward(world):
     pairs = [("couch", "sofa"), ("couch", "refrigerator"), ("fridge", "sofa"), ("divan", "sofa")]
     examples = [Example("rewrite", query, text, source="graph") for query, text in pairs]
     queries = [by_text.get(query, Query(-1, "", query)) for query, _ in pairs]
-    score, known = feedback_scorer(simulator), frozenset(["fridg", "sofa"])
-    kept, counts = approved(examples, queries, score, 0.02, vouched=False, known=known)
+    score, known = FeedbackScorer(simulator), frozenset(["fridg", "sofa"])
+    kept, counts = approved(examples, queries, score, 0.02, trusted=False, known=known)
     assert [(example.query, example.response) for example in kept] == [("couch", "sofa"), ("fridge", "")]
     assert kept[0].reward > 0.5
     assert list(counts.values()) == [1, 2, 1, 1]
-    kept, _ = approved(examples, queries, score, 0.02, vouched=True, known=frozenset())
+    kept, _ = approved(examples, queries, score, 0.02, trusted=True, known=frozenset())
     assert ("fridge", "") not in [(example.query, example.response) for example in kept]  # a word that nobody knows
     assert ("divan", "sofa") in [(example.query, example.response) for example in kept]
 
 
 def test_impossible_settings_are_told():
-    with pytest.raises(ConfigError, match=r"context=1\.5"):
-        EngineConfig(context=1.5)
+    with pytest.raises(ConfigError, match=r"context_share=1\.5"):
+        EngineConfig(context_share=1.5)

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from agents.examples.graph_pairs import GraphConfig, graph_pairs
 from agents.query_log import graph
-from agents.query_log.graph import capped, default_min_shared, query_products, most_similar
+from agents.query_log.graph import capped, default_min_shared, most_similar, query_products
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT
 from runs.bench.pairs import made_up_shop
@@ -41,14 +41,14 @@ def test_strongest_equals_a_slow_count_whatever_the_block(block, monkeypatch):
     pairs, counts = most_similar(gains, 100, 2, 0.12)
     found = sorted(zip(pairs.query_N.tolist(), pairs.other_N.tolist(), pairs.shared_N.tolist(), strict=True))
     assert found == sorted(slow_pairs(gains, 2, 0.12, 100))
-    assert counts["share a product"] - counts["share too few"] - counts["too little alike"] == len(pairs)
+    assert counts["share a product"] - counts["share too few"] - counts["too dissimilar"] == len(pairs)
 
 
 def test_the_strongest_come_first_and_the_others_are_counted():
     gains = random_graph(seed=1)
     every, _ = most_similar(gains, 100)
     few, counts = most_similar(gains, 3)
-    assert counts["beyond"] == len(every) - len(few) > 0
+    assert counts["beyond the limit"] == len(every) - len(few) > 0
     for row in range(gains.shape[0]):
         alike = few.similarity_N[few.query_N == row]
         assert (np.diff(alike) <= 1e-5).all()
@@ -84,7 +84,7 @@ def test_k_follows_how_dense_labels_are():
 
 def test_a_couch_gets_the_sofa_but_no_colour_and_no_typo():
     shop = tiny_shop()
-    examples, counts = graph_pairs(shop, shop.split("train"), GraphConfig(most=5))
+    examples, counts = graph_pairs(shop, shop.split("train"), GraphConfig(max_rewrites=5))
     found = {(example.query, example.response) for example in examples}
     assert ("couch", "sofa") in found and ("blue couch", "sofa") in found
     assert ("runing shoos", "shoes") not in found  # no train query says so; "trainers" is in no title
@@ -95,13 +95,13 @@ def test_a_couch_gets_the_sofa_but_no_colour_and_no_typo():
 
 def test_a_whole_rewrite_says_nothing_that_its_products_do_not():
     shop = tiny_shop()
-    examples, _ = graph_pairs(shop, shop.split("train"), GraphConfig(most=5), combine="replace")
+    examples, _ = graph_pairs(shop, shop.split("train"), GraphConfig(max_rewrites=5), combine="replace")
     assert {example.response for example in examples if example.query == "couch"} == {"sofa"}
 
 
 def test_without_support_every_word_goes_in_and_direction_is_both():
     shop = tiny_shop()
-    examples, _ = graph_pairs(shop, shop.split("train"), GraphConfig(most=9, min_support=0), combine="replace")
+    examples, _ = graph_pairs(shop, shop.split("train"), GraphConfig(max_rewrites=9, min_support=0), combine="replace")
     found = {(example.query, example.response) for example in examples}
     assert {("couch", "sofa"), ("sofa", "couch"), ("trainers", "runing shoos")} <= found
 
@@ -136,8 +136,8 @@ def test_no_queries_and_no_edges_give_no_pairs():
 
 
 def test_impossible_settings_are_told():
-    with pytest.raises(ConfigError, match="most=0"):
-        GraphConfig(most=0)
+    with pytest.raises(ConfigError, match="max_rewrites=0"):
+        GraphConfig(max_rewrites=0)
 
 
 def test_five_thousand_queries_and_a_popular_product_take_seconds():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agents.examples.pairs import rejection_sample
-from agents.examples.scoring import simulator_scorer
+from agents.examples.scoring import RewardScorer
 from agents.query_log.word_model import candidates, word_model
 from tests.helpers.fakes import tiny_shop, tiny_simulator
 
@@ -21,7 +21,7 @@ def test_rejection_keeps_the_best_paid_and_leaves_the_rest_alone(world):
     rewards = np.array([[0.1, 0.3], [-0.2, np.nan], [np.nan, np.nan], [np.nan, np.nan]], np.float32)
     found = rejection_sample(train[:4], options, lambda q, o: rewards)
     assert found.pairs == [(train[0].text, "b"), (train[1].text, ""), (train[2].text, "")]
-    assert (found.tried, found.kept, found.alone, found.unjudged) == (4, 1, 2, 1)
+    assert (found.candidates, found.rewritten, found.unchanged, found.unjudged) == (4, 1, 2, 1)
 
 
 def test_a_query_is_left_alone_only_where_every_candidate_was_judged(world):
@@ -31,13 +31,13 @@ def test_a_query_is_left_alone_only_where_every_candidate_was_judged(world):
     options = [["a", "b", "c"], ["a"], ["a", "b"], ["a", "b", "c"]]
     found = rejection_sample(train[:4], options, lambda q, o: rewards)
     assert found.pairs == [(train[1].text, ""), (train[2].text, "b"), (train[3].text, "")]
-    assert (found.kept, found.alone, found.unjudged) == (1, 2, 1)
+    assert (found.rewritten, found.unchanged, found.unjudged) == (1, 2, 1)
 
 
 def test_the_shop_itself_scores_candidates(world):
     shop, train = world
     options = candidates(word_model(shop, train), train)
-    found = rejection_sample(train, options, simulator_scorer(tiny_simulator, chunk=3))
+    found = rejection_sample(train, options, RewardScorer(tiny_simulator, chunk=3))
     rewrites = dict(found.pairs)
     assert "sofa" in rewrites["couch"]
     assert rewrites["sofa"] == ""  # nothing beats a query that finds what it should

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.examples.scoring import FIGURES, feedback_scorer, simulator_scorer
+from agents.examples.scoring import FIGURES, FeedbackScorer, RewardScorer
 from tests.helpers.fakes import tiny_shop, tiny_simulator
 
 
@@ -16,7 +16,7 @@ def world():
 def test_figures_are_those_of_a_step_and_missing_where_there_is_no_candidate(world):
     _, train, simulator = world
     options = [["sofa", "red"], ["refrigerator"], []]
-    found = feedback_scorer(simulator, chunk=2)(train[:3], options)
+    found = FeedbackScorer(simulator, chunk=2)(train[:3], options)
     assert set(found) == set(FIGURES)
     for values in found.values():
         assert np.isnan(values).tolist() == [[False, False], [False, True], [True, True]]
@@ -25,4 +25,4 @@ def test_figures_are_those_of_a_step_and_missing_where_there_is_no_candidate(wor
     step = step_of.step(options[0])
     assert found["reward"][0] == pytest.approx(step.rewards_N)
     assert found["increment"][0] == pytest.approx(step.figures.increment)
-    assert np.array_equal(simulator_scorer(simulator)(train[:3], options), found["reward"], equal_nan=True)
+    assert np.array_equal(RewardScorer(simulator)(train[:3], options), found["reward"], equal_nan=True)

@@ -64,7 +64,7 @@ def test_mistakes_are_told(tmp_path):
     with pytest.raises(ConfigError, match="qr pairs SHOP"):
         read_examples(tmp_path / "none.parquet")
     pq.write_table(pa.table({"task": ["rewrite"]}), tmp_path / "other.parquet")
-    with pytest.raises(ConfigError, match="it has no query, response"):
+    with pytest.raises(ConfigError, match="lacks the columns query, response"):
         read_examples(tmp_path / "other.parquet")
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from agents.examples.teacher_rewrites import MOST_WORDS, expansion_terms, file_rewrites, read_rewrites, teacher_rewrites
+from agents.examples.teacher_rewrites import MAX_WORDS, expansion_terms, file_rewrites, read_rewrites, teacher_rewrites
 from agents.text.boolean_query import Boolean, is_boolean, parse
 from qr_env.common.errors import DataError
 from tests.helpers.fakes import tiny_shop
@@ -129,8 +129,8 @@ def test_an_agent_teaches_what_it_rewrites_and_its_silence_nothing():
 def test_a_large_models_rewrites_are_read_whole():
     path = REWRITES / "esci_gpt4o_boolean.parquet"
     examples, counts = file_rewrites(path, tiny_shop())
-    assert counts["rows"] == 4_507 and counts["Boolean, taken apart"] > 4_490 and counts["kept"] > 3_000
-    assert all(0 < len(example.response.split()) <= MOST_WORDS for example in examples)
+    assert counts["rows"] == 4_507 and counts["Boolean, parsed"] > 4_490 and counts["kept"] > 3_000
+    assert all(0 < len(example.response.split()) <= MAX_WORDS for example in examples)
     words = {word for example in examples for word in example.response.split()}
     assert not words & {"or", "and", "not", "AND", "OR", "NOT"}
     assert not any(mark in word for word in words for mark in '()"|<>=')
@@ -142,4 +142,4 @@ def test_a_large_models_rewrites_are_read_whole():
 def test_peoples_rewrites_are_whole_queries():
     examples, counts = file_rewrites(REWRITES / "webshop_human.parquet", tiny_shop(), combine="replace")
     assert counts["kept"] > 1_900
-    assert all(len(e.response.split()) <= MOST_WORDS + len(e.query.split()) for e in examples)
+    assert all(len(e.response.split()) <= MAX_WORDS + len(e.query.split()) for e in examples)

@@ -88,7 +88,7 @@ def test_the_verb_prints_counts_sizes_and_samples(args, tmp_path, monkeypatch, c
     monkeypatch.setattr("qr_env.shop.load.load_shop", lambda *_, **__: shop_of_words())
     main(["pairs", "tiny", "--out", str(args.out), "--sources", "log", "--tasks", "rewrite", "title"])
     printed = capsys.readouterr().out
-    for text in ("candidates", "queries left alone", "rewrite", "title", "Samples"):
+    for text in ("candidates", "queries that keep the original", "rewrite", "title", "Samples"):
         assert text in printed
     main(["pairs", "tiny", "--out", str(args.out), "--sources", "log", "--samples", "3", "--json", str(args.json)])
     report = json.loads((tmp_path / "pairs.json").read_text())
