@@ -19,6 +19,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from tqdm import tqdm
+
 from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import DownloadError
 from qr_env.common.hashing import sha256_file
@@ -112,8 +114,6 @@ def _transfer(remote: Remote, part: Path, timeout: float) -> None:
 
 
 def _append(response: HTTPResponse, part: Path, have: int, name: str) -> None:
-    from tqdm import tqdm
-
     resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
     have = have if resumed else 0
     length = response.headers.get("Content-Length")

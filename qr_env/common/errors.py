@@ -42,7 +42,7 @@ class StoreError(JudgeError):
 
 
 class SearchError(QrError):
-    """A list that was checked holds a product that is not on sale, a wrong hit or a hole (qr_env/environment/brute_force_check.py)."""
+    """`--check-hits` found a result list with a product not on sale, a wrong hit or a gap."""
 
 
 class ConfigError(QrError):

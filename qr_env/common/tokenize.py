@@ -17,6 +17,8 @@ import re
 import unicodedata
 from functools import cache, lru_cache
 
+import Stemmer
+
 # Rises when the same text gives other terms than before: saved indexes are keyed by it.
 TOKENIZER_VERSION = 1
 
@@ -68,7 +70,5 @@ def stop_words() -> frozenset[str]:
 
 
 @cache
-def _stemmer():  # type: ignore[no-untyped-def]  # PyStemmer has no types
-    import Stemmer
-
+def _stemmer() -> Stemmer.Stemmer:
     return Stemmer.Stemmer("english")

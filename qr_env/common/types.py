@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ GAINS = np.array([0.0, 0.01, 0.1, 1.0], dtype=np.float32)
 WeightedText = tuple[tuple[str, float], ...]
 SearchText = str | WeightedText
 
+JsonDict = dict[str, Any]  # a JSON object, such as a state_dict
 FloatArray = npt.NDArray[np.float32]
 RowArray = npt.NDArray[np.int32]
 

@@ -1,28 +1,29 @@
-"""What changes in a shop while queries stream in, and when: events, plans of them, presets, plans in a YAML file.
+"""Plans of changes in a shop over time: events, presets, and plans from a YAML file.
 
     plan = load_plan("words")  # or a file, or Plan((Event("season", at=3_200, length=3_200, share=0.4),))
     drift = Drift(shop, plan)  # qr_env/traffic/drift.py
 
-The clock counts queries: an event begins at query `at` and lasts `length` queries, 0 for good. Kinds:
+The clock counts queries: an event begins at query `at` and lasts `length` queries, 0 for ever. Kinds:
 
-- season: `share` of the traffic goes to one department. trend: to five queries out of the tail, that nobody searched
-  before, all at once. Both on top of what is asked anyway: p = (1 − share) · p + share · p(within).
-- brand: a new brand. Until `at` its products are not on sale and nobody asks for it; then they are, and `share` of the
-  traffic asks for it for `length` queries.
-- typos: `share` of the queries are mistyped (`qr_env.synthetic.typos.typo_variant`).
-- words: shoppers say `share` of the phrases otherwise. The generated shop knows other words for the same things (its
-  held-out ones); for your own shop `what` names a YAML file of `phrase: other phrase` (`drift_words.py`).
-- churn: `share` of the products leave, and as many come from the reserve. add, remove: one half of that. With a length
-  it happens in `drift.SWAPS` deliveries over that time.
+- season: `share` of the traffic goes to one department. trend: to five tail queries.
+  Both are mixed into the usual traffic: p = (1 − share) · p + share · p(within).
+- brand: launch of a brand. Before `at` its products are not on sale and its queries do not occur; from `at` both do,
+  and `share` of the traffic asks for it for `length` queries.
+- typos: `share` of the queries get a typo (`qr_env.synthetic.typos.typo_variant`).
+- words: `share` of the known phrases are replaced by synonyms. In the generated shop the synonyms are its held-out
+  words; for your own shop `what` names a YAML file of `phrase: other phrase` (`drift_words.py`).
+- churn: `share` of the products leave, and as many come from the reserve. add, remove: only one of the two. With a
+  length the change is spread over `drift.BATCHES` batches.
 
-A plan is a YAML file (fields of `Plan` and `Event`) or the name of a preset. `every` > 0 adds random events for ever,
-one in so many queries.
+A plan is a YAML file (fields of `Plan` and `Event`) or the name of a preset. `every` > 0 adds random events for ever.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from qr_env.common.errors import ConfigError
 
@@ -33,13 +34,18 @@ RANDOM_KINDS = ("season", "trend", "typos", "words", "churn")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change; see the module docstring. what: the department, query, brand or file; "" draws one by the seed."""
+    """One change; the module docstring defines the kinds."""
 
     kind: str
+    """One of `KINDS`."""
     at: int
+    """Clock (number of queries) at which it begins."""
     length: int = 0
+    """Duration in queries; 0 is for ever."""
     share: float = 0.3
+    """Share of traffic, queries, phrases or products that it affects, in (0, 1]."""
     what: str = ""
+    """Department, query text, brand or file that it affects; "" draws one by the plan's seed."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -48,26 +54,29 @@ class Event:
             raise ConfigError(f"{self}: at and length must be ≥ 0 queries, share in (0, 1]")
 
     def active(self, at: int) -> bool:
-        """Whether it goes on at query `at`."""
+        """Whether it is in effect at clock `at`."""
         return self.at <= at and (not self.length or at < self.at + self.length)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """events: in any order. reserve: share of the products that is not on sale at the start, from which products come.
-    every: mean number of queries between random events, 0 for none. seed: of everything that is drawn."""
+    """Everything that changes in a shop."""
 
     events: tuple[Event, ...] = ()
+    """Scheduled events, in any order."""
     reserve: float = 0.0
+    """Share of the products that is not on sale at the start and can be added later, in [0, 1)."""
     every: int = 0
+    """Mean number of queries between random events; 0 for none."""
     seed: int = 0
+    """Of all random draws."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.reserve < 1 or self.every < 0:
             raise ConfigError(f"reserve={self.reserve}, every={self.every}: reserve must be in [0, 1), every ≥ 0")
-        coming = [event for event in self.events if event.kind in ("churn", "add")]
-        if not self.reserve and coming:
-            raise ConfigError(f"{coming[0]}: products must come from somewhere, give the plan a reserve, such as 0.1")
+        adding = [event for event in self.events if event.kind in ("churn", "add")]
+        if not self.reserve and adding:
+            raise ConfigError(f"{adding[0]}: there are no products to add; give the plan a reserve, such as 0.1")
 
 
 PRESETS = {
@@ -89,9 +98,7 @@ PRESETS = {
 
 
 def load_plan(spec: str) -> Plan:
-    """A preset by name, or a YAML file. Raises ConfigError for what is neither, or names a field that there is not."""
-    import yaml
-
+    """A preset by name, or a YAML file; ConfigError for anything else, or an unknown field."""
     if spec in PRESETS:
         return PRESETS[spec]
     path = Path(spec)

@@ -1,12 +1,11 @@
-"""`ReplayLog`: what shoppers really asked, in the order in which they asked it, as a stream of queries.
+"""`ReplayLog`: a log of real searches, replayed in its order as a stream of queries.
 
 log = ReplayLog.read("log.parquet", shop)     # CSV, TSV, JSONL or Parquet: time, query, and session where there is one
 log.take(64), log.arrivals(64)[0].time
 
-Times are ISO 8601 (no zone is UTC) or seconds since 1970 (nine digits or more). The log is sorted by time, lines of one
-time stay in their order, and its end is followed by its beginning (`laps` counts), so the stream is endless. A query
-whose text the shop knows, case and spaces aside, is the shop's own: its labels and purchases hold. Any other is free
-text with row -1.
+Times are ISO 8601 (without a zone: UTC) or seconds since 1970 (nine digits or more). The log is sorted by time, stably,
+and repeats from its start (`laps` counts), so the stream is endless. A line whose text equals a query of the shop, up
+to case and spaces, becomes that query with its labels and purchases; any other becomes free text with row -1.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError, DataError, IndexMismatchError
-from qr_env.common.types import Query
+from qr_env.common.types import JsonDict, Query
 from qr_env.retrieval.combine import plain
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.rows import Column, Spec, checked_table
@@ -39,19 +37,21 @@ LOG = Spec(
 
 
 class ReplayLog:
-    """A log as a stream: same methods as `QueryStream`.
+    """A log as a stream, with the methods of `QueryStream`.
 
     Args:
-        queries: one a line of the log. time_N: seconds since 1970. sessions: whose it is, "" where unknown.
-        drift: typos, words and the assortment change on top; the traffic is the log's.
+        queries: one per line of the log.
+        time_N: seconds since 1970.
+        sessions: session of each line, "" where unknown.
+        drift: typos, wording and assortment changes applied on top; the traffic is the log's.
 
     Raises:
         ConfigError: an empty log, or columns of different lengths.
 
-    left_out: lines of the file that are not here, as they ask for what is held out.
     """
 
     left_out = 0
+    """Number of lines of the file left out because they ask for held-out queries."""
 
     def __init__(
         self,
@@ -81,22 +81,22 @@ class ReplayLog:
         drift: Drift | None = None,
         without: Collection[str] = (),
     ) -> ReplayLog:
-        """A log file; its queries are the shop's where it knows their text.
+        """Read a log file; a line with the text of a query of the shop becomes that query.
 
         Args:
-            without: splits of the shop: lines that ask for a query of theirs are left out, and counted in `left_out`.
+            without: splits of the shop; lines that ask for their queries are left out and counted in `left_out`.
 
         Raises:
             BadRowError: a line without time or query (on_bad_row="skip" leaves it out).
-            DataError: a file that cannot be read, a time that is none, or no line that is not left out.
+            DataError: the file cannot be read, a time is invalid, or every line is left out.
         """
         table = checked_table(Path(path), LOG, LoadReport(on_bad_row))
         if not len(table):
-            raise DataError(f"{path}: the log has no line to replay")
-        time_N = np.array([seconds(text, path) for text in table["time"].to_pylist()])
+            raise DataError(f"{path}: the log has no usable line; give a file with the columns time and query")
+        time_N = np.array([parse_time(text, path) for text in table["time"].to_pylist()])
         sessions = table["session"].to_pylist() if "session" in table.column_names else None
         texts = table["query"].to_pylist()
-        # By text: the same words may stand in the shop twice, in train and held out.
+        # By text: the shop may have the same text twice, in train and held out.
         held = {plain(query.text) for query in shop.all_queries if query.split in without} if shop is not None else ()
         kept = [n for n, text in enumerate(texts) if plain(text) not in held]
         if not kept:
@@ -111,60 +111,60 @@ class ReplayLog:
 
     @property
     def laps(self) -> int:
-        """How often the log was gone through to its end."""
+        """Number of complete passes through the log."""
         return self.taken // len(self.queries)
 
     def reseed(self, seed: int) -> None:
-        """Begin again at the log's first line: what a log says does not depend on a seed."""
+        """Restart at the log's first line; the seed has no effect."""
         self.taken = 0
-        self._settle()
+        self._apply_drift()
 
     def take(self, n: int) -> list[Query]:
-        """The next `n` queries of the log; the same one may be among them twice."""
+        """The next `n` queries of the log; repeats are possible."""
         return [arrival.query for arrival in self.arrivals(n)]
 
     def arrivals(self, n: int) -> list[Arrival]:
-        """The same, with clock, session and time."""
+        """The next `n` queries with clock, session and time."""
         if n < 0:
             raise ConfigError(f"take({n}): n must be ≥ 0")
         arrivals = [self._arrival(at) for at in range(self.taken, self.taken + n)]
         self.taken += n
-        self._settle()
+        self._apply_drift()
         return arrivals
 
     def _arrival(self, at: int) -> Arrival:
         line = at % len(self.queries)
-        query = self.queries[line] if self.drift is None else self.drift.worded(self.queries[line], at)
+        query = self.queries[line] if self.drift is None else self.drift.query_at(self.queries[line], at)
         return Arrival(at, query, self.sessions[line], float(self.time_N[line]))
 
-    def _settle(self) -> None:
+    def _apply_drift(self) -> None:
         if self.drift is not None:
-            self.drift.settle(self.taken)
+            self.drift.apply_until(self.taken)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where in which log, as JSON values."""
+    def state_dict(self) -> JsonDict:
+        """The clock and the log's fingerprint, as JSON values."""
         return {"taken": self.taken, "log": self._fingerprint}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken; IndexMismatchError for another log or drift."""
+    def load_state_dict(self, state: JsonDict) -> None:
+        """Continue where `state` was taken; IndexMismatchError for another log or drift."""
         if state.get("log") != self._fingerprint:
             raise IndexMismatchError(
                 "the stream's state was saved for another log or drift: resume with the same, or start a new run"
             )
         self.taken = int(state["taken"])
-        self._settle()
+        self._apply_drift()
 
 
 def as_queries(texts: Sequence[str], shop: Shop | None) -> list[Query]:
-    """Each text as the shop's query of that text, or as free text; all lines of one text share one `Query`."""
+    """Each text as the shop's query with that text, or as free text; equal texts share one `Query`."""
     known: dict[str, Query] = {}
     for query in shop.all_queries if shop is not None else ():
         known.setdefault(plain(query.text), query)
     return [known.setdefault(plain(text), Query(-1, f"log:{plain(text)}", text)) for text in texts]
 
 
-def seconds(text: str, path: str | Path) -> float:
-    """A time as seconds since 1970; DataError where it is none."""
+def parse_time(text: str, path: str | Path) -> float:
+    """Parse a time as seconds since 1970; DataError for anything else."""
     try:
         if text.replace(".", "", 1).isdecimal() and len(text) > 8:  # eight digits are a day: 20260131
             return float(text)

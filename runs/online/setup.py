@@ -167,7 +167,7 @@ class TrainingSetup:
     def _epoch(self) -> int:
         """Rises with every change of what is on sale."""
         assert self.drift is not None
-        return self.drift.deliveries
+        return self.drift.assortment_changes
 
     def envs(self, part: int = 0, parts: int = 1) -> QueryRewriteVectorEnv:
         """The vectorised environment on the settings' stream; with `parts` processes, on this one's share of it."""
@@ -228,7 +228,7 @@ class TrainingSetup:
             for name in exams.keys() & WITNESSES:
                 figures[f"eval/{name} nDCG@10"] = exams[name].quick(agent)[exams[name].scorer.main]
             if self.drift is not None:
-                figures["stream/shifts"] = float(self.drift.shifts)
+                figures["stream/shifts"] = float(self.drift.changes)
             figures |= self.sold(exams.get("labels", exams["judge"]), agent)
             return figures | self.judge_figures(exams["judge"], agent)
 

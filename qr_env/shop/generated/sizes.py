@@ -1,4 +1,4 @@
-"""Sizes: how a merchant writes a value with its unit, and the other ways in which shoppers say the same.
+"""Sizes of products: the merchants' form of a value with its unit, and the equivalent forms that shoppers use.
 
 merchant_size("l", 1.7)         # "1.7 L"
 shopper_sizes(Size("l", (1.7,), "capacity"), 1.7)   # ["1700ml", "1.7 litre", "3 pint"]
@@ -7,8 +7,20 @@ shopper_sizes(Size("l", (1.7,), "capacity"), 1.7)   # ["1700ml", "1.7 litre", "3
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from qr_env.shop.generated.vocabulary import Size
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The one measure of a product type, such as capacity or width."""
+
+    unit: str
+    """One of `UNITS`."""
+    values: tuple[float, ...]
+    """The values on sale, in `unit`."""
+    label: str
+    """Name of the product attribute, such as "capacity"."""
+
 
 _MERCHANT = {
     "l": "{} L",
@@ -35,12 +47,12 @@ _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 def merchant_size(unit: str, value: float) -> str:
-    """The size as titles write it: "1.7 L", "27-inch", "3-seater"."""
+    """The size in the form of titles: "1.7 L", "27-inch", "3-seater"."""
     return _MERCHANT[unit].format(f"{value:g}")
 
 
 def shopper_sizes(size: Size, value: float) -> list[str]:
-    """Other ways to say the same size, none with the merchants' number and unit together; never empty."""
+    """Equivalent forms of the size; none holds the merchants' number together with their unit; never empty."""
     return _SHOPPER[size.unit](size, value)
 
 

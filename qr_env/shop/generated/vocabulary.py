@@ -1,10 +1,10 @@
-"""The words of the generated shop: what merchants and shoppers call the same things, read from `world/*.yaml`.
+"""The vocabulary of the generated shop: merchants' and shoppers' words for the same things, from `words/*.yaml`.
 
     vocabulary = load_vocabulary()
     vocabulary.types[0].noun, vocabulary.types[0].shopper, vocabulary.colors["anthracite"].shopper
 
-One YAML file a department, and `shared.yaml` with colours and materials. A phrase under `heldout` is kept only when
-it has at least one word that no other phrase of the vocabulary has, so that nothing but knowledge of English helps.
+One YAML file per department, and `shared.yaml` with colours and materials. A phrase under `heldout` is kept only if
+it has at least one word that no other phrase of the vocabulary has: it cannot be learned from training data.
 """
 
 from __future__ import annotations
@@ -19,79 +19,97 @@ import yaml
 
 from qr_env.common import tokenize
 from qr_env.common.errors import DataError
+from qr_env.shop.generated.phrases import ALL_PHRASES
+from qr_env.shop.generated.sizes import UNITS, Size
 
-# So many words for a type are in training queries, each often enough to be learned there; the rest is held out.
-TAUGHT_NAMES = 3
-TAUGHT_PURPOSES = 2
+# Number of words per type that occur in training queries, each often enough to be learned; the rest is held out.
+TRAIN_NAMES = 3
+TRAIN_PURPOSES = 2
 
-WORLD = Path(__file__).parent / "world"
+WORDS = Path(__file__).parent / "words"
 SHARED = "shared.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A colour or material: the merchants' name (the key of its table) and what shoppers say instead."""
+    """Shoppers' words for a colour or material; the merchants' name is the key of its table."""
 
     shopper: tuple[str, ...] = ()
+    """Words that any query may use."""
     heldout: tuple[str, ...] = ()
+    """Words that only test queries may use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """Something that a product has or lacks, in the merchants' words and in the shoppers'."""
+    """A binary property of a product."""
 
     name: str
+    """Identifier inside the type."""
     merchant: str
+    """The merchants' phrase; two types that share it share the feature."""
     shopper: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """The one measure of a type: a unit of `world_sizes`, the values on sale, and the attribute's name."""
-
-    unit: str
-    values: tuple[float, ...]
-    label: str
+    """The shoppers' phrases."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypeWords:
-    """Everything that is said about one type of product. Fields are those of the YAML, plus department and brands."""
+    """One product type and its words. Fields are those of the YAML, plus department and brands."""
 
     id: str
+    """Unique key of the type."""
     department: str
+    """Department that sells it; one YAML file each."""
     brands: tuple[str, ...]
+    """Brands of the department."""
     noun: tuple[str, ...]
+    """The merchants' nouns for the type, used in titles."""
     shopper: tuple[str, ...]
+    """The shoppers' names for the type; no title uses them."""
     purposes: tuple[str, ...]
+    """Phrases for what the type is used for."""
     category: str
+    """Category of its products."""
     price: tuple[float, float]
+    """Lowest and highest price."""
     heldout: tuple[str, ...] = ()
+    """Shoppers' names that only test queries may use."""
     heldout_purposes: tuple[str, ...] = ()
+    """Purposes that only test queries may use."""
     materials: tuple[str, ...] = ()
+    """Materials that its products may have; keys of `Vocabulary.materials`."""
     colors: tuple[str, ...] = ()
+    """Colours that its products may have; keys of `Vocabulary.colors`."""
     size: Size | None = None
+    """Its measure; None if it has none."""
     features: tuple[Feature, ...] = ()
+    """Features that its products may have."""
     accessories: tuple[str, ...] = ()
+    """Names of accessories for the type."""
     siblings: tuple[str, ...] = ()
+    """Ids of types that are substitutes for it."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """All types in a fixed order, colours and materials by the merchants' name, and the stems kept for the test."""
+    """All words of the generated shop."""
 
     types: tuple[TypeWords, ...]
+    """Product types in a fixed order; a type's number is its position."""
     colors: dict[str, Alias]
+    """Merchants' colour name → shoppers' words."""
     materials: dict[str, Alias]
+    """Merchants' material name → shoppers' words."""
     heldout_terms: frozenset[str] = field(default=frozenset())
+    """Stems that only test queries may contain."""
 
 
 @cache
-def load_vocabulary(folder: Path = WORLD) -> Vocabulary:
+def load_vocabulary(folder: Path = WORDS) -> Vocabulary:
     """Read, check and filter the vocabulary of a folder.
 
     Raises:
-        DataError: a file is no YAML of the schema, or names a colour, material or sibling that does not exist.
+        DataError: a file does not follow the schema, or names a colour, material or sibling that does not exist.
     """
     shared = _read(folder / SHARED)
     files = sorted(path for path in folder.glob("*.yaml") if path.name != SHARED)
@@ -102,7 +120,7 @@ def load_vocabulary(folder: Path = WORLD) -> Vocabulary:
     vocabulary = Vocabulary(types, colors, materials)
     if problems := list(_problems(vocabulary)):
         raise DataError(f"{folder}: {len(problems)} mistakes in the vocabulary: " + "; ".join(problems[:20]))
-    return _hold_out(vocabulary)
+    return _without_known_heldout(vocabulary)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -119,12 +137,12 @@ def _type(entry: dict[str, Any], file: dict[str, Any]) -> TypeWords:
     words = dict(entry)
     size = words.pop("size", None)
     features = words.pop("features", None) or ()
-    for taught, held, count in (
-        ("shopper", "heldout", TAUGHT_NAMES),
-        ("purposes", "heldout_purposes", TAUGHT_PURPOSES),
+    for train, heldout, count in (
+        ("shopper", "heldout", TRAIN_NAMES),
+        ("purposes", "heldout_purposes", TRAIN_PURPOSES),
     ):
-        said = words.get(taught) or []
-        words[taught], words[held] = said[:count], [*(words.get(held) or []), *said[count:]]
+        phrases = words.get(train) or []
+        words[train], words[heldout] = phrases[:count], [*(words.get(heldout) or []), *phrases[count:]]
     try:
         return TypeWords(
             department=file["department"],
@@ -143,10 +161,8 @@ def _tuples(words: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems(vocabulary: Vocabulary) -> Iterator[str]:
-    from qr_env.shop.generated.sizes import UNITS
-
     ids = [one.id for one in vocabulary.types]
-    yield from (f"type {name!r} is there twice" for name in {name for name in ids if ids.count(name) > 1})
+    yield from (f"type {name!r} occurs twice" for name in {name for name in ids if ids.count(name) > 1})
     for one in vocabulary.types:
         for what, used, known in (
             ("colour", one.colors, vocabulary.colors),
@@ -165,8 +181,8 @@ def _terms(phrases: Iterable[str]) -> set[str]:
     return {term for phrase in phrases for term in tokenize.terms(phrase)}
 
 
-def _spoken(vocabulary: Vocabulary) -> Iterator[str]:
-    """Every phrase that a product or a train query may hold."""
+def _train_phrases(vocabulary: Vocabulary) -> Iterator[str]:
+    """Every phrase that a product or a training query may hold."""
     for one in vocabulary.types:
         yield from (one.department, one.category, *one.brands, *one.noun, *one.shopper, *one.purposes)
         yield from one.accessories
@@ -178,27 +194,25 @@ def _spoken(vocabulary: Vocabulary) -> Iterator[str]:
             yield from (name, *alias.shopper)
 
 
-def _hold_out(vocabulary: Vocabulary) -> Vocabulary:
-    """Without the held-out phrases whose every word is said elsewhere, by us or by the templates."""
-    from qr_env.shop.generated.phrases import ALL_PHRASES
+def _without_known_heldout(vocabulary: Vocabulary) -> Vocabulary:
+    """The vocabulary without held-out phrases whose every word also occurs in training phrases or templates."""
+    known = _terms(_train_phrases(vocabulary)) | _terms(ALL_PHRASES)
 
-    spoken = _terms(_spoken(vocabulary)) | _terms(ALL_PHRASES)
+    def new_terms(phrases: Iterable[str]) -> set[str]:
+        # Numbers and one or two letters may occur by chance, in sizes and model names.
+        return {term for term in _terms(phrases) - known if len(term) > 2 and term.isalpha()}
 
-    def own(phrases: Iterable[str]) -> set[str]:
-        # Numbers and one or two letters may be said by chance, in sizes and in models' names.
-        return {term for term in _terms(phrases) - spoken if len(term) > 2 and term.isalpha()}
-
-    def fresh(phrases: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(phrase for phrase in phrases if own([phrase]))
+    def with_new_terms(phrases: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(phrase for phrase in phrases if new_terms([phrase]))
 
     types = tuple(
-        replace(one, heldout=fresh(one.heldout), heldout_purposes=fresh(one.heldout_purposes))
+        replace(one, heldout=with_new_terms(one.heldout), heldout_purposes=with_new_terms(one.heldout_purposes))
         for one in vocabulary.types
     )
     colors, materials = (
-        {name: replace(alias, heldout=fresh(alias.heldout)) for name, alias in table.items()}
+        {name: replace(alias, heldout=with_new_terms(alias.heldout)) for name, alias in table.items()}
         for table in (vocabulary.colors, vocabulary.materials)
     )
     held = [phrase for one in types for phrase in (*one.heldout, *one.heldout_purposes)]
     held += [phrase for table in (colors, materials) for alias in table.values() for phrase in alias.heldout]
-    return Vocabulary(types, colors, materials, frozenset(own(held)))
+    return Vocabulary(types, colors, materials, frozenset(new_terms(held)))

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.download import Remote, cache_root
@@ -90,8 +91,6 @@ def convert(raw: Path, out: Path) -> None:
 
 def _convert_products(source: Path, target: Path) -> tuple[pa.Array, int]:
     """Ids of the products that were written, and how many had no title."""
-    from tqdm import tqdm
-
     scanner = ds.dataset(source).scanner(columns=list(COLUMNS), filter=ds.field("product_locale") == "us")
     schema = pa.schema([(name, pa.string()) for name in COLUMNS.values()])
     ids, untitled = [], 0

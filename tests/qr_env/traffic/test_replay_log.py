@@ -16,7 +16,7 @@ from qr_env.common.types import Query
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.traffic.drift import Drift
 from qr_env.traffic.drift_plan import Event, Plan
-from qr_env.traffic.replay_log import ReplayLog, seconds
+from qr_env.traffic.replay_log import ReplayLog, parse_time
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
 SHOP = tiny_shop()
@@ -29,7 +29,7 @@ LINES = [  # time, query, session: not in order
 ORDER = ["couch", "green pouffe", "couch", "red sofa"]
 
 
-def written(folder: Path, suffix: str) -> Path:
+def write_log(folder: Path, suffix: str) -> Path:
     """The lines as a file."""
     path = folder / f"log{suffix}"
     rows = [dict(zip(("time", "query", "session"), line, strict=True)) for line in LINES]
@@ -38,28 +38,28 @@ def written(folder: Path, suffix: str) -> Path:
     elif suffix == ".csv":
         path.write_text("timestamp,search_term,user_id\n" + "".join(",".join(line) + "\n" for line in LINES))
     else:
-        times = pa.array([int(seconds(line[0], "") * 1e6) for line in LINES]).cast(pa.timestamp("us", "UTC"))
+        times = pa.array([int(parse_time(line[0], "") * 1e6) for line in LINES]).cast(pa.timestamp("us", "UTC"))
         pq.write_table(pa.Table.from_pylist(rows).set_column(0, "time", times), path)
     return path
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_log_comes_in_the_order_of_its_times(tmp_path: Path, suffix: str) -> None:
-    log = ReplayLog.read(written(tmp_path, suffix), SHOP)
+    log = ReplayLog.read(write_log(tmp_path, suffix), SHOP)
     arrivals = log.arrivals(4)
     assert [arrival.query.text for arrival in arrivals] == ORDER
     assert [arrival.session for arrival in arrivals] == ["anna", "ben", "", "anna"]
     assert np.diff([arrival.time for arrival in arrivals]).tolist() == [0.0, 1.0, 4.0]
     rows = [arrival.query.row for arrival in arrivals]
-    assert rows == [1, -1, 1, 2], "texts that the shop knows are its own queries, others are free text"
+    assert rows == [1, -1, 1, 2], "texts of the shop's queries become those queries, others free text"
 
 
-def test_it_never_ends_and_resumes(tmp_path: Path) -> None:
-    log = ReplayLog.read(written(tmp_path, ".csv"), SHOP)
+def test_it_is_endless_and_resumes(tmp_path: Path) -> None:
+    log = ReplayLog.read(write_log(tmp_path, ".csv"), SHOP)
     assert [query.text for query in log.take(7)] == [*ORDER, *ORDER[:3]]
     state = json.loads(json.dumps(log.state_dict()))
     later = log.take(6)
-    other = ReplayLog.read(written(tmp_path, ".jsonl"), SHOP)
+    other = ReplayLog.read(write_log(tmp_path, ".jsonl"), SHOP)
     other.load_state_dict(state)
     assert (other.taken, other.laps) == (7, 1)
     assert other.take(6) == later
@@ -67,15 +67,15 @@ def test_it_never_ends_and_resumes(tmp_path: Path) -> None:
     assert [query.text for query in other.take(4)] == ORDER
 
 
-def test_another_log_is_not_resumed(tmp_path: Path) -> None:
-    log = ReplayLog.read(written(tmp_path, ".csv"), SHOP)
+def test_the_state_of_another_log_raises(tmp_path: Path) -> None:
+    log = ReplayLog.read(write_log(tmp_path, ".csv"), SHOP)
     later = ReplayLog(log.queries, log.time_N + 1, log.sessions)
     with pytest.raises(IndexMismatchError, match="another log"):
         later.load_state_dict(log.state_dict())
 
 
 def test_an_environment_runs_on_it(tmp_path: Path) -> None:
-    log = ReplayLog.read(written(tmp_path, ".csv"), SHOP)
+    log = ReplayLog.read(write_log(tmp_path, ".csv"), SHOP)
     envs = QueryRewriteVectorEnv(SHOP, WordRetriever(SHOP), LabelsJudge(SHOP), num_envs=4, stream=log)
     observations, _ = envs.reset(seed=3)
     assert list(observations["query"]) == ORDER
@@ -88,20 +88,20 @@ def test_words_and_products_drift_on_top_of_a_log(tmp_path: Path) -> None:
     words = tmp_path / "words.yaml"
     words.write_text("couch: settee\n")
     plan = Plan((Event("words", 4, share=1.0, what=str(words)), Event("remove", 4, share=0.5)))
-    path = written(tmp_path, ".csv")
+    path = write_log(tmp_path, ".csv")
     drift = Drift(SHOP, plan, ReplayLog.read(path, SHOP).queries)
     log = ReplayLog.read(path, SHOP, drift=drift)
     assert [query.text for query in log.take(8)] == [*ORDER, "settee", "green pouffe", "settee", "red sofa"]
     assert drift.assortment.now.on_sale_C.sum() == 15
 
 
-def test_files_that_are_no_log_are_refused(tmp_path: Path) -> None:
+def test_invalid_logs_raise(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("time,query\nyesterday,couch\n")
     with pytest.raises(DataError, match=r"yesterday.*ISO 8601"):
         ReplayLog.read(path)
     path.write_text("time,query\n")
-    with pytest.raises(DataError, match="no line"):
+    with pytest.raises(DataError, match="no usable line"):
         ReplayLog.read(path)
     path.write_text("query\ncouch\n")
     with pytest.raises(DataError, match="time"):
@@ -114,7 +114,7 @@ def test_files_that_are_no_log_are_refused(tmp_path: Path) -> None:
         ReplayLog([Query(-1, "a", "a")], np.zeros(2))
 
 
-def test_what_is_held_out_can_be_left_out_and_is_counted(tmp_path: Path) -> None:
+def test_held_out_queries_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("time,query,user\n" + "".join(f"{1_772_366_400 + n},{text},{n}\n" for n, text in enumerate(
         ["couch", " Settee ", "pouffe", "icebox", "settee", "couch"]
@@ -131,6 +131,6 @@ def test_what_is_held_out_can_be_left_out_and_is_counted(tmp_path: Path) -> None
 
 
 def test_times() -> None:
-    assert seconds("1772366400.5", "") == 1772366400.5
-    assert seconds("2026-03-01T12:00:00", "") == seconds("2026-03-01T13:00:00+01:00", "") == 1772366400.0
-    assert seconds("20260301", "") == 1772366400.0 - 12 * 3600
+    assert parse_time("1772366400.5", "") == 1772366400.5
+    assert parse_time("2026-03-01T12:00:00", "") == parse_time("2026-03-01T13:00:00+01:00", "") == 1772366400.0
+    assert parse_time("20260301", "") == 1772366400.0 - 12 * 3600

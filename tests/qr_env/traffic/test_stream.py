@@ -21,7 +21,7 @@ def log(n: int = 50) -> list[Query]:
     return [Query(row, f"q{row}", f"text {row}", 1000 / (row + 1)) for row in range(n)]
 
 
-def test_the_same_seed_gives_the_same_traffic_and_another_another() -> None:
+def test_the_seed_determines_the_traffic() -> None:
     first, same, other = (QueryStream(log(), seed=seed) for seed in (5, 5, 6))
     takes = [[stream.take(7) for _ in range(20)] for stream in (first, same, other)]
     assert takes[0] == takes[1] != takes[2]
@@ -56,7 +56,7 @@ def test_no_query_twice_in_a_take_and_rounds_beyond_it(size: int, n: int, seed: 
         assert len(set(part)) == len(part)
 
 
-def test_resume_goes_on_to_the_byte() -> None:
+def test_resume_is_exact() -> None:
     stream = QueryStream(log(), seed=9, frequency_exponent=0.7)
     for n in (1, 64, 13):
         stream.take(n)
@@ -77,14 +77,14 @@ def test_a_state_does_not_follow_the_stream_it_was_taken_from() -> None:
     assert json.dumps(state) == frozen
 
 
-def test_a_foreign_state_is_refused() -> None:
+def test_the_state_of_another_stream_raises() -> None:
     state = QueryStream(log(50)).state_dict()
     for other in (QueryStream(log(49)), QueryStream(log(50), frequency_exponent=0.5)):
         with pytest.raises(IndexMismatchError, match="other queries or frequency_exponent"):
             other.load_state_dict(state)
 
 
-def test_global_random_state_is_left_alone() -> None:
+def test_global_random_state_is_unchanged() -> None:
     np.random.seed(0)  # noqa: NPY002
     expected = np.random.random()  # noqa: NPY002
     np.random.seed(0)  # noqa: NPY002
@@ -92,12 +92,12 @@ def test_global_random_state_is_left_alone() -> None:
     assert np.random.random() == expected  # noqa: NPY002
 
 
-def test_a_query_that_nobody_searches_comes_last() -> None:
+def test_a_query_of_frequency_0_is_drawn_last() -> None:
     stream = QueryStream([*log(5), Query(5, "never", "never", 0.0)])
     assert all(stream.take(6)[-1].id == "never" for _ in range(50))
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_raise() -> None:
     with pytest.raises(ConfigError, match="no queries"):
         QueryStream([])
     with pytest.raises(ConfigError, match="frequency_exponent -1"):
@@ -108,13 +108,13 @@ def test_what_makes_no_sense_is_refused() -> None:
         QueryStream(log()).take(-1)
 
 
-def test_sessions_follow_up_in_their_own_department() -> None:
+def test_sessions_stay_in_their_topic() -> None:
     queries, topics = log(200), [f"topic {row % 10}" for row in range(200)]
     stream = QueryStream(queries, seed=4, sessions=0.5, topics=topics)
     seen: dict[str, list[int]] = {}
     for _ in range(500):
         arrivals = stream.arrivals(16)
-        assert len({arrival.query.row for arrival in arrivals}) == 16, "distinct inside a take, follow-ups too"
+        assert len({arrival.query.row for arrival in arrivals}) == 16, "distinct inside a take, continued sessions too"
         for arrival in arrivals:
             seen.setdefault(arrival.session, []).append(arrival.query.row)
     assert all(len({row % 10 for row in rows}) == 1 for rows in seen.values())
@@ -135,7 +135,7 @@ def test_sessions_resume_to_the_byte() -> None:
         QueryStream(log()).load_state_dict(state)
 
 
-def test_shares_are_together_the_whole_and_all_stand_where_it_stands() -> None:
+def test_the_shares_of_all_processes_make_up_the_whole_stream() -> None:
     whole, shares = (
         QueryStream(log(), sessions=0.3),
         [StreamShare(QueryStream(log(), sessions=0.3), n, 3) for n in range(3)],
@@ -154,7 +154,7 @@ def test_one_query_alone_can_have_sessions() -> None:
     assert [query.id for query in QueryStream(log(1), sessions=0.9).take(5)] == ["q0"] * 5
 
 
-def test_reseed_begins_anew() -> None:
+def test_reseed_restarts() -> None:
     stream = QueryStream(log(), seed=1, sessions=0.3)
     first = stream.arrivals(60)
     stream.reseed(2)
@@ -163,7 +163,7 @@ def test_reseed_begins_anew() -> None:
     assert stream.arrivals(60) == first
 
 
-def test_a_log_that_does_not_count_gets_zipf_traffic() -> None:
+def test_with_zipf_gives_frequencies_by_rank() -> None:
     queries = with_zipf([Query(row, f"q{row}", f"text {row}") for row in range(1_000)], 1.0, seed=3)
     found = np.sort([query.frequency for query in queries])[::-1]
     np.testing.assert_allclose(found, 1_000 / np.arange(1, 1_001))
@@ -172,7 +172,7 @@ def test_a_log_that_does_not_count_gets_zipf_traffic() -> None:
         with_zipf(queries, 0)
 
 
-def test_impossible_sessions_are_refused() -> None:
+def test_invalid_sessions_raise() -> None:
     with pytest.raises(ConfigError, match="sessions 1"):
         QueryStream(log(), sessions=1.0)
     with pytest.raises(ConfigError, match="2 topics for 50 queries"):

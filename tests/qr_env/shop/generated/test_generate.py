@@ -1,4 +1,4 @@
-"""The generated shop: its sizes, its truth, and how hard it is for the project's own engine.
+"""The generated shop: sizes, relevance, and difficulty for the project's BM25 engine.
 
 pytest tests/qr_env/shop/generated/test_generate.py
 """
@@ -20,9 +20,10 @@ from qr_env.common.types import EXACT, GAINS, SUBSTITUTE
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.combine import search
 from qr_env.reward.metrics import ideal_dcg, ndcg
-from qr_env.shop.generated.generate import generate
-from qr_env.shop.generated.sizes import merchant_size, shopper_sizes
-from qr_env.shop.generated.vocabulary import Size, load_vocabulary
+from qr_env.shop.generated.generate import BENCHMARK, BENCHMARK_HASH, N_PRODUCTS, N_QUERIES, generate
+from qr_env.shop.generated.sizes import Size, merchant_size, shopper_sizes
+from qr_env.shop.generated.vocabulary import load_vocabulary
+from qr_env.shop.load import load_shop
 from qr_env.shop.shop import SPLITS, Shop
 
 SLICES = {
@@ -43,18 +44,18 @@ SLICES = {
 
 
 @dataclass(frozen=True)
-class World:
+class GeneratedShop:
     shop: Shop
     split_Q: npt.NDArray[np.str_]
-    seconds: float  # of the processor
+    seconds: float  # CPU time
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def generated() -> GeneratedShop:
     load_vocabulary()
     start = time.process_time()
     shop = generate(seed=0)
-    return World(shop, np.array(shop.queries["split"].to_pylist()), time.process_time() - start)
+    return GeneratedShop(shop, np.array(shop.queries["split"].to_pylist()), time.process_time() - start)
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +63,33 @@ def small() -> Shop:
     return generate(seed=3, n_products=3_000, n_queries=800)
 
 
-def test_sizes(world: World) -> None:
+def test_the_benchmark_is_pinned(generated: GeneratedShop) -> None:
+    """A change of the generator that changes the shop must raise the version in `BENCHMARK`, then this hash."""
+    shop = generated.shop
+    assert (BENCHMARK, BENCHMARK_HASH[:12]) == ("generated-v1", "df8482604fc7")
+    assert shop.hash == BENCHMARK_HASH and shop.name == BENCHMARK
+    counts = {split: int((generated.split_Q == split).sum()) for split in SPLITS}
+    assert counts == {"train": 10_360, "dev": 1_297, "test": 1_343}
+    assert (len(shop.products), len(shop.queries)) == (N_PRODUCTS, N_QUERIES) == (24_000, 13_000)
+
+
+def test_the_benchmark_has_two_names(generated: GeneratedShop, small: Shop) -> None:
+    shop = load_shop(BENCHMARK)
+    assert (shop.name, shop.hash) == (generated.shop.name, generated.shop.hash)
+    assert small.name == "generated-v1-seed3-3000x800"
+
+
+def test_sizes(generated: GeneratedShop) -> None:
     vocabulary = load_vocabulary()
     assert len(vocabulary.types) >= 80
     assert len({one.department for one in vocabulary.types}) >= 8
-    assert len(world.shop.products) >= 20_000
-    assert len(world.shop.queries) >= 12_000
-    assert world.seconds <= 20  # about 5 on an idle core; the machines that run tests are busy
+    assert len(generated.shop.products) >= 20_000
+    assert len(generated.shop.queries) >= 12_000
+    assert generated.seconds <= 20  # about 5 on an idle core; the machines that run tests are busy
 
 
-def test_columns_are_filled(world: World) -> None:
-    products = world.shop.products.to_pydict()
+def test_columns_are_filled(generated: GeneratedShop) -> None:
+    products = generated.shop.products.to_pydict()
     assert len(set(products["product_id"])) == len(products["product_id"])
     assert all(products["title"]) and all(products["description"]) and all(products["brand"])
     assert all(products["category"]) and all(products["attributes"])
@@ -82,16 +99,16 @@ def test_columns_are_filled(world: World) -> None:
     assert accessories / len(products["category"]) == pytest.approx(0.12, abs=0.01)
 
 
-def test_query_texts_differ_and_have_an_oracle(world: World) -> None:
-    texts = world.shop.queries["query"].to_pylist()
+def test_query_texts_differ_and_have_an_oracle(generated: GeneratedShop) -> None:
+    texts = generated.shop.queries["query"].to_pylist()
     assert len(set(texts)) == len(texts)
     assert all(text == " ".join(text.split()) for text in texts)
-    assert set(world.shop.oracle) == set(world.shop.queries["query_id"].to_pylist())
-    assert all(world.shop.oracle.values())
-    assert set(world.shop.slices) == SLICES
+    assert set(generated.shop.oracle) == set(generated.shop.queries["query_id"].to_pylist())
+    assert all(generated.shop.oracle.values())
+    assert set(generated.shop.slices) == SLICES
 
 
-def test_the_seed_decides_every_byte(small: Shop) -> None:
+def test_the_seed_determines_every_byte(small: Shop) -> None:
     again = generate(seed=3, n_products=3_000, n_queries=800)
     other = generate(seed=4, n_products=3_000, n_queries=800)
     assert again.hash == small.hash and again.oracle == small.oracle
@@ -101,64 +118,64 @@ def test_the_seed_decides_every_byte(small: Shop) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"seed": -1}, {"n_products": 100}, {"n_queries": 0}, {"n_queries": 10**9}])
-def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
+def test_invalid_settings_raise(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
         generate(**settings)
 
 
-def test_split_shares(world: World) -> None:
-    shares = {name: (world.split_Q == name).mean() for name in SPLITS}
+def test_split_shares(generated: GeneratedShop) -> None:
+    shares = {name: (generated.split_Q == name).mean() for name in SPLITS}
     assert shares == pytest.approx({"train": 0.8, "dev": 0.1, "test": 0.1}, abs=0.015)
 
 
-def test_heldout_words_are_in_test_queries_alone(world: World) -> None:
+def test_only_test_queries_have_heldout_words(generated: GeneratedShop) -> None:
     held = load_vocabulary().heldout_terms
     assert len(held) > 200
-    products = world.shop.products
+    products = generated.shop.products
     columns = [products[name].to_pylist() for name in products.column_names if name not in ("product_id", "price")]
     sold = {term for column in columns for text in set(column) for term in tokenize.terms(text)}
     assert held.isdisjoint(sold)
-    said_Q = [set(tokenize.terms(query.text)) for query in world.shop.all_queries]
-    elsewhere = set().union(*(said for said, split in zip(said_Q, world.split_Q, strict=True) if split != "test"))
+    terms_Q = [set(tokenize.terms(query.text)) for query in generated.shop.all_queries]
+    elsewhere = set().union(*(said for said, split in zip(terms_Q, generated.split_Q, strict=True) if split != "test"))
     assert held.isdisjoint(elsewhere)
-    marked_Q = world.shop.slices["held-out words"]
-    assert not marked_Q[world.split_Q != "test"].any()
-    assert 0.09 <= marked_Q[world.split_Q == "test"].mean() <= 0.16
-    untouched_Q = marked_Q & ~world.shop.slices["typo"] & ~world.shop.slices["joined/split"]
-    assert all(not held.isdisjoint(said_Q[row]) for row in np.flatnonzero(untouched_Q))
-    assert world.shop.slices["unknown word"][untouched_Q].all()
+    heldout_Q = generated.shop.slices["held-out words"]
+    assert not heldout_Q[generated.split_Q != "test"].any()
+    assert 0.09 <= heldout_Q[generated.split_Q == "test"].mean() <= 0.16
+    unchanged_Q = heldout_Q & ~generated.shop.slices["typo"] & ~generated.shop.slices["joined/split"]
+    assert all(not held.isdisjoint(terms_Q[row]) for row in np.flatnonzero(unchanged_Q))
+    assert generated.shop.slices["unknown word"][unchanged_Q].all()
 
 
-def test_taught_words_are_heard_often_in_training(world: World) -> None:
+def test_training_words_occur_often_in_training_queries(generated: GeneratedShop) -> None:
     vocabulary = load_vocabulary()
-    texts = (query.text for query in world.shop.split("train"))
-    heard = "\n".join(f" {text} " for text in texts)
-    names = np.array([heard.count(f" {name.lower()} ") for one in vocabulary.types for name in one.shopper])
+    texts = (query.text for query in generated.shop.split("train"))
+    text = "\n".join(f" {text} " for text in texts)
+    names = np.array([text.count(f" {name.lower()} ") for one in vocabulary.types for name in one.shopper])
     tables = (vocabulary.colors, vocabulary.materials)
     said = [name for table in tables for alias in table.values() for name in alias.shopper]
-    aliases = np.array([heard.count(f" {name.lower()} ") for name in said])
-    # Whole and well spelt: slips take another fifth of the hearings.
+    aliases = np.array([text.count(f" {name.lower()} ") for name in said])
+    # Whole and correctly spelt; another fifth of the occurrences has a typo or a wrong space.
     assert names.min() >= 3 and np.median(names) >= 10
     assert aliases.min() >= 3 and np.median(aliases) >= 15
 
 
-def test_every_query_has_exact_products_and_levels_are_complete(world: World) -> None:
-    qrels = world.shop.qrels
-    assert world.shop.qrels_complete
+def test_every_query_has_exact_products_and_levels_are_complete(generated: GeneratedShop) -> None:
+    qrels = generated.shop.qrels
+    assert generated.shop.qrels_complete
     exact_Q = np.bincount(np.repeat(np.arange(qrels.shape[0]), np.diff(qrels.indptr))[qrels.data == EXACT + 1])
     assert len(exact_Q) == qrels.shape[0] and exact_Q.min() >= 3
     assert set(np.unique(qrels.data)) == {2, 3, 4}  # Irrelevant is what is not stored
 
 
 def facts_of(shop: Shop, row: int) -> dict[str, str]:
-    """What a product's printed attributes say: name → value; brand and colour from their columns."""
+    """A product's attributes as a mapping: name → value; brand and colour from their columns."""
     product = shop.product(row)
     facts = dict(part.split(": ", 1) for part in product.attributes.split(" | "))
     return {**facts, "brand": product.brand, "colour": product.color, "category": product.category}
 
 
 def wanted_of(shop: Shop, oracle: str, category: str) -> dict[str, str]:
-    """The need behind an oracle rewrite, read from its words with the help of the vocabulary alone."""
+    """The intent of an oracle rewrite, parsed from its words with the vocabulary alone."""
     vocabulary = load_vocabulary()
     one = next(one for one in vocabulary.types if one.category == category and one.noun[0] in oracle)
     rest, wanted = f" {oracle.replace(one.noun[0], '')} ", {}
@@ -180,9 +197,9 @@ def is_met(name: str, value: str, facts: dict[str, str]) -> bool:
     return value in said.split(", ") if name == "features" else value.lower() == said.lower()
 
 
-def test_relevance_follows_from_what_products_print(world: World) -> None:
-    """Read need and products back from texts alone and apply the rule again, for 60 queries and all they relate to."""
-    shop = world.shop
+def test_relevance_follows_from_product_attributes(generated: GeneratedShop) -> None:
+    """Parse intent and products from texts and apply the rule again, for 60 queries and all related products."""
+    shop = generated.shop
     one_noun = {one.category for one in load_vocabulary().types if len(one.noun) == 1}
     categories = shop.products["category"].to_pylist()
     of_category: dict[str, list[int]] = {}
@@ -208,15 +225,15 @@ def test_relevance_follows_from_what_products_print(world: World) -> None:
     assert checked == 60
 
 
-def test_complements_are_accessories_and_accessories_nothing_else(world: World) -> None:
-    shop = world.shop
+def test_complements_are_accessories_and_accessories_nothing_else(generated: GeneratedShop) -> None:
+    shop = generated.shop
     accessory_N = np.array([name.startswith("Accessories for") for name in shop.products["category"].to_pylist()])
     assert accessory_N[shop.qrels.indices[shop.qrels.data == 2]].all()
     assert not accessory_N[shop.qrels.indices[shop.qrels.data > 2]].any()
 
 
-def test_a_negation_excludes_what_it_names(world: World) -> None:
-    shop = world.shop
+def test_a_negation_excludes_what_it_names(generated: GeneratedShop) -> None:
+    shop = generated.shop
     merchants = {feature.merchant for one in load_vocabulary().types for feature in one.features}
     rows = np.flatnonzero(shop.slices["negation"] & shop.slices["plain"])[:60].tolist()
     assert rows
@@ -236,66 +253,68 @@ def _features_of(shop: Shop, rows: npt.NDArray[np.int32]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def scores(world: World) -> dict[str, npt.NDArray[np.float64]]:
+def scores(generated: GeneratedShop) -> dict[str, npt.NDArray[np.float64]]:
     """nDCG@10 of every query: raw, the oracle alone, and the original expanded by the oracle."""
-    engine = BM25.build(world.shop)
-    queries = world.shop.all_queries
-    texts, oracle = [query.text for query in queries], [world.shop.oracle[query.id] for query in queries]
-    ideal_Q, rows_Q = ideal_dcg(world.shop.qrels), np.arange(len(queries))
+    engine = BM25.build(generated.shop)
+    queries = generated.shop.all_queries
+    texts, oracle = [query.text for query in queries], [generated.shop.oracle[query.id] for query in queries]
+    ideal_Q, rows_Q = ideal_dcg(generated.shop.qrels), np.arange(len(queries))
     found = {"raw": search(engine, texts, texts, k=10), "oracle": search(engine, texts, oracle, "replace", k=10)}
     found["expand"] = search(engine, texts, oracle, "expand", 2.0, k=10)
-    levels = {name: np.maximum(world.shop.levels(rows_Q, hits.rows_NK), 0) for name, hits in found.items()}
+    levels = {name: np.maximum(generated.shop.levels(rows_Q, hits.rows_NK), 0) for name, hits in found.items()}
     return {name: ndcg(GAINS[levels_QK], ideal_Q) for name, levels_QK in levels.items()}
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_hard_for_bm25_and_easy_for_the_oracle(
-    world: World, scores: dict[str, npt.NDArray[np.float64]], split: str
+    generated: GeneratedShop, scores: dict[str, npt.NDArray[np.float64]], split: str
 ) -> None:
-    of_split = world.split_Q == split
+    of_split = generated.split_Q == split
     raw, oracle, expand = (float(scores[name][of_split].mean()) for name in ("raw", "oracle", "expand"))
     assert 0.30 <= raw <= 0.50
     assert oracle >= 0.85
     assert expand >= 0.72
 
 
-def test_words_fail_as_often_as_in_a_real_shop(world: World, scores: dict[str, npt.NDArray[np.float64]]) -> None:
-    slices = world.shop.slices
+def test_unknown_words_are_as_frequent_as_in_a_real_shop(
+    generated: GeneratedShop, scores: dict[str, npt.NDArray[np.float64]]
+) -> None:
+    slices = generated.shop.slices
     assert 0.20 <= slices["unknown word"].mean() <= 0.30
-    # The test split has words of its own, and still about as many unknown ones as the rest.
-    assert slices["unknown word"][world.split_Q == "test"].mean() <= 0.32
+    # The test split has held-out words, yet about as many unknown ones as the other splits.
+    assert slices["unknown word"][generated.split_Q == "test"].mean() <= 0.32
     assert slices["no full match"].mean() >= 0.50
     assert (slices["unknown word"] <= slices["no full match"]).all()
     assert 0.35 <= slices["plain"].mean() <= 0.40
-    assert scores["raw"][slices["plain"]].mean() >= 0.8  # best left alone
+    assert scores["raw"][slices["plain"]].mean() >= 0.8  # no rewrite needed
     for name in SLICES - {"plain", "broad"}:
         assert slices[name].mean() >= 0.01
         assert scores["oracle"][slices[name]].mean() > scores["raw"][slices[name]].mean() + 0.3
 
 
-def test_a_product_holds_all_words_where_nothing_is_marked(world: World) -> None:
+def test_word_slices_agree_with_sets_of_terms(generated: GeneratedShop) -> None:
     """The two word slices against plain sets of terms, over 300 queries."""
-    products = world.shop.products
+    products = generated.shop.products
     columns = [products[name].to_pylist() for name in ("title", "brand", "category", "color", "attributes")]
     terms_N = [set(tokenize.terms(" ".join(values))) for values in zip(*columns, strict=True)]
     known = set().union(*terms_N)
-    for query in world.shop.all_queries[:300]:
+    for query in generated.shop.all_queries[:300]:
         said = set(tokenize.terms(query.text))
-        assert world.shop.slices["unknown word"][query.row] == (not said <= known)
-        assert world.shop.slices["no full match"][query.row] == (not any(said <= terms for terms in terms_N))
+        assert generated.shop.slices["unknown word"][query.row] == (not said <= known)
+        assert generated.shop.slices["no full match"][query.row] == (not any(said <= terms for terms in terms_N))
 
 
-def test_traffic(world: World) -> None:
-    frequency_Q = world.shop.queries["frequency"].to_numpy()
+def test_traffic(generated: GeneratedShop) -> None:
+    frequency_Q = generated.shop.queries["frequency"].to_numpy()
     assert frequency_Q.min() >= 1 and (frequency_Q == np.round(frequency_Q)).all()
     ordered = np.sort(frequency_Q)[::-1]
     assert ordered[:1300].sum() > 0.5 * ordered.sum()  # a tenth of the queries, half of the searches
-    purchases = world.shop.purchases.to_pydict()
+    purchases = generated.shop.purchases.to_pydict()
     rows_Q = np.array([int(name[1:]) for name in purchases["query_id"]])
-    rows_P = np.array([world.shop.product_row[name] for name in purchases["product_id"]], np.int32)
+    rows_N = np.array([generated.shop.product_row[name] for name in purchases["product_id"]], np.int32)
     count_Q = np.bincount(rows_Q, minlength=len(frequency_Q))
     assert count_Q.min() >= 1 and count_Q.max() <= 10
-    levels = world.shop.levels(rows_Q, rows_P[:, None])[:, 0]
+    levels = generated.shop.levels(rows_Q, rows_N[:, None])[:, 0]
     assert set(np.unique(levels)) == {SUBSTITUTE, EXACT}
     assert 0.90 <= (levels == EXACT).mean() <= 0.97
     assert np.mean(np.array(purchases["source"]) == "outside") == pytest.approx(0.4, abs=0.02)
@@ -305,12 +324,12 @@ def test_traffic(world: World) -> None:
     ("unit", "value", "merchant", "shopper"),
     [("l", 1.7, "1.7 L", "1700ml"), ("inch", 27, "27-inch", "69cm"), ("kg", 10, "10 kg", "22 lb")],
 )
-def test_sizes_said_otherwise(unit: str, value: float, merchant: str, shopper: str) -> None:
+def test_shoppers_write_sizes_in_other_forms(unit: str, value: float, merchant: str, shopper: str) -> None:
     assert merchant_size(unit, value) == merchant
     assert shopper in shopper_sizes(Size(unit, (value,), "size"), value)
 
 
-def test_a_damaged_vocabulary_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_vocabulary_raises(tmp_path: Path) -> None:
     (tmp_path / "shared.yaml").write_text("colors: {}\nmaterials: {}\n")
     words = "noun: [bowl], shopper: [dish], purposes: [eat soup], category: Bowls"
     entry = f"{{id: bowl, {words}, price: [2, 9], colors: [pink]}}"

@@ -350,7 +350,9 @@ def test_missing_and_ambiguous_files_say_why(tmp_path: Path) -> None:
 
 
 def test_load_shop_refuses_what_makes_no_sense(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'nowhere' is no shop: it must be one of generated, icecat, esci, wands"):
+    with pytest.raises(
+        DataError, match="'nowhere' is no shop: it must be one of generated, generated-v1, icecat, esci, wands"
+    ):
         load_shop("nowhere")
     with pytest.raises(ConfigError, match="on_bad_row='warn'"):
         load_shop(str(tmp_path), on_bad_row="warn")
