@@ -20,8 +20,8 @@ ArgsT = TypeVar("ArgsT")
 
 VERBS = {
     "online": "the main job: warm-start a student and let it learn from the query stream",
-    "recipe": "run a published system stage by stage: minielm, beque, jd, walmart, past",
-    "pairs": "make training pairs from a shop's past",
+    "recipe": "run a published system stage by stage: minielm, beque, jd, walmart, offline",
+    "pairs": "make training pairs from the query log of a shop",
     "evaluate": "score an agent on held-out queries against the raw query",
     "shop": "describe a shop: sizes, difficulty, samples; write it as files",
     "play": "type rewrites by hand, see hits, grades and reward",

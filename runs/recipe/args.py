@@ -1,15 +1,15 @@
-"""Run a published system, stage by stage, and compare its variants on held-out queries.
+"""Run a published system stage by stage, and compare its variants on held-out queries.
 
     qr recipe beque                                   # runs/recipes/beque.yaml on the generated shop
-    qr recipe minielm --seeds 0 1 2 --out out/minielm # three seeds: spread beside the intervals
+    qr recipe minielm --seeds 0 1 2 --out out/minielm # three seeds: spread between seeds beside the intervals
     qr recipe jd --shop icecat --data ../shared/data  # any shop
-    qr recipe my.yaml --profile gpu                   # the paper's sizes, where a graphics card is
-    qr recipe beque --resume                          # go on with the stages that are not done
+    qr recipe my.yaml --profile gpu                   # the paper's sizes, for a GPU
+    qr recipe beque --resume                          # continue with the stages that are not done
 
-Recipes: minielm (arXiv 2501.18056), beque (2311.03758), jd (2603.02555), walmart (2505.07105); past, all that a log can
-teach and then the stream. A recipe names its stages (`runs/recipe/stages.py`), the students to compare, and what the
-paper claims of them. Every stage has a folder in OUT/seed-N and is done once; at the end stand a table, the paper's
-claims beside ours, and OUT/report.html.
+Recipes: minielm (arXiv 2501.18056), beque (2311.03758), jd (2603.02555), walmart (2505.07105), and offline: everything
+that can be learned from the query log, then the query stream. A recipe lists its stages (`runs/recipe/spec.py`), the
+students to compare, and the paper's claims about them. Every stage has a folder in OUT/seed-N and runs once. At the end
+come a table, the paper's claims beside this run's results, and OUT/report.html.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import tyro
 
 @dataclass
 class Args:
-    """Which recipe, on which shop, how often."""
+    """The recipe, the shop and the seeds."""
 
     recipe: Annotated[str, tyro.conf.Positional]
-    """minielm, beque, jd, walmart, past, or a YAML file of your own"""
+    """minielm, beque, jd, walmart, offline, or a YAML file of your own"""
     shop: str = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
@@ -34,16 +34,16 @@ class Args:
     out: Path | None = None
     """folder of the run; default out/RECIPE"""
     seeds: tuple[int, ...] = (0,)
-    """every stage is run once with each"""
+    """every stage runs once with each"""
     profile: str = "cpu"
-    """cpu, or another that the recipe has: gpu for the paper's sizes"""
+    """cpu, or a profile of the recipe: gpu has the paper's sizes"""
     retriever: Literal["bm25", "dense", "hybrid"] | None = None
-    """another engine than the recipe's"""
+    """search engine; default the recipe's"""
     judge: str | None = None
-    """another judge than the recipe's"""
+    """judge; default the recipe's"""
     limit: int | None = None
-    """compare on so many test queries only"""
+    """maximum number of test queries for the comparison"""
     resume: bool = False
-    """go on with the stages that are not done"""
+    """continue with the stages that are not done"""
     json: str | None = None
-    """write the comparison here as well ("-": standard output)"""
+    """also write the comparison here ("-": standard output)"""

@@ -1,284 +1,208 @@
-"""The stages that a recipe is made of: each a few settings, and what it does in a folder of its own.
+"""What each kind of stage does in its folder: one function a kind, the specs are in `runs/recipe/spec.py`.
 
-    stages:
-      base:  {do: base, model: tiny, pretrain: 16000}
-      pairs: {do: pairs, sources: [log, graph], tasks: [rewrite, title]}
-      multi: {do: sft, start: base, examples: [pairs], tasks: {rewrite: 1.0, title: 0.3}}
-      pro:   {do: pro, start: multi, pay: increment}
-      live:  {do: online, start: pro, updates: 300}
-
-`start`, `teacher`, `tokenizer`, `examples` name earlier stages; "@NAME" in a judge's name is the folder of stage NAME.
-A teacher may also be the URL of an OpenAI-compatible server, http://127.0.0.1:8000/v1 (agents/supervised/distill_http.py).
-A stage returns figures for `stage.json`, which is written last and says that it is done.
+A stage reads earlier results through the `StageContext`, writes its own into `folder`, and returns metrics as JSON
+values for `stage.json`, which `runs/recipe/pipeline.py` writes last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
-from qr_env.common.errors import ConfigError
+from transformers import PreTrainedTokenizerBase
 
-if TYPE_CHECKING:
-    from runs.recipe.pipeline import SeedRun
-
-Figures = dict[str, Any]
-Task = Literal["rewrite", "quality", "title", "thought", "tagging"]
-
-
-@dataclass(frozen=True)
-class Base:
-    """A student to start from: `tiny`, pretrained on the shop's own text, or any causal LM."""
-
-    model: str = "tiny"
-    pretrain: int = 16_000
-    hidden: int = 128
-    layers: int = 2
-    tokenizer: str = ""
-    """tiny: the stage whose tokenizer it shares, for a teacher and a student that speak of the same tokens"""
-    lora_rank: int = 0
-
-    def run(self, road: SeedRun, folder: Path) -> Figures:
-        """Pretrain or load, and save."""
-        from agents.policy.student import Student, pretrained_student
-
-        if self.model != "tiny":
-            student = pretrained_student(self.model, road.settings.max_new_tokens, self.lora_rank)
-            road.save(student, folder)
-            return {"parameters": student.model.num_parameters()}
-        from agents.supervised.tiny import pretrain_tiny
-
-        shared = road.student(self.tokenizer).tokenizer if self.tokenizer else None
-        model, tokenizer, figures = pretrain_tiny(
-            road.shop, self.pretrain, road.seed, hidden=self.hidden, layers=self.layers, tokenizer=shared
-        )
-        road.save(Student(model, tokenizer, "tiny", road.settings.max_new_tokens), folder)
-        return figures | {"parameters": model.num_parameters()}
+from agents.examples.scoring import FeedbackScorer
+from agents.examples.tasks import write_examples
+from agents.policy.student import Student, pretrained_student
+from agents.supervised.distill import distill, sequence_kd
+from agents.supervised.distill_http import ServedTeacher
+from agents.supervised.multitask import fine_tune_tasks
+from agents.supervised.pro import PROConfig, align, sample_candidates
+from agents.supervised.retained import retained
+from agents.supervised.tiny import pretrain_tiny
+from qr_env.common.types import FloatArray, Query
+from qr_env.llm.capabilities import served_model
+from qr_env.llm.client import Client
+from runs.judge.distill import job as judge_distill
+from runs.online.job import run_stages
+from runs.pairs.args import PairConfig
+from runs.pairs.stages import make_pairs
+from runs.recipe.context import PAIRS_FILE, StageContext
+from runs.recipe.spec import (
+    BaseStage,
+    DistillStage,
+    ImitateStage,
+    JudgeStage,
+    Metrics,
+    OnlineStage,
+    PairsStage,
+    PROStage,
+    SFTStage,
+    Stage,
+    is_url,
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Training examples from the shop, as `qr pairs` makes them."""
+def run_stage(stage: Stage, context: StageContext, folder: Path) -> Metrics:
+    """Run a stage in its folder and return its metrics."""
+    match stage:
+        case BaseStage():
+            return run_base(stage, context, folder)
+        case PairsStage():
+            return run_pairs(stage, context, folder)
+        case SFTStage():
+            return run_sft(stage, context, folder)
+        case DistillStage():
+            return run_distill(stage, context, folder)
+        case ImitateStage():
+            return run_imitate(stage, context, folder)
+        case PROStage():
+            return run_pro(stage, context, folder)
+        case OnlineStage():
+            return run_online(stage, context, folder)
+        case JudgeStage():
+            return run_judge(stage, context, folder)
 
-    sources: tuple[str, ...] = ("log",)
-    tasks: tuple[Task, ...] = ("rewrite",)
-    agent: tuple[str, ...] = ("log",)
-    queries: int = 1_500
-    confirm: str = "engine"
 
-    def run(self, road: SeedRun, folder: Path) -> Figures:
-        """Write `pairs.parquet`; figures are the counts of every filter."""
-        from runs.pairs.job import make
+def run_base(stage: BaseStage, context: StageContext, folder: Path) -> Metrics:
+    """Pretrain `tiny` on the shop's text, or load a causal LM; save it as a student."""
+    length = context.settings.max_new_tokens
+    if stage.model != "tiny":
+        student = pretrained_student(stage.model, length, stage.lora_rank)
+        context.save_student(student, folder)
+        return {"parameters": student.model.num_parameters()}
+    tokenizer = context.student(stage.tokenizer).tokenizer if stage.tokenizer else None
+    model, tokenizer, metrics = pretrain_tiny(
+        context.shop, stage.pretrain, context.seed, hidden=stage.hidden, layers=stage.layers, tokenizer=tokenizer
+    )
+    context.save_student(Student(model, tokenizer, "tiny", length), folder)
+    return {**metrics, "parameters": model.num_parameters()}
 
-        return make(road.pairs_args(self, folder), road.shop)
+
+def run_pairs(stage: PairsStage, context: StageContext, folder: Path) -> Metrics:
+    """Write `pairs.parquet`; the metrics are the counts of every filter and of the examples a task."""
+    settings = context.settings
+    config = PairConfig(
+        sources=stage.sources, tasks=stage.tasks, agent=stage.agent, queries=stage.queries, confirm=stage.confirm,
+        combine=settings.combine, weight=settings.weight, retriever=settings.retriever, judge=context.judge_spec(),
+        seed=context.seed,
+    )  # fmt: skip
+    pairs = make_pairs(config, context.shop)
+    write_examples(folder / PAIRS_FILE, pairs.examples)
+    return pairs.metrics()
 
 
-@dataclass(frozen=True)
-class SFT:
-    """Supervised fine-tuning on a mixture of tasks; the first task's examples come once an epoch, the others beside
-    them, so that students with and without auxiliary tasks read the same rewrites as often."""
+def run_sft(stage: SFTStage, context: StageContext, folder: Path) -> Metrics:
+    """Fine-tune a copy of `start`; the metrics are each task's held-out loss and accuracy before and after."""
+    student, examples = context.student(stage.start, trainable=True), context.examples(*stage.examples)
+    first_task = next(iter(stage.tasks))
+    of_first_task = sum(example.task == first_task and not example.held_out for example in examples)
+    report = fine_tune_tasks(
+        student, examples, weights=stage.tasks, learning_rate=stage.learning_rate, epochs=stage.epochs,
+        batch_size=stage.batch_size, seed=context.seed, packing=stage.packing,
+        size=round(of_first_task * sum(stage.tasks.values()) / stage.tasks[first_task]),
+    )  # fmt: skip
+    context.save_student(student, folder)
+    return asdict(report)
 
-    start: str
-    examples: tuple[str, ...]
-    tasks: dict[str, float] = field(default_factory=lambda: {"rewrite": 1.0})
-    learning_rate: float = 1e-3
-    epochs: float = 2.0
-    batch_size: int = 32
-    packing: bool = False
 
-    def run(self, road: SeedRun, folder: Path) -> Figures:
-        """Train a copy of `start`; figures are each task's held-out loss and accuracy."""
-        from agents.supervised.multitask import fine_tune_tasks
-
-        student, examples = road.student(self.start, trainable=True), road.examples(*self.examples)
-        first = next(iter(self.tasks))
-        once = sum(example.task == first and not example.held_out for example in examples)
-        report = fine_tune_tasks(
-            student, examples, weights=self.tasks, learning_rate=self.learning_rate, epochs=self.epochs,
-            batch_size=self.batch_size, seed=road.seed, packing=self.packing,
-            size=round(once * sum(self.tasks.values()) / self.tasks[first]),
+def run_distill(stage: DistillStage, context: StageContext, folder: Path) -> Metrics:
+    """Distill into a copy of `start`; the metrics hold the share of the teacher's gain that it keeps on dev queries,
+    and the latency of both."""
+    student = context.student(stage.start, trainable=True)
+    queries = [query.text for query in context.train_queries(stage.queries)]
+    with open_teacher(stage.teacher, context, student.tokenizer) as teacher:
+        metrics = distill(
+            student, teacher, queries, beta=stage.beta, on_policy=stage.on_policy, learning_rate=stage.learning_rate,
+            epochs=stage.epochs, batch_size=stage.batch_size, seed=context.seed,
         )  # fmt: skip
-        road.save(student, folder)
-        return asdict(report)
+        context.save_student(student, folder)
+        return metrics | asdict(retained(student, teacher, context.dev_evaluator))
+
+
+def run_imitate(stage: ImitateStage, context: StageContext, folder: Path) -> Metrics:
+    """Write the teacher's rewrites of train queries as `pairs.parquet`."""
+    queries = [query.text for query in context.train_queries(stage.queries)]
+    with open_teacher(stage.teacher, context) as teacher:
+        examples = sequence_kd(teacher, queries, seed=context.seed)
+    write_examples(folder / PAIRS_FILE, examples)
+    return {"examples": len(examples)}
 
 
 @dataclass(frozen=True)
-class Distill:
-    """Teacher → student, by reverse KL on the student's own samples (beta 1) or forward KL (beta 0)."""
+class MetricScorer:
+    """A `Scorer` by one of the metrics of `FeedbackScorer`."""
 
-    start: str
-    teacher: str
-    queries: int = 1_500
-    beta: float = 1.0
-    on_policy: bool = True
-    learning_rate: float = 3e-4
-    epochs: float = 2.0
-    batch_size: int = 32
+    scorer: FeedbackScorer
+    """scores candidates by all metrics"""
+    metric: str
+    """reward, relevance, increment or hitrate"""
 
-    def run(self, road: SeedRun, folder: Path) -> Figures:
-        """Train a copy of `start`; figures say what it keeps of its teacher's gain on dev queries, and how fast both
-        are."""
-        from agents.supervised.distill import distill
-        from agents.supervised.retained import retained
-
-        student = road.student(self.start, trainable=True)
-        queries = [query.text for query in road.past(self.queries)]
-        with road.teacher(self.teacher, student.tokenizer) as teacher:
-            figures = distill(
-                student, teacher, queries, beta=self.beta, on_policy=self.on_policy, learning_rate=self.learning_rate,
-                epochs=self.epochs, batch_size=self.batch_size, seed=road.seed,
-            )  # fmt: skip
-            road.save(student, folder)
-            return figures | asdict(retained(student, teacher, road.dev_exam))
+    def __call__(self, queries: Sequence[Query], options: Sequence[Sequence[str]], /) -> FloatArray:
+        """(P, G) scores of up to G candidates for each of P queries."""
+        return self.scorer(queries, options)[self.metric]
 
 
-@dataclass(frozen=True)
-class Imitate:
-    """Sequence-level distillation: the teacher's own rewrites become examples."""
-
-    teacher: str
-    queries: int = 1_500
-
-    def run(self, road: SeedRun, folder: Path) -> Figures:
-        """Write `pairs.parquet`."""
-        from agents.examples.tasks import write_examples
-        from agents.supervised.distill import sequence_kd
-
-        queries = [query.text for query in road.past(self.queries)]
-        with road.teacher(self.teacher) as teacher:
-            examples = sequence_kd(teacher, queries, seed=road.seed)
-        write_examples(folder / "pairs.parquet", examples)
-        return {"examples": len(examples)}
+def run_pro(stage: PROStage, context: StageContext, folder: Path) -> Metrics:
+    """Sample candidates from a copy of `start`, score them with the engine, train on their ranking."""
+    student = context.student(stage.start, trainable=True)
+    scorer = MetricScorer(FeedbackScorer(context.setup.simulator), stage.rank_by)
+    queries = context.train_queries(stage.queries)
+    candidates = sample_candidates(student, queries, stage.samples, scorer, seed=context.seed)
+    config = PROConfig(
+        contrast=stage.contrast, strength=stage.strength, gold=stage.gold, learning_rate=stage.learning_rate,
+        epochs=stage.epochs,
+    )  # fmt: skip
+    metrics = align(student, candidates, config, seed=context.seed)
+    context.save_student(student, folder)
+    return dict(metrics)
 
 
-@dataclass(frozen=True)
-class PRO:
-    """Preference ranking: the student's own candidates in the order that the engine pays them."""
-
-    start: str
-    pay: Literal["reward", "relevance", "increment", "hitrate"] = "increment"
-    queries: int = 1_500
-    samples: int = 8
-    contrast: int = 4
-    strength: float = 1.0
-    """weight of the ranking loss beside the supervised one (λ)"""
-    gold: Literal["all", "best"] = "all"
-    """what the supervised loss imitates: every candidate of a list (BEQUE), or its best"""
-    learning_rate: float = 3e-4
-    epochs: int = 2
-
-    def run(self, road: SeedRun, folder: Path) -> Figures:
-        """Sample, score, align a copy of `start`."""
-        from agents.supervised.pro import PROConfig, align, sample_candidates
-
-        student = road.student(self.start, trainable=True)
-        queries = road.past(self.queries)
-        candidates = sample_candidates(student, queries, self.samples, road.scorer(self.pay), seed=road.seed)
-        config = PROConfig(
-            contrast=self.contrast, strength=self.strength, gold=self.gold, learning_rate=self.learning_rate,
-            epochs=self.epochs,
-        )  # fmt: skip
-        figures = align(student, candidates, config, seed=road.seed)
-        road.save(student, folder)
-        return dict(figures)
+def run_online(stage: OnlineStage, context: StageContext, folder: Path) -> Metrics:
+    """Continue from `start` on the query stream; an interrupted stage resumes from its last checkpoint."""
+    warm = folder / "checkpoints" / "warm"
+    if not (warm / "student.json").is_file():
+        context.save_student(context.student(stage.start), warm)
+    args = context.online_args(folder, stage.judge)
+    args = replace(
+        args, updates=stage.updates, learning_rate=stage.learning_rate, resume=(folder / "config.json").is_file(),
+        learning=replace(
+            args.learning, optimizer=stage.optimizer, anchor_coef=stage.anchor_coef, kl_coef=stage.kl_coef
+        ),
+        judging=replace(args.judging, shopper=stage.shopper),
+        serving=replace(args.serving, promotion=stage.promotion),
+        reward=replace(args.reward, **stage.reward),
+    )  # fmt: skip
+    run_stages(args)
+    if not (folder / "eval.json").is_file():
+        raise KeyboardInterrupt  # the user stopped the online run, so the recipe stops too
+    return {"updates": stage.updates}
 
 
-@dataclass(frozen=True)
-class Online:
-    """Learning from the stream, as `qr online` does."""
-
-    start: str
-    optimizer: Literal["grpo", "ppo", "dpo"] = "grpo"
-    updates: int = 300
-    judge: str = ""
-    """who grades here; "" is the recipe's judge. cross-encoder:@fast is the one that stage `fast` distilled"""
-    reward: dict[str, float] = field(default_factory=dict)
-    """weights of the reward's terms, the rest as they are"""
-    shopper: Literal["none", "model"] = "none"
-    learning_rate: float = 1e-3
-    anchor_coef: float = 1.0
-    kl_coef: float = 0.001
-    promotion: Literal["off", "on"] = "off"
-
-    def run(self, road: SeedRun, folder: Path) -> Figures:
-        """Go on from `start`; an interrupted stage goes on where it stopped."""
-        from runs.online.args import Args
-        from runs.online.job import run_stages
-
-        warm = folder / "checkpoints" / "warm"
-        if not (warm / "student.json").is_file():
-            road.save(road.student(self.start), warm)
-        args = self._flags(road, folder)
-        run_stages(replace(args, resume=(folder / "config.json").is_file()))
-        if not (folder / "eval.json").is_file():
-            raise KeyboardInterrupt  # stopped on request: the recipe stops too
-        assert isinstance(args, Args)
-        return {"updates": self.updates}
-
-    def _flags(self, road: SeedRun, folder: Path) -> Any:
-        args = road.flags(folder, self.judge)
-        changed = {"optimizer": self.optimizer, "anchor_coef": self.anchor_coef, "kl_coef": self.kl_coef}
-        return replace(
-            args, updates=self.updates, learning_rate=self.learning_rate,
-            learning=replace(args.learning, **changed),
-            judging=replace(args.judging, shopper=self.shopper),
-            serving=replace(args.serving, promotion=self.promotion),
-            reward=replace(args.reward, **self.reward),
-        )  # fmt: skip
+def run_judge(stage: JudgeStage, context: StageContext, folder: Path) -> Metrics:
+    """Distill a judge; an interrupted stage resumes."""
+    args = judge_distill.Args(
+        shop=context.shop_name, data=context.data, out=folder, resume=(folder / "config.json").is_file(),
+        teacher=stage.teacher, teacher_queries=stage.teacher_queries, sizes=stage.sizes, seeds=(context.seed,),
+        layers=stage.layers, held_out=stage.held_out, json=str(folder / "judge.json"),
+    )  # fmt: skip
+    judge_distill.main(args)
+    return {"sizes": list(stage.sizes)}
 
 
-@dataclass(frozen=True)
-class Judge:
-    """A distilled judge, as `qr judge distill` makes it (Walmart)."""
+@contextmanager
+def open_teacher(
+    name: str, context: StageContext, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Iterator[Student | ServedTeacher]:
+    """The student of a stage, or the only model of the server at URL `name`.
 
-    teacher: str = "train"
-    teacher_queries: int = 100
-    sizes: tuple[int, ...] = (160,)
-    layers: int = 3
-    held_out: int = 120
-
-    def run(self, road: SeedRun, folder: Path) -> Figures:
-        """Teacher, lists, student; its folder is `@NAME/student`."""
-        from runs.judge.distill.job import Args, main
-
-        args = Args(
-            shop=road.args.shop, data=road.args.data, out=folder, resume=(folder / "config.json").is_file(),
-            teacher=self.teacher, teacher_queries=self.teacher_queries, sizes=self.sizes, seeds=(road.seed,),
-            layers=self.layers, held_out=self.held_out, json=str(folder / "judge.json"),
-        )  # fmt: skip
-        main(args)
-        return {"sizes": list(self.sizes)}
-
-
-Stage = Base | Pairs | SFT | Distill | Imitate | PRO | Online | Judge
-KINDS: Mapping[str, type[Stage]] = {
-    "base": Base, "pairs": Pairs, "sft": SFT, "distill": Distill, "imitate": Imitate, "pro": PRO, "online": Online,
-    "judge": Judge,
-}  # fmt: skip
-RESUMES = (Online, Judge)  # go on in a folder that was left half done; the others begin again
-
-
-def inputs(stage: Stage) -> list[str]:
-    """Names of the stages whose results this one reads."""
-    named = [getattr(stage, name, "") for name in ("start", "teacher", "tokenizer")]
-    named = [] if isinstance(stage, Judge) else [name for name in named if name and not is_url(name)]
-    judge = getattr(stage, "judge", "")
-    named += [part.split("/")[0] for part in judge.split("@")[1:]]
-    return [*named, *getattr(stage, "examples", ())]
-
-
-def is_url(name: str) -> bool:
-    """Whether a teacher is behind a server instead of being a stage."""
-    return name.startswith(("http://", "https://"))
-
-
-def check(stages: Mapping[str, Stage]) -> None:
-    """Raises ConfigError where a stage reads one that does not come before it."""
-    before: set[str] = set()
-    for name, stage in stages.items():
-        for wanted in inputs(stage):
-            if wanted not in before:
-                raise ConfigError(f"stage {name!r} reads {wanted!r}, which is no stage before it: {sorted(before)}")
-        before.add(name)
+    Args:
+        tokenizer: the student's, whose token ids a served teacher must share; None if only texts are needed.
+    """
+    if not is_url(name):
+        yield context.student(name)
+        return
+    with Client(name) as client:
+        yield ServedTeacher(client, served_model(client), tokenizer, context.settings.max_new_tokens)

@@ -1,46 +1,35 @@
-"""Whose texts may be compared with held-out pairs: a student to whom their queries are new.
+"""Which students may be scored on held-out pairs: those that have not been trained on the pairs' queries by trial.
 
-Held-out pairs are of train queries. PRO and online stages learn by trial on those queries too, and imitate what the
-engine pays best for them, which is how the pairs were chosen: such a student has seen the answers.
+The held-out pairs are of train queries. PRO and online stages explore rewrites of those queries too, and reinforce the
+ones that the engine scores highest, which is how the pairs were selected: such a student has seen the answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from qr_env.common.errors import ConfigError
-from runs.recipe.stages import SFT, Base, Distill, Imitate, Pairs, Stage, inputs
+from runs.recipe.spec import JudgeStage, OnlineStage, PROStage, Recipe, Stage, stage_inputs
 
-if TYPE_CHECKING:
-    from runs.recipe.job import Recipe
-
-TEXT_FIGURES = ("exact match", "ROUGE-L", "cross-entropy")
-BY_PAIRS = (Base, Pairs, SFT, Distill, Imitate)
+TEXT_METRICS = ("exact match", "ROUGE-L", "cross-entropy")
 
 
-def text_scored(stages: Mapping[str, Stage], name: str) -> bool:
-    """Whether the stage and all those that it is built on are base, pairs, sft, distill or imitate."""
-    if name not in stages:  # a teacher behind a server
-        return True
-    return isinstance(stages[name], BY_PAIRS) and all(text_scored(stages, other) for other in inputs(stages[name]))
+def has_text_scores(stages: Mapping[str, Stage], name: str) -> bool:
+    """Whether neither the stage nor any stage that it is built on is a PRO, online or judge stage."""
+    if isinstance(stages[name], PROStage | OnlineStage | JudgeStage):
+        return False
+    return all(has_text_scores(stages, other) for other in stage_inputs(stages[name]))
 
 
-def text_note(recipe: Recipe) -> str:
-    """Which compared students have no text scores, and why; "" where all have, or none are taken."""
-    without = [name for name in recipe.compare if recipe.held_out and not text_scored(recipe.stages, name)]
-    why = "PRO and online stages learned by trial on the queries of the held-out pairs too."
-    return f"No {', '.join(TEXT_FIGURES)} of {', '.join(without)}: {why}" if without else ""
+def scored_students(recipe: Recipe) -> list[str]:
+    """Names of the compared students that get text scores; none if the recipe has no held-out pairs."""
+    return [name for name in recipe.compare if recipe.held_out and has_text_scores(recipe.stages, name)]
 
 
-def check_claims(path: Path, recipe: Recipe) -> None:
-    """ConfigError for a claim on text scores that a student has not."""
-    fine = {name for name in recipe.compare if recipe.held_out and text_scored(recipe.stages, name)}
-    for claim in recipe.claims:
-        if claim.figure in TEXT_FIGURES and (without := {claim.better, claim.than} - fine):
-            raise ConfigError(
-                f"{path}: claim {claim.what!r} is of {claim.figure}, which {sorted(without)} have not: it needs "
-                "`held_out` and students of base, sft, distill and imitate stages alone; take two of "
-                f"{sorted(fine)}, or claim another figure"
-            )
+def text_scores_note(recipe: Recipe) -> str:
+    """Which compared students have no text scores, and why; "" if all have, or the recipe has no held-out pairs."""
+    scored = scored_students(recipe)
+    without = [name for name in recipe.compare if recipe.held_out and name not in scored]
+    if not without:
+        return ""
+    reason = "PRO and online stages were trained by trial on the queries of the held-out pairs."
+    return f"No {', '.join(TEXT_METRICS)} for {', '.join(without)}: {reason}"

@@ -3,7 +3,7 @@
 qr shop generated
 qr shop icecat --data ../shared/data
 qr shop my_folder --on-bad-row skip --json shop.json
-qr shop generated --write my_shop                      # as Parquet files, to look into and to start your own from
+qr shop generated --write my_shop                      # as Parquet files, to read and as a start for your own shop
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import tyro.conf
 
 @dataclass
 class Args:
-    """Which shop, and what to show of it."""
+    """The shop, and what to print or write of it."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")] = "generated"
     """generated, icecat, esci, wands, or the path of a folder or products file"""
     data: str | None = None
     """folder with the files of icecat, esci or wands (default: $QR_DATA, else download)"""
     split: Literal["all", "train", "dev", "test"] = "all"
-    """which queries the difficulty table and the samples are of"""
+    """split of the queries in the difficulty table and the samples"""
     samples: int = 3
-    """queries to show of each slice"""
+    """number of sample queries of each slice"""
     seed: int = 0
-    """of the generated shop and the draw of samples"""
+    """seed of the generated shop and of the samples"""
     on_bad_row: Literal["stop", "skip"] = "stop"
-    """stop at the first dirty row, or leave dirty rows out and say so"""
+    """stop at the first invalid row, or skip invalid rows and report them"""
     write: Path | None = None
-    """write the shop as a folder of Parquet files that every verb reads, the same to its hash"""
+    """write the shop as a folder of Parquet files, which every verb reads as the same shop (equal hash)"""
     json: str | None = None
-    """write everything here as JSON, every dirty row included ("-": standard output)"""
+    """write everything here as JSON, with every invalid row ("-": standard output)"""

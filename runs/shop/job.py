@@ -1,62 +1,62 @@
-"""What `qr shop` does; its settings, and the commands, are in `runs/shop/args.py`."""
+"""`qr shop`: describe a shop, and write it as files. Its flags are in `runs/shop/args.py`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
+from qr_env.evaluation.shop_difficulty import describe
+from qr_env.shop.load import load_shop
+from qr_env.shop.shop import Shop
+from qr_env.shop.sources.files import write_shop
 from runs.common.cli import write_json
 from runs.shop.args import Args
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from qr_env.shop.shop import Shop
+Facts = dict[str, Any]
+"""The description of a shop, see `qr_env.evaluation.shop_difficulty.describe`."""
+SAMPLE_COLUMNS = ("slice", "query", "oracle", "relevant title")
 
 
 def main(args: Args) -> None:
-    """Load, describe, print."""
-    from qr_env.evaluation.shop_difficulty import describe
-    from qr_env.shop.load import load_shop
-
+    """Load the shop; write, describe and print it."""
     shop = load_shop(args.source, data=args.data, seed=args.seed, on_bad_row=args.on_bad_row)
     for note in shop.report.notes if shop.report else []:
         print_message(f"note: {note}")
     if args.write is not None:
-        _write(shop, args.write)
+        write_to_new_folder(shop, args.write)
     facts = describe(shop, args.split, args.samples, args.seed)
     write_json(args.json, facts)
     if args.json != "-":
-        _print(facts)
+        print_facts(facts)
 
 
-def _write(shop: Shop, folder: Path) -> None:
-    """A new folder; one that holds something is not written over."""
-    from qr_env.shop.sources.files import write_shop
-
+def write_to_new_folder(shop: Shop, folder: Path) -> None:
+    """Write the shop's files into a folder that is new or empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"--write {folder}: is there and not empty; name a new folder")
+        raise ConfigError(f"--write {folder} exists and is not empty; name a new folder")
     write_shop(shop, folder)
     print_message(f"written: {folder.resolve()}")
 
 
-def _print(facts: dict[str, Any]) -> None:
-    from rich.console import Console
-
+def print_facts(facts: Facts) -> None:
+    """Print name, sizes, difficulty and samples."""
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    console.print(f"[bold]{_plain(facts['name'])}[/bold]  {facts['hash'][:16]}")
-    _print_sizes(console, facts)
+    console.print(f"[bold]{escape(facts['name'])}[/bold]  {facts['hash'][:16]}")
+    console.print(sizes_table(facts))
     if facts["difficulty"]:
-        _print_difficulty(console, facts["difficulty"])
-        _print_samples(console, facts["samples"])
+        console.print(difficulty_table(facts["difficulty"]))
+        console.print(samples_table(facts["samples"]))
 
 
-def _print_sizes(console: Console, facts: dict[str, Any]) -> None:
-    from rich.table import Table
-
+def sizes_table(facts: Facts) -> Table:
+    """Numbers of products, queries, labels and purchases."""
     table = Table(title="Sizes", title_justify="left", show_header=False)
     products, labels = facts["products"], facts["labels"]
     known = ", ".join(f"{name} {100 * share:.0f} %" for name, share in products["known"].items() if share)
@@ -66,15 +66,14 @@ def _print_sizes(console: Console, facts: dict[str, Any]) -> None:
         searches = f"{counts['searches']:,.0f} searches, {counts['with labels']:,} with labels"
         table.add_row(f"{split} queries", f"{counts['queries']:,} ({searches})")
     levels = ", ".join(f"{level} {count:,}" for level, count in labels["levels"].items())
-    what = "every pair is graded; stored" if labels["complete"] else "graded pairs"
-    table.add_row("labels", f"{labels['pairs']:,} {what} ({levels})" if labels["pairs"] else "none")
+    kind = "every pair is graded; stored" if labels["complete"] else "graded pairs"
+    table.add_row("labels", f"{labels['pairs']:,} {kind} ({levels})" if labels["pairs"] else "none")
     table.add_row("purchases", ", ".join(f"{count:,} {source}" for source, count in facts["purchases"].items()))
-    console.print(table)
+    return table
 
 
-def _print_difficulty(console: Console, rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
+def difficulty_table(rows: list[Facts]) -> Table:
+    """How hard the queries are for BM25, by split and slice."""
     table = Table(
         title="Difficulty for BM25, queries as typed",
         caption="nDCG@10 and R@100: means over queries with labels. Words are stemmed, without stop words.",
@@ -84,32 +83,25 @@ def _print_difficulty(console: Console, rows: list[dict[str, Any]]) -> None:
     for heading in rows[0]:
         table.add_column(heading, justify="left" if heading in ("split", "slice") else "right")
     for row in rows:
-        table.add_row(*(_cell(name, value) for name, value in row.items()), end_section=row["slice"] == "all")
-    console.print(table)
+        table.add_row(*(cell_text(name, value) for name, value in row.items()), end_section=row["slice"] == "all")
+    return table
 
 
-def _cell(name: str, value: Any) -> str:
+def cell_text(name: str, value: object) -> str:
+    """A value of the difficulty table: metrics with three decimals, other shares in per cent, counts as they are."""
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:.3f}" if "@" in name else f"{100 * value:.1f} %"
-    return f"{value:,}" if isinstance(value, int) else _plain(value)
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
 
 
-def _print_samples(console: Console, samples: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    headings = [name for name in ("slice", "query", "oracle", "relevant title") if any(name in row for row in samples)]
+def samples_table(samples: list[Facts]) -> Table:
+    """Sample queries of each slice."""
+    headings = [name for name in SAMPLE_COLUMNS if any(name in row for row in samples)]
     table = Table(title="Samples", title_justify="left")
     for heading in headings:
         table.add_column(heading, max_width=60)
     for row in samples:
-        table.add_row(*(_plain(row.get(heading) or "–") for heading in headings))
-    console.print(table)
-
-
-def _plain(text: str) -> str:
-    """Text of the shop, shown as it is: its square brackets are no markup."""
-    from rich.markup import escape
-
-    return escape(text)
+        table.add_row(*(escape(row.get(heading) or "–") for heading in headings))
+    return table

@@ -367,26 +367,26 @@ def test_the_verb_goes_without_labels_through_a_judge(
     common = {"shop": str(bare), "cache": str(folder / "cache"), "agent": ("spell",)}
     with pytest.raises(ConfigError, match="judge"):
         verb.main(verb.Args(**common))
-    monkeypatch.setattr(verb, "_encoder", lambda name, cache: HashEncoder())
+    monkeypatch.setattr(verb, "open_encoder", lambda name, cache_folder: HashEncoder())
     verb.main(verb.Args(**common, judge="embedding"))
     table = capsys.readouterr().out
     assert "judge nDCG@10" in table and "Graded by judge embedding" in table
 
 
 def test_checkpoints_are_served_as_they_were_trained(tmp_path: Path) -> None:
-    from runs.evaluate.job import Args, serving
+    from runs.evaluate.job import Args, resolve_combine
 
     notes = {"a": ("replace", 2.0), "b": ("replace", 2.0), "c": ("expand", 2.0)}
     for name, (combine, weight) in notes.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "student.json").write_text(json.dumps({"combine": combine, "weight": weight}))
     a, b, c = (str(tmp_path / name) for name in notes)
-    assert serving(Args(agent=("identity", "spell"))) == ("expand", 1.0)
-    assert serving(Args(agent=("spell", a, b))) == ("replace", 2.0)
-    assert serving(Args(agent=(a,), combine="union", weight=3.0)) == ("union", 3.0)
+    assert resolve_combine(Args(agent=("identity", "spell"))) == ("expand", 1.0)
+    assert resolve_combine(Args(agent=("spell", a, b))) == ("replace", 2.0)
+    assert resolve_combine(Args(agent=(a,), combine="union", weight=3.0)) == ("union", 3.0)
     with pytest.raises(ConfigError, match="differ in combine"):
-        serving(Args(agent=(a, c)))
-    assert serving(Args(agent=(a, c), combine="expand")) == ("expand", 2.0)
+        resolve_combine(Args(agent=(a, c)))
+    assert resolve_combine(Args(agent=(a, c), combine="expand")) == ("expand", 2.0)
 
 
 def test_several_engines_give_several_tables_and_one_report(
@@ -395,7 +395,7 @@ def test_several_engines_give_several_tables_and_one_report(
     from runs.evaluate import job as verb
     from tests.helpers.fakes import HashEncoder
 
-    monkeypatch.setattr(verb, "_encoder", lambda name, cache: HashEncoder())
+    monkeypatch.setattr(verb, "open_encoder", lambda name, cache_folder: HashEncoder())
     common = {"shop": str(folder / "shop"), "cache": str(folder / "cache"), "split": "train", "k": 10}
     engines = ("bm25", "dense", "hybrid")
     agents = ("spell", "best-of-2:spell")
@@ -410,12 +410,12 @@ def test_several_engines_give_several_tables_and_one_report(
         verb.main(verb.Args(**common, agent=("spell",), retriever=engines, run_out=str(folder / "x.trec")))
 
 
-def test_columns_are_named_by_kind_and_folder() -> None:
-    from runs.evaluate.job import _column
+def testcolumn_names_are_named_by_kind_and_folder() -> None:
+    from runs.evaluate.job import column_name
 
-    assert _column("best-of-8:out/quickstart/checkpoints/best", {}) == "best-of-8:checkpoints/best"
-    assert _column("few-shot:smollm2-135m", {}) == "few-shot:smollm2-135m"
-    assert _column("best-of-2:prompted:http://127.0.0.1:8000/v1", {}) == "best-of-2:prompted:127.0.0.1:8000/v1"
+    assert column_name("best-of-8:out/quickstart/checkpoints/best", {}) == "best-of-8:checkpoints/best"
+    assert column_name("few-shot:smollm2-135m", {}) == "few-shot:smollm2-135m"
+    assert column_name("best-of-2:prompted:http://127.0.0.1:8000/v1", {}) == "best-of-2:prompted:127.0.0.1:8000/v1"
 
 
 def test_the_verb_refuses_to_score_nothing() -> None:
@@ -425,10 +425,10 @@ def test_the_verb_refuses_to_score_nothing() -> None:
         main(Args(agent=()))
 
 
-def test_an_agent_that_reads_a_log_gets_the_past_that_students_get(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_reads_a_log_gets_the_queries_generated_for_students(monkeypatch: pytest.MonkeyPatch) -> None:
     from agents.factory import AgentOptions, make_agent, reads_query_log
     from runs.common.query_log import with_past
-    from runs.evaluate.job import _agent
+    from runs.evaluate.job import open_agent
 
     monkeypatch.setattr("runs.common.query_log.CATALOGUE_QUERIES", 40)
     shop = tiny_shop()
@@ -436,7 +436,7 @@ def test_an_agent_that_reads_a_log_gets_the_past_that_students_get(monkeypatch: 
     options = AgentOptions(bare, WordRetriever(bare), encoder=HashEncoder)
     with pytest.raises(ConfigError, match="no train query has a purchase"):
         make_agent("cle-qr", options)
-    assert len(_agent("cle-qr", lambda: with_past(bare), options).rewrite(["red sofa"])[0]) == 1
+    assert len(open_agent("cle-qr", with_past(bare), options).rewrite(["red sofa"])[0]) == 1
     logged = ["cle-qr", "few-shot:lm", "best-of-4:query2doc:http://127.0.0.1:1/v1"]
     assert [reads_query_log(spec) for spec in (*logged, "spell", "prompted:lm", "best-of-2:out/best")] == [True] * 3 + [
         False

@@ -13,77 +13,77 @@ from agents.policy.student import Student
 from agents.supervised.distill_http import TOP
 from qr_env.common.errors import ConfigError, RunFolderError
 from qr_env.shop.sources.files import write_shop
-from runs.common.cli import read_yaml
 from runs.recipe.args import Args
-from runs.recipe.compare import Comparison, verdict_text
-from runs.recipe.job import RECIPES, Claim, find, load, main
-from runs.recipe.page import claims
-from runs.recipe.stages import KINDS, Judge
+from runs.recipe.compare import Comparison, RunInfo
+from runs.recipe.job import main
+from runs.recipe.load import find_recipe, load_recipe, recipe_names
+from runs.recipe.page import claim_rows
+from runs.recipe.spec import STAGE_KINDS, Claim, JudgeStage
+from runs.recipe.table import verdict_text
 from tests.helpers.fakes import tiny_shop
 from tests.helpers.toy_teacher import ServedModel
 
-ALL = sorted(path.stem for path in RECIPES.glob("*.yaml") if "stages" in read_yaml(path))
 SMALL = {
     "about": "a small one",
     "stages": {
-        "base": {"do": "base", "pretrain": 128, "hidden": 32, "layers": 1},
-        "pairs": {"do": "pairs", "sources": ["log"], "tasks": ["rewrite", "title"]},
-        "multi": {"do": "sft", "start": "base", "examples": ["pairs"], "tasks": {"rewrite": 1.0, "title": 0.5}},
-        "imitated": {"do": "imitate", "teacher": "multi"},
-        "copy": {"do": "sft", "start": "base", "examples": ["imitated"], "epochs": 1},
-        "distilled": {"do": "distill", "start": "base", "teacher": "multi", "epochs": 1},
-        "pro": {"do": "pro", "start": "multi", "pay": "relevance", "samples": 3, "epochs": 1},
-        "live": {"do": "online", "start": "pro", "updates": 2},
+        "base": {"kind": "base", "pretrain": 128, "hidden": 32, "layers": 1},
+        "pairs": {"kind": "pairs", "sources": ["log"], "tasks": ["rewrite", "title"]},
+        "multi": {"kind": "sft", "start": "base", "examples": ["pairs"], "tasks": {"rewrite": 1.0, "title": 0.5}},
+        "imitated": {"kind": "imitate", "teacher": "multi"},
+        "copy": {"kind": "sft", "start": "base", "examples": ["imitated"], "epochs": 1},
+        "distilled": {"kind": "distill", "start": "base", "teacher": "multi", "epochs": 1},
+        "pro": {"kind": "pro", "start": "multi", "rank_by": "relevance", "samples": 3, "epochs": 1},
+        "live": {"kind": "online", "start": "pro", "updates": 2},
     },
     "compare": ["multi", "copy", "distilled", "pro", "live"],
     "held_out": "pairs",
-    "claims": [{"what": "learning helps", "better": "live", "than": "pro", "slack": 0.5}],
+    "claims": [{"text": "learning helps", "better": "live", "than": "pro", "slack": 0.5}],
 }
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", recipe_names())
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_every_recipe_of_ours_holds_together(name, profile):
-    recipe = load(find(name), profile)
+    recipe = load_recipe(find_recipe(name), profile)
     assert recipe.compare
     assert recipe.claims
     assert set(recipe.compare) <= set(recipe.stages)
 
 
 def test_the_four_systems_are_there():
-    assert set(ALL) >= {"beque", "jd", "minielm", "walmart"}
+    assert set(recipe_names()) >= {"beque", "jd", "minielm", "walmart"}
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"stages": {"base": {"do": "bake"}}}, "does 'bake'"),
-        ({"stages": {"a": {"do": "sft", "start": "b", "examples": []}}}, "reads 'b'"),
-        ({"stages": {"base": {"do": "base", "layer": 2}}}, "unknown settings"),
-        ({"stages": {"a": {"do": "sft", "examples": []}}}, "says nothing of start"),
+        ({"stages": {"base": {"kind": "bake"}}}, "is of kind 'bake'"),
+        ({"stages": {"a": {"kind": "sft", "start": "b", "examples": []}}}, "reads 'b'"),
+        ({"stages": {"base": {"kind": "base", "layer": 2}}}, "unknown settings"),
+        ({"stages": {"a": {"kind": "sft", "examples": []}}}, "start is missing"),
         (
-            {"stages": {"a": {"do": "base"}, "b": {"do": "online", "start": "a", "judge": "cross-encoder:@c"}}},
+            {"stages": {"a": {"kind": "base"}, "b": {"kind": "online", "start": "a", "judge": "cross-encoder:@c"}}},
             "reads 'c'",
         ),
         ({"compare": ["nobody"]}, "no stages"),
-        ({"claims": [{"what": "w", "better": "multi", "than": "elsewhere"}]}, "not compared"),
-        ({"stages": {"base": {"do": "base", "layers": "many"}}}, "layers"),
+        ({"claims": [{"text": "w", "better": "multi", "than": "elsewhere"}]}, "not compared"),
+        ({"stages": {"base": {"kind": "base", "layers": "many"}}}, "layers"),
     ],
 )
 def test_what_does_not_hold_together_is_named(tmp_path, change, says):
     with pytest.raises(ConfigError, match=says):
-        load(written(tmp_path, SMALL | {"compare": [], "held_out": "", "claims": []} | change))
+        load_recipe(written(tmp_path, SMALL | {"compare": [], "held_out": "", "claims": []} | change))
 
 
 def test_unknown_recipes_and_profiles_name_those_there_are(tmp_path):
-    with pytest.raises(ConfigError, match="beque, jd, minielm, past, walmart"):
-        find("bequee")
+    with pytest.raises(ConfigError, match="beque, jd, minielm, offline, walmart"):
+        find_recipe("bequee")
     with pytest.raises(ConfigError, match="it has cpu"):
-        load(written(tmp_path, SMALL), "gpu")
+        load_recipe(written(tmp_path, SMALL), "gpu")
 
 
 def test_a_profile_changes_stages_and_settings(tmp_path):
-    recipe = load(
+    recipe = load_recipe(
         written(
             tmp_path,
             SMALL | {"settings": {}, "profiles": {"gpu": {"base": {"layers": 9}, "settings": {"weight": 3.0}}}},
@@ -116,20 +116,22 @@ def arguments(folder, values=SMALL, **settings):
 
 
 def test_the_small_recipe_has_every_kind_of_stage(finished):
-    kinds = {KINDS[stage["do"]] for stage in SMALL["stages"].values()}
-    assert set(KINDS.values()) - kinds == {Judge}  # a cross-encoder takes too long here; test_runs_judge_distill has it
+    kinds = {STAGE_KINDS[stage["kind"]] for stage in SMALL["stages"].values()}
+    assert set(STAGE_KINDS.values()) - kinds == {
+        JudgeStage
+    }  # a cross-encoder takes too long here; tests of qr judge distill cover it
 
 
 def test_the_comparison_holds_every_student_with_spread_and_interval(finished):
     report = json.loads((finished / "out" / "comparison.json").read_text())
     assert list(report["agents"]) == ["identity", *SMALL["compare"]]
     for name in SMALL["compare"]:
-        figures = report["agents"][name]["figures"]
+        figures = report["agents"][name]["metrics"]
         assert {"nDCG@10", "relevance@10", "increment@100", "purchase@10"} <= set(figures)
         assert 0 <= figures["nDCG@10"]["mean"] <= 1
         assert figures["nDCG@10"]["low"] <= figures["nDCG@10"]["difference"] <= figures["nDCG@10"]["high"]
         assert len(report["agents"][name]["scalars"]["ms/query"]) == 2
-    assert report["claims"][0]["ours"] in ("agrees", "disagrees", "within noise")
+    assert report["claims"][0]["result"] in ("agrees", "disagrees", "within noise")
     page = (finished / "out" / "report.html").read_text()
     assert "learning helps" in page
     assert (finished / "out" / "seed-1" / "report.html").is_file()
@@ -149,7 +151,7 @@ def test_what_is_done_is_not_done_again_and_a_broken_stage_is(finished):
 def test_a_changed_stage_is_refused_and_so_is_what_is_built_on_it(finished):
     changed = json.loads(json.dumps(SMALL))
     changed["stages"]["multi"]["epochs"] = 1.0
-    with pytest.raises(RunFolderError, match="multi is of other settings"):
+    with pytest.raises(RunFolderError, match="multi was made with settings that differ"):
         main(arguments(finished, changed, resume=True))
 
 
@@ -159,8 +161,8 @@ def test_a_teacher_may_be_behind_a_server(finished, tmp_path):
     with ServedModel(teacher.model, teacher.tokenizer) as server:
         stages = {
             "base": SMALL["stages"]["base"],
-            "imitated": {"do": "imitate", "teacher": server.url, "queries": 4},
-            "distilled": {"do": "distill", "start": "base", "teacher": server.url, "queries": 32, "epochs": 2},
+            "imitated": {"kind": "imitate", "teacher": server.url, "queries": 4},
+            "distilled": {"kind": "distill", "start": "base", "teacher": server.url, "queries": 32, "epochs": 2},
         }
         values = SMALL | {"stages": stages, "compare": ["distilled"], "held_out": "", "claims": []}
         shop = str(finished / "shop")
@@ -170,7 +172,7 @@ def test_a_teacher_may_be_behind_a_server(finished, tmp_path):
         main(Args(str(written(tmp_path, values)), shop=shop, out=tmp_path / "out", resume=True))
         assert len(server.seen) == asked  # what is done needs no server
     road = tmp_path / "out" / "seed-0"
-    figures = json.loads((road / "distilled" / "stage.json").read_text())["figures"]
+    figures = json.loads((road / "distilled" / "stage.json").read_text())["metrics"]
     assert figures["tokens"] > 0 and np.isfinite([figures["loss_last"], figures["teacher"]]).all()
     texts = {example.query: example.response for example in read_examples(road / "imitated" / "pairs.parquet")}
     assert texts == {query: teacher.rewrite([query])[0][0] for query in texts} and texts
@@ -178,8 +180,8 @@ def test_a_teacher_may_be_behind_a_server(finished, tmp_path):
 
 def comparison(claims=(), **agents):
     values = {name: {"nDCG@10": np.array(rows, float)} for name, rows in agents.items()}
-    about = {"title": "t", "seeds": [0, 1], "minutes": {}, "environment": {}}
-    return Comparison("nDCG@10", "labels", values, {}, np.ones(200), tuple(claims), about)
+    info = RunInfo("t", (0, 1), {}, {})
+    return Comparison("nDCG@10", "labels", values, {}, np.ones(200), tuple(claims), info)
 
 
 def test_claims_are_judged_by_the_interval_and_its_slack():
@@ -195,27 +197,28 @@ def test_claims_are_judged_by_the_interval_and_its_slack():
     pooled = comparison(
         made, identity=identity, better=identity + 0.1 + noise, same=identity + noise - noise.mean(axis=1)[:, None]
     )
-    assert [verdict["ours"] for verdict in pooled.verdicts] == ["agrees", "disagrees", "within noise", "agrees"]
+    assert [verdict.result for verdict in pooled.verdicts] == ["agrees", "disagrees", "within noise", "agrees"]
     assert "better − identity, nDCG@10" in verdict_text(pooled.verdicts[0])
 
 
 def test_a_scalar_of_one_seed_is_not_judged():
     values = comparison(fast=np.ones((2, 200)), slow=np.ones((2, 200)), identity=np.ones((2, 200)))
-    claim = (Claim("it is faster", "slow", "fast", figure="ms/query"),)
+    claim = (Claim("it is faster", "slow", "fast", metric="ms/query"),)
     verdicts = []
     for seeds in (1, 2):
         scalars = {"fast": {"ms/query": [1.0, 1.5][:seeds]}, "slow": {"ms/query": [2.0, 3.0][:seeds]}}
         verdicts += replace(values, scalars=scalars, claims=claim).verdicts
-    assert [verdict["ours"] for verdict in verdicts] == ["one seed", "agrees"]
-    assert verdicts[0]["difference"] == 1.0 and np.isnan([verdicts[0]["low"], verdicts[0]["high"]]).all()
-    assert (verdicts[1]["low"], verdicts[1]["high"]) == (1.0, 1.5)
+    assert [verdict.result for verdict in verdicts] == ["one seed", "agrees"]
+    assert verdicts[0].difference == 1.0 and np.isnan([verdicts[0].low, verdicts[0].high]).all()
+    assert (verdicts[1].low, verdicts[1].high) == (1.0, 1.5)
     assert "one seed" in verdict_text(verdicts[0]) and "nan" not in verdict_text(verdicts[0])
-    assert "one seed" in claims(verdicts) and "nan" not in claims(verdicts)
+    texts = [text for row in claim_rows(verdicts) for cell in row.cells for text in (cell.text, cell.small)]
+    assert "one seed" in texts and "nan" not in "".join(texts)
 
 
 def test_pooling_means_over_seeds_and_keeps_undefined_queries_out():
     identity = np.array([[0.0, 0.2, 0.4], [0.0, 0.2, 0.4]])
     agent = np.array([[0.2, 0.4, np.nan], [0.4, 0.6, 0.9]])
     cell = comparison(identity=identity, agent=agent).cell("agent", "nDCG@10")
-    assert cell["difference"] == pytest.approx((0.3 + 0.3) / 2)
-    assert cell["sd"] == pytest.approx(np.std([0.3, (0.4 + 0.6 + 0.9) / 3], ddof=1))
+    assert cell.difference == pytest.approx((0.3 + 0.3) / 2)
+    assert cell.sd == pytest.approx(np.std([0.3, (0.4 + 0.6 + 0.9) / 3], ddof=1))

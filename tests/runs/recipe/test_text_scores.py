@@ -3,10 +3,12 @@
 import pytest
 import yaml
 
+from agents.examples.tasks import Example
 from qr_env.common.errors import ConfigError
-from runs.recipe.job import compare as recipe_compare
-from runs.recipe.job import load
-from runs.recipe.text_scores import text_note, text_scored
+from runs.recipe.load import load_recipe
+from runs.recipe.pipeline import SeedRun
+from runs.recipe.score import held_out_text_scores
+from runs.recipe.text_scores import scored_students, text_scores_note
 from tests.runs.recipe.test_job import SMALL
 
 
@@ -17,12 +19,12 @@ def written(folder, **changes):
 
 
 def claim(better, than):
-    return [{"what": "it is nearer", "better": better, "than": than, "figure": "ROUGE-L"}]
+    return [{"text": "it is nearer", "better": better, "than": than, "metric": "ROUGE-L"}]
 
 
 @pytest.mark.parametrize(("better", "than"), [("copy", "multi"), ("distilled", "multi")])
 def test_students_of_pairs_may_be_compared_by_their_texts(tmp_path, better, than):
-    assert load(written(tmp_path, claims=claim(better, than))).claims[0].figure == "ROUGE-L"
+    assert load_recipe(written(tmp_path, claims=claim(better, than))).claims[0].metric == "ROUGE-L"
 
 
 @pytest.mark.parametrize(
@@ -30,23 +32,22 @@ def test_students_of_pairs_may_be_compared_by_their_texts(tmp_path, better, than
     [("pro", "multi", "pairs"), ("multi", "live", "pairs"), ("multi", "identity", "pairs"), ("copy", "multi", "")],
 )
 def test_other_claims_on_texts_are_refused(tmp_path, better, than, held_out):
-    with pytest.raises(ConfigError, match=r"ROUGE-L.*claim another figure"):
-        load(written(tmp_path, claims=claim(better, than), held_out=held_out))
+    with pytest.raises(ConfigError, match=r"ROUGE-L.*claim another metric"):
+        load_recipe(written(tmp_path, claims=claim(better, than), held_out=held_out))
 
 
-def test_a_line_says_who_has_none_and_nobody_else_is_scored(tmp_path, monkeypatch):
-    recipe = load(written(tmp_path))
-    assert [name for name in recipe.compare if text_scored(recipe.stages, name)] == ["multi", "copy", "distilled"]
-    assert "of pro, live: " in text_note(recipe)
-    monkeypatch.setattr("agents.supervised.text_scores.text_scores", lambda student, held_out: {"ROUGE-L": 1.0})
+def test_the_note_names_students_without_text_scores_and_they_are_not_scored(tmp_path, monkeypatch):
+    recipe = load_recipe(written(tmp_path))
+    assert scored_students(recipe) == ["multi", "copy", "distilled"]
+    assert "for pro, live: " in text_scores_note(recipe)
+    monkeypatch.setattr("runs.recipe.score.text_scores", lambda student, held_out: {"ROUGE-L": 1.0})
 
-    class SeedRun:
+    class FakeContext:
         def student(self, name):
             return name
 
         def examples(self, name):
-            from agents.examples.tasks import Example
-
             return [Example("rewrite", "couch", "sofa", held_out=True)]
 
-    assert list(recipe_compare._texts(SeedRun(), recipe)) == ["multi", "copy", "distilled"]
+    run = SeedRun(FakeContext(), recipe.stages)
+    assert list(held_out_text_scores(run, recipe)) == ["multi", "copy", "distilled"]

@@ -1,0 +1,79 @@
+"""Search engine, judge and agents that `qr pairs` asks about candidate rewrites; each is opened at its first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from agents.examples.scoring import FeedbackScorer
+from agents.factory import AgentOptions, make_agent
+from judges.factory import JudgeOptions, default_encoder, open_judge
+from qr_env.common.download import cache_root
+from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
+from qr_env.environment.simulator import Simulator
+from qr_env.retrieval.factory import make_retriever
+from qr_env.reward.reward import Reward
+from qr_env.shop.shop import Shop
+from runs.pairs.args import PairConfig
+
+
+@dataclass
+class PairSetup:
+    """Opens the parts that a `PairConfig` names."""
+
+    config: PairConfig
+    """settings of the pairs"""
+    shop: Shop
+    """the shop that is searched"""
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """Sentence encoder of dense retrieval and the embedding judge."""
+        return default_encoder()
+
+    @cached_property
+    def retriever(self) -> Retriever:
+        """Search engine."""
+        encoder = None if self.config.retriever == "bm25" else self.encoder
+        return make_retriever(self.config.retriever, self.shop, cache_root(), encoder)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Judge; if it reads labels, then those of the train split only."""
+        spec = self.config.judge
+        if spec == "auto":
+            spec = "labels" if self.shop.qrels_complete else "embedding"
+        encoder = self.encoder if "embedding" in spec else None
+        options = JudgeOptions(self.config.judge_url, store=self.config.store, split="train", encoder=encoder)
+        return open_judge(spec, self.shop, options)
+
+    @cached_property
+    def score(self) -> FeedbackScorer:
+        """Scores candidate rewrites by searching them and grading what they find."""
+        return FeedbackScorer(self._simulator)
+
+    def _simulator(self, blocks: int, group_size: int) -> Simulator:
+        return Simulator(
+            self.shop,
+            self.retriever,
+            self.judge,
+            Reward(self.config.reward),
+            blocks=blocks,
+            group_size=group_size,
+            mode=self.config.combine,
+            original_weight=self.config.weight,
+        )
+
+    def agent(self, spec: str) -> Agent:
+        """An agent of `qr evaluate` by name."""
+        options = AgentOptions(
+            self.shop, self.retriever, self.config.combine, self.config.weight, self._open_encoder, self._open_judge,
+            store=self.config.store or cache_root(), seed=self.config.seed,
+        )  # fmt: skip
+        return make_agent(spec, options)
+
+    def _open_encoder(self) -> TextEncoder:
+        return self.encoder
+
+    def _open_judge(self) -> Judge:
+        return self.judge
