@@ -1,67 +1,67 @@
-"""Every list that a running environment shows, compared with a brute-force search: BM25 only, counts of what is wrong.
+"""Compares every result list of a running BM25 environment with a brute-force search, and counts the errors.
 
-    envs = BruteForceCheck(envs)          # steps as before; `qr online --check-hits`, `qr bench churn`
+    envs = BruteForceCheck(envs)          # used by `qr online --check-hits` and `qr bench churn`
     envs.step(rewrites)
     envs.counts                   # results, lists, epochs, replaced, ghosts, wrong, holes
 
-Brute force is one sparse product of bm25s' own matrix with all products, and nothing of our search, its index or its
-caches. A ghost is a product that is not on sale; a wrong hit does not have the score that belongs at its rank, or
-stands twice; a hole is a place left empty though something on sale matches.
+Brute force is one sparse product of bm25s' own matrix with all products; it shares nothing with this project's search
+loop or caches. A ghost is a product that is not on sale. A wrong hit does not have the score that belongs at its rank,
+or appears twice. A hole is an empty place although another product on sale matches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Stream
 from qr_env.common.types import Hits, SearchText
+from qr_env.environment.simulator import Observation, Simulator
+from qr_env.environment.vector_env import QueryRewriteVectorEnv, StepResult
 from qr_env.retrieval.bm25 import BM25
-from qr_env.retrieval.combine import joined
+from qr_env.retrieval.combine import combined_texts
 from qr_env.retrieval.live_catalogue import View
 
-if TYPE_CHECKING:
-    from qr_env.environment.vector_env import QueryRewriteVectorEnv
-
-WRONG = ("ghosts", "wrong", "holes")
-FOUND = ("results", *WRONG)
-TOLERANCE = 1e-4  # of a BM25 score: float32 sums in another order
+ERRORS = ("ghosts", "wrong", "holes")
+CHECKED = ("results", *ERRORS)
+TOLERANCE = 1e-4  # of a BM25 score: float32 sums in a different order
 BoolArray = npt.NDArray[np.bool_]
 
 
-def can_check(retriever: str, mode: str, max_turns: int) -> None:
-    """ConfigError where the engine is not BM25, or the lists are not those of one text: union, several turns."""
+def require_checkable(retriever: str, mode: str, max_turns: int) -> None:
+    """Raise ConfigError unless the engine is BM25 and every list is the result of one search (no union, one turn)."""
     if retriever != "bm25":
         raise ConfigError(f"retriever {retriever}: brute force knows bm25 only; leave --check-hits out")
     if mode == "union" or max_turns > 1:
         raise ConfigError(
-            f"combine={mode}, max_turns={max_turns}: lists are checked for expand and replace with one turn; leave "
+            f"combine={mode}, max_turns={max_turns}: lists can be checked for expand and replace with one turn; leave "
             "--check-hits out"
         )
 
 
-class Truth:
-    """The scores of all products for any texts, from the index's matrix alone."""
+class BruteForceScores:
+    """Scores of all products for any texts, from the index's matrix alone."""
 
     def __init__(self, engine: BM25) -> None:
-        scores: Any = engine.engine.scores
+        scores: dict[str, Any] = engine.engine.scores
         shape = (len(scores["indptr"]) - 1, engine.num_docs)
         self.engine = engine
-        self.weights_T_P = sp.csr_matrix((scores["data"], scores["indices"], scores["indptr"]), shape=shape)
+        self.weights_TC = sp.csr_matrix((scores["data"], scores["indices"], scores["indptr"]), shape=shape)
 
     def compare(self, texts: Sequence[SearchText], hits: Hits, on_sale_C: BoolArray) -> npt.NDArray[np.int64]:
-        """How many hits were checked, how many were ghosts, wrong, and how many holes there are; (4,), as `FOUND`."""
-        scores_NP = self._scores(texts)
-        scores_NP[:, ~on_sale_C] = 0.0
+        """Number of hits, ghosts, wrong hits and holes, (4,), in the order of `CHECKED`."""
+        scores_NC = self._scores(texts)
+        scores_NC[:, ~on_sale_C] = 0.0
         k = hits.rows_NK.shape[1]
-        best_NK = -np.sort(-np.partition(scores_NP, -k, axis=1)[:, -k:], axis=1)
+        best_NK = -np.sort(-np.partition(scores_NC, -k, axis=1)[:, -k:], axis=1)
         rows_NK, found_NK = hits.rows_NK, hits.found_NK
         ghosts_NK = found_NK & ~on_sale_C[rows_NK]
-        own_NK = np.take_along_axis(scores_NP, np.maximum(rows_NK, 0).astype(np.int64), axis=1)
+        own_NK = np.take_along_axis(scores_NC, np.maximum(rows_NK, 0).astype(np.int64), axis=1)
         off_NK = (np.abs(own_NK - best_NK) > TOLERANCE) | (
             np.abs(np.where(found_NK, hits.scores_NK, 0) - own_NK) > TOLERANCE
         )
@@ -71,71 +71,89 @@ class Truth:
 
     def _scores(self, texts: Sequence[SearchText]) -> npt.NDArray[np.float32]:
         ids, weights, starts = self.engine._encode(texts)
-        words = sp.csr_matrix((weights, ids, starts), shape=(len(texts), self.weights_T_P.shape[0]))
-        scores_NP: npt.NDArray[np.float32] = (words @ self.weights_T_P).toarray()
-        return scores_NP
+        words = sp.csr_matrix((weights, ids, starts), shape=(len(texts), self.weights_TC.shape[0]))
+        scores_NC: npt.NDArray[np.float32] = (words @ self.weights_TC).toarray()
+        return scores_NC
 
 
 class BruteForceCheck:
-    """A vectorised environment whose lists are all checked, those before and those after the rewrites of every step.
+    """Wraps a vector environment and checks the lists before and after the rewrites of every step.
 
-    Everything else is the environment's own. `counts`: results, lists, epochs seen, products that were on sale at the
-    first step and are not now, and `WRONG`; they are part of the state, so a resumed run goes on counting.
+    `counts`: results, lists, epochs, products on sale at the first step but not now ("replaced"), and `ERRORS`. They
+    are part of the state, so a resumed run continues them.
 
-    Raises ConfigError as `can_check`.
+    Raises ConfigError as `require_checkable`.
     """
 
     def __init__(self, envs: QueryRewriteVectorEnv) -> None:
         simulator, retriever = envs.simulator, envs.simulator.retriever
         engine = retriever.engine if isinstance(retriever, View) else retriever
-        can_check(engine.name, simulator.mode, simulator.max_turns)
+        require_checkable(engine.name, simulator.mode, simulator.max_turns)
         assert isinstance(engine, BM25)
-        self.envs, self.truth = envs, Truth(engine)
-        self.counts = dict.fromkeys(("results", "lists", "epochs", "replaced", *WRONG), 0)
-        self._first_P: BoolArray | None = None
-        self._last_P: BoolArray | None = None
+        self.envs, self.brute_force = envs, BruteForceScores(engine)
+        self.counts = dict.fromkeys(("results", "lists", "epochs", "replaced", *ERRORS), 0)
+        self._first_C: BoolArray | None = None
+        self._last_C: BoolArray | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.envs, name)
+    @property
+    def simulator(self) -> Simulator:
+        """Of the wrapped environment."""
+        return self.envs.simulator
 
-    def step(self, actions: Sequence[str]) -> Any:
-        """The environment's, counted."""
+    @property
+    def stream(self) -> Stream:
+        """Of the wrapped environment."""
+        return self.envs.stream
+
+    @property
+    def group_size(self) -> int:
+        """Of the wrapped environment."""
+        return self.envs.group_size
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Reset the wrapped environment; nothing is checked."""
+        return self.envs.reset(seed=seed, options=options)
+
+    def step(self, actions: Sequence[str]) -> StepResult:
+        """Step the wrapped environment, and count what its result lists hold."""
         on_sale_C, queries = self._on_sale(), self.envs.simulator.queries_N
         result = self.envs.step(actions)
         infos, g = result[-1], self.envs.group_size
-        asked = [query.text for query in queries]
-        both = joined(asked, actions, self.envs.simulator.mode, self.envs.simulator.original_weight)
+        originals = [query.text for query in queries]
+        both = combined_texts(originals, actions, self.envs.simulator.mode, self.envs.simulator.original_weight)
         kept = infos["feedback"].kept.tolist()
-        shown = [text if keep else new for text, new, keep in zip(asked, both, kept, strict=True)]
-        self._count(asked[::g], infos["hits_before"][::g], on_sale_C)
-        self._count(shown, infos["hits_after"], on_sale_C)
+        searched = [text if keep else new for text, new, keep in zip(originals, both, kept, strict=True)]
+        self._count(originals[::g], infos["hits_before"][::g], on_sale_C)
+        self._count(searched, infos["hits_after"], on_sale_C)
         return result
 
     def _on_sale(self) -> BoolArray:
-        """What the episodes of this step see; an epoch that was not seen yet is counted."""
+        """Mask of the epoch of this step's episodes; counts an epoch that is new."""
         retriever = self.envs.simulator.retriever
-        everything_P = np.ones(self.truth.engine.num_docs, np.bool_)
-        on_sale_C = retriever.epoch.on_sale_C if isinstance(retriever, View) else everything_P
-        if self._last_P is None or not np.array_equal(on_sale_C, self._last_P):
+        everything_C = np.ones(self.brute_force.engine.num_docs, np.bool_)
+        on_sale_C = retriever.epoch.on_sale_C if isinstance(retriever, View) else everything_C
+        if self._last_C is None or not np.array_equal(on_sale_C, self._last_C):
             self.counts["epochs"] += 1
-        self._first_P = on_sale_C if self._first_P is None else self._first_P
-        self._last_P = on_sale_C
-        self.counts["replaced"] = int((self._first_P & ~on_sale_C).sum())
+        self._first_C = on_sale_C if self._first_C is None else self._first_C
+        self._last_C = on_sale_C
+        self.counts["replaced"] = int((self._first_C & ~on_sale_C).sum())
         return on_sale_C
 
     def _count(self, texts: Sequence[SearchText], hits: Hits, on_sale_C: BoolArray) -> None:
         self.counts["lists"] += len(texts)
-        for name, value in zip(FOUND, self.truth.compare(texts, hits, on_sale_C).tolist(), strict=True):
+        for name, value in zip(CHECKED, self.brute_force.compare(texts, hits, on_sale_C).tolist(), strict=True):
             self.counts[name] += value
 
     def state_dict(self) -> dict[str, Any]:
-        """The environment's, and the counts."""
-        seen = {"counts": dict(self.counts), "first_P": self._first_P, "last_P": self._last_P}
-        return {**self.envs.state_dict(), "checked": seen}
+        """State of the environment, and the counts."""
+        checks = {"counts": dict(self.counts), "first_P": self._first_C, "last_P": self._last_C}
+        return {**self.envs.state_dict(), "checked": checks}
 
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Restore what `state_dict` gave; the environment's observation."""
-        seen = state.get("checked", {})
-        self.counts |= seen.get("counts", {})
-        self._first_P, self._last_P = seen.get("first_P"), seen.get("last_P")
+    def load_state_dict(self, state: dict[str, Any]) -> Observation:
+        """Restore a state; returns the environment's observation."""
+        checks = state.get("checked", {})
+        self.counts |= checks.get("counts", {})
+        self._first_C, self._last_C = checks.get("first_P"), checks.get("last_P")
         return self.envs.load_state_dict({name: part for name, part in state.items() if name != "checked"})

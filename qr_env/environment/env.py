@@ -1,6 +1,6 @@
-"""`QueryRewrite-v0`: one shopper, one query, one rewrite at a time. The batched class is in vector_env.py.
+"""`QueryRewrite-v0`: one query and one rewrite at a time. The batched class is in vector_env.py.
 
-env = gymnasium.make("qr_env:QueryRewrite-v0", shop=shop, retriever=retriever, judge=judge)
+env = gymnasium.make("qr_env:QueryRewrite-v0", shop="generated", retriever="bm25", judge="auto")
 observation, info = env.reset(seed=0)
 observation, reward, terminated, truncated, info = env.step("sofa")
 """
@@ -30,12 +30,12 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
 
     ## Description
     A query arrives from the shop's traffic. The agent writes another text for it. The shop searches with the rewrite
-    (how, says `combine`), a judge grades what it finds for the ORIGINAL query, and the reward says how much better the
+    (`combine` sets how), a judge grades the hits for the ORIGINAL query, and the reward measures how much better the
     result list became. Most queries are best left alone: knowing when is half of the skill.
 
     ## Action Space
-    `Text`: the rewrite, up to 512 characters of Unicode's basic plane (a longer one, and any character, is searched
-    all the same). Empty, or equal to the query in all but case and spaces, means "keep the original".
+    `Text`: the rewrite, up to 512 characters of Unicode's basic plane (a longer text, and any character, is searched
+    all the same). A rewrite that is empty, or equal to the query except for case and spaces, keeps the original.
 
     ## Observation Space
     `Dict` of `Text`: `query`, as typed, and `context`, up to five titles found by the original; on later turns, by
@@ -44,14 +44,15 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
 
     ## Starting State
     The next query of the stream: drawn by popularity among the training queries, or as the given `stream` does.
-    `reset(seed=…)` starts the stream's draw anew; `reset()` goes on with it. `reset(options={"query": …})` asks a
-    query of your own: a text, or a `Query` of the shop.
+    `reset(seed=…)` restarts the stream's draws; `reset()` continues them. `reset(options={"query": …})` starts on a
+    given query: a text, or a `Query` of the shop.
 
     ## Rewards
-    The sum of named terms, formula in `qr_env.reward.reward`: the gain in DCG@10 over the original, in [−1, 1], behind a
-    relevance gate, a loss weighing more than a gain, minus prices for length and for copying. "Keep the original"
-    earns exactly 0. With several turns, turn t earns the difference that it made (`qr_env.environment.simulator`), so the sum is
-    the reward of the last rewrite. NaN where the judge could not grade: mask it, it is not 0.
+    The sum of named terms, formula in `qr_env.reward.reward`: the gain in DCG@10 over the original, in [−1, 1], behind
+    a relevance gate, a loss weighing more than a gain, minus penalties for length and for copying. Keeping the original
+    earns exactly 0. With several turns, the reward of turn t is the change that it made
+    (`qr_env.environment.simulator`), so the sum is the reward of the last rewrite. NaN where the judge could not grade:
+    mask it, it is not 0.
 
     ## Episode End
     `terminated` after `max_turns` steps. Never truncated.
@@ -59,21 +60,24 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
     ## Information
     From `reset`: `query`, `query_id`, `hits_before` (product rows, int32), `ids_before` (their ids), `grades_before`
     ((hits, 4) probabilities of Irrelevant, Complement, Substitute, Exact). From `step` the same, and `hits_after`,
-    `ids_after`, `grades_after`, `reward_terms` (term → float), `feedback` (figure → float, see `qr_env.reward.feedback`).
+    `ids_after`, `grades_after`, `reward_terms` (term → float), `feedback` (figure → float, see
+    `qr_env.reward.feedback`).
 
     ## Arguments
     - `shop`: a `Shop`, or a name of `qr_env.shop.load_shop` ("generated", "icecat", a folder, …).
     - `retriever` = "bm25": over the same shop; "bm25", "dense", "hybrid", or an object.
     - `judge` = "auto": grades products for queries; "auto" (labels where the shop knows every grade, else embedding),
       "labels", "embedding", "llm", "cross-encoder:MODEL", … (`judges/factory.py`), or an object.
-    - `reward` = "default": feedback → `RewardTerms`; "default" is `Reward()`, others are in `qr_env.reward.paper_rewards`.
+    - `reward` = "default": feedback → `RewardTerms`; "default" is `Reward()`, a name of
+      `qr_env.reward.paper_rewards`, or a function.
     - `max_turns` = 1: steps an episode.
     - `combine` = "expand": "replace" searches the rewrite alone, "expand" the original's words, `original_weight`
       (1.0) times as heavy, with the rewrite's, "union" fuses both result lists.
     - `k` = 10: products a result list.
-    - `stream`: where queries come from, a `QueryStream` or a `ReplayLog`.
-    - `shopper`: shops from the lists before and after, a `Shopper` (qr_env/common/types.py); `click`, `cart` and `purchase`
-      join figures and reward. None: nobody does.
+    - `original_weight` = 1.0: weight of the original's words in "expand".
+    - `stream`: where queries come from, a `QueryStream` or a `ReplayLog`; None draws from the training queries.
+    - `shopper`: simulates engagement with the lists before and after, a `qr_env.common.protocols.Shopper`; `click`,
+      `cart` and `purchase` then join feedback and reward. None: no engagement.
 
     ## Version History
     - v0: first version.
@@ -118,21 +122,21 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
         """Start on the next query of the stream, or on `options["query"]`."""
         super().reset(seed=seed)
         reseed(self.stream, seed)
-        asked = (options or {}).get("query")
-        query = self.stream.take(1)[0] if asked is None else as_query(asked)
+        given = (options or {}).get("query")
+        query = self.stream.take(1)[0] if given is None else as_query(given)
         self.simulator.reset([query])
         before, grades = self.simulator.before()
         return _first(self.simulator.observe()), self._info(query, "before", before, grades)
 
     def step(self, action: str) -> tuple[dict[str, str], float, bool, bool, dict[str, Any]]:
-        """Search with the rewrite. Raises ConfigError for an action that is no text, or after the episode's end."""
+        """Search with the rewrite. Raises ConfigError if the action is no text, or after the episode's end."""
         step = self.simulator.step([action])
         info = self._info(step.query[0], "before", step.hits_before, step.grades_before)
         info |= self._info(step.query[0], "after", step.hits_after, step.grades_after)
         info["reward_terms"] = {name: float(values[0]) for name, values in step.terms.terms.items()}
         figures = {name: getattr(step.figures, name) for name in step.figures.__slots__}
         info["feedback"] = {name: float(values[0]) for name, values in figures.items() if values is not None}
-        return _first(step.seen), float(step.rewards_N[0]), step.done, False, info
+        return _first(step.observation), float(step.rewards_N[0]), step.done, False, info
 
     def _info(self, query: Query, when: str, hits: Hits, grades: Grades) -> dict[str, Any]:
         """One result list, without its padding."""
@@ -151,8 +155,8 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
         return {"stream": self.stream.state_dict(), "simulator": self.simulator.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where `state` was taken."""
-        self.stream.load_state_dict(state["stream"])  # first: what is on sale may follow its clock
+        """Continue exactly where `state` was taken."""
+        self.stream.load_state_dict(state["stream"])  # first: the assortment may depend on the stream's position
         self.simulator.load_state_dict(state["simulator"])
 
 
@@ -161,23 +165,23 @@ def _first(observation: dict[str, tuple[str, ...]]) -> dict[str, str]:
 
 
 def default_stream(shop: Shop) -> QueryStream:
-    """The training queries' traffic; of a shop without splits, all queries'."""
+    """Traffic of the training queries, or of all queries in a shop without splits."""
     return QueryStream(shop.split("train") or shop.all_queries)
 
 
 def reseed(stream: Stream, seed: int | None) -> None:
-    """Start the stream's draw anew, in place; None leaves it where it is."""
+    """Restart the stream with a seed, in place; None leaves it where it is."""
     if seed is not None:
         stream.reseed(seed)
 
 
-def as_query(asked: str | Query) -> Query:
-    """A text becomes a query that the shop does not have."""
-    return asked if isinstance(asked, Query) else Query(-1, "", asked)
+def as_query(given: str | Query) -> Query:
+    """The query; a text becomes one that is not of the shop."""
+    return given if isinstance(given, Query) else Query(-1, "", given)
 
 
 @lru_cache
-def _widest() -> Text:
+def _printable_space() -> Text:
     printable = "".join(filter(str.isprintable, map(chr, range(0x10000))))
     return Text(QUERY_CHARS, min_length=0, charset=printable)
 
@@ -185,8 +189,8 @@ def _widest() -> Text:
 def text_space(max_length: int) -> Text:
     """Texts of printable characters of the basic plane: Gymnasium's own default refuses even spaces.
 
-    A shallow copy of one space that nobody samples from: 60,000 characters are set up once, random state is apart.
+    A shallow copy of one cached space: its 60,000 characters are set up once, its random state is not shared.
     """
-    space = copy(_widest())
+    space = copy(_printable_space())
     space.max_length = max_length
     return space

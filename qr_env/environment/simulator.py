@@ -1,24 +1,25 @@
-"""One step of the shop for a batch of rewrites: the only implementation, behind the scalar and the vector environment.
+"""One step of the environment for a batch of rewrites; the scalar and the vector environment both use it.
 
     simulator = Simulator(shop, retriever, judge, Reward(), blocks=16, group_size=8)
     simulator.reset(queries_P)
-    step = simulator.step(rewrites_N, next_queries_P)       # ONE retrieval and ONE judge call, next queries included
+    step = simulator.step(rewrites_N, next_queries_P)       # one retrieval and one judge call, next queries included
 
 N = blocks × group_size; the `group_size` neighbours of a block work on the same query. All N are at the same turn.
 
-Several turns. Let R_t be the reward of the rewrite of turn t against the ORIGINAL query, and R_0 = 0. Turn t is paid
-R_t − R_{t−1}, term by term, so an episode's rewards add up to the reward of its last rewrite, and one turn is the
-special case R_1. "Keep" leaves what is shown as it is and earns exactly 0 on every turn. A turn whose verdicts are
-missing is NaN, and the next one is measured from the last turn that is known.
+Several turns. Let R_t be the reward of the rewrite of turn t against the ORIGINAL query, and R_0 = 0. The reward of
+turn t is R_t − R_{t−1}, term by term, so an episode's rewards sum to the reward of its last rewrite, and one turn is
+the special case R_1. Keeping the original leaves the result list as it is and earns exactly 0 on every turn. A turn
+whose verdicts are missing has reward NaN, and the next one is the difference to the last turn that is known.
 
-A changing assortment (`LiveRetriever`). An episode keeps the epoch that it began in, so before, after and every turn
-are of one assortment; the next episodes begin in the newest, and what was known of their queries is asked again.
+A changing assortment (`LiveRetriever`). An episode keeps the epoch that it began in, so that the lists before, after
+and of every turn are of one assortment. The next episodes begin in the newest epoch, and cached results are searched
+again.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ import numpy.typing as npt
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Judge, Retriever, Shopper
 from qr_env.common.types import Engagement, Grades, Hits, Query, RewardTerms, SearchText
-from qr_env.environment.original_results import OriginalResultsCache, Slots, check_capacity, excellent
+from qr_env.environment.original_results import OriginalResultsCache, Slots, check_capacity, excellent_products
 from qr_env.retrieval import combine
 from qr_env.retrieval.live_catalogue import LiveRetriever, View
 from qr_env.reward.feedback import Feedback, feedback
@@ -36,48 +37,60 @@ from qr_env.reward.reward import Reward, RewardFunction
 from qr_env.reward.text_figures import text_figures
 from qr_env.shop.shop import Shop
 
-CAPACITY = 16_384
+CAPACITY = 16_384  # queries in the cache of original results
+Observation = dict[str, tuple[str, ...]]
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step did, for N rewrites.
-
-    query: the N original queries. look: makes `seen`. rewards_N: float64, NaN where verdicts were missing.
-    terms: this turn's reward, term by term. figures: feedback of what is shown now against the original.
-    hits_before, grades_before: of the original query; hits_after, grades_after: of what is shown now. done: the
-    episodes ended with this step.
-    """
+    """Result of one step for N rewrites."""
 
     query: list[Query]
-    look: Callable[[], dict[str, tuple[str, ...]]]
+    """N original queries"""
+    query_texts: tuple[str, ...]
+    """(N,) their texts as the observation shows them"""
+    cache: OriginalResultsCache
+    """product titles for `observation`"""
     rewards_N: npt.NDArray[np.float64]
+    """(N,) reward of this turn; NaN where verdicts are missing"""
     terms: RewardTerms
+    """this turn's reward by term"""
     figures: Feedback
+    """feedback of the current result lists against the originals'"""
     hits_before: Hits
+    """(N, K) result lists of the original queries"""
     hits_after: Hits
+    """(N, K) current result lists"""
     grades_before: Grades
+    """verdicts on `hits_before`"""
     grades_after: Grades
+    """verdicts on `hits_after`"""
     done: bool
+    """the episodes ended with this step"""
 
     @property
-    def seen(self) -> dict[str, tuple[str, ...]]:
-        """The observation after the step, before any new episode; made on demand: few ask at an episode's end."""
-        return self.look()
+    def observation(self) -> Observation:
+        """The observation after the step, before any new episode. Computed on access: few callers need it."""
+        return {"query": self.query_texts, "context": tuple(self.cache.contexts(self.hits_after))}
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """What each of N shoppers sees: hits, their grades, the figures and R_t against the original."""
+class _Results:
+    """Result lists of N queries with everything computed from them."""
 
     hits: Hits
+    """(N, K)"""
     grades: Grades
+    """verdicts on the hits"""
     figures: Feedback
+    """feedback against the original's list"""
     terms: RewardTerms
+    """R_t of the module docstring, by term"""
 
 
 class Simulator:
-    """The batch state: which query each block works on, the turn, what is shown. Arguments: see `QueryRewriteEnv`."""
+    """State of a batch: query of each block, turn, current result lists. Arguments: see `QueryRewriteEnv`."""
 
     def __init__(
         self,
@@ -100,103 +113,103 @@ class Simulator:
                 raise ConfigError(f"{name}={value}: must be at least 1")
         check_capacity(capacity, blocks)
         if shopper is None and isinstance(reward, Reward) and reward.weights.needs_shopper:
-            raise ConfigError(f"{reward.weights}: click, cart and purchase need a shopper, and there is none")
+            raise ConfigError(
+                f"{reward.weights}: click, cart and purchase need a shopper: give the environment shopper=…"
+            )
         self.source, self.judge, self.reward, self.shopper = retriever, judge, reward, shopper
         self.blocks, self.group_size, self.max_turns = blocks, group_size, max_turns
         self.mode, self.k, self.original_weight = mode, k, original_weight
-        self.store = OriginalResultsCache(shop, k, capacity)
-        self.excellent_C = excellent(shop, "train")
+        self.cache = OriginalResultsCache(shop, k, capacity)
+        self.excellent_C = excellent_products(shop, "train")
         self.turn = 0
         self.queries_P: list[Query] = []
-        self._played: list[list[str]] = []
+        self._rewrites: list[list[str]] = []
         self._slots_N: Slots = np.zeros(0, np.int64)
-        self._shown: _Shown | None = None
-        self._known: dict[str, npt.NDArray[np.float32]] = {}
-        self.retriever = retriever  # what this episode searches: of a live one, the view that the episode began with
-        self._renew()
+        self._current: _Results | None = None
+        self._last_reward: dict[str, npt.NDArray[np.float32]] = {}
+        self.retriever = retriever  # of a live one, the view that the current episodes began with
+        self._take_newest_epoch()
 
-    def _renew(self) -> bool:
-        """Before episodes begin: take the newest epoch. True where the assortment changed."""
+    def _take_newest_epoch(self) -> bool:
+        """Switch to the newest epoch of a live retriever, before episodes begin; True if the assortment changed."""
         if not isinstance(self.source, LiveRetriever):
             return False
         view = self.source.view()
         if isinstance(self.retriever, View) and self.retriever.epoch is view.epoch:
             return False
         self.retriever = view
-        self.store.expire(view.epoch.on_sale_C)
+        self.cache.expire(view.epoch.on_sale_C)
         return True
 
     @property
     def queries_N(self) -> list[Query]:
-        """The query that each of N rewrites is for."""
+        """Original query of each of N rewrites."""
         return [query for query in self.queries_P for _ in range(self.group_size)]
 
     @property
     def last_rewrites_N(self) -> list[str]:
-        """The rewrites of the last turn; none on the first."""
-        return self._played[-1] if self._played else []
+        """Rewrites of the previous turn, (N,); empty on the first turn."""
+        return self._rewrites[-1] if self._rewrites else []
 
     def fork(self, group_size: int) -> Simulator:
-        """The same shop, and the same memory of its queries, for other rewrites of one turn; this episode goes on."""
+        """A one-turn simulator on the same queries and cache, for other rewrites; the episodes of this one go on."""
         other = copy.copy(self)
         other.group_size, other.max_turns = group_size, 1
         return other
 
     def before(self) -> tuple[Hits, Grades]:
-        """Own hits and grades of each of N's query."""
-        return self.store.hits(self._slots_N), self.store.grades(self._slots_N)
+        """Hits and grades of the N original queries."""
+        return self.cache.hits(self._slots_N), self.cache.grades(self._slots_N)
 
     def reset(self, queries_P: Sequence[Query]) -> None:
-        """Start episodes on these queries, one a block; those not remembered are searched and graded in one go."""
+        """Start episodes on these queries, one a block; those not cached are searched and graded in one call each."""
         self._check_blocks(queries_P)
-        self._renew()
-        self._learn(queries_P)
-        self._enter(queries_P)
+        self._take_newest_epoch()
+        self._fill_cache(queries_P)
+        self._begin_episodes(queries_P)
 
-    def _learn(self, queries_P: Sequence[Query]) -> None:
-        """Search and grade those of the queries that the store does not know."""
-        self._look([], np.zeros(0, np.int64), self.store.missing(queries_P))
+    def _fill_cache(self, queries_P: Sequence[Query]) -> None:
+        """Search and grade the queries that are not in the cache."""
+        self._search_and_grade([], np.zeros(0, np.int64), self.cache.missing(queries_P))
 
     def step(self, rewrites_N: Sequence[str], next_P: Sequence[Query] | None = None) -> Step:
-        """Search, grade and pay N rewrites; where episodes end and `next_P` is given, start on those queries.
+        """Search, grade and reward N rewrites; where episodes end and `next_P` is given, start on those queries.
 
         Raises ConfigError for a wrong number of rewrites, one that is no text, or a step after the end.
         """
         self._check_actions(rewrites_N)
         done = self.turn + 1 >= self.max_turns
         following = list(next_P) if done and next_P is not None else []
-        step = self._play(rewrites_N, done, self.store.missing(following))
+        step = self._evaluate_rewrites(rewrites_N, done, self.cache.missing(following))
         self.turn += 1
-        self._played.append(list(rewrites_N))
+        self._rewrites.append(list(rewrites_N))
         if following:
             self._check_blocks(following)
-            if self._renew():  # found with this step's view, which is no longer the newest
-                self._learn(following)
-            self._enter(following)
+            if self._take_newest_epoch():  # they were searched in the previous epoch
+                self._fill_cache(following)
+            self._begin_episodes(following)
         return step
 
-    def observe(self) -> dict[str, tuple[str, ...]]:
+    def observe(self) -> Observation:
         """Query and context of each of N, as texts that the observation space holds."""
-        if self._shown is not None:
-            return self._look_at(self._shown.hits)()
+        if self._current is not None:
+            return {"query": self._query_texts(), "context": tuple(self.cache.contexts(self._current.hits))}
         slots_P = self._slots_N[:: self.group_size].tolist()
-        return {"query": self._spread(self.store.text, slots_P), "context": self._spread(self.store.context, slots_P)}
+        return {"query": self._query_texts(), "context": self._repeated(self.cache.context, slots_P)}
 
-    def _look_at(self, shown: Hits) -> Callable[[], dict[str, tuple[str, ...]]]:
-        """`observe` where the shopper was just shown these N result lists, right whenever it is called."""
-        texts = self._spread(self.store.text, self._slots_N[:: self.group_size].tolist())
-        return lambda: {"query": texts, "context": tuple(self.store.contexts(shown))}
+    def _query_texts(self) -> tuple[str, ...]:
+        return self._repeated(self.cache.text, self._slots_N[:: self.group_size].tolist())
 
-    def _spread(self, texts: list[str], slots_P: list[int]) -> tuple[str, ...]:
+    def _repeated(self, texts: list[str], slots_P: list[int]) -> tuple[str, ...]:
         """The text of each block's slot, once for each of its rewrites."""
         return tuple(text for slot in slots_P for text in (texts[slot],) * self.group_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Queries and the rewrites of this episode, as JSON values: enough to come back to the same state."""
-        return {"queries": [asdict(query) for query in self.queries_P], "rewrites": self._played}
+        """Queries and rewrites of this episode, as JSON values: enough to restore the state."""
+        return {"queries": [asdict(query) for query in self.queries_P], "rewrites": self._rewrites}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Come back to a saved state by asking the queries, and playing the rewrites, again."""
+        """Restore a saved state by searching its queries and stepping through its rewrites again."""
         self.reset([Query(**query) for query in state["queries"]])
         for rewrites_N in state["rewrites"]:
             self.step(rewrites_N)
@@ -213,30 +226,33 @@ class Simulator:
         if wrong := [rewrite for rewrite in rewrites_N if not isinstance(rewrite, str)]:
             raise ConfigError(f"a rewrite must be a text, got {wrong[0]!r:.80}")
 
-    def _enter(self, queries_P: Sequence[Query]) -> None:
-        """Begin the first turn on queries that the store knows."""
+    def _begin_episodes(self, queries_P: Sequence[Query]) -> None:
+        """Begin the first turn on queries that are in the cache."""
         self.queries_P = list(queries_P)
-        self._slots_N = np.repeat(self.store.slots_of(queries_P), self.group_size)
-        self.turn, self._shown, self._known, self._played = 0, None, {}, []
+        self._slots_N = np.repeat(self.cache.slots_of(queries_P), self.group_size)
+        self.turn, self._current, self._last_reward, self._rewrites = 0, None, {}, []
 
-    def _play(self, rewrites_N: Sequence[str], done: bool, fresh: Sequence[Query]) -> Step:
-        """Everything of a step but moving on. Equal rewrites of one query are worked on once (axis U)."""
+    def _evaluate_rewrites(self, rewrites_N: Sequence[str], done: bool, fresh: Sequence[Query]) -> Step:
+        """Compute a step without advancing. Equal rewrites of one query are computed once (axis U: unique)."""
         pairs = list(zip(self._slots_N.tolist(), rewrites_N, strict=True))
         place = {pair: at for at, pair in enumerate(dict.fromkeys(pairs))}
         inverse_N = np.fromiter(map(place.__getitem__, pairs), np.int64, len(pairs))
         slots, rewrites_U = zip(*place, strict=True)
-        slots_U, originals_U = np.array(slots, np.int64), [self.store.queries[slot].text for slot in slots]
+        slots_U, originals_U = np.array(slots, np.int64), [self.cache.queries[slot].text for slot in slots]
         texts = text_figures(originals_U, rewrites_U)
-        before, grades_before = self.store.hits(slots_U), self.store.grades(slots_U)
-        query, bought = self.queries_N, self.store.bought(slots_U)
-        after, grades_after = self._after(slots_U, originals_U, rewrites_U, texts.kept, fresh)
-        engaged = None if self.shopper is None else self._engaged(slots_U, before, grades_before, after, grades_after)
+        before, grades_before = self.cache.hits(slots_U), self.cache.grades(slots_U)
+        query, bought = self.queries_N, self.cache.bought(slots_U)
+        after, grades_after = self._results_after(slots_U, originals_U, rewrites_U, texts.kept, fresh)
+        engaged = (
+            None if self.shopper is None else self._engagement(slots_U, before, grades_before, after, grades_after)
+        )
         figures = feedback(before, after, grades_before, grades_after, texts, self.excellent_C, bought, engaged)
-        shown = _Shown(after, grades_after, figures, self.reward(figures))
-        terms, now = self._settle(_take(shown, inverse_N), texts.kept[inverse_N])
+        results = _Results(after, grades_after, figures, self.reward(figures))
+        terms, now = self._turn_reward(_take(results, inverse_N), texts.kept[inverse_N])
         return Step(
             query=query,
-            look=self._look_at(now.hits),
+            query_texts=self._query_texts(),
+            cache=self.cache,
             rewards_N=terms.total.astype(np.float64),
             terms=terms,
             figures=now.figures,
@@ -247,7 +263,7 @@ class Simulator:
             done=done,
         )
 
-    def _after(
+    def _results_after(
         self,
         slots_U: Slots,
         originals_U: Sequence[str],
@@ -255,84 +271,88 @@ class Simulator:
         kept_U: npt.NDArray[np.bool_],
         fresh: Sequence[Query],
     ) -> tuple[Hits, Grades]:
-        """What the shoppers see after U rewrites; a kept original's hits and grades are its own, untouched."""
+        """Result lists and grades after U rewrites; a kept original has its own, unchanged."""
         asked = np.flatnonzero(~kept_U)
         mode, weight = self.mode, self.original_weight
         if len(asked) == len(kept_U):
-            return self._look(combine.joined(originals_U, rewrites_U, mode, weight), slots_U, fresh)
+            return self._search_and_grade(combine.combined_texts(originals_U, rewrites_U, mode, weight), slots_U, fresh)
         originals, rewrites = ([texts_U[u] for u in asked.tolist()] for texts_U in (originals_U, rewrites_U))
-        wanted = combine.joined(originals, rewrites, mode, weight)
-        hits, grades = self.store.hits(slots_U), self.store.grades(slots_U)
-        found, verdicts = self._look(wanted, slots_U[asked], fresh)
+        wanted = combine.combined_texts(originals, rewrites, mode, weight)
+        hits, grades = self.cache.hits(slots_U), self.cache.grades(slots_U)
+        found, verdicts = self._search_and_grade(wanted, slots_U[asked], fresh)
         hits.rows_NK[asked], hits.scores_NK[asked] = found.rows_NK, found.scores_NK
         grades.probs_NK4[asked] = verdicts.probs_NK4
         return hits, grades
 
-    def _look(self, wanted: list[SearchText], slots: Slots, fresh: Sequence[Query]) -> tuple[Hits, Grades]:
-        """One retrieval and one judge call: texts wanted for the queries at `slots`, and fresh queries' own hits."""
+    def _search_and_grade(self, wanted: list[SearchText], slots: Slots, fresh: Sequence[Query]) -> tuple[Hits, Grades]:
+        """One retrieval and one judge call: `wanted` texts for queries at `slots`, hits of fresh queries."""
         n = len(wanted)
-        queries = self.store.queries
-        askers = [queries[slot] for slot in slots.tolist()]
+        queries = self.cache.queries
+        originals = [queries[slot] for slot in slots.tolist()]
         both = combine.search_unique(self.retriever, [*wanted, *(query.text for query in fresh)], self.k)
         after, found = both[:n], both[n:]
         if self.mode == "union" and n:
-            after = combine.fuse(self.store.hits(slots), after)
+            after = combine.fuse(self.cache.hits(slots), after)
         rows = after.rows_NK
         if fresh:
-            own = self.store.rows_to_grade(fresh, found)
+            own = self.cache.rows_to_grade(fresh, found)
             rows = np.concatenate([combine.padded(after, own.shape[1]).rows_NK, own])
         if len(rows) == 0:
             return after, Grades(np.zeros((0, self.k, 4), np.float32))
-        grades = self.judge.grade([*askers, *fresh], rows)
-        self.store.add(fresh, found, Grades(grades.probs_NK4[n:]))
+        grades = self.judge.grade([*originals, *fresh], rows)
+        self.cache.add(fresh, found, Grades(grades.probs_NK4[n:]))
         return after, Grades(grades.probs_NK4[:n, : self.k])
 
-    def _engaged(
+    def _engagement(
         self, slots_U: Slots, before: Hits, grades_before: Grades, after: Hits, grades_after: Grades
     ) -> tuple[Engagement, Engagement]:
-        """One call of the shopper for both lists of U rewrites; the list of a query's original is shown once."""
+        """One call of the shopper for both lists of U rewrites; an original's list is included once (axis B)."""
         assert self.shopper is not None
         slots_B, first_B, place_U = np.unique(slots_U, return_index=True, return_inverse=True)
-        queries = [self.store.queries[slot] for slot in (*slots_B.tolist(), *slots_U.tolist())]
+        queries = [self.cache.queries[slot] for slot in (*slots_B.tolist(), *slots_U.tolist())]
         rows = np.concatenate([before.rows_NK[first_B], after.rows_NK])
         probs = np.concatenate([grades_before.probs_NK4[first_B], grades_after.probs_NK4])
         both = self.shopper.engage(queries, rows, Grades(probs))
         return both[place_U], both[len(slots_B) :]
 
-    def _settle(self, new: _Shown, kept_N: npt.NDArray[np.bool_]) -> tuple[RewardTerms, _Shown]:
-        """Pay the turn: R_t − R_{t−1}, term by term; "keep" leaves what is shown."""
+    def _turn_reward(self, new: _Results, kept_N: npt.NDArray[np.bool_]) -> tuple[RewardTerms, _Results]:
+        """Reward of the turn, R_t − R_{t−1} by term, and the current results; a kept original changes neither."""
         if self.max_turns == 1:
             return new.terms, new
-        if self._shown is not None:
-            new = _where(kept_N, self._shown, new)
+        if self._current is not None:
+            new = _where(kept_N, self._current, new)
         now = {"total": new.terms.total, **new.terms.terms}
-        paid = {name: values - self._known.get(name, np.float32(0)) for name, values in now.items()}
-        paid = {name: np.where(kept_N, np.float32(0), values) for name, values in paid.items()}
+        reward = {name: values - self._last_reward.get(name, np.float32(0)) for name, values in now.items()}
+        reward = {name: np.where(kept_N, np.float32(0), values) for name, values in reward.items()}
         unknown_N = np.isnan(new.terms.total)
         start = np.zeros(len(kept_N), np.float32)
-        self._known = {n: np.where(unknown_N, self._known.get(n, start), values) for n, values in now.items()}
-        self._shown = new
-        return RewardTerms(paid.pop("total"), paid), new
+        self._last_reward = {
+            n: np.where(unknown_N, self._last_reward.get(n, start), values) for n, values in now.items()
+        }
+        self._current = new
+        return RewardTerms(reward.pop("total"), reward), new
 
 
-def _take(shown: _Shown, index_N: npt.NDArray[np.int64]) -> _Shown:
-    """Line index_N[n] of everything."""
-    terms = RewardTerms(shown.terms.total[index_N], {n: values[index_N] for n, values in shown.terms.terms.items()})
-    return _Shown(shown.hits[index_N], Grades(shown.grades.probs_NK4[index_N]), shown.figures[index_N], terms)
+def _take(results: _Results, index_N: npt.NDArray[np.int64]) -> _Results:
+    """Row index_N[n] of every array."""
+    by_name = {name: values[index_N] for name, values in results.terms.terms.items()}
+    terms = RewardTerms(results.terms.total[index_N], by_name)
+    grades = Grades(results.grades.probs_NK4[index_N])
+    return _Results(results.hits[index_N], grades, results.figures[index_N], terms)
 
 
-def _where(mask_N: npt.NDArray[np.bool_], yes: _Shown, no: _Shown) -> _Shown:
-    """Line n of `yes` where mask_N[n], else of `no`: the two lists one after the other, then a take."""
+def _where(mask_N: npt.NDArray[np.bool_], yes: _Results, no: _Results) -> _Results:
+    """Row n of `yes` where mask_N[n], else of `no`: concatenates both, then takes rows."""
     n = len(mask_N)
     hits = Hits(*(np.concatenate([getattr(yes.hits, f), getattr(no.hits, f)]) for f in ("rows_NK", "scores_NK")))
     grades = Grades(np.concatenate([yes.grades.probs_NK4, no.grades.probs_NK4]))
     names = Feedback.__dataclass_fields__
-    figures = Feedback(*(_joined(getattr(yes.figures, f), getattr(no.figures, f)) for f in names))
+    both: dict[str, Any] = {f: _concatenated(getattr(yes.figures, f), getattr(no.figures, f)) for f in names}
     parts = {t: np.concatenate([yes.terms.terms[t], no.terms.terms[t]]) for t in no.terms.terms}
     terms = RewardTerms(np.concatenate([yes.terms.total, no.terms.total]), parts)
-    return _take(_Shown(hits, grades, figures, terms), np.where(mask_N, np.arange(n), n + np.arange(n)))
+    return _take(_Results(hits, grades, Feedback(**both), terms), np.where(mask_N, np.arange(n), n + np.arange(n)))
 
 
-def _joined(first: Any, second: Any) -> Any:
-    """One array after the other; a figure that nobody computed stays None."""
-    return None if first is None else np.concatenate([first, second])
+def _concatenated(first: Array | None, second: Array | None) -> Array | None:
+    """Both arrays; None where the figure was not computed."""
+    return None if first is None or second is None else np.concatenate([first, second])

@@ -1,6 +1,6 @@
-"""`QueryRewrite-v0` for N shoppers at once: one retrieval call and one judge call a step, next queries included.
+"""`QueryRewrite-v0` for N queries at once: one retrieval call and one judge call a step, next queries included.
 
-envs = gymnasium.make_vec("qr_env:QueryRewrite-v0", num_envs=64, group_size=8, shop=…, retriever=…, judge=…)
+envs = gymnasium.make_vec("qr_env:QueryRewrite-v0", num_envs=64, group_size=8, shop="generated")
 observations, infos = envs.reset(seed=0)
 while learning:
     rewrites = policy(observations["query"], observations["context"])       # 64 texts
@@ -24,17 +24,17 @@ from qr_env.common.types import Query
 from qr_env.environment.by_name import open_judge, open_retriever, open_reward, open_shop
 from qr_env.environment.env import as_query, default_stream, reseed, text_space
 from qr_env.environment.original_results import CONTEXT_CHARS, QUERY_CHARS
-from qr_env.environment.simulator import Simulator, Step
+from qr_env.environment.simulator import Observation, Simulator, Step
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.reward.reward import RewardFunction
 from qr_env.shop.shop import Shop
 
-Observation = dict[str, tuple[str, ...]]
 BoolArray = npt.NDArray[np.bool_]
+StepResult = tuple[Observation, npt.NDArray[np.float64], BoolArray, BoolArray, dict[str, Any]]
 
 
 class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
-    """`QueryRewriteEnv` (read its docstring), N at a time. What differs:
+    """`QueryRewriteEnv` (see its docstring), N at a time. Differences:
 
     - Neighbours in blocks of `group_size` work on the same query, as GRPO needs it; num_envs is a multiple of it.
     - Observations are a dict of N-tuples of texts; actions are N texts in any sequence.
@@ -45,7 +45,7 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
       `feedback` (`Feedback`), and, where episodes ended, `next_query` (the N queries that the observation is of) with
       Gymnasium's `final_obs` (N observations, made when first read), `final_info` (the step's infos again) and their
       masks. `infos` of a reset holds `query`, `hits_before`, `grades_before`.
-    - `reset(options={"queries": […]})` asks one query of yours a block.
+    - `reset(options={"queries": […]})` starts on given queries, one a block.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -88,7 +88,7 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
         self._set_spaces()
 
     def _set_spaces(self) -> None:
-        """Every shopper shares the space objects: Gymnasium's batching would copy their 60,000 characters N times."""
+        """All N share the space objects: Gymnasium's batching would copy their 60,000 characters N times."""
         query, context, rewrite = text_space(QUERY_CHARS), text_space(CONTEXT_CHARS), text_space(QUERY_CHARS)
         self.single_observation_space = Dict({"query": query, "context": context})
         self.single_action_space = rewrite
@@ -101,33 +101,31 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start on the next queries of the stream. A list of seeds counts by its first: there is one stream."""
+        """Start on the next queries of the stream. Of a list of seeds the first is used: there is one stream."""
         first = seed[0] if isinstance(seed, Sequence) else seed
         super().reset(seed=first)
         reseed(self.stream, first)
-        asked = (options or {}).get("queries")
-        self.simulator.reset(self._draw() if asked is None else [as_query(query) for query in asked])
+        given = (options or {}).get("queries")
+        self.simulator.reset(self._draw() if given is None else [as_query(query) for query in given])
         hits, grades = self.simulator.before()
         infos = {"query": self.simulator.queries_N, "hits_before": hits, "grades_before": grades}
         return self.simulator.observe(), infos
 
-    def step(
-        self, actions: Sequence[str]
-    ) -> tuple[Observation, npt.NDArray[np.float64], BoolArray, BoolArray, dict[str, Any]]:
-        """Search, grade and pay N rewrites. Raises ConfigError for a wrong number of them, or one that is no text."""
+    def step(self, actions: Sequence[str]) -> StepResult:
+        """Search, grade and reward N rewrites. Raises ConfigError for a wrong number of them, or one that is no text."""
         last = self.simulator.turn + 1 >= self.simulator.max_turns
         step = self.simulator.step(actions, self._draw() if last else None)
         infos = _infos(step)
         if step.done:
             infos |= self._final(step, infos)
-        observation = self.simulator.observe() if step.done else step.seen
+        observation = self.simulator.observe() if step.done else step.observation
         return observation, step.rewards_N, np.full(self.num_envs, step.done), np.zeros(self.num_envs, np.bool_), infos
 
     def _draw(self) -> list[Query]:
         return self.stream.take(self.simulator.blocks)
 
     def _final(self, step: Step, infos: dict[str, Any]) -> dict[str, Any]:
-        """What Gymnasium's SAME_STEP convention says of episodes that ended, and the queries that follow."""
+        """Infos of ended episodes by Gymnasium's SAME_STEP convention, and the queries that follow."""
         ended = np.ones(self.num_envs, np.bool_)
         final = {"final_obs": FinalObs(step), "_final_obs": ended, "final_info": dict(infos), "_final_info": ended}
         return final | {"next_query": self.simulator.queries_N}
@@ -137,35 +135,37 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
         return {"stream": self.stream.state_dict(), "simulator": self.simulator.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> Observation:
-        """Go on exactly where `state` was taken; returns the observation that it stood at."""
-        self.stream.load_state_dict(state["stream"])  # first: what is on sale may follow its clock
+        """Continue exactly where `state` was taken; returns the observation at that point."""
+        self.stream.load_state_dict(state["stream"])  # first: the assortment may depend on the stream's position
         self.simulator.load_state_dict(state["simulator"])
         return self.simulator.observe()
 
 
 class FinalObs:
-    """Gymnasium's array of the N last observations, made when it is first read: learners from single turns never do."""
+    """Gymnasium's array of the N last observations, computed when it is first read: one-turn training never reads it."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
 
     @cached_property
     def _array(self) -> npt.NDArray[np.object_]:
-        seen = self._step.seen
-        made = np.empty(len(seen["query"]), object)
-        made[:] = [{"query": query, "context": context} for query, context in zip(*seen.values(), strict=True)]
-        return made
+        last = self._step.observation
+        observations = np.empty(len(last["query"]), object)
+        pairs = zip(last["query"], last["context"], strict=True)
+        observations[:] = [{"query": query, "context": context} for query, context in pairs]
+        return observations
 
     def __len__(self) -> int:
         return len(self._step.query)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self._array[index]
+    def __getitem__(self, index: int) -> dict[str, str]:
+        observation: dict[str, str] = self._array[index]
+        return observation
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         return iter(self._array)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[np.object_]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.object_]:
         return np.array(self._array, dtype)
 
 

@@ -55,7 +55,7 @@ def kept(originals: Sequence[str], rewrites: Sequence[str]) -> npt.NDArray[np.bo
     return np.fromiter(map(is_kept, originals, rewrites), np.bool_, len(originals))
 
 
-def joined(originals: Sequence[str], rewrites: Sequence[str], mode: str, weight: float) -> list[SearchText]:
+def combined_texts(originals: Sequence[str], rewrites: Sequence[str], mode: str, weight: float) -> list[SearchText]:
     """What to search for N rewrites that are not kept. For "union" it is the rewrite: the original is searched beside.
 
     `mode` and `weight` as `check` allows them.
@@ -92,7 +92,7 @@ def search(
     check(mode, weight)
     n = len(originals)
     kept_N = kept(originals, rewrites)
-    parts = zip(originals, joined(originals, rewrites, mode, weight), kept_N.tolist(), strict=True)
+    parts = zip(originals, combined_texts(originals, rewrites, mode, weight), kept_N.tolist(), strict=True)
     texts: list[SearchText] = [original if keep else text for original, text, keep in parts]
     if mode != "union":
         return search_unique(retriever, texts, k)

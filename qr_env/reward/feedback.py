@@ -1,4 +1,5 @@
-"""Figures of a rewrite's result list against the original's: BEQUE's offline feedback, diversity, gain in DCG, engagement.
+"""Figures of a rewrite's result list against the original's: BEQUE's offline feedback, diversity, gain in DCG,
+engagement.
 
     figures = feedback(before, after, grades_before, grades_after, texts=text_figures(originals, rewrites))
 
@@ -23,9 +24,9 @@ products, E products bought for x outside search. Per query, with what the paper
 
 Missing verdicts are never zero. A product at the same rank of both lists changes nothing, so its verdict is not needed
 for the gain; any other verdict missing from a top ten makes the gain, and with it the reward, NaN: an estimate would
-reward rewrites for finding products that the judge cannot grade. Shares and counts are of the judged products, as if the others had not
-been found (`missing` is their share), and NaN where a list holds products and none is judged. Engagement is NaN
-where the shopper's is.
+reward rewrites for finding products that the judge cannot grade. Shares and counts are of the judged products, as if
+the others had not been found (`missing` is their share), and NaN where a list holds products and none is judged.
+Engagement is NaN where the shopper's is.
 """
 
 from __future__ import annotations

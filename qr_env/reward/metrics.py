@@ -1,9 +1,10 @@
-"""Ranking metrics with numpy, used inside the environment; reported figures come from ir_measures (`qr_env.evaluation`).
+"""Ranking metrics with numpy, used inside the environment; reported figures come from ir_measures
+(`qr_env.evaluation`).
 
     ndcg_N = ndcg(grades.gain_NK, ideal_dcg(shop.qrels)[query_rows_N])
 
-Parity with ir_measures is tested to 1e-6. Every function takes N result lists and sums in float64, each list on its own,
-so that a list has the same score alone and in a batch.
+Parity with ir_measures is tested to 1e-6. Every function takes N result lists and sums in float64, each list on its
+own, so that a list has the same score alone and in a batch.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     terms = PAPER_REWARDS["minielm"](figures)            # RewardTerms: total (N,), terms by name
 
-This project's own reward is `qr_env.reward.reward`. These schemes have the papers' terms alone: no relevance gate and no
-prices. As everywhere, a rewrite is rewarded for what it changes: keeping the original earns exactly 0, so a term is the
-rewrite's figure minus the original's. (The papers have no such action and reward the rewrite's figure; within a group of
-one query the two differ by a constant, which cancels in a group-relative advantage.) Missing verdicts make a term NaN,
-never 0.
+This project's own reward is `qr_env.reward.reward`. These schemes have the papers' terms alone: no relevance gate and
+no prices. As everywhere, a rewrite is rewarded for what it changes: keeping the original earns exactly 0, so a term is
+the rewrite's figure minus the original's. (The papers have no such action and reward the rewrite's figure; within a
+group of one query the two differ by a constant, which cancels in a group-relative advantage.) Missing verdicts make a
+term NaN, never 0.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ verdict makes gain, and so total, NaN: mask it, never count it as 0. The best po
 ten Exact products without penalties, earns 1.
 
 Why a loss weighs more than a gain: most queries are best left alone, and a shopper must still find today what was found
-yesterday. With w.worse = 0.5 and equal stakes, a rewrite has a positive expected reward if it wins with p > 0.6; 0 makes
-the reward symmetric.
+yesterday. With w.worse = 0.5 and equal stakes, a rewrite has a positive expected reward if it wins with p > 0.6; 0
+makes the reward symmetric.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import tyro
 
 from qr_env.common.types import Query
-from qr_env.environment.brute_force_check import WRONG
+from qr_env.environment.brute_force_check import ERRORS
 from runs.common.cli import run, write_json
 
 
@@ -53,7 +53,7 @@ def main(args: Args) -> None:
     if args.json != "-":
         print("  ".join(f"{name} {value:,}" for name, value in counts.items()))
     write_json(args.json, counts)
-    if any(counts[name] for name in WRONG):
+    if any(counts[name] for name in ERRORS):
         sys.exit(1)
 
 

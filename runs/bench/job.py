@@ -67,11 +67,11 @@ def _online(args: Args, shop: Any) -> dict[str, Any]:
 
 
 def _churn(args: Args, shop: Any) -> dict[str, Any]:
-    from runs.bench.churn import WRONG, check
+    from runs.bench.churn import ERRORS, check
     from runs.bench.churn import Args as ChurnArgs
 
     counts = check(ChurnArgs(results=args.results), shop)
-    wrong = {name: counts.pop(name) for name in WRONG}
+    wrong = {name: counts.pop(name) for name in ERRORS}
     return {"ratios": {}, "wrong": wrong, "sizes": counts}
 
 

@@ -47,9 +47,9 @@ def check(args: Args) -> None:
     if flags.max_turns > 1 and flags.optimizer == "dpo":
         raise ConfigError("--max-turns > 1 with --optimizer dpo: on a later turn no two rewrites answer one prompt")
     if args.streaming.check_hits:
-        from qr_env.environment.brute_force_check import can_check
+        from qr_env.environment.brute_force_check import require_checkable
 
-        can_check(args.retriever, args.combine, flags.max_turns)
+        require_checkable(args.retriever, args.combine, flags.max_turns)
 
 
 def check_processes(args: Args, count: int) -> None:

@@ -98,12 +98,12 @@ class StreamFlags:
 
 def tell_hits(folder: Path, counts: Mapping[str, int]) -> None:
     """Write and print what --check-hits found so far. Raises SearchError where anything was wrong."""
-    from qr_env.environment.brute_force_check import WRONG
+    from qr_env.environment.brute_force_check import ERRORS
 
     atomic_write(folder / HITS, json.dumps(counts, indent=2))
     told = ", ".join(f"{value:,} {name}" for name, value in counts.items())
     print_message(f"checked against brute force: {told}")
-    if any(counts[name] for name in WRONG):
+    if any(counts[name] for name in ERRORS):
         raise SearchError(f"lists that the student learned from were wrong: {told}; this is a defect, please report it")
 
 

@@ -6,7 +6,7 @@ import pytest
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Hits
-from qr_env.environment.brute_force_check import WRONG, BruteForceCheck, Truth
+from qr_env.environment.brute_force_check import ERRORS, BruteForceCheck, BruteForceScores
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.live_catalogue import Assortment, LiveRetriever
@@ -20,7 +20,7 @@ ENGINE = BM25.build(SHOP)
 def test_what_is_planted_is_counted():
     engine, open_P = ENGINE, np.ones(4_000, np.bool_)
     texts = [query.text for query in SHOP.split("train")[:50]]
-    hits, truth = engine.search(texts, 10), Truth(engine)
+    hits, truth = engine.search(texts, 10), BruteForceScores(engine)
     assert truth.compare(texts, hits, open_P).tolist()[1:] == [0, 0, 0]
     rows_NK, scores_NK = hits.rows_NK.copy(), hits.scores_NK.copy()
     rows_NK[0, 0] = 3_999 if rows_NK[0, 0] != 3_999 else 3_998
@@ -49,7 +49,7 @@ def test_every_list_is_counted_and_none_is_wrong(settings):
     envs.step(["lamp"] * 16)
     assert envs.counts["lists"] == 3 * (4 + 16) and envs.counts["results"] > 100
     assert envs.counts["epochs"] == 2 and envs.counts["replaced"] == 400
-    assert not any(envs.counts[name] for name in WRONG)
+    assert not any(envs.counts[name] for name in ERRORS)
 
 
 def test_counting_goes_on_after_a_resume():

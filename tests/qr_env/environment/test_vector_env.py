@@ -17,7 +17,7 @@ from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT, Grades, Query
 from qr_env.environment.env import QueryRewriteEnv
-from qr_env.environment.original_results import OriginalResultsCache, bought_outside, excellent
+from qr_env.environment.original_results import OriginalResultsCache, bought_outside, excellent_products
 from qr_env.environment.simulator import Simulator
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
@@ -254,7 +254,7 @@ def test_store_forgets_the_query_asked_longest_ago() -> None:
 def test_what_the_shop_knows_of_purchases() -> None:
     rows_PM = bought_outside(SHOP)
     assert rows_PM.shape == (12, 1) and rows_PM[1, 0] == 1 and rows_PM[2, 0] == -1
-    marks = excellent(SHOP)
+    marks = excellent_products(SHOP)
     assert marks is not None and marks.all()
 
 
@@ -265,13 +265,16 @@ def test_learning_knows_only_what_is_excellent_for_train_queries() -> None:
     levels[train[1], 4] = EXACT + 1
     bought = SHOP.purchases.filter(np.isin(SHOP.purchases["query_id"].to_pylist(), ["q02", "q07"]))  # train, dev
     shop = replace(SHOP, qrels=levels.tocsr(), purchases=bought)
-    learning, all_of_it = excellent(shop, "train"), excellent(shop)
+    learning, all_of_it = excellent_products(shop, "train"), excellent_products(shop)
     assert learning is not None and all_of_it is not None
     assert np.flatnonzero(learning).tolist() == [0, 4] and all_of_it.sum() > 10
     engine, judge = WordRetriever(shop), LabelsJudge(shop)
     np.testing.assert_array_equal(Simulator(shop, engine, judge, Reward()).excellent_C, learning)
-    assert excellent(replace(shop, purchases=bought.slice(0, 0)), "dev") is not None
-    assert excellent(replace(SHOP, qrels=sp.csr_matrix((12, 30), dtype=np.int8), purchases=bought), "test") is None
+    assert excellent_products(replace(shop, purchases=bought.slice(0, 0)), "dev") is not None
+    assert (
+        excellent_products(replace(SHOP, qrels=sp.csr_matrix((12, 30), dtype=np.int8), purchases=bought), "test")
+        is None
+    )
 
 
 def test_the_callers_stream_is_reseeded_in_place() -> None:

@@ -14,9 +14,9 @@ from tests.helpers.fakes import WordRetriever, tiny_shop
 
 
 def test_what_each_mode_searches() -> None:
-    assert combine.joined(["couch"], ["sofa"], "replace", 3.0) == ["sofa"]
-    assert combine.joined(["couch"], ["sofa"], "union", 3.0) == ["sofa"]
-    assert combine.joined(["couch"], ["sofa"], "expand", 3.0) == [(("couch", 3.0), ("sofa", 1.0))]
+    assert combine.combined_texts(["couch"], ["sofa"], "replace", 3.0) == ["sofa"]
+    assert combine.combined_texts(["couch"], ["sofa"], "union", 3.0) == ["sofa"]
+    assert combine.combined_texts(["couch"], ["sofa"], "expand", 3.0) == [(("couch", 3.0), ("sofa", 1.0))]
 
 
 @pytest.mark.parametrize("rewrite", ["", "  ", "Red  Sofa", " red sofa\n", "RED SOFA"])

@@ -198,7 +198,7 @@ def test_what_was_known_of_a_query_is_asked_again_after_a_swap_and_only_then() -
 
 
 def test_what_was_bought_counts_as_far_as_it_is_on_sale() -> None:
-    bought = envs_over(live_tiny()).simulator.store.bought_PM[TRAIN[0].row]
+    bought = envs_over(live_tiny()).simulator.cache.bought_PM[TRAIN[0].row]
     gone_P = np.ones(len(TINY.products), np.bool_)
     gone_P[bought[bought >= 0]] = False
     for on_sale_C, defined in ((None, True), (gone_P, False)):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from qr_env.environment.brute_force_check import WRONG
+from qr_env.environment.brute_force_check import ERRORS
 from qr_env.retrieval.bm25 import BM25
 from qr_env.shop.generated.generate import generate
 from runs.bench import job as bench
@@ -32,7 +32,7 @@ def test_search_that_ignores_the_assortment_is_caught(monkeypatch):
 
 def test_qr_bench_churn_counts_the_same(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("qr_env.shop.load.load_shop", lambda *_: SHOP)
-    monkeypatch.setattr("runs.bench.churn.check", lambda args, _: {"results": args.results, **dict.fromkeys(WRONG, 0)})
+    monkeypatch.setattr("runs.bench.churn.check", lambda args, _: {"results": args.results, **dict.fromkeys(ERRORS, 0)})
     bench.main(bench.Args("churn", results=7, json=str(tmp_path / "churn.json")))
     assert "ghosts 0  wrong 0  holes 0" in capsys.readouterr().out
     report = json.loads((tmp_path / "churn.json").read_text())
