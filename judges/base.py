@@ -16,18 +16,21 @@ from qr_env.shop.shop import Shop
 
 
 class PairJudge(Protocol):
-    """A judge of texts. `fingerprint` names everything a verdict depends on besides the texts: judge, model, revision
-    of its weights, prompt version, options. Two judges with one fingerprint share verdicts in a store."""
+    """A judge of texts."""
 
     name: str
+    """for logs, stores and reports"""
 
     @property
     def fingerprint(self) -> str:
-        """Key of its verdicts in a store."""
+        """Key of its verdicts in a store: everything that a verdict depends on besides the texts.
+
+        Judge, model, revision of its weights, prompt version, options. Two judges with one fingerprint share verdicts.
+        """
         ...
 
     def product_texts(self, shop: Shop) -> list[str]:
-        """What the judge reads of each of the shop's products, by row."""
+        """The text of each of the shop's products as the judge reads it, by row."""
         ...
 
     def grade_pairs(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
@@ -39,5 +42,5 @@ class PairJudge(Protocol):
         ...
 
     def stats(self) -> dict[str, float]:
-        """Counts since it was made, by name, for logs: asked, missing, missing/<reason>, tokens, seconds, cost …"""
+        """Counts since the judge was made, by name: asked, missing, missing/<reason>, tokens, seconds, cost …"""
         ...

@@ -1,18 +1,17 @@
-"""Lists for a teacher to grade and a student to learn from, drawn from a shop without any label.
+"""Training lists for distillation: queries and products drawn from a shop without any label.
 
-    groups = traffic_groups(shop, [bm25, dense], n=2_000, seed=0)        # what shoppers search, what engines find
-    groups = catalogue_groups(shop, [bm25, dense], n=2_000, seed=0)      # what the catalogue itself gives
-    probs_GK4 = teacher.grade(groups.queries, groups.rows_GK).probs_NK4
+    groups = traffic_groups(shop, [bm25, dense], n=2_000, seed=0)                # real queries, retrieved products
+    extended, groups = catalogue_groups(shop, [bm25, dense], n=2_000, seed=0)    # queries made from products
+    probs_NK4 = teacher.grade(groups.queries, groups.rows_NK).probs_NK4
 
-A group is one query and k products: some found by an engine, good ranks more often than deep ones, and some drawn at
-random, so that a list has a bottom and a student's score a level (Walmart's simulator of production traffic, arXiv
-2505.07105, is here the shop's own).
+A group is one query and k products: some retrieved, top ranks more often than deep ones, and some drawn at random, so
+that a list has irrelevant products and the student learns the level of its score (as Walmart's simulator of production
+traffic does, arXiv 2505.07105).
 
 Without labels and without a strong LLM, a judge adapts to a catalogue by itself, as InPars (arXiv 2202.05144) and GPL
-(2112.07577) do. Queries are made from products (`qr_env/synthetic/queries.py` in place of their language models),
-what a query was made from is a positive, what engines find besides it a hard negative. GPL's cross-encoder, which
-says how negative a negative is, does not exist here: similarity says it, and may call none of them Exact
-(`CatalogueJudge`).
+(2112.07577) do. Queries are made from products (`qr_env/synthetic/queries.py` replaces their language models); the
+products that a query was made from are positives, other retrieved products hard negatives. GPL grades negatives with a
+cross-encoder, which does not exist here: similarity grades them, and may call none of them Exact (`CatalogueJudge`).
 """
 
 from __future__ import annotations
@@ -30,19 +29,21 @@ from qr_env.shop.shop import Shop
 from qr_env.synthetic.queries import with_catalogue_queries
 
 LIST = 8  # products of a group
-RANDOM = 2  # of them at random
-POSITIVES = 2  # of a catalogue query's group, those that it was made from
-DEPTH = 50  # ranks that found ones are drawn from
+RANDOM = 2  # of them drawn at random
+POSITIVES = 2  # products of a catalogue group from which its query was made
+DEPTH = 50  # ranks from which retrieved products are drawn
 
 Generator = np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """G queries with k different products each. rows_GK: int32, -1 where a list is shorter."""
+    """N queries with a list of products each."""
 
     queries: list[Query]
-    rows_GK: RowArray
+    """N queries; row -1 for a query that is not the shop's"""
+    rows_NK: RowArray
+    """(N, K) int32 distinct product rows, -1 where a list is shorter"""
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -51,45 +52,44 @@ class Groups:
 def traffic_groups(
     shop: Shop, retrievers: Sequence[Retriever], n: int, split: str = "train", seed: int = 0, k: int = LIST
 ) -> Groups:
-    """n groups of what is searched for: queries of `split` drawn by frequency, each with one engine's products.
+    """n groups of real queries: queries of `split` drawn by frequency, each with one retriever's products.
 
-    Where the split has fewer queries, others are made from the catalogue: they have row -1, as no query of the shop.
-    Deterministic in `seed`.
+    Where the split has fewer queries, the others are made from the catalogue, with row -1. Deterministic in `seed`.
     """
     rng = np.random.default_rng(seed)
     queries = _by_frequency(shop.split(split), n, rng)
     if len(queries) < n:
         queries += [replace(query, row=-1) for query in made_queries(shop, n - len(queries), seed)[1]]
-    return Groups(queries, lists(shop, retrievers, [query.text for query in queries], k, rng))
+    return Groups(queries, draw_lists(shop, retrievers, [query.text for query in queries], k, rng))
 
 
 def catalogue_groups(
     shop: Shop, retrievers: Sequence[Retriever], n: int, seed: int = 0, k: int = LIST
 ) -> tuple[Shop, Groups]:
-    """n groups of queries made from the catalogue, and the shop that has them: their rows and positives are its.
+    """n groups of queries made from the catalogue, and the shop extended by these queries and their labels.
 
-    First in each list are up to two products that hold what the query means, then found ones, then random ones.
+    Each list starts with up to two products that match the query's meaning, then come retrieved and random ones.
     """
     rng = np.random.default_rng(seed)
     extended, queries = made_queries(shop, n, seed)
-    rows_GK = lists(shop, retrievers, [query.text for query in queries], k - POSITIVES, rng)
-    positive_GP = _positives(extended, np.array([query.row for query in queries]), rng)
-    return extended, Groups(queries, without_repeats(np.concatenate([positive_GP, rows_GK], axis=1)))
+    rows_NK = draw_lists(shop, retrievers, [query.text for query in queries], k - POSITIVES, rng)
+    positive_N2 = _positives(extended, np.array([query.row for query in queries]), rng)
+    return extended, Groups(queries, without_repeats(np.concatenate([positive_N2, rows_NK], axis=1)))
 
 
 def made_queries(shop: Shop, n: int, seed: int) -> tuple[Shop, list[Query]]:
-    """The shop with n queries more, and those, in a random order. Raises ConfigError where its texts give none."""
+    """The shop with n more queries, and these in random order. Raises ConfigError where its texts give none."""
     extended = with_catalogue_queries(shop, n, seed)
     made = [query for query in extended.all_queries if query.row >= len(shop.queries)]
     return extended, [made[i] for i in np.random.default_rng(seed).permutation(len(made))]
 
 
 class CatalogueJudge:
-    """The teacher of `catalogue_groups`: Exact for what a query was made from, similarity for the rest.
+    """The teacher of `catalogue_groups`: Exact for products that a query was made from, similarity for the others.
 
     Args:
         extended: the shop with the made queries.
-        similarity: grades the rest; its Exact becomes Substitute, since what holds the query's meaning is known.
+        similarity: grades the others; its Exact becomes Substitute, since the Exact products are known.
     """
 
     name = "catalogue"
@@ -107,50 +107,50 @@ class CatalogueJudge:
         return Grades(probs_NK4)
 
 
-def lists(shop: Shop, retrievers: Sequence[Retriever], texts: Sequence[str], k: int, rng: Generator) -> RowArray:
-    """(G, k) product rows for G texts: found by one of the engines, drawn for each text, the last ones at random.
+def draw_lists(shop: Shop, retrievers: Sequence[Retriever], texts: Sequence[str], k: int, rng: Generator) -> RowArray:
+    """(N, k) product rows for N texts: from one retriever, drawn for each text, and the last ones at random.
 
-    Rank r of 50 is drawn with weight 1 / r, without repeats (Gumbel top-k); what an engine lacks, chance fills.
+    Rank r of 50 is drawn with weight 1 / r, without repeats (Gumbel top-k); gaps are filled at random.
     """
     if not retrievers:
-        raise ConfigError("lists need a retriever: bm25, dense or hybrid")
+        raise ConfigError("training lists need a retriever: bm25, dense or hybrid")
     if k <= RANDOM:
         raise ConfigError(f"lists of {k} products: {RANDOM} are random, so at least {RANDOM + 1} are needed")
-    found_GD = np.full((len(texts), DEPTH), -1, np.int32)
-    engine_G = rng.integers(len(retrievers), size=len(texts))
-    for number, engine in enumerate(retrievers):
-        mine = np.flatnonzero(engine_G == number)
-        hits_ND = engine.search([texts[g] for g in mine.tolist()], DEPTH).rows_NK
-        found_GD[mine, : hits_ND.shape[1]] = hits_ND
-    key_GD = rng.gumbel(size=found_GD.shape) - np.log(np.arange(1, DEPTH + 1))
-    key_GD[found_GD < 0] = -np.inf
-    best_GK = np.argsort(-key_GD, axis=1, kind="stable")[:, : k - RANDOM]
-    rows_GK = np.full((len(texts), k), -1, np.int32)
-    rows_GK[:, : k - RANDOM] = np.take_along_axis(found_GD, best_GK, axis=1)
-    random_GK = rng.integers(max(1, len(shop.products)), size=rows_GK.shape, dtype=np.int32)
-    return without_repeats(np.where(rows_GK < 0, random_GK, rows_GK))
+    found_ND = np.full((len(texts), DEPTH), -1, np.int32)
+    retriever_N = rng.integers(len(retrievers), size=len(texts))
+    for number, retriever in enumerate(retrievers):
+        chosen = np.flatnonzero(retriever_N == number)
+        hits_MD = retriever.search([texts[n] for n in chosen.tolist()], DEPTH).rows_NK
+        found_ND[chosen, : hits_MD.shape[1]] = hits_MD
+    key_ND = rng.gumbel(size=found_ND.shape) - np.log(np.arange(1, DEPTH + 1))
+    key_ND[found_ND < 0] = -np.inf
+    best_NK = np.argsort(-key_ND, axis=1, kind="stable")[:, : k - RANDOM]
+    rows_NK = np.full((len(texts), k), -1, np.int32)
+    rows_NK[:, : k - RANDOM] = np.take_along_axis(found_ND, best_NK, axis=1)
+    random_NK = rng.integers(max(1, len(shop.products)), size=rows_NK.shape, dtype=np.int32)
+    return without_repeats(np.where(rows_NK < 0, random_NK, rows_NK))
 
 
-def without_repeats(rows_GK: RowArray) -> RowArray:
-    """The lists with every product once: later ones become -1."""
-    same_GKK = rows_GK[:, :, None] == rows_GK[:, None, :]
-    earlier_KK = np.tri(rows_GK.shape[1], k=-1, dtype=np.bool_)
-    return np.where((same_GKK & earlier_KK).any(axis=2), np.int32(-1), rows_GK)
+def without_repeats(rows_NK: RowArray) -> RowArray:
+    """The lists with repeated products replaced by -1."""
+    same_NKK = rows_NK[:, :, None] == rows_NK[:, None, :]
+    earlier_KK = np.tri(rows_NK.shape[1], k=-1, dtype=np.bool_)
+    return np.where((same_NKK & earlier_KK).any(axis=2), np.int32(-1), rows_NK)
 
 
 def _by_frequency(queries: Sequence[Query], n: int, rng: Generator) -> list[Query]:
-    """Up to n different ones, frequent ones more often, in a random order."""
-    weight_Q = np.array([query.frequency for query in queries], np.float64)
-    key_Q = rng.gumbel(size=len(queries)) + np.log(np.maximum(weight_Q, 1e-9))
-    chosen = np.argsort(-key_Q, kind="stable")[:n]
+    """Up to n distinct queries, drawn by frequency, in random order."""
+    weights = np.array([query.frequency for query in queries], np.float64)
+    keys = rng.gumbel(size=len(queries)) + np.log(np.maximum(weights, 1e-9))
+    chosen = np.argsort(-keys, kind="stable")[:n]
     return [queries[q] for q in rng.permutation(chosen).tolist()]
 
 
-def _positives(extended: Shop, query_G: npt.NDArray[np.int64], rng: Generator) -> RowArray:
-    """(G, 2) products that hold what each query means, drawn among its Exact ones; repeats are left for the caller."""
-    start_G, stop_G = extended.qrels.indptr[query_G], extended.qrels.indptr[query_G + 1]
-    draw_GP = rng.random((len(query_G), POSITIVES))
-    place_GP = start_G[:, None] + (draw_GP * (stop_G - start_G)[:, None]).astype(np.int64)
-    has_G1 = (stop_G > start_G)[:, None]
-    at_GP = np.minimum(place_GP, max(0, extended.qrels.nnz - 1))
-    return np.where(has_G1, extended.qrels.indices[at_GP] if extended.qrels.nnz else -1, -1).astype(np.int32)
+def _positives(extended: Shop, query_N: npt.NDArray[np.int64], rng: Generator) -> RowArray:
+    """(N, 2) products drawn among the Exact ones of each query; may repeat."""
+    start_N, stop_N = extended.qrels.indptr[query_N], extended.qrels.indptr[query_N + 1]
+    draw_N2 = rng.random((len(query_N), POSITIVES))
+    place_N2 = start_N[:, None] + (draw_N2 * (stop_N - start_N)[:, None]).astype(np.int64)
+    has_N1 = (stop_N > start_N)[:, None]
+    at_N2 = np.minimum(place_N2, max(0, extended.qrels.nnz - 1))
+    return np.where(has_N1, extended.qrels.indices[at_N2] if extended.qrels.nnz else -1, -1).astype(np.int32)

@@ -1,16 +1,17 @@
-"""The judge that reads query and product together and is fast enough for every result list, on a CPU.
+"""The cross-encoder judge: one model reads query and product together; fast enough for every result list on a CPU.
 
-    judge = CrossEncoderJudge.load("out/distill/student")             # of `qr judge distill`, or any one-logit model
+    judge = CrossEncoderJudge.load("out/distill/student")             # from `qr judge distill`, or any one-logit model
     probs_M4 = judge.grade_pairs([("red sofa", "Lindholm sofa red 3 seater"), …])
     grades = ShopJudge(shop, judge).grade(queries, hits.rows_NK)
 
-A folder is a Hugging Face sequence classifier with one logit, the score s. `calibration.json` maps the score to grades
-by the cumulative link of `judges/simple/embedding.py`, P(level ≥ j) = σ((s − cut_j) / temperature), and says what products
-were read from and how long. A model without that file (any Hugging Face cross-encoder) gets cuts around logit 0, which
-nobody fitted: `calibrated` is False, the first use says so, and `qr judge distill --student` or `fit` mends it.
+The folder holds a Hugging Face sequence classifier with one logit, the score s. `calibration.json` maps the score to
+grades by the cumulative link of `judges/simple/embedding.py`, P(level ≥ j) = σ((s − cut_j) / temperature), and holds
+the product fields and the length that the model reads. A model without that file (any Hugging Face cross-encoder) gets
+unfitted cuts around logit 0: `calibrated` is False, the first use logs a warning, and `qr judge distill --student` or
+`fit` fits them.
 
-Speed, in the order of what it brought: short inputs (48 tokens), int8 weights by ONNX Runtime (`model.onnx`), batches
-of pairs of like length, each text tokenised once. Without ONNX Runtime, and on a GPU, PyTorch computes the same score.
+What makes it fast, in order of gain: short inputs (48 tokens), int8 weights by ONNX Runtime (`model.onnx`), batches of
+pairs of similar length, each text tokenised once. Without ONNX Runtime, and on a GPU, PyTorch computes the same score.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from judges.cross_encoder.pair_tokens import Ids, PairTokens
+from judges.cross_encoder.training import forward, load_classifier
 from judges.simple.embedding import Levels, Thresholds, fit_thresholds, level_probs
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.hashing import sha256_files, sha256_text
@@ -39,10 +41,13 @@ from qr_env.retrieval.base import default_threads
 from qr_env.retrieval.encoder import product_texts
 from qr_env.shop.shop import Shop
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 CALIBRATION, ONNX = "calibration.json", "model.onnx"
 BACKENDS = ("auto", "onnx", "torch")
 BATCH_CPU, BATCH_GPU = 32, 1024
-# Logits of models that were trained with binary cross-entropy: 0 is "as likely relevant as not".
+# For models that were trained with binary cross-entropy: at logit 0, P(relevant) is ½.
 LOGIT_CUTS = Thresholds(complement=-1.0, substitute=0.0, exact=1.0, temperature=0.7)
 
 log = logging.getLogger("judges.cross_encoder.judge")
@@ -50,22 +55,22 @@ log = logging.getLogger("judges.cross_encoder.judge")
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `calibration.json` holds.
-
-    thresholds: cuts on the score. source: what they were fitted on; "default" for nothing. fields: columns of the
-    product table that are read, the first always, the others where they add something. max_length: tokens of a pair.
-    provenance: where the weights come from.
-    """
+    """Content of `calibration.json`."""
 
     thresholds: Thresholds = LOGIT_CUTS
+    """cuts on the score"""
     source: str = "default"
+    """data that the cuts were fitted on; "default" for unfitted cuts"""
     fields: tuple[str, ...] = ("title", "brand", "color")
+    """columns of the product table that are read: the first always, the others where the text lacks their value"""
     max_length: int = 48
+    """tokens of a pair"""
     provenance: dict[str, Any] = field(default_factory=dict)
+    """where the weights come from"""
 
     @classmethod
     def read(cls, folder: Path) -> Calibration:
-        """That of a folder, or the default."""
+        """The calibration of a folder; the default where it has none."""
         path = folder / CALIBRATION
         if not path.is_file():
             return cls()
@@ -77,7 +82,7 @@ class Calibration:
             raise JudgeError(f"{path} is damaged ({error!r}): export the judge again") from error
 
     def write(self, folder: Path) -> None:
-        """Into a folder."""
+        """Write `calibration.json` into a folder."""
         (folder / CALIBRATION).write_text(json.dumps(asdict(self), indent=2, default=str) + "\n", encoding="utf-8")
 
 
@@ -85,7 +90,7 @@ class CrossEncoderJudge:
     """A `PairJudge` from a local folder in Hugging Face format.
 
     Args:
-        folder: see the module; `qr_env.models.hub.resolve` gives one for a hub id.
+        folder: see the module docstring; `qr_env.models.hub.resolve` gives one for a hub id.
         backend: "onnx", "torch", or "auto": torch where there is a GPU, else onnx where folder and installation have
             it, else torch.
         batch_size: pairs computed at a time; 0 is 32, on a GPU 1,024.
@@ -109,17 +114,17 @@ class CrossEncoderJudge:
 
     @classmethod
     def load(cls, folder: Path | str) -> CrossEncoderJudge:
-        """With the best backend that there is."""
+        """The judge of a folder, with the best backend available."""
         return cls(folder)
 
     @property
     def calibrated(self) -> bool:
-        """Whether the map from score to grades was fitted on anything."""
+        """Whether the cuts were fitted."""
         return self.calibration.source != "default"
 
     @cached_property
     def _weights(self) -> str:
-        """Digest of everything in the folder that a score depends on; the backend's own file counts with it."""
+        """Digest of all files in the folder that a score depends on, including the backend's own."""
         skipped = {CALIBRATION, "qr_model.json", ONNX if self.backend == "torch" else ""}
         files = sorted(path for path in self.folder.iterdir() if path.is_file() and path.name not in skipped)
         return sha256_files(self.folder, files, prefix=self.backend)
@@ -127,41 +132,43 @@ class CrossEncoderJudge:
     @property
     def fingerprint(self) -> str:
         """Name, and a digest of weights, tokenizer, backend, thresholds, fields and length."""
-        read = {name: value for name, value in asdict(self.calibration).items() if name not in ("provenance", "source")}
-        said = json.dumps(read, sort_keys=True)
-        return f"{self.name}:{sha256_text(self._weights + said, 24)}"
+        settings = {
+            name: value for name, value in asdict(self.calibration).items() if name not in ("provenance", "source")
+        }
+        described = json.dumps(settings, sort_keys=True)
+        return f"{self.name}:{sha256_text(self._weights + described, 24)}"
 
     def product_texts(self, shop: Shop) -> list[str]:
-        """The calibration's fields, each where the text does not hold it already."""
+        """The calibration's fields of each product, without values that the text contains already."""
         return product_texts(shop, self.calibration.fields)
 
     def grade_pairs(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
         """(M, 4) probabilities of the levels; NaN where query or product has no text."""
         if not self.calibrated and not self._counts["asked"]:
-            log.warning("%s has no %s: its grades come from default cuts, unfitted", self.folder, CALIBRATION)
+            log.warning("%s has no %s: its grades come from unfitted default cuts", self.folder, CALIBRATION)
         return level_probs(self.score_pairs(pairs), self.calibration.thresholds)
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
         """(M,) float32 scores, the higher the more relevant; NaN where query or product has no text."""
         start = time.perf_counter()
         scores_M = np.full(len(pairs), np.nan, np.float32)
-        said = np.flatnonzero([bool(query.strip() and product.strip()) for query, product in pairs])
-        if len(said):
-            queries, products = zip(*(pairs[m] for m in said.tolist()), strict=True)
-            scores_M[said] = self._scores(*self.tokens.layout(queries, products))
-        self._counts.update({"asked": len(pairs), "missing": len(pairs) - len(said)})
+        readable = np.flatnonzero([bool(query.strip() and product.strip()) for query, product in pairs])
+        if len(readable):
+            queries, products = zip(*(pairs[m] for m in readable.tolist()), strict=True)
+            scores_M[readable] = self._scores(*self.tokens.layout(queries, products))
+        self._counts.update({"asked": len(pairs), "missing": len(pairs) - len(readable)})
         self._seconds += time.perf_counter() - start
         return scores_M
 
     def fit(self, pairs: Sequence[tuple[str, str]], levels_M: Levels, source: str) -> Calibration:
-        """Cuts by maximum likelihood from M graded pairs; kept, and returned. `source` says whose grades."""
+        """Fit the cuts to M graded pairs by maximum likelihood. source: whose grades they are."""
         self.calibration = replace(
             self.calibration, source=source, thresholds=fit_cuts(self.score_pairs(pairs), levels_M)
         )
         return self.calibration
 
     def stats(self) -> dict[str, float]:
-        """asked, missing (all of them "missing/blank"), seconds, pairs_per_second."""
+        """asked, missing, missing/blank (the only kind), seconds, pairs_per_second."""
         asked, missing = float(self._counts["asked"]), float(self._counts["missing"])
         rate = asked / self._seconds if self._seconds else 0.0
         return {
@@ -182,7 +189,7 @@ class CrossEncoderJudge:
 
     @cached_property
     def tokens(self) -> PairTokens:
-        """Texts → inputs."""
+        """Turns texts into model inputs."""
         from transformers import AutoTokenizer
 
         return PairTokens(AutoTokenizer.from_pretrained(self.folder), self.calibration.max_length)
@@ -191,13 +198,11 @@ class CrossEncoderJudge:
     def _model(self) -> OnnxScorer | TorchScorer:
         if self.backend == "onnx":
             return OnnxScorer(self.folder / ONNX)
-        from judges.cross_encoder.training import load_classifier
-
         model, _ = load_classifier(self.folder)
         return TorchScorer(model)
 
     def _scores(self, ids_ML: Ids, types_ML: Ids, lengths_M: Ids) -> FloatArray:
-        """Batches of pairs of like length: little padding."""
+        """Scores in batches of pairs of similar length, which need little padding."""
         model = self._model
         size = self.batch_size or model.batch
         order = np.argsort(lengths_M, kind="stable")
@@ -210,7 +215,7 @@ class CrossEncoderJudge:
             scores_M[batch] = model(ids_ML[batch, :width], types_ML[batch, :width], mask)
 
         starts = range(0, len(order), size)
-        if self.backend == "torch":  # has threads of its own
+        if self.backend == "torch":  # runs its own threads
             for start in starts:
                 score(start)
         else:
@@ -220,7 +225,7 @@ class CrossEncoderJudge:
 
 
 def check_one_logit(folder: Path) -> None:
-    """JudgeError unless the folder is a sequence classifier with one logit: any other would be given a random head."""
+    """JudgeError unless the folder is a one-logit sequence classifier: any other would get a random head."""
     path = folder / "config.json"
     if not path.is_file():
         raise JudgeError(f"{folder} is no model folder (no config.json); train one with `qr judge distill`")
@@ -229,15 +234,15 @@ def check_one_logit(folder: Path) -> None:
     logits = len(config.get("id2label") or "01")  # Hugging Face's default is two labels
     if not kinds[0].endswith("ForSequenceClassification") or logits != 1:
         raise JudgeError(
-            f"{folder} is {kinds[0]} with {logits} labels, not a cross-encoder with one logit; make one of it with "
+            f"{folder} is {kinds[0]} with {logits} labels, not a cross-encoder with one logit; train one from it with "
             "`qr judge distill --student`"
         )
 
 
 def fit_cuts(scores_M: npt.NDArray[np.floating], levels_M: Levels) -> Thresholds:
-    """Cumulative link from scores to levels; starts where the scores lie, so that any scale of score will do.
+    """Fit the cumulative link from scores to levels, on any scale of the scores.
 
-    Raises JudgeError without a pair, or with a level that is none.
+    Raises JudgeError without a pair, or for an invalid level.
     """
     scores_M, levels_M = np.asarray(scores_M, np.float64), np.asarray(levels_M)
     known_M = np.isfinite(scores_M)
@@ -246,7 +251,7 @@ def fit_cuts(scores_M: npt.NDArray[np.floating], levels_M: Levels) -> Thresholds
         raise JudgeError(
             f"a calibration needs levels 0 … {len(LEVELS) - 1}, got {len(levels_M)} pairs: {levels_M[:8]} …"
         )
-    # In units of the scores' own spread, where the fit's weak pull and bounds mean the same for every model.
+    # In units of the scores' standard deviation, where the fit's ridge and bounds mean the same for every model.
     middle, spread = float(scores_M.mean()), float(scores_M.std()) or 1.0
     t = fit_thresholds((scores_M - middle) / spread, levels_M, Thresholds(-0.5, 0.0, 0.5, 0.5))
     complement, substitute, exact = (middle + spread * t.cuts).tolist()
@@ -254,8 +259,10 @@ def fit_cuts(scores_M: npt.NDArray[np.floating], levels_M: Levels) -> Thresholds
 
 
 class OnnxScorer:
-    """Scores by ONNX Runtime on the CPU, one thread a batch: batches side by side need not wait for each other in
-    every layer, and nobody spins on a machine that others use too. Safe to call from several threads."""
+    """Scores by ONNX Runtime on the CPU; safe to call from several threads.
+
+    One thread a batch: parallel batches need not synchronise in every layer, and no thread spins on a shared machine.
+    """
 
     batch = BATCH_CPU
 
@@ -263,7 +270,9 @@ class OnnxScorer:
         try:
             import onnxruntime
         except ImportError as error:
-            raise ConfigError("backend onnx needs onnxruntime: pip install 'qr-env[onnx]', or say torch") from error
+            raise ConfigError(
+                "backend onnx needs onnxruntime: pip install 'qr-env[onnx]', or choose backend='torch'"
+            ) from error
         if not path.is_file():
             raise JudgeError(f"{path} is missing: export the judge again, or choose backend='torch'")
         options = onnxruntime.SessionOptions()
@@ -281,7 +290,7 @@ class OnnxScorer:
 class TorchScorer:
     """Scores by PyTorch, on the GPU where there is one."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -291,8 +300,6 @@ class TorchScorer:
     def __call__(self, ids_ML: Ids, types_ML: Ids, mask_ML: Ids) -> FloatArray:
         """(M,) scores."""
         import torch
-
-        from judges.cross_encoder.training import forward
 
         with torch.inference_mode():
             scores_M: FloatArray = forward(self.model, ids_ML, types_ML, mask_ML).float().cpu().numpy()

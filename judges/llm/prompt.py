@@ -3,15 +3,15 @@
     prompt = Prompt.load(GRADE)
     shared, own = prompt.render("red sofa", ["Lindholm sofa red"], PASSES["plain"])
 
-A prompt file has front matter (kind, fields, levels), then a body in two parts parted by a line `===`. The first part
-holds rubric, the warning that products are data, and query, and is equal for all products of a query, so a server's
-prefix cache computes it once; whatever differs, the nonce included, stands in the second, and is as short as can be.
-Placeholders are those of `string.Template`: labels, letters, query, product, nonce, count. They are filled in one go,
+A prompt file has front matter (kind, fields, levels), then a body in two parts separated by a line `===`. The first
+part holds the rubric, the warning that products are data, and the query. It is equal for all products of a query, so a
+server's prefix cache computes it once. Everything that differs, including the nonce, is in the short second part.
+Placeholders are those of `string.Template`: labels, letters, query, product, nonce, count. They are filled in one pass,
 so nothing in a product is taken for a placeholder.
 
-Instructions in product texts fool LLM assessors (arXiv 2501.17969). Against them: `clean` takes away control characters
-and every bracket that a chat template's own tokens (`<|im_end|>`, `</s>`, `[INST]`) are made of; the text stands
-between two marks that do not occur in it, whatever its author wrote; and the rubric is repeated in short after it.
+Instructions in product texts fool LLM assessors (arXiv 2501.17969). Defences: `clean` removes control characters and
+all brackets of which chat templates' tokens (`<|im_end|>`, `</s>`, `[INST]`) consist; the text stands between two marks
+that do not occur in it; and a short form of the rubric follows it.
 """
 
 from __future__ import annotations
@@ -33,18 +33,20 @@ from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
 FOLDER = Path(__file__).parent / "prompts"
 GRADE = "grade_v2"  # default prompt
 KINDS = ("label", "list", "json", "reason")
-QUERY_BYTES = 512  # of a query: nobody types more, and a query must not push the rubric out of sight
+QUERY_BYTES = 512  # greatest length of a query, so that it cannot push the rubric out of the context
 _BRACKETS = str.maketrans("<>[]", "()()")
-_SYLLABLES = ("bdfghjklmnprstvz", "aeiou")  # consonants and vowels take turns
-_INVISIBLE = re.compile(r"[^\S ]+|[^\w\s]", re.UNICODE)  # candidates only: letters and digits need no second look
+_SYLLABLES = ("bdfghjklmnprstvz", "aeiou")  # consonants and vowels alternate
+_INVISIBLE = re.compile(r"[^\S ]+|[^\w\s]", re.UNICODE)  # candidates for `_visible`; letters and digits are always kept
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """How one pass names the levels. order: levels as the rubric lists them. letters: by level, worst first."""
+    """Letters of the levels in one pass."""
 
     order: tuple[int, ...]
+    """levels in the order of the rubric"""
     letters: str
+    """letter of each level, worst level first"""
 
     @property
     def brief(self) -> str:
@@ -52,8 +54,8 @@ class Labels:
         return ", ".join(f"{self.letters[level]} = {LEVELS[level]}" for level in self.order)
 
 
-# Averaging "plain" and "swapped" evens out a preference for what is listed first; averaging "abcd" and "dcba" also one
-# for a letter, since there every letter stands for one level and for its mirror image.
+# The average of "plain" and "swapped" cancels a preference for what is listed first; that of "abcd" and "dcba" also a
+# preference for a letter, since there every letter stands for one level and for its mirror image.
 PASSES = {
     "plain": Labels((3, 2, 1, 0), "ICSE"),
     "swapped": Labels((0, 1, 2, 3), "ICSE"),
@@ -63,9 +65,9 @@ PASSES = {
 
 
 def clean(text: str) -> str:
-    """The text on one line, without control, format and unassigned characters, its < > [ ] made round.
+    """The text on one line, without control, format and unassigned characters, with ( ) for < > [ ].
 
-    Compatibility forms (full-width brackets, ligatures) are resolved first, so that they cannot smuggle anything in.
+    Compatibility forms (full-width brackets, ligatures) are resolved first, so that they cannot hide anything.
     """
     text = unicodedata.normalize("NFKC", text)
     text = _INVISIBLE.sub(lambda found: _visible(found[0]), text)
@@ -83,9 +85,9 @@ def cut_bytes(text: str, limit: int) -> str:
 
 
 def nonce(*texts: str) -> str:
-    """Four letters, such as "muvi", that occur in none of the texts; the same for the same texts.
+    """Four letters, such as "muvi", that occur in none of the texts; deterministic in the texts.
 
-    Two syllables: a tokenizer makes two or three tokens of them, of as many hexadecimal digits one each.
+    Two syllables make two or three tokens, four hexadecimal digits make four.
     """
     known = "\0".join(texts).casefold()
     for count in range(1 << 16):
@@ -93,21 +95,27 @@ def nonce(*texts: str) -> str:
         mark = "".join(_SYLLABLES[place % 2][digit % len(_SYLLABLES[place % 2])] for place, digit in enumerate(digits))
         if mark not in known:
             return mark
-    raise ConfigError(f"no mark is free for a text of {len(known)} characters: cut it")
+    raise ConfigError(f"every four-letter mark occurs in a text of {len(known)} characters: shorten it")
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt file. name: its stem. hash: 12 digits of its content's SHA-256. kind: one of `KINDS`. fields: columns of
-    the products that are read, in this order. levels: definition by level, worst first."""
+    """A prompt file."""
 
     name: str
+    """stem of the file"""
     hash: str
+    """12 digits of the SHA-256 of its content"""
     kind: str
+    """one of `KINDS`"""
     fields: tuple[str, ...]
+    """columns of the product table in the product's text, in this order"""
     levels: tuple[str, ...]
+    """definition of each level, worst first"""
     shared: Template
+    """part that is equal for all products of a query"""
     own: Template
+    """part with the product"""
 
     @classmethod
     def load(cls, name: str | Path) -> Prompt:
@@ -120,8 +128,8 @@ class Prompt:
     def _check(self, path: Path) -> None:
         if self.kind not in KINDS:
             raise ConfigError(f"{path}: kind {self.kind!r}; choose one of {', '.join(KINDS)}")
-        if strange := set(self.fields) - set(PRODUCT_SCHEMA.names):
-            raise ConfigError(f"{path}: fields {sorted(strange)}; products have {', '.join(PRODUCT_SCHEMA.names)}")
+        if unknown := set(self.fields) - set(PRODUCT_SCHEMA.names):
+            raise ConfigError(f"{path}: fields {sorted(unknown)}; products have {', '.join(PRODUCT_SCHEMA.names)}")
         if {"nonce", "product"} & set(self.shared.get_identifiers()):
             raise ConfigError(f"{path}: nonce and product belong below the === line, or no prefix is shared")
         if not {"nonce", "product", "letters"} <= set(self.own.get_identifiers()):
@@ -139,7 +147,7 @@ class Prompt:
         return "\n".join(f"{labels.letters[n]} = {LEVELS[n]}: {self.levels[n]}" for n in labels.order)
 
     def product_texts(self, shop: Shop) -> list[str]:
-        """What the prompt shows of each product of a shop, by row: "title; field: value; …"."""
+        """The text of each product of a shop in the prompt, by row: "title; field: value; …"."""
         columns = [shop.products[field].to_pylist() for field in self.fields]
         return [_joined(self.fields, values) for values in zip(*columns, strict=True)]
 
@@ -151,7 +159,7 @@ def _parts(head: Mapping[str, Any], body: str) -> tuple[str, tuple[str, ...], tu
 
 
 def _joined(fields: Sequence[str], values: Sequence[str | float | None]) -> str:
-    """A value that the text says already costs tokens and tells nothing; NaN, no known price, differs from itself."""
+    """Values separated by "; ", without those that the text contains already and without NaN (an unknown price)."""
     text = ""
     for field, value in zip(fields, values, strict=True):
         if value and value == value and str(value).casefold() not in text.casefold():
@@ -160,5 +168,5 @@ def _joined(fields: Sequence[str], values: Sequence[str | float | None]) -> str:
 
 
 def _numbered(products: Sequence[str]) -> str:
-    """A line each, begun by its number: `clean` leaves no line breaks, so no product can begin another one."""
+    """One numbered line a product; `clean` removes line breaks, so no product can start another line."""
     return "\n".join(f"{n}: {product}" for n, product in enumerate(products, 1))

@@ -3,6 +3,8 @@
 import json
 from functools import cache
 
+from qr_env.models.progress import no_weight_bars
+
 WORDS = "a sofa couch settee red blue green black white grey brown pink yellow beige running shoes trainers fridge"
 WORDS += " icebox refrigerator freezer lindholm frosta velo seater fabric men size by runing shoos l 42 300"
 
@@ -26,7 +28,8 @@ def small_bert(folder, layers=2, labels=1, seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = BertForSequenceClassification(config)
-    model.save_pretrained(folder)
+    with no_weight_bars():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     assert json.loads((folder / "config.json").read_text())["model_type"] == "bert"
     return folder

@@ -126,10 +126,10 @@ class DistillRun:
         folder, args = self.args.out / "teacher", self.args
         if not (folder / "config.json").is_file():
             groups = traffic_groups(self.shop, self.retrievers, args.teacher_queries, "train", TRAIN_SEED)
-            probs_GK4 = LabelsJudge(self.shop, "train").grade(groups.queries, groups.rows_GK).probs_NK4
+            probs_GK4 = LabelsJudge(self.shop, "train").grade(groups.queries, groups.rows_NK).probs_NK4
             if np.isnan(probs_GK4).all():
                 raise ConfigError(f"{self.shop!r} has no training labels for a teacher: --teacher self, or a judge")
-            pool = Pool([query.text for query in groups.queries], groups.rows_GK, probs_GK4)
+            pool = Pool([query.text for query in groups.queries], groups.rows_NK, probs_GK4)
             read = Calibration(fields=TEACHER_FIELDS, max_length=args.teacher_length)
             lesson = DistillationJob(pool, soft_bce, args.teacher_base, read, self._settings(0), "labels", "teacher")
             learn(lesson, self.shop, folder, partial(self._held_out, of_labels=True))
@@ -153,8 +153,8 @@ class DistillRun:
         if of_labels or wanted == "labels" or (wanted == "auto" and teacher in ("train", "labels")):
             groups = traffic_groups(self.shop, self.retrievers, held_out, split, DEV_SEED)
             source = f"labels of {self.shop.name}, {split}"
-            levels_GK = self.shop.levels([query.row for query in groups.queries], groups.rows_GK).astype(np.int64)
-            return HeldOut([query.text for query in groups.queries], groups.rows_GK, levels_GK, source)
+            levels_GK = self.shop.levels([query.row for query in groups.queries], groups.rows_NK).astype(np.int64)
+            return HeldOut([query.text for query in groups.queries], groups.rows_NK, levels_GK, source)
         if teacher == "self":
             groups = self._made_part(slice(max(self.args.sizes), None))
         else:
@@ -170,16 +170,16 @@ class DistillRun:
             raise ConfigError(
                 f"{self.shop!r} gives {len(made)} queries of its own: smaller --sizes leave some to fit on"
             )
-        return Groups(made.queries[part], made.rows_GK[part])
+        return Groups(made.queries[part], made.rows_NK[part])
 
     def _kept(self, name: str, groups: Groups | None = None) -> Pool:
         """The teacher's verdicts on lists, from the folder or asked for."""
         path = self.args.out / name
         if not path.is_file():
             groups = groups or self._pool_groups()
-            graded = grade_sample(self.teacher, groups.queries, groups.rows_GK, progress=True)
+            graded = grade_sample(self.teacher, groups.queries, groups.rows_NK, progress=True)
             texts = [query.text for query in groups.queries]
-            Pool(texts, groups.rows_GK, graded.probs_QK4).write(path)
+            Pool(texts, groups.rows_NK, graded.probs_QK4).write(path)
         return Pool.read(path)
 
     def _pool_groups(self) -> Groups:

@@ -12,7 +12,7 @@ from judges.cross_encoder.augment import (
     RANDOM,
     CatalogueJudge,
     catalogue_groups,
-    lists,
+    draw_lists,
     made_queries,
     traffic_groups,
     without_repeats,
@@ -40,7 +40,7 @@ def test_traffic_is_the_splits_queries_by_frequency() -> None:
 
 def test_lists_hold_what_is_found_then_random_ones() -> None:
     texts = ["red sofa", "runing shoos", "nothing of the kind"] * 20
-    rows = lists(SHOP, [WORDS], texts, 8, np.random.default_rng(0))
+    rows = draw_lists(SHOP, [WORDS], texts, 8, np.random.default_rng(0))
     found = WORDS.search(texts, 50).rows_NK
     assert rows.shape == (60, 8) and rows.max() < len(SHOP.products)
     drawn = rows[:, : 8 - RANDOM]
@@ -59,9 +59,9 @@ def test_every_engine_has_its_share_and_seeds_decide() -> None:
     groups = traffic_groups(SHOP, [one, two], 7, seed=3)
     assert sum(len(texts) for texts in one.texts) + sum(len(texts) for texts in two.texts) == 7
     again = traffic_groups(SHOP, [one, two], 7, seed=3)
-    assert groups.queries == again.queries and (groups.rows_GK == again.rows_GK).all()
+    assert groups.queries == again.queries and (groups.rows_NK == again.rows_NK).all()
     other = traffic_groups(SHOP, [one, two], 7, seed=4)
-    assert (groups.rows_GK != other.rows_GK).any()
+    assert (groups.rows_NK != other.rows_NK).any()
 
 
 def test_repeats_leave_a_hole() -> None:
@@ -74,13 +74,13 @@ def test_more_than_the_shop_asks_is_made_from_the_catalogue(caplog: pytest.LogCa
         groups = traffic_groups(SHOP, [WORDS], 40)
     own, made = groups.queries[:7], groups.queries[7:]
     assert {query.row for query in made} == {-1} and all(query.row >= 0 for query in own) and len(made) > 20
-    verdicts = LabelsJudge(SHOP).grade(groups.queries, groups.rows_GK).probs_NK4
+    verdicts = LabelsJudge(SHOP).grade(groups.queries, groups.rows_NK).probs_NK4
     assert np.isnan(verdicts[7:]).all(), "nobody graded them: labels must not be looked up by a foreign row"
 
 
 def test_catalogue_groups_hold_what_the_query_was_made_from() -> None:
     extended, groups = catalogue_groups(SHOP, [WORDS], 30, seed=1)
-    levels = extended.levels([query.row for query in groups.queries], groups.rows_GK)
+    levels = extended.levels([query.row for query in groups.queries], groups.rows_NK)
     assert (levels[:, 0] == EXACT).all(), "a positive comes first"
     assert (levels != EXACT).any(axis=1).mean() > 0.8, "negatives are there too"
     assert len(extended.products) == len(SHOP.products) and groups.queries[0].row >= len(SHOP.queries)
@@ -89,10 +89,10 @@ def test_catalogue_groups_hold_what_the_query_was_made_from() -> None:
 def test_the_catalogues_teacher() -> None:
     extended, groups = catalogue_groups(SHOP, [WORDS], 30, seed=1)
     similarity = EmbeddingJudge(SHOP, HashEncoder())
-    probs = CatalogueJudge(extended, similarity).grade(groups.queries, groups.rows_GK).probs_NK4
-    plain = similarity.grade(groups.queries, groups.rows_GK).probs_NK4
-    levels = extended.levels([query.row for query in groups.queries], groups.rows_GK)
-    real = groups.rows_GK >= 0
+    probs = CatalogueJudge(extended, similarity).grade(groups.queries, groups.rows_NK).probs_NK4
+    plain = similarity.grade(groups.queries, groups.rows_NK).probs_NK4
+    levels = extended.levels([query.row for query in groups.queries], groups.rows_NK)
+    real = groups.rows_NK >= 0
     positive = real & (levels == EXACT)
     assert (probs[positive][:, EXACT] == 1).all()
     rest = real & ~positive
@@ -105,8 +105,8 @@ def test_the_catalogues_teacher() -> None:
 def test_what_cannot_be_drawn_is_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ConfigError, match="need a retriever"):
-        lists(SHOP, [], ["sofa"], 8, rng)
+        draw_lists(SHOP, [], ["sofa"], 8, rng)
     with pytest.raises(ConfigError, match="lists of 2 products"):
-        lists(SHOP, [WORDS], ["sofa"], 2, rng)
+        draw_lists(SHOP, [WORDS], ["sofa"], 2, rng)
     with pytest.raises(ConfigError, match="no products"):
         made_queries(replace(SHOP, products=SHOP.products[:0], qrels=SHOP.qrels[:, :0]), 5, 0)

@@ -105,7 +105,7 @@ def order_found(model: object, tokens: PairTokens, held: Examples) -> float:
     """Share of pairs of unequal targets that the scores order rightly."""
     with torch.inference_mode():
         scores = list_scores(model, tokens, held).numpy()
-    gap = held.targets_GK[:, :, None] - held.targets_GK[:, None, :]
+    gap = held.targets_NK[:, :, None] - held.targets_NK[:, None, :]
     return float(((scores[:, :, None] - scores[:, None, :])[gap > 0] > 0).mean())
 
 
@@ -147,11 +147,11 @@ def test_training_repeats_to_the_bit_and_leaves_frozen_vectors(tmp_path: Path) -
 
 def test_missing_verdicts_teach_nothing(tmp_path: Path) -> None:
     examples, settings = few()
-    holes = np.random.default_rng(0).random(examples.targets_GK.shape) < 0.3
-    targets = np.where(holes, np.nan, examples.targets_GK).astype(np.float32)
-    rows = np.where(holes, -1, examples.rows_GK).astype(np.int32)
+    holes = np.random.default_rng(0).random(examples.targets_NK.shape) < 0.3
+    targets = np.where(holes, np.nan, examples.targets_NK).astype(np.float32)
+    rows = np.where(holes, -1, examples.rows_NK).astype(np.int32)
     trained = []
-    for part in (replace(examples, targets_GK=targets), replace(examples, targets_GK=targets, rows_GK=rows)):
+    for part in (replace(examples, targets_NK=targets), replace(examples, targets_NK=targets, rows_NK=rows)):
         model, tokenizer = load_classifier(small_bert(tmp_path / "bert"))
         train(model, PairTokens(tokenizer, 24), part, anchored(0.1), settings)
         trained.append(model)
@@ -183,7 +183,7 @@ def test_bad_examples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no lists"):
         train(model, PairTokens(tokenizer, 24), examples[:0], soft_bce, settings)
     with pytest.raises(ConfigError, match="3 queries, 12 lists"):
-        Examples(examples.texts[:3], examples.rows_GK, examples.targets_GK, examples.products)
-    huge = replace(examples, targets_GK=np.full_like(examples.targets_GK, 1e30))
+        Examples(examples.texts[:3], examples.rows_NK, examples.targets_NK, examples.products)
+    huge = replace(examples, targets_NK=np.full_like(examples.targets_NK, 1e30))
     with pytest.raises(JudgeError, match="diverged at step 0"):
         train(model, PairTokens(tokenizer, 24), huge, anchored(1.0), settings)
