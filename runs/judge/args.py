@@ -82,9 +82,9 @@ class CalibrateArgs(JudgeArgs):
     qr judge calibrate --shop icecat --data ../shared/data --judge embedding --sanitize --json -
     qr judge calibrate --shop icecat --judge llm --url http://127.0.0.1:8000/v1 --min-kappa 0.2
 
-    All judges grade the same pairs. On the generated shop, whose true grades are known, these are products that a search
-    finds and random products; on other shops they are the pairs that people graded. The page explains every figure, and
-    so does judges/validation/calibrate.py. With --store, figures of speed include answers from the store.
+    All judges grade the same pairs. On the generated shop, whose true grades are known, these are products that a
+    search finds and random products; on other shops they are the pairs that people graded. The page explains every
+    figure, and so does judges/validation/calibrate.py. With --store, figures of speed include answers from the store.
     """
 
     judge: tuple[str, ...] = ("embedding",)
@@ -98,7 +98,7 @@ class CalibrateArgs(JudgeArgs):
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
     """generated shop: the engine that finds them"""
     sanitize: bool = False
-    """evaluate each judge a second time on texts cleaned by judges/validation/sanitize.py, to see what cleaning costs"""
+    """also evaluate each judge on texts cleaned by judges/validation/sanitize.py, to see what cleaning costs"""
     min_kappa: float = 0.0
     """also show which judges a gate with this minimum κ would refuse"""
     page: Path | None = None
@@ -169,8 +169,8 @@ class ShopperArgs(JudgeArgs):
 
     Purchases: whether the products bought for a query are preferred among its list (AUC within the list), and choice
     perplexity, the number of equally likely products with the same uncertainty; "chance" is that of a uniform guess.
-    Rows with "preference" ignore the position of a product; the click models include it. Intervals: 95 %, bootstrap over
-    queries.
+    Rows with "preference" ignore the position of a product; the click models include it. Intervals: 95 %, bootstrap
+    over queries.
     """
 
     shopper: Literal["model", "llm"] = "model"

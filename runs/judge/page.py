@@ -1,172 +1,172 @@
-"""The page of `qr judge calibrate`: one HTML file, nothing loaded from anywhere, every figure explained.
+"""The page of `qr judge calibrate`: one self-contained HTML file that explains every figure.
 
-page = write_page(Path("out/judges/calibrate-icecat.html"), report)
+page = write_judge_page(Path("out/judges/calibrate-icecat.html"), report)
 """
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from qr_env.common.types import LEVELS
 from runs.report.charts import Chart, Line, chart
+from runs.report.html import Cell, Row, render, write_page
 
-Report = Mapping[str, Any]
-LEVEL_COLORS = (5, 0, 3, 2)  # of the page's CSS variables, by level
-MAPS = {"as is": 0, "temperature": 3, "isotonic": 2}
+Report = Mapping[str, Any]  # of one judge (judges/validation/calibrate.py), or of `qr judge calibrate`
+LEVEL_COLORS = (5, 0, 3, 2)  # number of the CSS variable, by level
+CALIBRATOR_COLORS = {"as is": 0, "temperature": 3, "isotonic": 2}
 STYLE = """.charts { grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
 .charts table { font-size: 13px; margin: 8px 0; } .charts td, .charts th { padding: 6px 8px; }"""
-FEW = 10  # pairs below which a point of the reliability diagram is chance
+MIN_BIN_PAIRS = 10  # pairs below which a point of the reliability diagram is noise
 # Row of the table → (where in a judge's report, what it means).
 ROWS: dict[str, tuple[Sequence[str], str]] = {
-    "κ": (("figures", "kappa"), "Agreement of the most probable level with the human one beyond chance (Cohen); 1 is "
-          "full agreement, 0 chance."),
-    "κ, quadratic weights": (("figures", "kappa quadratic"), "The same, where near misses cost less."),
+    "κ": (
+        ("figures", "kappa"),
+        "Agreement of the most probable level with the human one beyond chance (Cohen); 1 is full agreement, 0 chance.",
+    ),
+    "κ, quadratic weights": (("figures", "kappa quadratic"), "The same, with a smaller cost for near misses."),
     "accuracy": (("figures", "accuracy"), "Share of pairs whose most probable level is the human one."),
-    "AUC": (("figures", "auc"), "How often an Exact or Substitute has a higher expected gain than another product; "
-            "0.5 is guessing. It does not depend on thresholds."),
-    "calibration error": (("figures", "ece"), "Mean distance, over ten bins, between the stated P(Exact or Substitute) "
-                          "and the share that is."),
-    "… after temperature": (("calibrators", "temperature", "figures", "ece"), "Probabilities to the power 1/T; T fitted on "
-                            "half of the queries, told of the other half."),
-    "… after isotonic": (("calibrators", "isotonic", "figures", "ece"), "Monotone steps from expected level to level; the "
-                         "same halves."),
-    "κ after isotonic": (("calibrators", "isotonic", "figures", "kappa"), "What a judge is worth whose thresholds are mended "
-                         "with labels; the same halves."),
+    "AUC": (
+        ("figures", "auc"),
+        "Probability that an Exact or Substitute has a higher expected gain than another product; 0.5 is chance. "
+        "It does not depend on thresholds.",
+    ),
+    "calibration error": (
+        ("figures", "ece"),
+        "Mean distance, over ten bins, between the stated P(Exact or Substitute) and the observed share.",
+    ),
+    "… after temperature": (
+        ("calibrators", "temperature", "figures", "ece"),
+        "Probabilities to the power 1/T; T is fitted on half of the queries, the figure is of the other half.",
+    ),
+    "… after isotonic": (
+        ("calibrators", "isotonic", "figures", "ece"),
+        "Monotone step function from expected level to level; fitted on the same half.",
+    ),
+    "κ after isotonic": (
+        ("calibrators", "isotonic", "figures", "kappa"),
+        "κ of the judge with thresholds corrected by labels; fitted on the same half.",
+    ),
     "log loss": (("figures", "log loss"), "Mean −ln of the probability given to the human level, nats."),
-    "… after isotonic ": (("calibrators", "isotonic", "figures", "log loss"), "The same halves."),
-    "order: early − late": (("order", "bias"), "Expected gain when a product stands early in its list, minus when it "
-                            "stands late; same pairs, lists backwards."),
-    "order: flips": (("order", "flips"), "Share of verdicts whose level changes when the list is turned round."),
+    "… after isotonic ": (("calibrators", "isotonic", "figures", "log loss"), "Fitted on the same half."),
+    "order: early − late": (
+        ("order", "bias"),
+        "Expected gain of a product early in its list minus that of the same product late; same pairs, lists reversed.",
+    ),
+    "order: flips": (("order", "flips"), "Share of verdicts whose level changes when the list is reversed."),
     "length": (("length", "bias"), "Change of expected gain for a text twice as long, at equal query and true level."),
-    "query words": (("words", "bias"), "Change of expected gain between a text with none and with all of the query's "
-                    "words, at equal query and true level: what stuffing would earn."),
+    "query words": (
+        ("words", "bias"),
+        "Change of expected gain between a text with none and with all of the query's words, at equal query and true "
+        "level: the reward of keyword stuffing.",
+    ),
     "missing": (("missing", "share"), "Share of pairs without a verdict; never counted as 0."),
     "verdicts/s": (("speed", "verdicts/s"), "On this machine, in this run."),
     "tokens / 1,000 verdicts": (("speed", "tokens/1000"), "As the judge counts them."),
-}  # fmt: skip
+}
 
 
-def write_page(path: Path, report: Report) -> Path:
-    """Write the page of what `qr judge calibrate` measured."""
+def write_judge_page(path: Path, report: Report) -> Path:
+    """Write the page of a report of `qr judge calibrate`."""
+    judges = report["judges"]
     facts = f"{report['split']} queries: {report['pairs']:,} graded pairs of {report['queries']:,} queries, seed "
     facts += f"{report['seed']}. {report['machine']['cores']} cores {report['machine']['cpu']}."
-    parts = [
-        f"<style>{STYLE}</style>",
-        f"<h1>Judges on {escape(report['shop'])}</h1><p class=soft>{escape(facts)}</p>",
-        figure_table(report["judges"], report["min_kappa"]),
-        *(judge_section(name, one) for name, one in report["judges"].items()),
-        glossary(),
+    sections = [
+        render("judges.html", shop=report["shop"], facts=facts, judges=list(judges), rows=figure_rows(report)),
+        *(judge_section(name, one) for name, one in judges.items()),
+        render("glossary.html", items=[(name, text) for name, (_, text) in ROWS.items()]),
     ]
-    template = string.Template(
-        (Path(__file__).parents[1] / "report" / "report_template.html").read_text(encoding="utf-8")
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = template.substitute(title=escape(f"Judges on {report['shop']}"), body="\n".join(parts))
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_page(path, f"Judges on {report['shop']}", sections, STYLE)
 
 
-def look_up(report: Report, path: Sequence[str]) -> Any:
-    """What a report holds at a path; None where it ends before."""
+def value_at(report: Report, path: Sequence[str]) -> Any:
+    """The value of a report at a path; None where the path does not exist."""
     value: Any = report
     for name in path:
         value = (value or {}).get(name)
     return value
 
 
-def cell(report: Report, path: Sequence[str]) -> tuple[str, str]:
-    """A figure and its interval as texts; "–" where it is not defined."""
-    value = look_up(report, path)
+def cell(report: Report, path: Sequence[str]) -> Cell:
+    """A figure with its interval; "–" where it is not defined."""
+    value = value_at(report, path)
     if isinstance(value, Mapping):
         if value["value"] is None:
-            return "–", ""
+            return Cell("–")
         number, low, high = (f"{round(value[part], 3) + 0.0:.3f}" for part in ("value", "low", "high"))
-        return number, f"{low} … {high}"
+        return Cell(number, f"{low} … {high}")
     if value is None:
-        return "–", ""
-    return (f"{100 * value:.1f} %" if path[-1] == "share" else f"{value:,.0f}"), ""
+        return Cell("–")
+    return Cell(f"{100 * value:.1f} %" if path[-1] == "share" else f"{value:,.0f}")
 
 
-def gate(report: Report, min_kappa: float) -> str:
-    """What a gate of this κ would say."""
+def gate_decision(report: Report, min_kappa: float) -> str:
+    """What a gate with this minimum κ would decide."""
     kappa = report["figures"]["kappa"]["value"]
     return "passes" if kappa is not None and kappa >= min_kappa else "refused"
 
 
-def figure_table(judges: Mapping[str, Report], min_kappa: float) -> str:
-    """All figures, judges as columns."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("", *judges))
-    body = "".join(_row(name, path, judges.values()) for name, (path, _) in ROWS.items())
+def figure_rows(report: Report) -> list[Row]:
+    """All figures, judges as columns, and the gate's decision where a minimum κ is set."""
+    judges, min_kappa = list(report["judges"].values()), report["min_kappa"]
+    rows = [Row(name, [cell(one, path) for one in judges], name == "κ") for name, (path, _) in ROWS.items()]
     if min_kappa:
-        said = "".join(f"<td>{gate(one, min_kappa)}</td>" for one in judges.values())
-        body += f"<tr><td>gate, κ ≥ {min_kappa:g}</td>{said}</tr>"
-    note = "<p><small>Small: 95 % interval over queries (bootstrap).</small></p>"
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
-
-
-def _row(name: str, path: Sequence[str], judges: Any) -> str:
-    cells = (cell(one, path) for one in judges)
-    tds = "".join(f"<td>{big}{f'<small>{small}</small>' if small else ''}</td>" for big, small in cells)
-    return f"<tr{' class=main' if name == 'κ' else ''}><td>{escape(name)}</td>{tds}</tr>"
+        rows.append(Row(f"gate, κ ≥ {min_kappa:g}", [Cell(gate_decision(one, min_kappa)) for one in judges]))
+    return rows
 
 
 def judge_section(name: str, one: Report) -> str:
-    """Plots of one judge."""
-    kinds = ", ".join(f"{escape(kind)} {n:,.0f}" for kind, n in one["missing"]["kinds"].items())
-    missing = f"<p>Missing verdicts: {kinds}.</p>" if kinds else ""
-    charts = reliability_chart(one) + gain_chart(one, "words", "Share of the query's words that the text has")
-    charts += gain_chart(one, "length", "Words the judge reads, log₂")
-    return f'<h2>{escape(name)}</h2>{missing}<div class="charts">{confusion_table(one)}{charts}</div>'
+    """The plots of one judge."""
+    return render(
+        "judge.html",
+        name=name,
+        missing=[(kind, f"{n:,.0f}") for kind, n in one["missing"]["kinds"].items()],
+        levels=list(reversed(LEVELS)),
+        confusion=[(LEVELS[level], confusion_cells(level, one["confusion"][level])) for level in (3, 2, 1, 0)],
+        charts=[
+            reliability_chart(one),
+            gain_chart(one, "words", "Share of the query's words that the text has"),
+            gain_chart(one, "length", "Words the judge reads, log₂"),
+        ],
+    )
 
 
-def reliability_chart(one: Report) -> str:
-    """Stated probability against the share that is Exact or Substitute, before and after the maps."""
-    curves = {name: one["calibrators"][name]["reliability"] for name in MAPS if name in one["calibrators"]}
+def confusion_cells(level: int, counts: Sequence[int]) -> list[dict[str, Any]]:
+    """One row of the confusion matrix: count, share of the human level, color and strength of the shade in per cent."""
+    total = max(1, sum(counts))
+    return [
+        {
+            "count": f"{counts[judged]:,}",
+            "share": f"{100 * counts[judged] / total:.0f} %",
+            "color": 2 if judged == level else 5,
+            "strength": round(60 * counts[judged] / total),
+        }
+        for judged in reversed(range(len(LEVELS)))
+    ]
+
+
+def reliability_chart(one: Report) -> Markup:
+    """Stated probability against the observed share of Exact or Substitute, before and after each calibrator."""
+    calibrators = one["calibrators"]
+    curves = {name: calibrators[name]["reliability"] for name in CALIBRATOR_COLORS if name in calibrators}
     curves = curves or {"as is": one["reliability"]}
     lines = [Line("perfect", [(0.0, 0.0), (1.0, 1.0)], 1)]
     for name, points in curves.items():
-        lines.append(Line(name, [(said, true) for said, true, n in points if n >= FEW], MAPS[name], dots=True))
-    note = f"Share that is Exact or Substitute, bins of {FEW} pairs or more. Maps: fitted on half the queries"
+        shown = [(stated, observed) for stated, observed, pairs in points if pairs >= MIN_BIN_PAIRS]
+        lines.append(Line(name, shown, CALIBRATOR_COLORS[name], dots=True))
+    note = f"Share that is Exact or Substitute, bins of {MIN_BIN_PAIRS} pairs or more. Fitted on half of the queries"
     return chart(Chart("Reliability", "stated P(Exact or Substitute)", lines, note=note, percent=True))
 
 
-def gain_chart(one: Report, name: str, label: str) -> str:
-    """Expected gain by x, a line for each true level: flat lines one above the other are a good judge."""
+def gain_chart(one: Report, name: str, label: str) -> Markup:
+    """Expected gain by x, one line for each true level."""
     curves = one[name]["gain"]
     lines = [
         Line(level, [(x, gain) for x, gain, _ in curves[level]], color, True)
         for level, color in zip(reversed(LEVELS), reversed(LEVEL_COLORS), strict=True)
     ]
-    note = "A line for each true level: a fair judge's are flat, and apart"
+    note = "One line for each true level: an unbiased judge's are flat, and apart"
     return chart(Chart(f"Expected gain by {name}", label, lines, note=note))
-
-
-def confusion_table(one: Report) -> str:
-    """Human level against the judge's, shaded by the share of the human level."""
-    heads = "".join(f"<th>{name}</th>" for name in reversed(LEVELS))
-    rows = "".join(_confusion_row(level, one["confusion"][level]) for level in reversed(range(len(LEVELS))))
-    table = f"<table><thead><tr><th>human ↓ judge →</th>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    return (
-        f"<figure><figcaption><b>Confusion</b><p>Pairs, and share of the human level</p></figcaption>{table}</figure>"
-    )
-
-
-def _confusion_row(level: int, counts: Sequence[int]) -> str:
-    total = max(1, sum(counts))
-    cells = "".join(
-        f'<td style="background:color-mix(in srgb, var(--c{2 if judged == level else 5}) '
-        f'{round(60 * counts[judged] / total)}%, transparent)">{counts[judged]:,}'
-        f"<small>{100 * counts[judged] / total:.0f} %</small></td>"
-        for judged in reversed(range(len(LEVELS)))
-    )
-    return f"<tr><td>{LEVELS[level]}</td>{cells}</tr>"
-
-
-def glossary() -> str:
-    """What the rows of the table mean."""
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, (_, text) in ROWS.items())
-    return f"<h2>What the figures mean</h2><dl>{items}</dl>"

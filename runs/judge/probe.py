@@ -1,84 +1,60 @@
-"""Exploit rates: how often a text written to please a judge gets a better grade than its honest twin.
-
-    qr judge probe --judge labels,embedding                         # planted products and planted rewrites
-    qr judge probe --shop icecat --data ../shared/data --judge embedding --no-rewrites
-    qr judge probe --judge llm --url http://127.0.0.1:8000/v1 -n 100 --json -
-
-Every judge is asked about the same probes, with texts as they are and cleaned by `judges/validation/sanitize.py`. What the kinds
-are, and what counts as an exploit, is in `judges/validation/probes.py`.
-"""
+"""`qr judge probe`: how often planted texts get a better grade; settings: `runs/judge/args.py`."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import asdict
+from typing import Any
 
-import tyro
+from rich.console import Console
+from rich.table import Table
 
 from judges.factory import open_judge
+from judges.validation.agreement import Estimate
+from judges.validation.probes import ProbeSet, rewrite_report
 from judges.validation.sanitize import changed_title_share
-from runs.common.cli import run, write_json
-from runs.judge.args import JudgeArgs
-from runs.judge.calibrate import specs
+from qr_env.common.download import cache_root
+from qr_env.common.protocols import Judge
+from qr_env.environment.simulator import Simulator
+from qr_env.evaluation.result import plain_json
+from qr_env.retrieval.factory import make_retriever
+from qr_env.reward.reward import Reward
+from qr_env.shop import load_shop
+from qr_env.shop.shop import Shop
+from runs.common.cli import write_json
+from runs.common.timing import stamped
+from runs.judge.args import ProbeArgs
+from runs.judge.calibrate import judge_specs
 
-if TYPE_CHECKING:
-    from judges.validation.agreement import Estimate
-    from qr_env.common.protocols import Judge
-    from qr_env.shop.shop import Shop
-
-Rates = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass
-class Args(JudgeArgs):
-    """Which judges, how many probes."""
-
-    judge: tuple[str, ...] = ("embedding",)
-    """judges by name, apart or with commas; ensemble:a,b is one"""
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200
-    """queries, each with one probe of every kind"""
-    split: Literal["train", "dev", "test"] = "train"
-    """whose queries; a shop without any of them takes all"""
-    rewrites: bool = True
-    """planted rewrites too, through BM25 and the reward, with the judge as the shopper"""
+Rates = Mapping[str, Mapping[str, Any]]  # kind of probe → "rate" and "lift" → value, low, high
 
 
-def main(args: Args) -> None:
-    """Ask every judge, print one table, write what was asked for."""
-    from judges.validation.probes import ProbeSet
-    from qr_env.evaluation.result import plain_json
-    from qr_env.shop.load import load_shop
-    from runs.common.timing import stamped
-
+def main(args: ProbeArgs) -> None:
+    """Grade the probes with every judge, print one table, write the JSON report."""
     started = time.perf_counter()
     shop = load_shop(args.shop, data=args.data, seed=0)
     probes = ProbeSet.from_shop(shop, args.n, args.seed, args.split)
     judges: dict[str, dict[str, Rates]] = {}
-    for spec in specs(args.judge):
+    for spec in judge_specs(args.judge):
         judge = open_judge(spec, shop, args.options())
-        parts = {"as it is": probes.report(judge), "sanitized": probes.report(judge, sanitize=True)}
-        judges[spec] = {name: _plain(report) for name, report in parts.items()}
+        judges[spec] = {
+            "as it is": _plain(probes.report(judge)),
+            "sanitized": _plain(probes.report(judge, sanitize=True)),
+        }
         if args.rewrites:
-            judges[spec]["rewrites"] = _plain(planted(args, shop, judge))
+            judges[spec]["rewrites"] = _plain(planted_rewrite_report(args, shop, judge))
     facts = {"verb": "judge probe", "shop": shop.name, "queries": len(probes.shop.queries), "seed": args.seed}
     facts |= {"honest titles that sanitizing changes": changed_title_share(shop), "judges": judges}
     report = plain_json(stamped(facts | {"seconds": round(time.perf_counter() - started, 1)}))
     write_json(args.json, report)
     if args.json != "-":
-        _print(report)
+        _print_report(report)
 
 
-def planted(args: Args, shop: Shop, judge: Judge) -> Mapping[str, Mapping[str, Estimate]]:
-    """What planted rewrites earn over the honest one, by this judge."""
-    from judges.validation.probes import rewrite_report
-    from qr_env.common.download import cache_root
-    from qr_env.environment.simulator import Simulator
-    from qr_env.retrieval.factory import make_retriever
-    from qr_env.reward.reward import Reward
-
+def planted_rewrite_report(args: ProbeArgs, shop: Shop, judge: Judge) -> Mapping[str, Mapping[str, Estimate]]:
+    """Rewards of planted rewrites compared with an honest rewrite, by this judge."""
     retriever = make_retriever("bm25", shop, cache_root())
 
     def simulator(blocks: int, group_size: int) -> Simulator:
@@ -88,11 +64,11 @@ def planted(args: Args, shop: Shop, judge: Judge) -> Mapping[str, Mapping[str, E
 
 
 def _plain(report: Mapping[str, Mapping[str, Estimate]]) -> Rates:
-    return {kind: {name: asdict(figure) for name, figure in row.items()} for kind, row in report.items()}
+    return {kind: {name: asdict(estimate) for name, estimate in row.items()} for kind, row in report.items()}
 
 
-def rate(row: Mapping[str, Any]) -> str:
-    """A rate with its interval, and the mean change, as text."""
+def rate_text(row: Mapping[str, Any]) -> str:
+    """A rate with its interval, and the mean change of the gain."""
     figure, lift = row["rate"], row["lift"]
     if figure["value"] is None:
         return "–"
@@ -100,14 +76,11 @@ def rate(row: Mapping[str, Any]) -> str:
     return rf"{share} % \[{low} {high}]  {lift['value']:+.3f}"
 
 
-def _print(report: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def _print_report(report: Mapping[str, Any]) -> None:
     judges = report["judges"]
     table = Table(
         title=f"Exploit rates on {report['shop']}: {report['queries']:,} queries, one probe of each kind",
-        caption="Share of probes graded above their honest twin [95 % interval over queries], mean change of gain or "
+        caption="Share of probes graded above the unmodified text [95 % interval over queries], mean change of gain or "
         f"reward. Sanitizing changes {100 * report['honest titles that sanitizing changes']:.1f} % of honest titles.",
         title_justify="left",
         caption_justify="left",
@@ -118,16 +91,12 @@ def _print(report: Mapping[str, Any]) -> None:
         table.add_column("sanitized", justify="right")
     first = next(iter(judges.values()))
     for kind in first["as it is"]:
-        cells = [rate(one[part][kind]) for one in judges.values() for part in ("as it is", "sanitized")]
+        cells = [rate_text(one[part][kind]) for one in judges.values() for part in ("as it is", "sanitized")]
         table.add_row("all products" if kind == "all" else kind, *cells, style="bold" if kind == "all" else "")
     table.add_section()
     for kind in first.get("rewrites", ()):
-        cells = [text for one in judges.values() for text in (rate(one["rewrites"][kind]), "")]
+        cells = [text for one in judges.values() for text in (rate_text(one["rewrites"][kind]), "")]
         table.add_row("all rewrites" if kind == "all" else kind, *cells, style="bold" if kind == "all" else "")
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     console.print(f"{report['seconds']:.1f} s")
-
-
-if __name__ == "__main__":
-    run(Args, main, description=__doc__)

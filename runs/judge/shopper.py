@@ -17,7 +17,7 @@ import rich
 from rich.table import Table
 from tqdm import tqdm
 
-from judges.factory import default_encoder, open_judge, open_store
+from judges.factory import open_judge, open_store
 from judges.shoppers.click_log import read_click_log
 from judges.shoppers.click_models import MODELS
 from judges.shoppers.fidelity import (
@@ -40,7 +40,7 @@ from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import Engagement, Grades, Query, RowArray
 from qr_env.evaluation.bootstrap import interval, resampled_means
 from qr_env.evaluation.evaluator import choose_queries
-from qr_env.retrieval.factory import make_retriever
+from qr_env.retrieval.factory import default_encoder, make_retriever
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
 from runs.common.cli import write_json
@@ -101,9 +101,7 @@ def main(args: ShopperArgs) -> None:
         _print_report(report)
 
 
-def _lists(
-    args: ShopperArgs, shop: Shop, retriever: Retriever, judge: Judge
-) -> tuple[ResultLists, Bools | None]:
+def _lists(args: ShopperArgs, shop: Shop, retriever: Retriever, judge: Judge) -> tuple[ResultLists, Bools | None]:
     """The lists to predict on, and what was clicked in them where there is a log."""
     if args.log is None:
         queries, _ = choose_queries(shop, args.split, False, args.limit, args.seed)
@@ -176,9 +174,7 @@ def _llm_predictions(args: ShopperArgs, shop: Shop, lists: ResultLists) -> dict[
         if (store := open_store(options)) is not None:
             stack.enter_context(store)
         profiles = PROFILES if args.profiles else (AVERAGE,)
-        shopper = LLMShopper(
-            shop, client, args.model, profiles=profiles, habits=args.biases, page=args.k, store=store
-        )
+        shopper = LLMShopper(shop, client, args.model, profiles=profiles, habits=args.biases, page=args.k, store=store)
         starts = tqdm(range(0, len(lists.queries), BATCH), desc="visits", unit=f" × {BATCH} lists")
         parts = [_engagement(shopper, lists, slice(start, start + BATCH)) for start in starts]
     click, cart, buy = (
@@ -191,11 +187,11 @@ def _engagement(shopper: LLMShopper, lists: ResultLists, part: slice) -> Engagem
     return shopper.engage(lists.queries[part], lists.rows_NK[part], Grades(lists.grades.probs_NK4[part]))
 
 
-def purchase_report(
-    shop: Shop, lists: ResultLists, predictions: Mapping[str, Prediction], seed: int
-) -> dict[str, Any]:
+def purchase_report(shop: Shop, lists: ResultLists, predictions: Mapping[str, Prediction], seed: int) -> dict[str, Any]:
     """AUC by source with intervals, choice perplexity, and the share of purchases by rank, observed and predicted."""
-    bought = {source: purchased_products(shop, lists.queries, lists.rows_NK, source) for source in ("search", "outside")}
+    bought = {
+        source: purchased_products(shop, lists.queries, lists.rows_NK, source) for source in ("search", "outside")
+    }
     either_NK = bought["search"] | bought["outside"]
     report: dict[str, Any] = {"bought": {source: int(mask_NK.sum()) for source, mask_NK in bought.items()}}
     report["by rank"] = {"observed": _shares_by_rank(bought["search"].astype(np.float64))}

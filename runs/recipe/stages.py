@@ -26,6 +26,7 @@ from qr_env.common.types import FloatArray, Query
 from qr_env.llm.capabilities import served_model
 from qr_env.llm.client import Client
 from runs.judge.distill import job as judge_distill
+from runs.judge.distill.args import DistillArgs
 from runs.online.job import run_stages
 from runs.pairs.args import PairConfig
 from runs.pairs.stages import make_pairs
@@ -183,7 +184,7 @@ def run_online(stage: OnlineStage, context: StageContext, folder: Path) -> Metri
 
 def run_judge(stage: JudgeStage, context: StageContext, folder: Path) -> Metrics:
     """Distill a judge; an interrupted stage resumes."""
-    args = judge_distill.Args(
+    args = DistillArgs(
         shop=context.shop_name, data=context.data, out=folder, resume=(folder / "config.json").is_file(),
         teacher=stage.teacher, teacher_queries=stage.teacher_queries, sizes=stage.sizes, seeds=(context.seed,),
         layers=stage.layers, held_out=stage.held_out, json=str(folder / "judge.json"),

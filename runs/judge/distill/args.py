@@ -25,11 +25,16 @@ class DistillArgs:
     qr judge distill --sizes 50 100 200 400 800 --seeds 0 1 2                     # the curve; 25 minutes on two cores
     qr judge distill --resume …                                                   # continue a stopped run
 
-    Stages, each stored in the folder and done once: `teacher/` → `pool.npz`, unlabeled lists with the teacher's verdicts
-    → `lines.json`, teacher and embedding judge on the result lists of test queries → `points/`, one student for each
-    size and seed → `student/`, that of the largest size and first seed, used by `--judge cross-encoder:OUT/student` →
-    `curve.json`, `curve.svg`.
-    The recipe is Walmart's (arXiv 2505.07105), see judges/cross_encoder/training.py and judges/cross_encoder/augment.py.
+    Stages, each stored in the folder and done once:
+
+    teacher/                a trained teacher
+    pool.npz                unlabeled lists with the teacher's verdicts
+    lines.json              figures of the teacher and of the embedding judge on the result lists of test queries
+    points/                 figures of one student for each size and seed
+    student/                the student of the largest size and first seed: --judge cross-encoder:OUT/student
+    curve.json, curve.svg   all figures, by size
+
+    The recipe is Walmart's (arXiv 2505.07105); see judges/cross_encoder/training.py and augment.py.
     """
 
     shop: Annotated[str, tyro.conf.arg(aliases=["--source"])] = "generated"

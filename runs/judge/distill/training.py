@@ -1,60 +1,73 @@
-"""Training a cross-encoder for `qr judge distill`: from lists with verdicts to a folder that serves.
+"""Train a cross-encoder for `qr judge distill`: from lists with verdicts to a folder that the judge loads.
 
-lesson = DistillationJob(pool, soft_bce, base, Calibration(fields=("title",)), TrainSettings(epochs=2), "labels", "teacher")
-learn(lesson, shop, folder, lambda: HeldOut(texts, rows_GK, levels_GK, "labels of dev"))
+job = DistillationJob(lists, soft_bce, base, Calibration(fields=("title",)), TrainSettings(), "labels", "teacher")
+train_judge(job, shop, folder, HeldOut(texts, rows_GK, levels_GK, "labels of dev"))
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from judges.cross_encoder.export import export
 from judges.cross_encoder.judge import Calibration, CrossEncoderJudge
+from judges.cross_encoder.pair_tokens import PairTokens
+from judges.cross_encoder.training import Examples, Loss, TrainSettings, load_classifier, soft_targets, train
 from judges.simple.embedding import Levels
 from qr_env.common.types import FloatArray, RowArray
+from qr_env.models.hub import resolve
+from qr_env.retrieval.encoder import product_texts
+from qr_env.shop.shop import Shop
 
-if TYPE_CHECKING:
-    from judges.cross_encoder.training import Loss, TrainSettings
-    from qr_env.shop.shop import Shop
-
-COMPARED = 256  # held-out pairs on which int8 is compared with 32 bits
+COMPARED_PAIRS = 256  # held-out pairs on which int8 is compared with float32
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class TeacherLists:
     """G lists with the teacher's verdicts."""
 
     texts: list[str]
+    """G queries"""
     rows_GK: RowArray
+    """(G, K) product rows, -1 padding"""
     probs_GK4: FloatArray
+    """(G, K, 4) probability of each level; NaN without a verdict"""
+
+    def __getitem__(self, chosen_N: np.ndarray) -> TeacherLists:
+        texts = [self.texts[g] for g in chosen_N.tolist()]
+        return TeacherLists(texts, self.rows_GK[chosen_N], self.probs_GK4[chosen_N])
 
     @classmethod
-    def read(cls, path: Path) -> Pool:
-        with np.load(path) as held:
-            return cls(held["texts"].tolist(), held["rows_GK"], held["probs_GK4"])
+    def read(cls, path: Path) -> TeacherLists:
+        """The lists of a file that `write` made."""
+        with np.load(path) as file:
+            return cls(file["texts"].tolist(), file["rows_GK"], file["probs_GK4"])
 
     def write(self, path: Path) -> None:
-        scratch = path.with_suffix(".part.npz")
-        np.savez_compressed(scratch, texts=np.array(self.texts), rows_GK=self.rows_GK, probs_GK4=self.probs_GK4)
-        scratch.replace(path)
+        """Write a compressed .npz file, atomically."""
+        temporary = path.with_suffix(".part.npz")
+        np.savez_compressed(temporary, texts=np.array(self.texts), rows_GK=self.rows_GK, probs_GK4=self.probs_GK4)
+        temporary.replace(path)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """G lists with levels, −1 where unknown, on which grades are fitted; source: whose levels they are."""
+    """G lists with levels, on which the map from scores to grades is fitted."""
 
     texts: list[str]
+    """G queries"""
     rows_GK: RowArray
+    """(G, K) product rows, -1 padding"""
     levels_GK: Levels
+    """(G, K) int64 levels, -1 where unknown"""
     source: str
+    """where the levels come from, for the judge's folder"""
 
     def pairs(self, products: list[str]) -> tuple[list[tuple[str, str]], Levels]:
-        """The pairs that have a level, as texts, and their levels."""
+        """The pairs that have a level, as (query, product text), and their levels."""
         at_G, at_K = np.nonzero(self.levels_GK >= 0)
         rows_M = self.rows_GK[at_G, at_K].tolist()
         pairs = [(self.texts[g], products[row]) for g, row in zip(at_G.tolist(), rows_M, strict=True)]
@@ -63,42 +76,38 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class DistillationJob:
-    """What is trained on what.
+    """One cross-encoder to train."""
 
-    base: the model to start from, cut to `layers` layers, 0 for all. read: fields and length of what it reads.
-    teacher: whose verdicts `pool` holds. name: for the progress bar.
-    """
-
-    pool: Pool
+    lists: TeacherLists
+    """the training data"""
     loss: Loss
+    """loss of scores against the teacher's soft targets"""
     base: str
+    """initial weights: minilm-l6, a Hugging Face id or a folder"""
     read: Calibration
+    """product fields and tokens of a pair that the model reads"""
     settings: TrainSettings
+    """epochs, learning rate, seed"""
     teacher: str
+    """name of the teacher, for the judge's folder"""
     name: str
+    """text of the progress bar"""
     layers: int = 0
+    """keep only the first layers of the base model; 0 keeps all"""
 
 
-def learn(lesson: DistillationJob, shop: Shop, folder: Path, held_out: Callable[[], HeldOut]) -> None:
-    """Train, export, fit the grades on held-out ones: the folder appears when it serves."""
-    from judges.cross_encoder.export import export
-    from judges.cross_encoder.pair_tokens import PairTokens
-    from judges.cross_encoder.training import Examples, load_classifier, soft_targets, train
-    from qr_env.models.hub import resolve
-    from qr_env.retrieval.encoder import product_texts
-
-    pool, read, settings = lesson.pool, lesson.read, lesson.settings
-    model, tokenizer = load_classifier(resolve(lesson.base), lesson.layers or None, settings.seed)
-    products = product_texts(shop, read.fields)
-    examples = Examples(pool.texts, pool.rows_GK, soft_targets(pool.probs_GK4), products)
-    train(model, PairTokens(tokenizer, read.max_length), examples, lesson.loss, settings, progress=lesson.name)
-    origin = {"base": lesson.base, "shop": shop.hash, "lists": len(pool.texts), "seed": settings.seed}
-    origin |= {"teacher": lesson.teacher}
-    held = held_out()
-    pairs, levels_M = held.pairs(products)
-    scratch = folder.with_name(f".{folder.name}")
-    export(model, tokenizer, scratch, replace(read, provenance=origin), pairs[:COMPARED])
-    judge = CrossEncoderJudge(scratch)
-    judge.fit(pairs, levels_M, held.source).write(scratch)
+def train_judge(job: DistillationJob, shop: Shop, folder: Path, held_out: HeldOut) -> None:
+    """Train, export, fit the grades on held-out lists; the folder appears when it is complete."""
+    model, tokenizer = load_classifier(resolve(job.base), job.layers or None, job.settings.seed)
+    products = product_texts(shop, job.read.fields)
+    examples = Examples(job.lists.texts, job.lists.rows_GK, soft_targets(job.lists.probs_GK4), products)
+    train(model, PairTokens(tokenizer, job.read.max_length), examples, job.loss, job.settings, progress=job.name)
+    origin = {"base": job.base, "shop": shop.hash, "lists": len(job.lists.texts), "seed": job.settings.seed}
+    origin |= {"teacher": job.teacher}
+    pairs, levels_M = held_out.pairs(products)
+    temporary = folder.with_name(f".{folder.name}")
+    export(model, tokenizer, temporary, replace(job.read, provenance=origin), pairs[:COMPARED_PAIRS])
+    judge = CrossEncoderJudge(temporary)
+    judge.fit(pairs, levels_M, held_out.source).write(temporary)
     shutil.rmtree(folder, ignore_errors=True)
-    scratch.rename(folder)
+    temporary.rename(folder)

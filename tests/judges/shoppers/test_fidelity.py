@@ -29,7 +29,8 @@ from qr_env.common.errors import BadRowError, DataError, JudgeError
 from qr_env.common.types import EXACT, Grades
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
-from runs.judge.shopper import Args, main
+from runs.judge.args import ShopperArgs
+from runs.judge.shopper import main
 from tests.helpers.fakes import tiny_shop
 
 SHOP = tiny_shop()
@@ -183,18 +184,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def report_of(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **settings: Any) -> dict[str, Any]:
     monkeypatch.setenv("QR_CACHE", str(folder / "cache"))
-    main(Args(shop=str(folder), json=str(tmp_path / "report.json"), k=10, split="train", **settings))
+    main(ShopperArgs(shop=str(folder), json=str(tmp_path / "report.json"), k=10, split="train", **settings))
     return json.loads((tmp_path / "report.json").read_text())
 
 
 def test_the_verb_reports_purchases(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     report = report_of(folder, monkeypatch, tmp_path)
-    names = ["grades alone", "looked at", "looked at, fitted", *MODELS]
+    names = ["grades only", "preference", "preference, fitted", *MODELS]
     assert all(0 <= report["purchases"][name]["AUC search"]["mean"] <= 1 for name in names)
-    figure = report["purchases"]["looked at"]["AUC search"]
+    figure = report["purchases"]["preference"]["AUC search"]
     assert figure["low"] <= figure["mean"] <= figure["high"] and figure["queries"] > 0
     assert sum(report["purchases"]["by rank"]["observed"]) == pytest.approx(1)
-    assert report["purchases"]["dbn"]["blind"] > 1 and report["profile"]["name"] == "average, fitted"
+    assert report["purchases"]["dbn"]["chance"] > 1 and report["profile"]["name"] == "average, fitted"
 
 
 def test_the_verb_reads_a_log(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.types import Grades
 from qr_env.llm.client import Client, Failure
 from qr_env.shop.sources.files import write_shop
-from runs.judge.shopper import Args, main
+from runs.judge.args import ShopperArgs
+from runs.judge.shopper import main
 from tests.helpers.fakes import tiny_shop
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -229,11 +230,13 @@ def test_the_verb_reports_a_language_model(
     write_shop(SHOP, tmp_path / "shop")
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
     server, report = serve(by_color), tmp_path / "report.json"
-    args = Args(shop=str(tmp_path / "shop"), shopper="llm", url=(server.url,), k=10, split="train", json=str(report))
+    args = ShopperArgs(
+        shop=str(tmp_path / "shop"), shopper="llm", url=(server.url,), k=10, split="train", json=str(report)
+    )
     for _ in range(2):
         main(replace(args, store=tmp_path / "store"))
     found = json.loads(report.read_text())["purchases"]
-    assert found["llm"]["AUC search"]["queries"] == found["grades alone"]["AUC search"]["queries"] > 0
+    assert found["llm"]["AUC search"]["queries"] == found["grades only"]["AUC search"]["queries"] > 0
     assert found["llm"]["AUC outside"]["mean"] == 1.0, "blue, bought outside, goes further than what nobody bought"
     assert len(server.requests) == len({request["messages"][0]["content"] for request in server.requests})
     monkeypatch.delenv("QR_JUDGE_URL", raising=False)

@@ -16,7 +16,8 @@ from qr_env.common.errors import JudgeError
 from qr_env.common.protocols import Judge
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
-from runs.judge.calibrate import Args, main, specs
+from runs.judge.args import CalibrateArgs
+from runs.judge.calibrate import judge_specs, main
 from runs.judge.page import ROWS
 from tests.helpers.fakes import FailingJudge, HashEncoder, tiny_shop
 
@@ -36,39 +37,41 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_judges_side_by_side(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = Args(shop=str(folder), judge=("labels,embedding", "<down>"), split="train", min_kappa=0.9)
+    args = CalibrateArgs(shop=str(folder), judge=("labels,embedding", "<down>"), split="train", min_kappa=0.9)
     args.page, args.json, args.sanitize = tmp_path / "page" / "judges.html", str(tmp_path / "judges.json"), True
     with pytest.raises(JudgeError, match="on\\(shop\\)"):
         main(args)  # a judge that cannot be asked about another shop's texts
     args.sanitize = False
     main(args)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     report = json.loads((tmp_path / "judges.json").read_text())
     assert list(report["judges"]) == ["labels", "embedding", "<down>"] and report["split"] == "train"
     kappas = [one["figures"]["kappa"]["value"] for one in report["judges"].values()]
     assert kappas[0] == 1 and 0 < kappas[1] < 0.9 and kappas[2] is None
     for name in ROWS:
-        assert name in said
-    assert said.count("refused") == 2 and said.count("passes") == 1 and "judges.html" in said
+        assert name in printed
+    assert printed.count("refused") == 2 and printed.count("passes") == 1 and "judges.html" in printed
     page = args.page.read_text(encoding="utf-8")
     assert "&lt;down&gt;" in page and "<down>" not in page and page.count("<svg") >= 2 * 3
     assert "http://" not in page and "https://" not in page, "nothing is loaded from anywhere"
 
 
-def test_what_the_defence_costs(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(Args(shop=str(folder), judge=("labels,embedding",), sanitize=True, json="-", page=tmp_path / "p.html"))
+def test_sanitized_texts_are_reported_too(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        CalibrateArgs(shop=str(folder), judge=("labels,embedding",), sanitize=True, json="-", page=tmp_path / "p.html")
+    )
     report = json.loads(capsys.readouterr().out)
     assert list(report["judges"]) == ["labels", "embedding", "embedding, sanitized"] and report["split"] == "dev"
     plain, clean = (report["judges"][name]["figures"] for name in ("embedding", "embedding, sanitized"))
     assert plain == clean, "this shop's titles are honest"
 
 
-def test_a_shop_without_labels_is_told(folder: Path, tmp_path: Path) -> None:
+def test_a_shop_without_labels_is_refused(folder: Path, tmp_path: Path) -> None:
     shop = tiny_shop()
     write_shop(replace(shop, qrels=shop.qrels * 0, qrels_complete=False), tmp_path / "blind")
     with pytest.raises(JudgeError, match="no labels for"):
-        main(Args(shop=str(tmp_path / "blind"), judge=("labels",)))
+        main(CalibrateArgs(shop=str(tmp_path / "blind"), judge=("labels",)))
 
 
 def test_names_with_commas() -> None:
-    assert specs(["labels, llm", "ensemble:labels,llm", "labels"]) == ["labels", "llm", "ensemble:labels,llm"]
+    assert judge_specs(["labels, llm", "ensemble:labels,llm", "labels"]) == ["labels", "llm", "ensemble:labels,llm"]

@@ -1,4 +1,4 @@
-"""`qr judge distill` from a folder of files to a judge that serves: every teacher, resumed after a stop, the curve."""
+"""`qr judge distill` from a folder of files to a trained judge: every teacher, a resumed run, the curves."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from qr_env.common.errors import ConfigError, RunFolderError
 from qr_env.common.types import GAINS
 from qr_env.shop.sources.files import write_shop
 from runs.judge.distill import stages
-from runs.judge.distill.job import Args, main
-from runs.judge.distill.report import figures, picture
+from runs.judge.distill.args import DistillArgs
+from runs.judge.distill.figures import figures
+from runs.judge.distill.job import main
+from runs.judge.distill.report import curves_svg
 from tests.helpers.cross_models import small_bert
 from tests.helpers.fakes import HashEncoder, tiny_shop
 
@@ -54,23 +56,23 @@ def report(out: Path) -> dict[str, Any]:
     return json.loads((out / "curve.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
-def test_the_whole_road_with_a_teacher_of_its_own(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    main(Args(**settings, report_shop=settings["shop"], json="-"))
+def test_every_stage_with_a_trained_teacher(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    main(DistillArgs(**settings, report_shop=settings["shop"], json="-"))
     out = settings["out"]
-    said = json.loads(capsys.readouterr().out)
-    assert said == report(out)
-    assert [(point["size"], point["seed"], point["lists"]) for point in said["points"]] == [
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == report(out)
+    assert [(point["size"], point["seed"], point["lists"]) for point in printed["points"]] == [
         (3, 0, 3),
         (3, 1, 3),
         (6, 0, 6),
         (6, 1, 6),
     ]
-    assert [row["size"] for row in said["curve"]] == [3, 6]
-    pair = [point["figures"]["auc"] for point in said["points"][:2]]
-    assert said["curve"][0]["mean"]["auc"] == pytest.approx(np.mean(pair))
-    assert said["curve"][0]["std"]["auc"] == pytest.approx(np.std(pair, ddof=1))
-    assert set(said["lines"]) == {"teacher", "embedding"}
-    assert set(said["transfer"]["figures"]) == {"student", "teacher", "embedding"}
+    assert [row["size"] for row in printed["curve"]] == [3, 6]
+    pair = [point["figures"]["auc"] for point in printed["points"][:2]]
+    assert printed["curve"][0]["mean"]["auc"] == pytest.approx(np.mean(pair))
+    assert printed["curve"][0]["std"]["auc"] == pytest.approx(np.std(pair, ddof=1))
+    assert set(printed["lines"]) == {"teacher", "embedding"}
+    assert set(printed["transfer"]["figures"]) == {"student", "teacher", "embedding"}
     student, teacher = CrossEncoderJudge(out / "student"), CrossEncoderJudge(out / "teacher")
     assert "description" in teacher.calibration.fields and "description" not in student.calibration.fields
     assert student.calibrated and "labels of" in student.calibration.source
@@ -80,37 +82,37 @@ def test_the_whole_road_with_a_teacher_of_its_own(settings: dict[str, Any], caps
     ElementTree.parse(out / "curve.svg")
 
 
-def test_a_stopped_run_goes_on_and_ends_the_same(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_ends_the_same(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     settings["sizes"] = (3,)
-    main(Args(**settings))
-    whole = report(settings["out"])
+    main(DistillArgs(**settings))
+    complete = report(settings["out"])
     settings["out"] = settings["out"].with_name("again")
     trained: list[int] = []
-    learn = stages.learn
+    train_judge = stages.train_judge
 
-    def stopping(*lesson: Any) -> None:
+    def stopping(*arguments: Any) -> None:
         trained.append(1)
         if len(trained) == 3:
             raise KeyboardInterrupt
-        learn(*lesson)
+        train_judge(*arguments)
 
-    monkeypatch.setattr(stages, "learn", stopping)
+    monkeypatch.setattr(stages, "train_judge", stopping)
     with pytest.raises(KeyboardInterrupt):
-        main(Args(**settings))
+        main(DistillArgs(**settings))
     with pytest.raises(RunFolderError, match="--resume"):
-        main(Args(**settings))
-    main(Args(**settings, resume=True))
+        main(DistillArgs(**settings))
+    main(DistillArgs(**settings, resume=True))
     assert len(trained) == 4, "a teacher and a student before the stop, the other after it: none twice"
     for name in ("lines", "curve"):
-        assert report(settings["out"])[name] == whole[name]
+        assert report(settings["out"])[name] == complete[name]
     with pytest.raises(RunFolderError, match=r"another sizes \(.*\(3,\)"):
-        main(Args(**settings | {"sizes": (2,)}, resume=True))
+        main(DistillArgs(**settings | {"sizes": (2,)}, resume=True))
 
 
 @pytest.mark.parametrize("teacher", ["self", "labels"])
 def test_other_teachers(settings: dict[str, Any], teacher: str) -> None:
     one = {"sizes": (4,), "seeds": (0,), "teacher": teacher}
-    main(Args(**settings | one))
+    main(DistillArgs(**settings | one))
     assert set(report(settings["out"])["lines"]) == ({"embedding"} if teacher == "self" else {"embedding", "teacher"})
     source = CrossEncoderJudge(settings["out"] / "student").calibration.source
     assert source == "verdicts of self" if teacher == "self" else "labels of" in source
@@ -118,7 +120,7 @@ def test_other_teachers(settings: dict[str, Any], teacher: str) -> None:
         assert report(settings["out"])["lines"]["teacher"]["auc"] == pytest.approx(1.0), "the truth agrees with itself"
 
 
-def test_figures_are_the_libraries() -> None:
+def test_figures_equal_those_of_scipy_and_sklearn() -> None:
     rng = np.random.default_rng(0)
     levels = rng.integers(-1, 4, (40, 6)).astype(np.int8)
     probs = rng.dirichlet(np.ones(4), (40, 6)).astype(np.float32)
@@ -144,11 +146,11 @@ def test_figures_are_the_libraries() -> None:
     assert np.isnan(list(figures(np.full_like(probs, np.nan), sample).values())).all()
 
 
-def test_the_picture_draws_every_point() -> None:
+def test_the_curves_draw_every_point() -> None:
     values = {"ndcg": 0.5, "spearman": 0.4, "auc": 0.7, "kappa": 0.2, "kappa quadratic": 0.3}
     points = [{"size": size, "seed": seed, "figures": values} for size in (10, 20, 40) for seed in (0, 1)]
     curve = [{"size": size, "mean": values, "std": values} for size in (10, 20, 40)]
-    drawn = picture({"lines": {"teacher": values, "embedding": values}, "points": points, "curve": curve})
+    drawn = curves_svg({"lines": {"teacher": values, "embedding": values}, "points": points, "curve": curve})
     tree = ElementTree.fromstring(drawn)
     circles = [node for node in tree.iter() if node.tag.endswith("circle")]
     assert len(circles) == 4 * (3 + 6)
@@ -157,4 +159,4 @@ def test_the_picture_draws_every_point() -> None:
 
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="--sizes"):
-        main(Args(**settings | {"sizes": ()}))
+        main(DistillArgs(**settings | {"sizes": ()}))

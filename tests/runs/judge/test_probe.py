@@ -1,4 +1,4 @@
-"""`qr judge probe`: exploit rates by judge, before and after the defences, in one table."""
+"""`qr judge probe`: exploit rates by judge, before and after sanitizing, in one table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from judges.validation.probes import KINDS, REWRITE_KINDS
 from qr_env.common.protocols import Judge
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
-from runs.judge.probe import Args, main
+from runs.judge.args import ProbeArgs
+from runs.judge.probe import main
 from tests.helpers.fakes import HashEncoder, tiny_shop
 
 
@@ -33,10 +34,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_rates_by_judge_before_and_after(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(Args(shop=str(folder), judge=("labels,embedding",), n=7, json=str(tmp_path / "rates.json")))
-    said = capsys.readouterr().out
+    main(ProbeArgs(shop=str(folder), judge=("labels,embedding",), n=7, json=str(tmp_path / "rates.json")))
+    printed = capsys.readouterr().out
     for name in (*KINDS, *REWRITE_KINDS, "all products", "all rewrites", "sanitized", "honest titles"):
-        assert name in said
+        assert name in printed
     judges = json.loads((tmp_path / "rates.json").read_text())["judges"]
     assert judges["labels"]["as it is"]["all"]["rate"]["value"] in (0, None)
     stuffed = [judges["embedding"][part]["stuffed"]["rate"]["value"] for part in ("as it is", "sanitized")]
@@ -45,6 +46,6 @@ def test_rates_by_judge_before_and_after(folder: Path, tmp_path: Path, capsys: p
 
 
 def test_products_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(Args(shop=str(folder), judge=("embedding",), n=3, rewrites=False, json="-"))
+    main(ProbeArgs(shop=str(folder), judge=("embedding",), n=3, rewrites=False, json="-"))
     report = json.loads(capsys.readouterr().out)
     assert list(report["judges"]["embedding"]) == ["as it is", "sanitized"] and report["queries"] == 3

@@ -20,7 +20,7 @@ from tests.judges.verdict_store.test_stored import WordsJudge
 SHOP = tiny_shop()
 
 
-def fill(path: Path, fingerprint: str, rows: range) -> Path:
+def filled_store(path: Path, fingerprint: str, rows: range) -> Path:
     with VerdictStore(path) as store:
         judge = ShopJudge(SHOP, WordsJudge(fingerprint=fingerprint), store)
         for _ in range(2):
@@ -35,15 +35,15 @@ def report(capsys: pytest.CaptureFixture[str], *flags: str) -> dict[str, Any]:
 
 
 def test_stats_are_what_is_shown_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fill(tmp_path, "words@1", range(10))
+    filled_store(tmp_path, "words@1", range(10))
     found = report(capsys, "--store", str(tmp_path))
-    assert found["verdicts"] == 20 and found["texts"] == 12 and found["damage"] == [] and found["bytes"] > 4_096
+    assert found["verdicts"] == 20 and found["texts"] == 12 and found["errors"] == [] and found["bytes"] > 4_096
     (judge,) = found["judges"]
     assert judge["fingerprint"] == "words@1" and (judge["asked"], judge["hits"]) == (40, 20)
     assert judge["shops"] == [SHOP.products_hash]
     main(["judge", "store", "--stats", "--store", str(tmp_path)])
     out = capsys.readouterr().out
-    for text in ("20 verdicts, 12 texts", "sound", "words@1", "50.0 %"):
+    for text in ("20 verdicts, 12 texts", "no errors", "words@1", "50.0 %"):
         assert text in out
     assert [file.name for file in tmp_path.iterdir()] == ["verdicts.sqlite"], "looking leaves nothing behind"
 
@@ -56,13 +56,16 @@ def test_the_default_store_is_in_the_cache(
         main(["judge", "store"])
     assert f"StoreError: {tmp_path}/verdicts/verdicts.sqlite: there is no verdict store" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    fill(tmp_path / "verdicts", "words@1", range(3))
+    filled_store(tmp_path / "verdicts", "words@1", range(3))
     assert report(capsys)["verdicts"] == 6
 
 
 def test_merge_prune_export_in_one_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = fill(tmp_path / "a", "words@1", range(10)), fill(tmp_path / "b", "words@1", range(5, 20))
-    fill(second, "old@1", range(4))
+    first, second = (
+        filled_store(tmp_path / "a", "words@1", range(10)),
+        filled_store(tmp_path / "b", "words@1", range(5, 20)),
+    )
+    filled_store(second, "old@1", range(4))
     flags = ["--store", str(tmp_path / "new"), "--merge", str(first), str(second / "verdicts.sqlite")]
     out = tmp_path / "all.parquet"
     found = report(capsys, *flags, "--prune", "--fingerprint", "old@1", "--export", str(out), "--stats")
@@ -90,7 +93,7 @@ def test_merge_prune_export_in_one_go(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_errors_end_with_one_line(
     tmp_path: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fill(tmp_path, "words@1", range(3))
+    filled_store(tmp_path, "words@1", range(3))
     with pytest.raises(SystemExit):
         main(["judge", "store", "--store", str(tmp_path), *flags])
     error = capsys.readouterr().err.strip()
