@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import RunFolderError
 from qr_env.common.hashing import sha256_text
 from qr_env.common.messages import print_message
@@ -55,7 +56,7 @@ class SeedRun:
             "seconds": round(time.perf_counter() - started, 1),
             "metrics": metrics,
         }
-        (folder / STAGE_FILE).write_text(json.dumps(record, indent=1, default=float) + "\n", encoding="utf-8")
+        atomic_write(folder / STAGE_FILE, json.dumps(record, indent=1, default=float) + "\n")
 
     def is_done(self, name: str) -> bool:
         """Whether the stage has a result.

@@ -1,41 +1,22 @@
-"""Every reported figure against a slow loop or ir_measures; the traps of evaluation; slices, headroom, the verb."""
+"""`qr evaluate`: its table, JSON and run files; judges, checkpoints, several search engines; wrong flags."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import scipy.sparse as sp
 
-from agents.baselines.classic import Identity, Oracle, Spell
-from judges.simple.labels import LabelsJudge
+from agents.factory import AgentOptions, make_agent, reads_query_log
 from qr_env.common.errors import ConfigError
-from qr_env.common.types import EXACT, GAINS, Grades, Hits, Query
-from qr_env.evaluation.evaluator import HeldOutEvaluator, choose_queries, evaluate
-from qr_env.evaluation.result import closed, plain_json
-from qr_env.evaluation.scorers import JudgeScorer, LabelScorer, condensed
-from qr_env.reward.metrics import best_dcg, dcg
 from qr_env.shop.shop import Shop
-from qr_env.shop.slices import traffic_slices
-from qr_env.shop.trec import write_run
-from tests.helpers.fakes import FailingJudge, HashEncoder, WordRetriever, tiny_shop
-
-
-class Fixed:
-    """Rewrites by a table; the rest is kept."""
-
-    name = "fixed"
-
-    def __init__(self, table: dict[str, str]) -> None:
-        self.table = table
-
-    def rewrite(self, queries: list[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        return [[self.table.get(query, query)] * n for query in queries]
+from qr_env.shop.sources.files import write_shop
+from runs.common.query_log import with_past
+from runs.evaluate import job
+from runs.evaluate.args import Args
+from runs.evaluate.job import column_name, main, open_agent, resolve_combine
+from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
 
 
 @pytest.fixture(scope="module")
@@ -44,298 +25,14 @@ def shop() -> Shop:
 
 
 @pytest.fixture(scope="module")
-def random_shop() -> Shop:
-    """All queries in test, incomplete random grades, so that every metric has something to disagree about."""
-    rng = np.random.default_rng(5)
-    shop = tiny_shop()
-    graded = rng.random((12, 30)) < 0.6
-    levels = np.where(graded, rng.integers(1, 5, (12, 30)), 0)
-    queries = shop.queries.set_column(3, "split", [["test"] * 12])
-    return replace(shop, queries=queries, qrels=sp.csr_matrix(levels.astype(np.int8)), qrels_complete=False)
-
-
-def random_hits(n: int, seed: int = 0) -> Hits:
-    rng = np.random.default_rng(seed)
-    rows = np.argsort(rng.random((n, 30)), axis=1)[:, :20].astype(np.int32)
-    length = rng.integers(0, 21, n)
-    length[0] = 0
-    found = np.arange(20) < length[:, None]
-    return Hits(np.where(found, rows, -1).astype(np.int32), np.where(found, 1.0, -np.inf).astype(np.float32))
-
-
-def slow_figures(levels: list[int], all_levels: list[int]) -> dict[str, float]:
-    """nDCG@10, R@20 and RR@10 of one list by their definitions; level -1 is ungraded."""
-    gain = {-1: 0.0, **dict(enumerate(map(float, GAINS)))}
-
-    def dcg(of: list[int]) -> float:
-        return sum(gain[level] / math.log2(place + 2) for place, level in enumerate(of[:10]))
-
-    exact = [place for place, level in enumerate(levels) if level == EXACT]
-    total = all_levels.count(EXACT)
-    return {
-        "nDCG@10": dcg(levels) / dcg(sorted(all_levels, reverse=True)),
-        "R@20": len(exact) / total if total else 0.0,
-        "RR@10": 1 / (exact[0] + 1) if exact and exact[0] < 10 else 0.0,
-        "nDCG@10 (judged only)": dcg([level for level in levels if level >= 0]) / dcg(sorted(all_levels, reverse=True)),
-    }
-
-
-def test_label_figures_equal_slow_loops(random_shop: Shop) -> None:
-    queries = random_shop.split("test")
-    scorer, hits = LabelScorer(random_shop, queries, k=20), random_hits(len(queries))
-    fast = scorer.rank(hits, scorer.grade(hits))
-    for n, query in enumerate(queries):
-        levels = [int(random_shop.qrels[query.row, row]) - 1 for row in hits.rows_NK[n] if row >= 0]
-        all_levels = [int(value) - 1 for value in random_shop.qrels[query.row].data]
-        slow = slow_figures(levels, all_levels)
-        assert set(slow) == set(fast)
-        for name, value in slow.items():
-            assert fast[name][n] == pytest.approx(value, abs=1e-6), (name, n)
-    np.testing.assert_allclose(scorer.quick(hits), fast["nDCG@10"], atol=1e-6)
-
-
-def test_a_query_that_finds_nothing_scores_zero_and_counts(shop: Shop) -> None:
-    queries = shop.split("test")
-    scorer = LabelScorer(shop, queries, k=10)
-    nothing = Hits(np.full((len(queries), 10), -1, np.int32), np.full((len(queries), 10), -np.inf, np.float32))
-    assert all((values == 0).all() and len(values) == len(queries) for values in scorer.rank(nothing, None).values())
-    broken = evaluate(shop, WordRetriever(shop), Fixed({"running shoes": "xyzzy"}), combine="replace", k=10)
-    figure = broken.summary["all"]["metrics"]["nDCG@10"]
-    assert figure["queries"] == 3
-    assert figure["mean"] == pytest.approx(figure["identity"] - 1 / 3)
-
-
-def test_ties_of_the_engine_keep_the_engines_order(shop: Shop) -> None:
-    # All scores equal: trec_eval alone would sort by product id, last first.
-    query = [query for query in shop.all_queries if query.id == "q02"]
-    rows = np.array([[0, 29, 28, 27, 26]], np.int32)
-    scorer = LabelScorer(shop, query, k=5)
-    assert scorer.rank(Hits(rows, np.ones((1, 5), np.float32)), None)["RR@10"][0] == 1.0
-
-
-def test_incomplete_grades_show_judged_and_the_condensed_list(random_shop: Shop) -> None:
-    evaluation = evaluate(random_shop, WordRetriever(random_shop), Identity(), k=20)
-    metrics = evaluation.summary["all"]["metrics"]
-    assert 0 < metrics["judged@10"]["mean"] < 1
-    assert metrics["nDCG@10 (judged only)"]["mean"] >= metrics["nDCG@10"]["mean"]
-    slow = [
-        np.mean([random_shop.qrels[query.row, row] > 0 for row in rows[:10] if row >= 0])
-        for query, rows in zip(evaluation.queries, evaluation.before.rows_NK, strict=True)
-        if (rows >= 0).any()
-    ]
-    assert metrics["judged@10"]["mean"] == pytest.approx(np.mean(slow))
-
-
-def test_identity_is_the_zero_of_everything(shop: Shop) -> None:
-    evaluation = evaluate(shop, WordRetriever(shop), Identity(), split="train")
-    for name, figure in evaluation.summary["all"]["metrics"].items():
-        assert (figure["difference"], figure["low"], figure["high"]) == (0, 0, 0), name
-    assert evaluation.summary["all"]["headroom"]["share"] == 0
-    assert evaluation.summary["all"]["metrics"]["same"]["mean"] == 1
-
-
-def test_a_rewriters_figures_by_hand(shop: Shop) -> None:
-    # Of seven training queries one is mended, one is broken, five are left alone.
-    agent = Fixed({"fridge": "refrigerator big box", "sofa": "nothing at all"})
-    evaluation = evaluate(shop, WordRetriever(shop), agent, split="train", combine="replace", k=10)
-    metrics = {name: figure["mean"] for name, figure in evaluation.summary["all"]["metrics"].items()}
-    assert metrics["better"] == pytest.approx(1 / 7)
-    assert metrics["worse"] == pytest.approx(1 / 7)
-    assert metrics["same"] == metrics["kept"] == pytest.approx(5 / 7)
-    assert metrics["words ratio"] == pytest.approx((5 + 3 + 3) / 7)
-    raw = evaluation.identity
-    assert metrics["zero results"] == pytest.approx(raw["zero results"].mean())
-    at = [query.text for query in evaluation.queries].index("fridge")
-    assert evaluation.values["relevance@10"][at] == 1 and raw["relevance@10"][at] == 0
-    assert evaluation.values["increment@10"][at] == 10  # over nothing: the rule divides by one
-    assert raw["nothing relevant@10"][at] == 1
-    assert evaluation.values["hitrate@10"][at] == 1
-    assert evaluation.values["coverage@10"][at] == 10 and evaluation.values["diversity@10"][at] == 1
-    frequency = np.array([query.frequency for query in evaluation.queries])
-    expected = (evaluation.values["nDCG@10"] * frequency).sum() / frequency.sum()
-    assert metrics["traffic nDCG@10"] == pytest.approx(expected)
-
-
-def test_headroom_is_the_share_of_the_way_to_the_oracle(shop: Shop) -> None:
-    assert closed(0.5, 0.4, 0.8) == pytest.approx(0.25)
-    assert np.isnan(closed(0.5, 0.4, 0.4))
-    retriever = WordRetriever(shop)
-    full = evaluate(shop, retriever, Oracle(shop), split="train", combine="replace")
-    assert full.summary["all"]["headroom"]["share"] == pytest.approx(1)
-    part = evaluate(shop, retriever, Spell(shop), split="train", combine="expand")
-    room = part.summary["all"]["headroom"]
-    means = {name: part.summary["all"]["metrics"]["nDCG@10"][name] for name in ("mean", "identity")}
-    expected = (means["mean"] - means["identity"]) / (room["oracle"] - room["identity"])
-    assert room["share"] == pytest.approx(expected)
-    assert room["low"] <= room["share"] <= room["high"]
-    assert room["oracle"] >= room["oracle_combined"]
-    assert evaluate(replace(shop, oracle={}), retriever, Identity()).summary["all"]["headroom"] is None
-
-
-def test_slices_partition_the_queries(shop: Shop) -> None:
-    traffic = traffic_slices(shop)
-    assert sum(mask.astype(int) for mask in traffic.values()).tolist() == [1] * 12
-    frequency = shop.queries["frequency"].to_numpy()
-    assert frequency[traffic["head"]].min() >= frequency[traffic["torso"]].max() >= frequency[traffic["tail"]].max()
-    evaluation = evaluate(shop, WordRetriever(shop), Identity(), split="train")
-    assert next(iter(evaluation.slices)) == "all"
-    assert "color" in evaluation.slices
-    failing, fine = evaluation.slices["original failing"], evaluation.slices["original fine"]
-    assert (failing ^ fine).all()
-    assert evaluation.summary["original failing"]["metrics"]["nDCG@10"]["mean"] < 0.1
-    flat = replace(shop, queries=shop.queries.set_column(2, "frequency", [[1.0] * 12]))
-    assert traffic_slices(flat) == {}
-
-
-@pytest.mark.parametrize("combine", ["replace", "expand", "union"])
-def test_quick_agrees_with_the_full_evaluation(shop: Shop, combine: str) -> None:
-    retriever, agent = WordRetriever(shop), Spell(shop)
-    full = evaluate(shop, retriever, agent, split="train", combine=combine)
-    quick = HeldOutEvaluator(shop, retriever, split="train", combine=combine).quick(agent)
-    figures = full.summary["all"]["metrics"]
-    assert quick["nDCG@10"] == pytest.approx(figures["nDCG@10"]["mean"], abs=1e-6)
-    assert quick["identity/nDCG@10"] == pytest.approx(figures["nDCG@10"]["identity"], abs=1e-6)
-    assert quick["headroom"] == pytest.approx(full.summary["all"]["headroom"]["share"], abs=1e-6)
-    for name in ("better", "worse", "kept", "words ratio"):
-        assert quick[name] == pytest.approx(figures[name]["mean"])
-
-
-def test_the_raw_queries_are_searched_once_for_all_agents(shop: Shop) -> None:
-    retriever = WordRetriever(shop)
-    exam = HeldOutEvaluator(shop, retriever, split="dev")
-    exam.evaluate(Identity())
-    calls = retriever.calls
-    exam.evaluate(Identity())
-    assert retriever.calls == calls + 1  # the agent's own search; the oracle and the raw queries are remembered
-
-
-def test_a_judge_scores_shops_without_labels(shop: Shop) -> None:
-    bare = replace(shop, qrels=sp.csr_matrix((12, 30), dtype=np.int8), qrels_complete=False, oracle={})
-    with pytest.raises(ConfigError, match="judge"):
-        HeldOutEvaluator(bare, WordRetriever(bare))
-    evaluation = evaluate(bare, WordRetriever(bare), Identity(), judge=LabelsJudge(shop), split="train", k=10)
-    assert evaluation.by == "judge labels"
-    sofas = [query.text for query in evaluation.queries].index("sofa")
-    assert evaluation.values["judge nDCG@10"][sofas] == pytest.approx(1)  # ten Exact products
-    assert "nDCG@10" not in evaluation.values
-    down = JudgeScorer(FailingJudge(), evaluation.queries)
-    hits = evaluation.before
-    figures = down.rank(hits, down.grade(hits))["judge nDCG@10"]
-    np.testing.assert_array_equal(np.isnan(figures), hits.found_NK.any(axis=1))  # missing is not zero; empty is
-
-
-def test_an_outage_of_the_judge_is_missing_and_not_an_error(shop: Shop) -> None:
-    figures = HeldOutEvaluator(shop, WordRetriever(shop), judge=FailingJudge(), split="train").quick(Spell(shop))
-    assert figures["judge nDCG@10"] == 0 and figures["kept"] > 0  # the mean over queries that find nothing
-    evaluation = evaluate(shop, WordRetriever(shop), Spell(shop), judge=FailingJudge(), split="train")
-    summary = evaluation.summary["all"]["metrics"]
-    assert summary["judge nDCG@10"]["queries"] < 7 and summary["judged@10"]["mean"] == 0
-
-
-class PartlyJudge:
-    """Everything is Exact; no verdict on the places of a list at which `missing` is True, beyond it all are there."""
-
-    name = "partly"
-
-    def __init__(self, missing: list[bool]) -> None:
-        self.missing = np.array(missing)
-
-    def grade(self, queries: Sequence[Query], rows_NK: np.ndarray) -> Grades:
-        probs_NK4 = np.where((rows_NK >= 0)[..., None], np.eye(4, dtype=np.float32)[EXACT], np.nan)
-        depth = min(len(self.missing), rows_NK.shape[1])
-        probs_NK4[:, :depth][:, self.missing[:depth]] = np.nan
-        return Grades(probs_NK4.astype(np.float32))
-
-
-def test_a_missing_verdict_is_no_zero_and_both_ways_to_the_judges_figure_agree() -> None:
-    hits = Hits(np.arange(100, dtype=np.int32)[None], np.zeros((1, 100), np.float32))
-    scorer = JudgeScorer(PartlyJudge([True] * 5), [Query(0, "q", "sofa")])
-    assert scorer.quick(hits).tolist() == scorer.rank(hits, scorer.grade(hits))["judge nDCG@10"].tolist() == [1.0]
-    silent = JudgeScorer(PartlyJudge([True] * 10), [Query(0, "q", "sofa")])  # what is known lies beyond the first page
-    assert np.isnan([silent.quick(hits), silent.rank(hits, silent.grade(hits))["judge nDCG@10"]]).all()
-    short = Hits(hits.rows_NK[:, :2], hits.scores_NK[:, :2])
-    whole = JudgeScorer(PartlyJudge([False]), [Query(0, "q", "sofa")])
-    assert whole.quick(short)[0] == pytest.approx((1 + 1 / np.log2(3)) / (1 / np.log2(np.arange(2, 12))).sum())
-
-
-def test_judged_figures_of_complete_verdicts_are_dcg_over_ten_exact_products(shop: Shop) -> None:
-    queries = shop.split("train")
-    hits = WordRetriever(shop).search([query.text for query in queries], 30)
-    scorer = JudgeScorer(LabelsJudge(shop), queries)
-    grades = scorer.grade(hits)
-    expected = dcg(np.nan_to_num(grades.gain_NK)) / best_dcg()
-    assert scorer.quick(hits).tolist() == scorer.rank(hits, grades)["judge nDCG@10"].tolist() == expected.tolist()
-
-
-def test_with_verdicts_missing_identity_is_not_better_than_itself(shop: Shop) -> None:
-    exam = HeldOutEvaluator(shop, WordRetriever(shop), judge=PartlyJudge([True] * 3), split="train")
-    metrics = exam.evaluate(Identity()).summary["all"]["metrics"]
-    assert metrics["same"]["mean"] == 1 and metrics["better"]["mean"] == metrics["worse"]["mean"] == 0
-
-
-def test_quick_compares_agent_and_identity_on_the_same_queries(shop: Shop) -> None:
-    exam = HeldOutEvaluator(shop, WordRetriever(shop), judge=LabelsJudge(shop), split="train")
-    exam.raw = np.where(np.arange(len(exam.queries)) == 0, np.nan, exam.raw)
-    figures = exam.quick(Identity())
-    assert figures["judge nDCG@10"] == figures["identity/judge nDCG@10"] == pytest.approx(exam.raw[1:].mean())
-
-
-def test_condensed_lists_close_their_gaps() -> None:
-    gains = np.array([[np.nan, 1.0, np.nan, 0.1], [0.5, np.nan, np.nan, np.nan]])
-    assert condensed(gains).tolist() == [[1.0, 0.1, 0.0, 0.0], [0.5, 0.0, 0.0, 0.0]]
-
-
-def test_choosing_queries(shop: Shop) -> None:
-    some, left_out = choose_queries(shop, "train", True, 3, seed=1)
-    assert len(some) == 3 and left_out == 0
-    assert some == choose_queries(shop, "train", True, 3, seed=1)[0]
-    partly = shop.qrels.tolil()
-    partly[0] = 0
-    few, left_out = choose_queries(replace(shop, qrels=sp.csr_matrix(partly)), "train", True, None, seed=0)
-    assert left_out == 1 and len(few) == 6
-    for bad in ({"split": "tset"}, {"limit": 0}, {"combine": "add"}, {"weight": -1.0}):
-        with pytest.raises(ConfigError):
-            HeldOutEvaluator(shop, WordRetriever(shop), **bad)
-
-
-def test_json_has_no_nan_and_is_the_same_twice(shop: Shop) -> None:
-    def report() -> str:
-        evaluation = HeldOutEvaluator(shop, WordRetriever(shop), "train").evaluate(Spell(shop))
-        return json.dumps(evaluation.to_json(per_query=True), allow_nan=False)
-
-    assert report() == report()
-    parsed = json.loads(report())
-    assert len(parsed["rewrites"]) == len(parsed["queries"]) == len(parsed["values"]["nDCG@10"]) == 7
-    assert plain_json({"a": [np.float32(np.nan), np.int64(3)]}) == {"a": [None, 3]}
-
-
-def test_an_external_run_scores_like_the_agent_that_made_it(shop: Shop, tmp_path: Path) -> None:
-    from qr_env.shop.trec import read_run
-
-    exam = HeldOutEvaluator(shop, WordRetriever(shop), "train", k=10)
-    spelled = exam.evaluate(Spell(shop))
-    hits = exam.search(spelled.rewrites)
-    write_run(tmp_path / "s.trec", shop, exam.queries, hits, "spell")
-    again = exam.evaluate_run(read_run(tmp_path / "s.trec", shop, exam.queries, 10)[0], "run")
-    for name, values in spelled.values.items():
-        if name not in ("words ratio", "kept"):
-            np.testing.assert_allclose(again.values[name], values, err_msg=name)
-    assert np.isnan(again.values["kept"]).all()
-
-
-@pytest.fixture(scope="module")
 def folder(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny shop as files, with a cache beside it."""
-    from qr_env.shop.sources.files import write_shop
-
+    """A folder with the tiny shop as files; the cache goes there too."""
     folder = tmp_path_factory.mktemp("tiny")
     write_shop(shop, folder / "shop")
     return folder
 
 
-def test_the_verb_prints_a_table_and_writes_json_and_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from runs.evaluate.job import Args, main
-
+def test_it_prints_a_table_and_writes_json_and_a_run_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = {"shop": str(folder / "shop"), "cache": str(folder / "cache"), "split": "train", "k": 10}
     main(Args(**common, agent=("identity", "spell"), json=str(folder / "r.json"), run_out=str(folder / "s.trec")))
     table = capsys.readouterr().out
@@ -352,12 +49,9 @@ def test_the_verb_prints_a_table_and_writes_json_and_a_run(folder: Path, capsys:
     assert len(again["values"]["nDCG@10"]) == 7
 
 
-def test_the_verb_goes_without_labels_through_a_judge(
+def test_a_shop_without_labels_needs_a_judge(
     folder: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from runs.evaluate import job as verb
-    from tests.helpers.fakes import HashEncoder
-
     bare = folder / "bare"
     bare.mkdir()
     titles = zip(shop.products["product_id"].to_pylist(), shop.titles, strict=True)
@@ -366,21 +60,19 @@ def test_the_verb_goes_without_labels_through_a_judge(
     (bare / "queries.csv").write_text("query_id,query,split\n" + queries)
     common = {"shop": str(bare), "cache": str(folder / "cache"), "agent": ("spell",)}
     with pytest.raises(ConfigError, match="judge"):
-        verb.main(verb.Args(**common))
-    monkeypatch.setattr(verb, "open_encoder", lambda name, cache_folder: HashEncoder())
-    verb.main(verb.Args(**common, judge="embedding"))
+        main(Args(**common))
+    monkeypatch.setattr(job, "open_encoder", lambda name, cache_folder: HashEncoder())
+    main(Args(**common, judge="embedding"))
     table = capsys.readouterr().out
     assert "judge nDCG@10" in table and "Graded by judge embedding" in table
 
 
-def test_checkpoints_are_served_as_they_were_trained(tmp_path: Path) -> None:
-    from runs.evaluate.job import Args, resolve_combine
-
-    notes = {"a": ("replace", 2.0), "b": ("replace", 2.0), "c": ("expand", 2.0)}
-    for name, (combine, weight) in notes.items():
+def test_combine_and_weight_default_to_those_of_the_checkpoints(tmp_path: Path) -> None:
+    saved = {"a": ("replace", 2.0), "b": ("replace", 2.0), "c": ("expand", 2.0)}
+    for name, (combine, weight) in saved.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "student.json").write_text(json.dumps({"combine": combine, "weight": weight}))
-    a, b, c = (str(tmp_path / name) for name in notes)
+    a, b, c = (str(tmp_path / name) for name in saved)
     assert resolve_combine(Args(agent=("identity", "spell"))) == ("expand", 1.0)
     assert resolve_combine(Args(agent=("spell", a, b))) == ("replace", 2.0)
     assert resolve_combine(Args(agent=(a,), combine="union", weight=3.0)) == ("union", 3.0)
@@ -392,14 +84,11 @@ def test_checkpoints_are_served_as_they_were_trained(tmp_path: Path) -> None:
 def test_several_engines_give_several_tables_and_one_report(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from runs.evaluate import job as verb
-    from tests.helpers.fakes import HashEncoder
-
-    monkeypatch.setattr(verb, "open_encoder", lambda name, cache_folder: HashEncoder())
+    monkeypatch.setattr(job, "open_encoder", lambda name, cache_folder: HashEncoder())
     common = {"shop": str(folder / "shop"), "cache": str(folder / "cache"), "split": "train", "k": 10}
     engines = ("bm25", "dense", "hybrid")
     agents = ("spell", "best-of-2:spell")
-    verb.main(verb.Args(**common, agent=agents, retriever=engines, json=str(folder / "engines.json")))
+    main(Args(**common, agent=agents, retriever=engines, json=str(folder / "engines.json")))
     out = capsys.readouterr().out
     assert all(f"queries; {engine}, expand" in out for engine in engines) and "searches/query" in out
     report = json.loads((folder / "engines.json").read_text())
@@ -407,29 +96,21 @@ def test_several_engines_give_several_tables_and_one_report(
     assert [record["retriever"] for record in report["agents"].values()] == [e for e in engines for _ in agents]
     assert 1 <= report["timing"]["best-of-2:spell @ dense"]["searches/query"] <= 2
     with pytest.raises(ConfigError, match="one engine"):
-        verb.main(verb.Args(**common, agent=("spell",), retriever=engines, run_out=str(folder / "x.trec")))
+        main(Args(**common, agent=("spell",), retriever=engines, run_out=str(folder / "x.trec")))
 
 
-def testcolumn_names_are_named_by_kind_and_folder() -> None:
-    from runs.evaluate.job import column_name
-
+def test_columns_are_named_by_kind_and_folder() -> None:
     assert column_name("best-of-8:out/quickstart/checkpoints/best", {}) == "best-of-8:checkpoints/best"
     assert column_name("few-shot:smollm2-135m", {}) == "few-shot:smollm2-135m"
     assert column_name("best-of-2:prompted:http://127.0.0.1:8000/v1", {}) == "best-of-2:prompted:127.0.0.1:8000/v1"
 
 
-def test_the_verb_refuses_to_score_nothing() -> None:
-    from runs.evaluate.job import Args, main
-
+def test_nothing_to_score_is_refused() -> None:
     with pytest.raises(ConfigError, match="--run-in"):
         main(Args(agent=()))
 
 
 def test_an_agent_that_reads_a_log_gets_the_queries_generated_for_students(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.factory import AgentOptions, make_agent, reads_query_log
-    from runs.common.query_log import with_past
-    from runs.evaluate.job import open_agent
-
     monkeypatch.setattr("runs.common.query_log.CATALOGUE_QUERIES", 40)
     shop = tiny_shop()
     bare = replace(shop, purchases=shop.purchases.slice(0, 0), qrels=shop.qrels * 0)

@@ -1,7 +1,6 @@
-"""Text scores on held-out pairs are of students alone to whom their queries are new, and so are claims on them."""
+"""Text scores on held-out pairs exist only for students that were not trained on the pairs' queries by trial."""
 
 import pytest
-import yaml
 
 from agents.examples.tasks import Example
 from qr_env.common.errors import ConfigError
@@ -9,22 +8,16 @@ from runs.recipe.load import load_recipe
 from runs.recipe.pipeline import SeedRun
 from runs.recipe.score import held_out_text_scores
 from runs.recipe.text_scores import scored_students, text_scores_note
-from tests.runs.recipe.test_job import SMALL
-
-
-def written(folder, **changes):
-    path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(SMALL | changes, sort_keys=False), encoding="utf-8")
-    return path
+from tests.runs.recipe.small_recipe import SMALL, write_recipe
 
 
 def claim(better, than):
-    return [{"text": "it is nearer", "better": better, "than": than, "metric": "ROUGE-L"}]
+    return [{"text": "it is closer", "better": better, "than": than, "metric": "ROUGE-L"}]
 
 
 @pytest.mark.parametrize(("better", "than"), [("copy", "multi"), ("distilled", "multi")])
 def test_students_of_pairs_may_be_compared_by_their_texts(tmp_path, better, than):
-    assert load_recipe(written(tmp_path, claims=claim(better, than))).claims[0].metric == "ROUGE-L"
+    assert load_recipe(write_recipe(tmp_path, SMALL | {"claims": claim(better, than)})).claims[0].metric == "ROUGE-L"
 
 
 @pytest.mark.parametrize(
@@ -33,11 +26,11 @@ def test_students_of_pairs_may_be_compared_by_their_texts(tmp_path, better, than
 )
 def test_other_claims_on_texts_are_refused(tmp_path, better, than, held_out):
     with pytest.raises(ConfigError, match=r"ROUGE-L.*claim another metric"):
-        load_recipe(written(tmp_path, claims=claim(better, than), held_out=held_out))
+        load_recipe(write_recipe(tmp_path, SMALL | {"claims": claim(better, than), "held_out": held_out}))
 
 
 def test_the_note_names_students_without_text_scores_and_they_are_not_scored(tmp_path, monkeypatch):
-    recipe = load_recipe(written(tmp_path))
+    recipe = load_recipe(write_recipe(tmp_path, SMALL))
     assert scored_students(recipe) == ["multi", "copy", "distilled"]
     assert "for pro, live: " in text_scores_note(recipe)
     monkeypatch.setattr("runs.recipe.score.text_scores", lambda student, held_out: {"ROUGE-L": 1.0})
