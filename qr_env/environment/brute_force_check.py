@@ -70,7 +70,7 @@ class BruteForceScores:
         return np.array([found_NK.sum(), ghosts_NK.sum(), wrong, (~found_NK & (best_NK > 0)).sum()])
 
     def _scores(self, texts: Sequence[SearchText]) -> npt.NDArray[np.float32]:
-        ids, weights, starts = self.engine._encode(texts)
+        ids, weights, starts = self.engine.encode(texts)
         words = sp.csr_matrix((weights, ids, starts), shape=(len(texts), self.weights_TC.shape[0]))
         scores_NC: npt.NDArray[np.float32] = (words @ self.weights_TC).toarray()
         return scores_NC

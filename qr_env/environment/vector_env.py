@@ -112,7 +112,7 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
         return self.simulator.observe(), infos
 
     def step(self, actions: Sequence[str]) -> StepResult:
-        """Search, grade and reward N rewrites. Raises ConfigError for a wrong number of them, or one that is no text."""
+        """Search, grade and reward N rewrites. Raises ConfigError for a wrong number, or a rewrite that is no text."""
         last = self.simulator.turn + 1 >= self.simulator.max_turns
         step = self.simulator.step(actions, self._draw() if last else None)
         infos = _infos(step)
@@ -142,7 +142,7 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
 
 
 class FinalObs:
-    """Gymnasium's array of the N last observations, computed when it is first read: one-turn training never reads it."""
+    """Gymnasium's array of the N last observations, computed when first read: one-turn training never reads it."""
 
     def __init__(self, step: Step) -> None:
         self._step = step

@@ -16,8 +16,8 @@ from qr_env.shop.shop import Shop
 META = "qr_index.json"
 
 
-def parts(query: SearchText) -> WeightedText:
-    """A search text as ((text, weight), …), weights checked: finite and not negative, or ConfigError."""
+def weighted_texts(query: SearchText) -> WeightedText:
+    """A search text as ((text, weight), …). Raises ConfigError for a weight that is negative or not finite."""
     if isinstance(query, str):
         return ((query, 1.0),)
     for text, weight in query:
@@ -27,25 +27,25 @@ def parts(query: SearchText) -> WeightedText:
 
 
 def check_k(k: int) -> None:
-    """A list has at least one place, or ConfigError."""
+    """Raise ConfigError if k is below 1."""
     if k < 1:
         raise ConfigError(f"k is {k}; a result list needs k of 1 or more")
 
 
 def cache_folder(cache_dir: Path, kind: str, shop: Shop, settings: dict[str, Any]) -> Path:
-    """Where the index of these products with these settings lives."""
+    """Folder of the index of these products with these settings."""
     key = sha256_text(json.dumps([shop.products_hash, settings], sort_keys=True), 20)
     return Path(cache_dir) / "indexes" / f"{kind}-{key}"
 
 
 def write_meta(folder: Path, kind: str, products_hash: str, settings: dict[str, Any]) -> None:
-    """Say in the index folder what it is and which products it is of."""
+    """Write the index folder's metadata: kind, hash of the products, settings."""
     meta = {"kind": kind, "products_hash": products_hash, "settings": settings}
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
 
 def read_meta(folder: Path, kind: str, shop: Shop) -> dict[str, Any]:
-    """Settings of a saved index; IndexMismatchError when it is of another kind or of other products."""
+    """Settings of a saved index. Raises IndexMismatchError if it is of another kind or of other products."""
     path = Path(folder) / META
     if not path.is_file():
         raise IndexMismatchError(f"{folder} holds no saved index (no {META}); build it again")
@@ -61,6 +61,6 @@ def read_meta(folder: Path, kind: str, shop: Shop) -> dict[str, Any]:
 
 
 def default_threads() -> int:
-    """Threads that a search uses unless told otherwise: OMP_NUM_THREADS, else the cores of this process."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, int(told)) if told.isdigit() else len(os.sched_getaffinity(0))
+    """Default number of search threads: OMP_NUM_THREADS, else the cores of this process."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, int(threads)) if threads.isdigit() else len(os.sched_getaffinity(0))

@@ -3,7 +3,7 @@
     bm25 = BM25.build(shop)
     bm25.search(["red sofa", (("red sofa", 2.0), ("couch", 1.0))], k=10).rows_NK  # (2, 10)
 
-A weight multiplies what every term of its text adds to a product's score, so weight 2 equals saying the text twice.
+A weight multiplies the contribution of each term of its text to a product's score: weight 2 equals the text twice.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from qr_env.common import tokenize
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError, IndexMismatchError
 from qr_env.common.types import Hits, SearchText
-from qr_env.retrieval.base import cache_folder, check_k, default_threads, parts, read_meta, write_meta
+from qr_env.retrieval.base import cache_folder, check_k, default_threads, read_meta, weighted_texts, write_meta
 from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
 
 if TYPE_CHECKING:
     import bm25s
 
-# Fewer queries than this are not worth a second thread.
+# With fewer queries, a second thread does not pay off.
 _QUERIES_A_THREAD = 64
-_NO_MASK = np.zeros(0, np.bool_)  # everything is on sale
+_NO_MASK = np.zeros(0, np.bool_)  # all products are on sale
 
 
 @dataclass(frozen=True, slots=True)
 class BM25Settings:
-    """What an index depends on besides the products; part of its key on disk."""
+    """Settings of an index; part of its key on disk."""
 
     fields: tuple[tuple[str, int], ...] = (("title", 5), ("brand", 1), ("category", 1), ("color", 1), ("attributes", 1))
-    """(column, how often its words count): a whole number of 1 or more. Title 5, because sheets of attributes are long
-    and drown titles: the sweep over two shops is in runs/LOG.md."""
+    """(column, integer weight ≥ 1: how often its words count). Title 5, because long attribute lists would outweigh
+    titles: the sweep over two shops is in runs/LOG.md."""
     k1: float = 1.5
     """Saturation of repeated words."""
     b: float = 0.75
@@ -51,7 +52,7 @@ class BM25Settings:
             if name not in columns:
                 raise ConfigError(f"no text field {name!r} to index; choose from {sorted(columns)}")
             if count < 1 or count != int(count):
-                raise ConfigError(f"field {name!r} counts {count!r} times; give a whole number of 1 or more")
+                raise ConfigError(f"field {name!r} counts {count!r} times; give an integer of 1 or more")
 
     def key(self) -> dict[str, Any]:
         """The settings and the tokenizer's version, as JSON."""
@@ -72,14 +73,14 @@ class BM25:
         scores = engine.scores
         self.num_docs = int(scores["num_docs"])
         self._arrays = tuple(
-            np.asarray(scores[name], dtype)  # a view of the memory map: nothing is read here
+            np.asarray(scores[name], dtype)  # a view of the memory map: nothing is read yet
             for name, dtype in (("data", np.float32), ("indices", np.int32), ("indptr", np.int64))
         )
-        self._ids: dict[str, int] = {}  # word as written → term id, -1 for unknown and stop words; bounded
+        self._ids: dict[str, int] = {}  # word → term id, -1 for unknown and stop words; bounded
 
     @classmethod
     def build(cls, shop: Shop, *, threads: int = 0, show_progress: bool = False, **settings: Any) -> BM25:
-        """Index a shop. settings: fields of `BM25Settings`. Raises ConfigError for impossible ones."""
+        """Index a shop. settings: fields of `BM25Settings`. Raises ConfigError for invalid ones."""
         import bm25s
 
         chosen = BM25Settings(**settings)
@@ -90,7 +91,7 @@ class BM25:
 
     @classmethod
     def cached(cls, shop: Shop, cache_dir: Path | None, *, threads: int = 0, **settings: Any) -> BM25:
-        """Load from `cache_dir`, or build and save there; None only builds."""
+        """Load from `cache_dir`, or build and save there; with None only build."""
         if cache_dir is None:
             return cls.build(shop, threads=threads, show_progress=len(shop.products) > 100_000, **settings)
         folder = cache_folder(cache_dir, cls.name, shop, BM25Settings(**settings).key())
@@ -100,14 +101,14 @@ class BM25:
         return cls.load(folder, shop, threads=threads)
 
     def save(self, folder: Path) -> None:
-        """Write a folder that `load` and `bm25s.BM25.load` both read; whole or not at all."""
+        """Write a folder that `load` and `bm25s.BM25.load` can read, atomically."""
         with atomic_cache_folder(folder) as scratch:
             self.engine.save(str(scratch), show_progress=False)
             write_meta(scratch, self.name, self.products_hash, self.settings.key())
 
     @classmethod
     def load(cls, folder: Path, shop: Shop, *, threads: int = 0) -> BM25:
-        """Memory-map a saved index; IndexMismatchError when it is of another shop, or damaged."""
+        """Memory-map a saved index. Raises IndexMismatchError if it is of another shop, or damaged."""
         import bm25s
 
         saved = read_meta(folder, cls.name, shop)
@@ -127,11 +128,11 @@ class BM25:
         scores_NK = np.full((len(queries), k), -np.inf, np.float32)
         if len(queries):
             mask_C = _NO_MASK if on_sale_C is None else on_sale_C
-            self._search_into(mask_C, *self._encode(queries), rows_NK, scores_NK)
+            self._search_into(mask_C, *self.encode(queries), rows_NK, scores_NK)
         return Hits(rows_NK, scores_NK)
 
     def tokens(self, text: str) -> list[str]:
-        """The index terms of a text, in order, whether the shop has them or not (stop words are gone)."""
+        """Index terms of a text, in order, known to the index or not; stop words are removed."""
         return tokenize.terms(text)
 
     @cached_property
@@ -140,33 +141,33 @@ class BM25:
         counts = np.diff(self._arrays[2]).tolist()
         return {term: counts[number] for term, number in self.engine.vocab_dict.items() if term}
 
-    def _encode(self, queries: Sequence[SearchText]) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
-        """Term ids, their weights, and where each query starts, flat over the batch."""
+    def encode(self, queries: Sequence[SearchText]) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
+        """The batch as flat arrays: term ids, their weights, and the start of each query in them (N + 1)."""
         ids: list[int] = []
         weights: list[float] = []
         starts = [0]
         for query in queries:
-            for text, weight in parts(query):
-                found = self._known(text) if weight > 0 else []
+            for text, weight in weighted_texts(query):
+                found = self._term_ids_of(text) if weight > 0 else []
                 ids += found
                 weights += [weight] * len(found)
             starts.append(len(ids))
         return np.array(ids, np.int32), np.array(weights, np.float32), np.array(starts, np.int64)
 
-    def _known(self, text: str) -> list[int]:
-        """Ids of the terms of a text that the shop has."""
+    def _term_ids_of(self, text: str) -> list[int]:
+        """Ids of the text's terms that the index has."""
         ids = self._ids
-        known = []
+        known: list[int] = []
         for word in tokenize.words(text):
             number = ids.get(word)
             if number is None:
-                number = self._remember(word)
+                number = self._look_up(word)
             if number >= 0:
                 known.append(number)
         return known
 
-    def _remember(self, word: str) -> int:
-        if len(self._ids) > 1 << 18:  # endless traffic brings endless typos
+    def _look_up(self, word: str) -> int:
+        if len(self._ids) > 1 << 18:  # endless traffic has endless typos
             self._ids.clear()
         term = tokenize.stem(word)
         number = self.engine.vocab_dict.get(term, -1) if term else -1
@@ -176,7 +177,7 @@ class BM25:
     def _search_into(
         self, mask_C: npt.NDArray, ids: npt.NDArray, weights: npt.NDArray, starts: npt.NDArray, *out: npt.NDArray
     ) -> None:
-        """Run the compiled loop, the batch cut into one slice a thread (it holds no interpreter lock)."""
+        """Run the compiled loop, one slice of the batch a thread (the loop releases the interpreter lock)."""
         from qr_env.retrieval import bm25_kernel  # noqa: PLC0415 - loads numba
 
         search: Callable[..., None] = bm25_kernel.search
@@ -197,17 +198,15 @@ class BM25:
 
 def _term_ids(shop: Shop, settings: BM25Settings, show_progress: bool) -> tuple[list[list[int]], dict[str, int]]:
     """Term ids of every product, fields repeated by their count, and term → id."""
-    from tqdm import tqdm
-
     vocabulary: dict[str, int] = {}
-    of_word: dict[str, int] = {}  # word as written → term id, -1 for a stop word
+    of_word: dict[str, int] = {}  # word → term id, -1 for a stop word
     ids: list[list[int]] = [[] for _ in range(len(shop.products))]
     for name, count in settings.fields:
         texts = shop.products[name].to_pylist()
         for row, text in enumerate(tqdm(texts, desc=f"words of {name}", disable=not show_progress, leave=False)):
             if text:
                 ids[row] += _ids_of(text, of_word, vocabulary) * int(count)
-    if not vocabulary:  # bm25s cannot index nothing: one document with one term that no query has
+    if not vocabulary:  # bm25s cannot index an empty corpus: one document with a term that no query has
         return [[0]], {"": 0}
     return ids, vocabulary
 

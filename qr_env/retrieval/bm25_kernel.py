@@ -1,8 +1,8 @@
-"""The inner loop of BM25 search, compiled by numba and kept on disk: the second process starts at once.
+"""The inner loop of BM25 search, compiled by numba and cached on disk, so that later processes start at once.
 
 It reads the arrays of a bm25s index (eager scores: `data[i]` is what term `t` adds to document `indices[i]`, for i in
-indptr[t] : indptr[t + 1]). bm25s' own loop has no weights for terms, compiles anew in every process, looks at every
-document of the corpus for every query and leaves the order of ties open; this one has the same scores to the bit.
+indptr[t] : indptr[t + 1]). bm25s' own loop has no term weights, compiles in every process, visits every document for
+every query and does not define the order of ties; this one gives the same scores to the bit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SIGNATURE = nb.void(_FLOATS, _INTS, _LONGS, nb.int64, _MASK, _INTS, _FLOATS, _L
 
 @nb.njit(inline="always")
 def _before(score_a: float, row_a: int, score_b: float, row_b: int) -> bool:
-    """Whether hit a stands before hit b: higher score, then lower row, so that ties have one order."""
+    """Whether hit a ranks before hit b: higher score, then lower row."""
     return score_a > score_b or (score_a == score_b and row_a < row_b)
 
 
@@ -54,7 +54,7 @@ def _top(found: npt.NDArray, n_found: int, total: npt.NDArray, rows: npt.NDArray
         if _before(total[row], row, scores[0], rows[0]):
             rows[0], scores[0] = row, total[row]
             _sift_down(scores, rows, 0, k)
-    for end in range(k - 1, 0, -1):  # the worst goes last, again and again
+    for end in range(k - 1, 0, -1):  # heap sort: move the worst to the end
         scores[0], scores[end] = scores[end], scores[0]
         rows[0], rows[end] = rows[end], rows[0]
         _sift_down(scores, rows, 0, end)
@@ -62,7 +62,8 @@ def _top(found: npt.NDArray, n_found: int, total: npt.NDArray, rows: npt.NDArray
 
 @nb.njit(inline="always")
 def _to_front(found: npt.NDArray, n_found: int, on_sale: npt.NDArray) -> int:
-    """Move the found documents that are on sale to the front, how many; all stay in `found`: sums are reset by it."""
+    """Move the found documents that are on sale to the front; returns their number. All stay in `found`, which is
+    needed to reset the sums."""
     n_open = 0
     for i in range(n_found):
         doc = found[i]
@@ -98,7 +99,7 @@ def search(
             weight = weights[t]
             for i in range(indptr[terms[t]], indptr[terms[t] + 1]):
                 doc = indices[i]
-                found[n_found] = doc  # stays only if this is its first term: no branch to mispredict
+                found[n_found] = doc  # overwritten unless this is its first term: no branch
                 n_found += total[doc] == 0
                 total[doc] += weight * data[i]
         n_open = _to_front(found, n_found, on_sale) if len(on_sale) else n_found

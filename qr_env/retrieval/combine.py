@@ -1,16 +1,16 @@
-"""How a rewrite meets its original: the three ways to search with both, in one retrieval call for a whole batch.
+"""Combine a rewrite with its original query: three ways to search with both, in one retrieval call for a batch.
 
     hits = search(retriever, ["couch"], ["sofa"], mode="expand", weight=2.0, k=10)
 
 - `replace`: the rewrite alone.
-- `expand`: the original's words, `weight` times as heavy, together with the whole rewrite. Words that the rewrite
-  repeats are not taken out: a repeated word then weighs `weight + 1`, so that a rewrite can stress the words of the
-  original that matter, and a dense engine embeds a whole phrase instead of its remains.
+- `expand`: the original with weight `weight` together with the whole rewrite with weight 1. Words that the rewrite
+  repeats are kept: a repeated word has weight `weight + 1`, so that a rewrite can stress the original's important
+  words, and a dense engine embeds a complete phrase.
 - `union`: both texts are searched and their lists fused by reciprocal rank, 1/(60 + rank), the original's product
-  first on a tie, so disjoint lists are interleaved (BEQUE, arXiv 2311.03758, serves the union of both).
+  first on a tie, so that disjoint lists are interleaved (BEQUE, arXiv 2311.03758, serves the union of both).
 
-A rewrite that is empty, or is the original in all but case and spaces, means "keep the original": its result is the
-original's, untouched.
+A rewrite that is empty, or equal to the original except for case and spaces, keeps the original: its result list is the
+original's, unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FUSE_K = 60  # Cormack et al. 2009, "Reciprocal Rank Fusion"
 
 
 def check(mode: str, weight: float) -> None:
-    """ConfigError when there is no such mode, or the original's weight is not a positive number."""
+    """Raise ConfigError for an unknown mode, or a weight that is not a positive number."""
     if mode not in MODES:
         raise ConfigError(f"combine={mode!r}: choose one of {', '.join(MODES)}")
     if not 0 < weight < float("inf"):
@@ -38,12 +38,12 @@ def check(mode: str, weight: float) -> None:
 
 
 def plain(text: str) -> str:
-    """The text without what does not matter: case, and more than one space."""
+    """The text case-folded, with single spaces."""
     return " ".join(text.casefold().split())
 
 
 def is_kept(original: str, rewrite: str) -> bool:
-    """True where the rewrite means "keep the original": empty, or equal in `plain` form."""
+    """Whether the rewrite keeps the original: it is empty, or equal in `plain` form."""
     if rewrite == original:
         return True
     bare = plain(rewrite)
@@ -56,9 +56,9 @@ def kept(originals: Sequence[str], rewrites: Sequence[str]) -> npt.NDArray[np.bo
 
 
 def combined_texts(originals: Sequence[str], rewrites: Sequence[str], mode: str, weight: float) -> list[SearchText]:
-    """What to search for N rewrites that are not kept. For "union" it is the rewrite: the original is searched beside.
+    """Search texts of N rewrites that are not kept. For "union" the rewrite alone: the original is searched separately.
 
-    `mode` and `weight` as `check` allows them.
+    `mode` and `weight` must pass `check`.
     """
     if mode != "expand":
         return list(rewrites)
@@ -66,7 +66,7 @@ def combined_texts(originals: Sequence[str], rewrites: Sequence[str], mode: str,
 
 
 def search_unique(retriever: Retriever, texts: Sequence[SearchText], k: int) -> Hits:
-    """`retriever.search` in one call, every distinct text once; no call at all for no texts. Hits are (N, k)."""
+    """`retriever.search` in one call, every distinct text once; no call if there are no texts. Hits are (N, k)."""
     distinct = list(dict.fromkeys(texts))
     if not distinct:
         return empty(0, k)
@@ -85,7 +85,7 @@ def search(
     weight: float = ORIGINAL_WEIGHT,
     k: int = 100,
 ) -> Hits:
-    """What the shopper sees for N rewrites, (N, k), by one retrieval call. Kept originals get exactly their own hits.
+    """Result lists of N rewrites, (N, k), by one retrieval call. Kept originals get exactly their own hits.
 
     Raises ConfigError for an unknown mode or a weight that is not positive.
     """
@@ -121,13 +121,13 @@ def fuse(first: Hits, second: Hits) -> Hits:
 
 
 def choose(mask_N: npt.NDArray[np.bool_], yes: Hits, no: Hits) -> Hits:
-    """Line n of `yes` where mask_N[n], else of `no`."""
+    """Row n of `yes` where mask_N[n], else of `no`."""
     mask_N1 = mask_N[:, None]
     return Hits(np.where(mask_N1, yes.rows_NK, no.rows_NK), np.where(mask_N1, yes.scores_NK, no.scores_NK))
 
 
 def empty(n: int, k: int) -> Hits:
-    """N result lists without a product."""
+    """N empty result lists."""
     return Hits(np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32))
 
 

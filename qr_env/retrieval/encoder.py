@@ -1,12 +1,12 @@
-"""Texts to unit vectors with any sentence-transformers model, remembered so that no text is embedded twice.
+"""Texts to unit vectors with a sentence-transformers model; vectors are cached so that no text is embedded twice.
 
     encoder = Encoder(qr_env.models.hub.resolve("minilm-l6"))
     encoder.encode(["red sofa", "crimson couch"])  # (2, 384) float32, unit length
     product_vectors(shop, encoder, cache_dir)      # (products, 384), embedded once, then memory-mapped
 
 Embedding is the cost of dense retrieval: 0.4 GFLOP for a title of 20 tokens with MiniLM, so about 250 titles/s at the
-100 GFLOP/s of two cores. What helps at equal vectors is done here: batches of texts of like length (little padding),
-small enough for the processor's cache (32), without autograd.
+100 GFLOP/s of two cores. Batches hold texts of similar length (little padding), are small enough for the processor's
+cache (32), and run without autograd; none of this changes the vectors.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError, DataError
@@ -25,10 +26,10 @@ from qr_env.common.hashing import sha256_files, sha256_text
 from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, SearchText
 from qr_env.models.progress import no_weight_bars
-from qr_env.retrieval.base import parts
+from qr_env.retrieval.base import weighted_texts
 from qr_env.shop.shop import Shop
 
-# What of a product is embedded: its title, and these where the title does not say them already.
+# Embedded columns of a product: its title, and each further one that the title does not contain.
 PRODUCT_FIELDS = ("title", "brand", "color")
 _BATCH_CPU, _BATCH_GPU = 32, 512
 
@@ -37,21 +38,24 @@ class Encoder:
     """A sentence-transformers model from a local folder."""
 
     def __init__(self, model_dir: Path | str, cache_dir: Path | None = None, remember: int = 1 << 16) -> None:
-        """Nothing is loaded yet.
+        """The model is loaded on first use.
 
-        cache_dir: where `product_vectors` keeps its vectors when it is not told. remember: texts whose vectors are kept
-        in memory, least recently used first out (MiniLM: 1.5 kB each).
+        Args:
+            model_dir: folder of the model.
+            cache_dir: default folder of `product_vectors`.
+            remember: number of texts whose vectors stay in memory, least recently used evicted first (MiniLM: 1.5 kB
+                each).
         """
         self.model_dir = Path(model_dir)
         if not (self.model_dir / "config.json").is_file() and not (self.model_dir / "modules.json").is_file():
-            raise ConfigError(f"{model_dir} is no model folder; qr_env.models.hub.resolve('minilm-l6') gives one")
+            raise ConfigError(f"{model_dir} is no model folder; qr_env.models.hub.resolve('minilm-l6') returns one")
         self.cache_dir = cache_dir
         self.remember = remember
-        self._seen: OrderedDict[str, FloatArray] = OrderedDict()
+        self._vectors: OrderedDict[str, FloatArray] = OrderedDict()
 
     @cached_property
     def name(self) -> str:
-        """Folder name and a hash of the weights and configuration in it."""
+        """Folder name and a hash of its weights and configuration."""
         suffixes = (".safetensors", ".bin", ".json", ".txt", ".model")
         paths = sorted(self.model_dir.rglob("*"))
         files = [path for path in paths if path.suffix in suffixes and path.name != "qr_model.json"]
@@ -63,27 +67,27 @@ class Encoder:
         return int(self._embed([""], False).shape[1])
 
     def encode(self, texts: Sequence[str], show_progress: bool = False) -> FloatArray:
-        """(N, D) float32 vectors of length 1; a text beyond the model's length is cut."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._seen]
+        """(N, D) float32 vectors of length 1; a text longer than the model's limit is truncated."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         vectors_MD = self._embed(new, show_progress) if new else np.empty((0, self.dim), np.float32)
-        if len(new) == len(texts):  # all new, all different: `vectors_MD` is the answer
-            self._keep(new, vectors_MD)
+        if len(new) == len(texts):  # all new and distinct: `vectors_MD` is the result
+            self._remember(new, vectors_MD)
             return vectors_MD
         fresh = dict(zip(new, vectors_MD, strict=True))
         out_ND = np.empty((len(texts), self.dim), np.float32)
         for n, text in enumerate(texts):
             if (vector_D := fresh.get(text)) is None:
-                self._seen.move_to_end(text)
-                vector_D = self._seen[text]
+                self._vectors.move_to_end(text)
+                vector_D = self._vectors[text]
             out_ND[n] = vector_D
-        self._keep(new, vectors_MD)
+        self._remember(new, vectors_MD)
         return out_ND
 
-    def _keep(self, texts: list[str], vectors_MD: FloatArray) -> None:
+    def _remember(self, texts: list[str], vectors_MD: FloatArray) -> None:
         for text, vector_D in zip(texts[-self.remember :], vectors_MD[-self.remember :], strict=True):
-            self._seen[text] = vector_D.copy()  # a view would keep its whole batch alive
-        while len(self._seen) > self.remember:
-            self._seen.popitem(last=False)
+            self._vectors[text] = vector_D.copy()  # a view would keep the whole batch in memory
+        while len(self._vectors) > self.remember:
+            self._vectors.popitem(last=False)
 
     @cached_property
     def _model(self) -> Any:
@@ -93,9 +97,8 @@ class Encoder:
             return SentenceTransformer(str(self.model_dir), local_files_only=True).eval()
 
     def _embed(self, texts: list[str], show_progress: bool) -> FloatArray:
-        """Vectors of different texts, without memory; longest batches first, so that memory fails early."""
+        """Vectors of distinct texts; longest batches first, so that running out of memory shows early."""
         import torch
-        from tqdm import tqdm
 
         model = self._model
         prompt = model.prompts.get(model.default_prompt_name, "") if model.default_prompt_name else ""
@@ -117,11 +120,13 @@ class Encoder:
 
 
 def encode_queries(encoder: TextEncoder, queries: Sequence[SearchText]) -> FloatArray:
-    """(N, D) unit vectors of search texts: of several texts the weighted mean. A text of only spaces counts nothing.
+    """(N, D) unit vectors of search texts: of several texts the weighted mean. Blank texts are ignored.
 
-    A query without any text has the zero vector: it is like no product.
+    A query without any text has the zero vector.
     """
-    weighted = [[(text, weight) for text, weight in parts(query) if text.strip() and weight > 0] for query in queries]
+    weighted = [
+        [(text, weight) for text, weight in weighted_texts(query) if text.strip() and weight > 0] for query in queries
+    ]
     texts = list(dict.fromkeys(text for query in weighted for text, _ in query))
     vectors_TD = encoder.encode(texts or [""])
     at = {text: number for number, text in enumerate(texts)}
@@ -135,7 +140,7 @@ def encode_queries(encoder: TextEncoder, queries: Sequence[SearchText]) -> Float
 
 
 def product_texts(shop: Shop, fields: Sequence[str] = PRODUCT_FIELDS) -> list[str]:
-    """Text of every product that is embedded: the first field, and each other one that it does not contain."""
+    """Embedded text of every product: the first field, and each further one that the text does not contain."""
     texts: list[str] = shop.products[fields[0]].to_pylist()
     for name in fields[1:]:
         values = shop.products[name].to_pylist()
@@ -147,9 +152,10 @@ def product_texts(shop: Shop, fields: Sequence[str] = PRODUCT_FIELDS) -> list[st
 def product_vectors(
     shop: Shop, encoder: TextEncoder, cache_dir: Path | None = None, fields: Sequence[str] = PRODUCT_FIELDS
 ) -> FloatArray:
-    """(products, D) unit vectors of `product_texts`, with a progress bar, kept on disk by products and encoder.
+    """(products, D) unit vectors of `product_texts`, with a progress bar, cached on disk by products and encoder.
 
-    cache_dir: None takes the encoder's; without either they are computed and returned. Retrieval and judge share them.
+    cache_dir: None takes the encoder's; without either they are computed each time. Dense retrieval and the embedding
+    judge share them.
     """
     root = cache_dir or getattr(encoder, "cache_dir", None)
     if root is None:
@@ -160,10 +166,10 @@ def product_vectors(
         with atomic_cache_folder(path.parent) as scratch:
             np.save(scratch / path.name, _embed_products(shop, encoder, fields))
     try:
-        vectors_ND = np.load(path, mmap_mode="r")
+        vectors_CD = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete it and the vectors are computed again") from error
-    return np.asarray(vectors_ND)
+        raise DataError(f"{path} is damaged ({error}); delete it to compute the vectors again") from error
+    return np.asarray(vectors_CD)
 
 
 def _embed_products(shop: Shop, encoder: TextEncoder, fields: Sequence[str]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Hybrid retrieval: several lists become one by reciprocal rank fusion.
+"""Hybrid retrieval: several result lists fused into one by reciprocal rank.
 
     hybrid = Hybrid((BM25.build(shop), Dense.build(shop, encoder)))
     hybrid.search(["couch"], k=10)
@@ -26,7 +26,7 @@ from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.dense import Dense
 from qr_env.shop.shop import Shop
 
-# Every list is fused down to here even when fewer hits are wanted: agreement further down still counts.
+# Depth of the fused lists, even when fewer hits are requested: lower ranks still affect the fused order.
 DEPTH = 100
 
 
@@ -36,7 +36,7 @@ class Hybrid:
     name = "hybrid"
 
     def __init__(self, retrievers: Sequence[FilteredRetriever], rrf_k: int = 60) -> None:
-        """rrf_k: how little the top of a list counts more than what follows; 60 in the paper."""
+        """rrf_k: a larger value makes the top ranks of a list count less; 60 in the paper."""
         if not retrievers:
             raise ConfigError("Hybrid needs at least one retriever")
         self.retrievers = tuple(retrievers)
@@ -44,7 +44,7 @@ class Hybrid:
 
     @classmethod
     def build(cls, shop: Shop, encoder: TextEncoder, rrf_k: int = 60) -> Hybrid:
-        """BM25 and dense of a shop with their defaults."""
+        """BM25 and dense retrieval of a shop with default settings."""
         return cls((BM25.build(shop), Dense.build(shop, encoder)), rrf_k)
 
     def search(self, queries: Sequence[SearchText], k: int, on_sale_C: npt.NDArray[np.bool_] | None = None) -> Hits:
@@ -54,7 +54,7 @@ class Hybrid:
         return fuse([hits.rows_NK for hits in lists], k, self.rrf_k)
 
     def save(self, folder: Path) -> None:
-        """Write every retriever's index below `folder`, whole or not at all."""
+        """Write every retriever's index below `folder`, atomically."""
         with atomic_cache_folder(folder) as scratch:
             for number, retriever in enumerate(self.retrievers):
                 retriever.save(scratch / f"{number}-{retriever.name}")
@@ -64,7 +64,7 @@ class Hybrid:
 
     @classmethod
     def load(cls, folder: Path, shop: Shop, encoder: TextEncoder) -> Hybrid:
-        """Read what `save` wrote; IndexMismatchError when it is of another shop or encoder."""
+        """Read a saved index. Raises IndexMismatchError if it is of another shop or encoder."""
         saved = read_meta(folder, cls.name, shop)
         retrievers: list[FilteredRetriever] = []
         for number, kind in enumerate(saved["retrievers"]):
@@ -79,7 +79,7 @@ def fuse(lists: Sequence[np.ndarray], k: int, rrf_k: int = 60) -> Hits:
     gains_M = np.concatenate([1.0 / (rrf_k + 1 + np.arange(rows_NK.shape[1])) for rows_NK in lists])
     n_M, m_M = np.nonzero(rows_NM >= 0)
     span = int(rows_NM.max(initial=0)) + 1
-    pairs, inverse = np.unique(n_M * span + rows_NM[n_M, m_M], return_inverse=True)  # one key a (query, product)
+    pairs, inverse = np.unique(n_M * span + rows_NM[n_M, m_M], return_inverse=True)  # one key for each (query, product)
     scores = np.bincount(inverse, weights=gains_M[m_M], minlength=len(pairs)).astype(np.float32)
     query, row = np.divmod(pairs, span)
     order = np.lexsort((row, -scores, query))

@@ -47,7 +47,7 @@ def test_seen_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch) -> N
     encoder.encode(["c", "d"])  # "b" was used least recently
     encoder.encode(["a", "b"])
     assert asked == ["a", "b", "c", "d", "b"]
-    assert len(encoder._seen) == 3
+    assert len(encoder._vectors) == 3
     assert encoder.encode([]).shape == (0, 384)
 
 
