@@ -1,11 +1,12 @@
-"""PRO as BEQUE uses it (arXiv 2311.03758): a student learns to rank its own rewrites as the engine does, offline.
+"""Preference ranking optimization (PRO) as in BEQUE (arXiv 2311.03758): a student learns, offline, to rank its own
+rewrites as the engine does.
 
-    candidates = sample_candidates(student, queries, 8, scorer, seed=0)     # drawn, deduplicated, scored
-    candidates.save(folder / "candidates.parquet")                          # a recipe goes on from here
-    metrics = align(student, candidates, config=PROConfig(), seed=0)        # changes the student in place
+    candidates = sample_candidates(student, queries, 8, scorer, seed=0)     # sampled, deduplicated, scored
+    candidates.save(folder / "candidates.parquet")                          # a recipe resumes from here
+    metrics = align(student, candidates, config=PROConfig(), seed=0)        # trains the student in place
 
-The scorer decides what is aligned: the reward, or BEQUE's relevance, increment or hitrate. "" (leave the query alone)
-is a candidate of every query, because abstaining must be learnable; its log-probability is that of the end token.
+The scorer defines the ranking: the reward, or BEQUE's relevance, increment or hitrate. "" (keep the original) is a
+candidate of every query, so that the student can learn it; its log-probability is that of the end token.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
 
 from agents.examples.scoring import Scorer
 from agents.policy.losses import TIE, aggregate, beats, pro_loss
@@ -31,47 +34,57 @@ from qr_env.common.atomic_io import saving
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import FloatArray, Query
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 SCHEMA = pa.schema([("query", pa.string()), ("texts", pa.list_(pa.string())), ("rewards", pa.list_(pa.float32()))])
-CONTRASTS = range(2, 6)  # candidates a list: what BEQUE tried
+CONTRASTS = range(2, 6)  # candidates a list that BEQUE tried
 MAX_GRAD_NORM = 1.0
 
 
 @dataclass(frozen=True)
 class PROConfig:
-    """contrast: candidates of a list, 2 … 5; of more the best, the worst and an even spread of ranks between are taken.
-    strength: λ, weight of the ranking loss beside the supervised one. sft_coef: weight of that one. gold: whom it
-    imitates, every candidate of the list (BEQUE) or the best alone (Song et al. 2023). scale: rewards are multiplied by
-    it, so that the temperatures 1 / (r_k − r_i) suit their range. learning_rate: of AdamW, after warmup a cosine to 0.
-    batch_size: queries a step."""
+    """Settings of PRO."""
 
     contrast: int = 4
+    """candidates of a query in the ranking loss, 2 … 5; of more, the best, the worst and evenly spaced ranks between"""
     strength: float = 1.0
+    """λ, weight of the ranking loss"""
     sft_coef: float = 1.0
+    """weight of the supervised loss"""
     gold: Literal["all", "best"] = "all"
+    """targets of the supervised loss: all candidates of the list (BEQUE), or the best alone (Song et al. 2023)"""
     scale: float = 1.0
+    """factor of the rewards, so that the temperatures 1 / (r_k − r_i) suit their range"""
     learning_rate: float = 3e-4
+    """of AdamW; a cosine to 0 after the warmup"""
     warmup: float = 0.1
+    """share of the steps with a rising learning rate"""
     epochs: int = 2
+    """passes over the queries"""
     batch_size: int = 32
+    """queries a step"""
 
     def __post_init__(self) -> None:
         if self.contrast not in CONTRASTS:
-            raise ConfigError(f"contrast {self.contrast} is not of {CONTRASTS.start} … {CONTRASTS.stop - 1}")
+            raise ConfigError(f"contrast {self.contrast}: choose {CONTRASTS.start} … {CONTRASTS.stop - 1}")
 
 
 @dataclass(frozen=True)
 class ScoredCandidates:
-    """P queries with their candidates and what the engine pays for them. rewards_P_C: float32, NaN where a query has
-    fewer than C candidates, or for want of a verdict."""
+    """P queries with up to G scored candidates each."""
 
-    queries_P: tuple[str, ...]
-    texts_P_C: tuple[tuple[str, ...], ...]
-    rewards_P_C: FloatArray
+    queries: tuple[str, ...]
+    """P query texts."""
+    texts_PG: tuple[tuple[str, ...], ...]
+    """Candidates of each query."""
+    rewards_PG: FloatArray
+    """(P, G) float32; NaN without a candidate or a verdict."""
 
     def save(self, path: str | Path) -> None:
-        """Write Parquet: a row a query, with lists of texts and rewards."""
-        rewards = [row[: len(texts)].tolist() for row, texts in zip(self.rewards_P_C, self.texts_P_C, strict=True)]
-        columns = {"query": self.queries_P, "texts": self.texts_P_C, "rewards": rewards}
+        """Write a Parquet file with a row a query and lists of texts and rewards."""
+        rewards = [row[: len(texts)].tolist() for row, texts in zip(self.rewards_PG, self.texts_PG, strict=True)]
+        columns = {"query": self.queries, "texts": self.texts_PG, "rewards": rewards}
         with saving(Path(path)):
             pq.write_table(pa.table(columns, schema=SCHEMA), path)
 
@@ -92,30 +105,34 @@ def _padded(rows: Sequence[Sequence[float]]) -> FloatArray:
 def sample_candidates(
     student: Student, queries: Sequence[Query], n: int, score: Scorer, seed: int = 0, temperature: float = 1.0
 ) -> ScoredCandidates:
-    """Up to n different rewrites of each query, and "", as the scorer pays them.
+    """Up to n distinct rewrites of each query, and "", with their rewards.
 
     Args:
-        temperature: of sampling; 0 takes the n most probable by beam search, as BEQUE does.
+        student: samples the rewrites.
+        queries: P queries.
+        n: samples a query.
+        score: rewards the candidates.
+        seed: of sampling.
+        temperature: of sampling; 0 takes the n most probable rewrites by beam search, as BEQUE does.
     """
-    from tqdm import tqdm
-
     generator = torch.Generator(student.model.device).manual_seed(seed)
     size = max(student.batch_size // n, 1)
-    drawn: list[str] = []
+    sampled: list[str] = []
     for start in tqdm(range(0, len(queries), size), desc="candidates", unit="batch", mininterval=1.0):
         texts = [query.text for query in queries[start : start + size]]
-        drawn += student.texts(student.sample(texts, n, temperature, generator)) if temperature else _beams(
-            student, texts, n
-        )  # fmt: skip
-    options = [list(dict.fromkeys([*drawn[i * n : (i + 1) * n], ""])) for i in range(len(queries))]
-    rewards_P_C = np.asarray(score(queries, options), np.float32)
-    known = [row[: len(texts)].tolist() for row, texts in zip(rewards_P_C, options, strict=True)]
+        if temperature:
+            sampled += student.texts(student.sample(texts, n, temperature, generator))
+        else:
+            sampled += _beam_search(student, texts, n)
+    options = [list(dict.fromkeys([*sampled[i * n : (i + 1) * n], ""])) for i in range(len(queries))]
+    rewards_PG = np.asarray(score(queries, options), np.float32)
+    known = [row[: len(texts)].tolist() for row, texts in zip(rewards_PG, options, strict=True)]
     return ScoredCandidates(tuple(query.text for query in queries), tuple(map(tuple, options)), _padded(known))
 
 
 @torch.no_grad()
-def _beams(student: Student, queries: Sequence[str], n: int) -> list[str]:
-    """The n rewrites of each query that beam search finds, a query's in one block."""
+def _beam_search(student: Student, queries: Sequence[str], n: int) -> list[str]:
+    """The n most probable rewrites of each query by beam search, (P · n,), grouped by query."""
     tokenizer = student.tokenizer
     ids_P_Tp, mask_P_Tp = pad_left(prompt_ids(tokenizer, queries), tokenizer.pad_token_id, student.model.device)
     tokens_N_T = student.model.generate(
@@ -125,76 +142,79 @@ def _beams(student: Student, queries: Sequence[str], n: int) -> list[str]:
     return parse_completions(tokenizer, tokens_N_T[:, ids_P_Tp.shape[1] :].tolist())
 
 
-def contrast(texts_C: Sequence[str], rewards_C: FloatArray, most: int) -> list[int]:
-    """Which of a query's candidates make its list, best first: at most `most`; empty where all known rewards tie.
+def select_contrast(texts_G: Sequence[str], rewards_G: FloatArray, limit: int) -> list[int]:
+    """Indices of at most `limit` candidates of a query, best first; empty if all known rewards tie.
 
-    The best, the worst and an even spread of ranks between, of candidates whose rewards differ; where those are too few
-    the others fill up. Of those that tie the shortest comes first. Any order of the candidates gives the same list.
+    The best, the worst and evenly spaced ranks between, of candidates with distinct rewards; if those are too few, tied
+    candidates are added. Shorter candidates come first on a tie. The result does not depend on the candidates' order.
     """
-    known = [i for i in range(len(texts_C)) if not np.isnan(rewards_C[i])]
-    order = sorted(known, key=lambda i: (-rewards_C[i], len(texts_C[i]), texts_C[i]))
-    heads = [i for at, i in enumerate(order) if at == 0 or rewards_C[order[at - 1]] - rewards_C[i] >= TIE]
+    known = [i for i in range(len(texts_G)) if not np.isnan(rewards_G[i])]
+    order = sorted(known, key=lambda i: (-rewards_G[i], len(texts_G[i]), texts_G[i]))
+    heads = [i for at, i in enumerate(order) if at == 0 or rewards_G[order[at - 1]] - rewards_G[i] >= TIE]
     if len(heads) < 2:
         return []
     others = [i for i in order if i not in heads]
-    chosen = [*_spread(heads, most), *_spread(others, most - len(heads))]
+    chosen = [*_evenly_spaced(heads, limit), *_evenly_spaced(others, limit - len(heads))]
     return [i for i in order if i in chosen]
 
 
-def _spread(items: Sequence[int], most: int) -> list[int]:
-    """First, last and evenly between; all where there are no more than `most`, none where it is below 1."""
-    places = np.linspace(0, len(items) - 1, max(min(most, len(items)), 0)).round().astype(int)
+def _evenly_spaced(items: Sequence[int], limit: int) -> list[int]:
+    """At most `limit` items, evenly spaced, the first and the last among them; none if `limit` is below 1."""
+    places = np.linspace(0, len(items) - 1, max(min(limit, len(items)), 0)).round().astype(int)
     return [items[place] for place in places]
 
 
 @dataclass(frozen=True)
-class _Lists:
-    """What is learned from. prompts_L of L lists, completions_L_C: token ids, [] where a list is shorter. rewards_L_C:
-    NaN there."""
+class _RankedLists:
+    """P queries with contrasting candidates, as token ids."""
 
-    prompts_L: list[list[int]]
-    completions_L_C: list[list[list[int]]]
-    rewards_L_C: Tensor
+    prompts: list[list[int]]
+    """P prompts."""
+    completions_PG: list[list[list[int]]]
+    """G completions of each query, best first; [] where the list is shorter."""
+    rewards_PG: Tensor
+    """(P, G) rewards; NaN where the list is shorter."""
 
     @classmethod
-    def make(cls, tokenizer: Any, candidates: ScoredCandidates, most: int) -> _Lists:
-        rows = zip(candidates.texts_P_C, candidates.rewards_P_C, strict=True)
-        chosen = [contrast(texts, rewards, most) for texts, rewards in rows]
+    def of(cls, tokenizer: PreTrainedTokenizerBase, candidates: ScoredCandidates, limit: int) -> _RankedLists:
+        """The lists of all queries whose known rewards differ."""
+        rows = zip(candidates.texts_PG, candidates.rewards_PG, strict=True)
+        chosen = [select_contrast(texts, rewards, limit) for texts, rewards in rows]
         used = [p for p, places in enumerate(chosen) if places]
-        flat = completion_ids(tokenizer, [candidates.texts_P_C[p][i] for p in used for i in chosen[p]])
-        left = iter(flat)
-        completions = [[next(left) if at < len(chosen[p]) else [] for at in range(most)] for p in used]
-        rewards = _padded([[*candidates.rewards_P_C[p][chosen[p]], *[np.nan] * (most - len(chosen[p]))] for p in used])
-        prompts = prompt_ids(tokenizer, [candidates.queries_P[p] for p in used])
+        flat = completion_ids(tokenizer, [candidates.texts_PG[p][i] for p in used for i in chosen[p]])
+        remaining = iter(flat)
+        completions = [[next(remaining) if at < len(chosen[p]) else [] for at in range(limit)] for p in used]
+        rewards = _padded([[*candidates.rewards_PG[p][chosen[p]], *[np.nan] * (limit - len(chosen[p]))] for p in used])
+        prompts = prompt_ids(tokenizer, [candidates.queries[p] for p in used])
         return cls(prompts, completions, torch.from_numpy(rewards))
 
-    def batch(self, tokenizer: Any, places: Sequence[int], device: torch.device) -> tuple[Rollout, Tensor]:
-        """Some of the lists, and their rewards (P, C)."""
-        completions = [row for i in places for row in self.completions_L_C[i]]
-        prompts = [self.prompts_L[i] for i in places]
+    def batch(
+        self, tokenizer: PreTrainedTokenizerBase, places: Sequence[int], device: torch.device
+    ) -> tuple[Rollout, Tensor]:
+        """The lists at these places, and their rewards (P, G)."""
+        completions = [row for i in places for row in self.completions_PG[i]]
+        prompts = [self.prompts[i] for i in places]
         rollout = given(prompts, completions, tokenizer.eos_token_id, tokenizer.pad_token_id, device)
-        return rollout, self.rewards_L_C[list(places)].to(device)
+        return rollout, self.rewards_PG[list(places)].to(device)
 
 
 def align(
     student: Student, candidates: ScoredCandidates, config: PROConfig | None = None, *, seed: int = 0
 ) -> dict[str, float]:
-    """Train the student in place on the candidates' order.
+    """Train the student in place on the order of the candidates' rewards.
 
     Returns:
-        `lists` learned from, `skipped` queries whose known rewards all tie, and of all lists after (`before/…`: before)
-        training: `pro_loss`, `sft_loss`, and `accuracy`, the share of pairs that the student ranks as the engine does.
+        `lists`, the number of queries trained on, and `skipped`, the number whose known rewards all tie. Over all lists
+        after training (`before/…`: before): `pro_loss`, `sft_loss` and `accuracy`, the share of candidate pairs that
+        the student ranks as the rewards do.
     """
-    from tqdm import tqdm
-    from transformers import get_cosine_schedule_with_warmup
-
     config = config or PROConfig()
-    lists = _Lists.make(student.tokenizer, candidates, config.contrast)
-    counts = {"lists": float(len(lists.prompts_L)), "skipped": float(len(candidates.queries_P) - len(lists.prompts_L))}
-    if not lists.prompts_L:
+    lists = _RankedLists.of(student.tokenizer, candidates, config.contrast)
+    counts = {"lists": float(len(lists.prompts)), "skipped": float(len(candidates.queries) - len(lists.prompts))}
+    if not lists.prompts:
         return counts
     before = _measure(student, lists, config)
-    steps = list(_batches(len(lists.prompts_L), config, seed))
+    steps = list(_batches(len(lists.prompts), config, seed))
     parameters = [p for p in student.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=0.0, fused=True)
     schedule = get_cosine_schedule_with_warmup(optimizer, int(config.warmup * len(steps)), len(steps))
@@ -210,7 +230,7 @@ def align(
 
 
 def _batches(lists: int, config: PROConfig, seed: int) -> Iterator[list[int]]:
-    """Places of each step's lists, every epoch in another order."""
+    """Indices of the lists of each step; every epoch has another order."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(config.epochs):
         for part in torch.randperm(lists, generator=generator).split(config.batch_size):
@@ -218,25 +238,27 @@ def _batches(lists: int, config: PROConfig, seed: int) -> Iterator[list[int]]:
 
 
 @torch.no_grad()
-def _measure(student: Student, lists: _Lists, config: PROConfig) -> dict[str, float]:
-    """Mean figures of all lists, without learning."""
-    parts = torch.arange(len(lists.prompts_L)).split(config.batch_size)
+def _measure(student: Student, lists: _RankedLists, config: PROConfig) -> dict[str, float]:
+    """Mean metrics over all lists, without training."""
+    parts = torch.arange(len(lists.prompts)).split(config.batch_size)
     return mean_metrics([_loss(student, lists, part.tolist(), config)[1] for part in parts])
 
 
-def _loss(student: Student, lists: _Lists, places: Sequence[int], config: PROConfig) -> tuple[Tensor, dict[str, float]]:
-    """sft_coef × SFT + λ × PRO of some lists (BEQUE's objective), and its metrics."""
-    batch, rewards_P_C = lists.batch(student.tokenizer, places, student.model.device)
+def _loss(
+    student: Student, lists: _RankedLists, places: Sequence[int], config: PROConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """BEQUE's objective sft_coef × SFT + λ × PRO on some lists, and its metrics."""
+    batch, rewards_PG = lists.batch(student.tokenizer, places, student.model.device)
     mask_N_T = batch.mask_N_T
     logprobs_N_T = score(student.model, batch).logprobs_N_T
-    lengths_N = mask_N_T.sum(dim=1)  # the end token counts
-    p_P_C = (logprobs_N_T.sum(dim=1) / lengths_N.clamp(min=1.0)).reshape(rewards_P_C.shape)
-    ranking = pro_loss(p_P_C, config.scale * rewards_P_C, lengths_N.reshape(rewards_P_C.shape))
-    gold_P_C = torch.ones_like(rewards_P_C)
+    lengths_N = mask_N_T.sum(dim=1)  # end token included
+    mean_logprob_PG = (logprobs_N_T.sum(dim=1) / lengths_N.clamp(min=1.0)).reshape(rewards_PG.shape)
+    ranking = pro_loss(mean_logprob_PG, config.scale * rewards_PG, lengths_N.reshape(rewards_PG.shape))
+    imitated_PG = torch.ones_like(rewards_PG)
     if config.gold == "best":
-        gold_P_C[:, 1:] = 0.0  # the best comes first
-    supervised = -aggregate(logprobs_N_T, mask_N_T * gold_P_C.flatten()[:, None], "token")
+        imitated_PG[:, 1:] = 0.0  # candidates are sorted, the best first
+    supervised = -aggregate(logprobs_N_T, mask_N_T * imitated_PG.flatten()[:, None], "token")
     loss = config.sft_coef * supervised + config.strength * ranking
-    wins_P_C_C = beats(rewards_P_C)
-    agreed = (p_P_C[:, :, None] > p_P_C[:, None, :])[wins_P_C_C].float().mean()
-    return loss, {"pro_loss": ranking.item(), "sft_loss": supervised.item(), "accuracy": agreed.item()}
+    wins_PGG = beats(rewards_PG)
+    agreement = (mean_logprob_PG[:, :, None] > mean_logprob_PG[:, None, :])[wins_PGG].float().mean()
+    return loss, {"pro_loss": ranking.item(), "sft_loss": supervised.item(), "accuracy": agreement.item()}

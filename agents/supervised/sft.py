@@ -1,33 +1,45 @@
-"""Supervised fine-tuning with TRL's SFTTrainer: pretraining of `tiny`, the warm start, and `agents/supervised/multitask.py`.
+"""Supervised fine-tuning with TRL's SFTTrainer: pretraining of `tiny`, the warm start, and multi-task fine-tuning.
 
-Packing lays whole sequences end to end, so that no position is padding; each still sees itself alone, because TRL
-gives positions that start anew and no attention mask, from which transformers (5.23, `find_packed_sequence_indices`)
-makes a block-diagonal mask for eager and SDPA attention, and FlashAttention takes their bounds. Without FlashAttention
-attention is quadratic in a whole batch, and `group_by_length`, the default, leaves little padding to save: for short
-rewrites on a CPU both cost the same (1,280 pairs, `tiny`: 10.1 CPU seconds packed, 10.9 not).
+Packing concatenates whole sequences into rows without padding. Each sequence attends to itself alone: TRL passes
+positions that restart at every sequence and no attention mask, from which transformers (5.23,
+`find_packed_sequence_indices`) makes a block-diagonal mask for eager and SDPA attention; FlashAttention takes the
+sequence bounds. Without FlashAttention attention is quadratic in a whole row, and `group_by_length`, the default,
+leaves little padding to save: for short rewrites on a CPU both cost the same (1,280 pairs, `tiny`: 10.1 CPU seconds
+packed, 10.9 not).
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import torch
+from tqdm import tqdm
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+
+from agents.examples.tasks import IGNORED
 from agents.policy.prompt import completion_ids, prompt_ids
 from qr_env.common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        TrainerControl,
+        TrainerState,
+        TrainingArguments,
+    )
 
-IGNORED = -100
 PACKED = 512  # positions of a packed row
-BLOCKED = ("eager", "sdpa")  # attention whose mask keeps packed sequences apart, besides all FlashAttention
+PACKABLE = ("eager", "sdpa")  # attention that separates packed sequences, besides all kinds of FlashAttention
+
+TokenSequence = dict[str, list[int]]
+"""`input_ids` and `labels` of one sequence."""
 
 
-def response_sequences(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]
-) -> list[dict[str, list[int]]]:
-    """(query, rewrite) pairs as sequences whose loss is on the response only."""
+def response_sequences(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[TokenSequence]:
+    """(query, rewrite) pairs as sequences with a loss on the response only."""
     prompts = prompt_ids(tokenizer, [query for query, _ in pairs])
     completions = completion_ids(tokenizer, [rewrite for _, rewrite in pairs])
     return [
@@ -39,7 +51,7 @@ def response_sequences(
 def fine_tune(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    sequences: Sequence[dict[str, Any]],
+    sequences: Sequence[TokenSequence],
     *,
     learning_rate: float,
     batch_size: int,
@@ -48,21 +60,28 @@ def fine_tune(
     description: str = "SFT",
     packing: bool = False,
 ) -> dict[str, float]:
-    """Train in place on sequences of `input_ids` and `labels`; a pass in length-sorted batches, cosine to zero.
+    """Train the model in place, in batches of similar length.
 
     Args:
-        batch_size: sequences a step; with packing as many rows of `PACKED` positions as hold about that many.
-        packing: no padding (see above).
+        model: all its trainable weights are trained.
+        tokenizer: its pad token fills batches.
+        sequences: token ids and labels.
+        learning_rate: of AdamW; 20 warmup steps, then a cosine to 0.
+        batch_size: sequences a step; with packing the number of rows that hold about as many sequences.
+        epochs: passes over the sequences.
+        seed: of their order.
+        description: of the progress bar.
+        packing: pack sequences into rows without padding (module docstring).
 
     Returns:
         `train_loss`, `train_runtime` (s) and `tokens_per_second`.
 
     Raises:
-        ConfigError: packing, and a sequence is longer than a row, or the model's attention would mix the sequences.
+        ConfigError: with packing, if a sequence is longer than a row or the model's attention would mix sequences.
     """
-    from datasets import Dataset, disable_progress_bars
-    from transformers import PrinterCallback, ProgressCallback
-    from trl import SFTConfig, SFTTrainer
+    # TRL takes seconds to import, and a resumed run does not fine-tune.
+    from datasets import Dataset, disable_progress_bars  # noqa: PLC0415
+    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415
 
     disable_progress_bars()
     if packing:
@@ -83,7 +102,7 @@ def fine_tune(
             train_sampling_strategy="group_by_length",
             optim="adamw_torch",
             bf16=_has_bf16(),
-            gradient_checkpointing=None,  # type: ignore[arg-type]  # TRL's default, True, saves memory that we have
+            gradient_checkpointing=None,  # type: ignore[arg-type]  # TRL's default, True, trades time for memory that is not scarce here
             logging_strategy="no",
             save_strategy="no",
             report_to="none",
@@ -98,12 +117,12 @@ def fine_tune(
             args=config,
             train_dataset=Dataset.from_list(list(sequences)),
             processing_class=tokenizer,
-            callbacks=[_progress(description)],
+            callbacks=[ProgressBar(description)],
         )
-        for noisy in (ProgressCallback, PrinterCallback):
-            trainer.remove_callback(noisy)
+        for callback in (ProgressCallback, PrinterCallback):
+            trainer.remove_callback(callback)
         result = trainer.train()
-    # Trainer leaves its wrapped `forward` on the instance; a deep copy of the model would still run the original.
+    # Trainer leaves its wrapped `forward` on the instance: a deep copy of the model would run the original's weights.
     vars(model).pop("forward", None)
     model.eval()
     tokens = sum(len(row["input_ids"]) for row in sequences) * epochs
@@ -116,36 +135,43 @@ def fine_tune(
 
 
 def _has_bf16() -> bool:
-    """Only a GPU gains by it; a CPU, even one that has it, loses digits for nothing."""
-    import torch
-
+    """Whether to train in bfloat16: on GPUs only, since on CPUs it costs precision and saves no time."""
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
-def _check_packing(model: PreTrainedModel, sequences: Sequence[dict[str, Any]]) -> None:
+def _check_packing(model: PreTrainedModel, sequences: Sequence[TokenSequence]) -> None:
     longest = max(len(row["input_ids"]) for row in sequences)
     if longest > PACKED:
-        raise ConfigError(f"a sequence of {longest} tokens, a packed row has {PACKED}: shorten it, or packing=False")
-    attention = str(model.config._attn_implementation)
-    if attention not in BLOCKED and "flash" not in attention:
         raise ConfigError(
-            f"attention {attention!r} would mix packed sequences: load the model with sdpa, or packing=False"
+            f"a sequence has {longest} tokens and a packed row {PACKED}: shorten the sequence, or use packing=False"
+        )
+    attention = str(model.config._attn_implementation)
+    if attention not in PACKABLE and "flash" not in attention:
+        raise ConfigError(
+            f"attention {attention!r} would mix packed sequences: load the model with sdpa, or use packing=False"
         )
 
 
-def _progress(description: str) -> Any:
-    """A tqdm bar with our description; Trainer's own prints dictionaries between its lines."""
-    from tqdm import tqdm
-    from transformers import TrainerCallback
+class ProgressBar(TrainerCallback):
+    """A tqdm bar of the training steps, in place of Trainer's own output."""
 
-    class Progress(TrainerCallback):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.bar = tqdm(total=state.max_steps, desc=description, unit="step", mininterval=1.0)
+    def __init__(self, description: str) -> None:
+        self.description = description
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.bar.update(1)
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """Open the bar."""
+        self.bar = tqdm(total=state.max_steps, desc=self.description, unit="step", mininterval=1.0)
 
-        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.bar.close()
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """Advance the bar by a step."""
+        self.bar.update(1)
 
-    return Progress()
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """Close the bar."""
+        self.bar.close()

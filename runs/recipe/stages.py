@@ -20,7 +20,7 @@ from agents.supervised.distill import distill, sequence_kd
 from agents.supervised.distill_http import ServedTeacher
 from agents.supervised.multitask import fine_tune_tasks
 from agents.supervised.pro import PROConfig, align, sample_candidates
-from agents.supervised.retained import retained
+from agents.supervised.retention import measure_retention
 from agents.supervised.tiny import pretrain_tiny
 from qr_env.common.types import FloatArray, Query
 from qr_env.llm.capabilities import served_model
@@ -120,7 +120,7 @@ def run_distill(stage: DistillStage, context: StageContext, folder: Path) -> Met
             epochs=stage.epochs, batch_size=stage.batch_size, seed=context.seed,
         )  # fmt: skip
         context.save_student(student, folder)
-        return metrics | asdict(retained(student, teacher, context.dev_evaluator))
+        return metrics | asdict(measure_retention(student, teacher, context.dev_evaluator))
 
 
 def run_imitate(stage: ImitateStage, context: StageContext, folder: Path) -> Metrics:

@@ -180,12 +180,12 @@ def test_a_served_teacher_says_what_a_local_one_says(teacher):
     student = copied(small_student(seed=5))
     rollout = student.sample(QUERIES * 6, generator=torch.Generator().manual_seed(1))
     whole = LocalTeacher(teacher).support(rollout, 1.0)
-    width = whole.logprobs_M_K.shape[1]
+    width = whole.logprobs_NV.shape[1]
     with ServedModel(teacher.model, teacher.tokenizer) as server, Client(server.url) as client:
         served = ServedTeacher(client, "toy", student.tokenizer, top=width - 1)
         served.check(student)
         told = served.support(rollout, 1.0)
-        assert torch.equal(told.ids_M_K[:, 0], rollout.tokens_N_T[rollout.mask_N_T.bool()])
+        assert torch.equal(told.ids_NV[:, 0], rollout.tokens_N_T[rollout.mask_N_T.bool()])
         with torch.no_grad():
             logits = token_logits(student.model, rollout)
         for beta in (0.0, 1.0):

@@ -93,7 +93,7 @@ def test_the_mixture_has_its_weights_and_is_the_same_twice():
         ({"rewrite": -1.0}, "-1"),
         ({"rewrite": float("nan")}, "nan"),
         ({"rewrite": 0.0}, "nothing to train on"),
-        ({"rewrite": 1.0, "quality": 1.0}, "no example"),
+        ({"rewrite": 1.0, "quality": 1.0}, "no training example"),
         ({}, "nothing to train on"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agents.policy.prompt import completion_ids, prompt_ids
-from agents.supervised.pro import PROConfig, ScoredCandidates, align, contrast, sample_candidates
+from agents.supervised.pro import PROConfig, ScoredCandidates, align, sample_candidates, select_contrast
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
 from tests.helpers.models import copied, same_weights, small_student, taught_student
@@ -33,25 +33,25 @@ def some_candidates(rewards=(0.3, 0.1, 0.2, -0.1, 0.0)):
 
 def test_candidates_are_different_bounded_and_hold_the_empty_rewrite():
     candidates = sample_candidates(small_student(max_new_tokens=2), QUERIES, 6, by_length, seed=1)
-    assert candidates.queries_P == TEXTS
-    for texts, rewards in zip(candidates.texts_P_C, candidates.rewards_P_C, strict=True):
+    assert candidates.queries == TEXTS
+    for texts, rewards in zip(candidates.texts_PG, candidates.rewards_PG, strict=True):
         assert texts.count("") == 1
         assert len(set(texts)) == len(texts) <= 7
         assert np.isnan(rewards[len(texts) :]).all()
-    assert np.isnan(candidates.rewards_P_C[1]).all()
-    assert candidates.rewards_P_C[0, : len(candidates.texts_P_C[0])] == pytest.approx(
-        [len(text) / 10 for text in candidates.texts_P_C[0]]
+    assert np.isnan(candidates.rewards_PG[1]).all()
+    assert candidates.rewards_PG[0, : len(candidates.texts_PG[0])] == pytest.approx(
+        [len(text) / 10 for text in candidates.texts_PG[0]]
     )
     again = sample_candidates(small_student(max_new_tokens=2), QUERIES, 6, by_length, seed=1)
-    assert again.texts_P_C == candidates.texts_P_C
-    assert sample_candidates(small_student(), QUERIES, 6, by_length, seed=2).texts_P_C != candidates.texts_P_C
+    assert again.texts_PG == candidates.texts_PG
+    assert sample_candidates(small_student(), QUERIES, 6, by_length, seed=2).texts_PG != candidates.texts_PG
 
 
 def test_beams_find_what_the_student_thinks_most_probable():
     student = taught_student([("couch", "sofa"), ("fridge", "freezer")])
     found = sample_candidates(student, QUERIES[:2], 3, by_length, temperature=0.0)
-    assert [texts[0] for texts in found.texts_P_C] == ["sofa", "freezer"]
-    assert all(len(texts) >= 3 for texts in found.texts_P_C)
+    assert [texts[0] for texts in found.texts_PG] == ["sofa", "freezer"]
+    assert all(len(texts) >= 3 for texts in found.texts_PG)
 
 
 def test_the_parquet_file_gives_the_candidates_back(tmp_path):
@@ -59,31 +59,31 @@ def test_the_parquet_file_gives_the_candidates_back(tmp_path):
     candidates = ScoredCandidates(("couch", "röd"), (("",), ("a b", "", "c")), rewards)
     candidates.save(tmp_path / "candidates.parquet")
     back = ScoredCandidates.load(tmp_path / "candidates.parquet")
-    assert (back.queries_P, back.texts_P_C) == (candidates.queries_P, candidates.texts_P_C)
-    np.testing.assert_array_equal(back.rewards_P_C, candidates.rewards_P_C)
+    assert (back.queries, back.texts_PG) == (candidates.queries, candidates.texts_PG)
+    np.testing.assert_array_equal(back.rewards_PG, candidates.rewards_PG)
     candidates.save(tmp_path / "again.parquet")
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "candidates.parquet").read_bytes()
 
 
 def test_a_list_is_the_best_the_worst_and_a_spread_between():
     texts, rewards = [str(i) for i in range(9)], np.array([4, 0, 8, 3, 1, 7, 2, 6, 5]) / 10
-    chosen = {n: [int(10 * rewards[i]) for i in contrast(texts, rewards, n)] for n in (2, 3, 4, 5)}
+    chosen = {n: [int(10 * rewards[i]) for i in select_contrast(texts, rewards, n)] for n in (2, 3, 4, 5)}
     assert chosen == {2: [8, 0], 3: [8, 4, 0], 4: [8, 5, 3, 0], 5: [8, 6, 4, 2, 0]}
 
 
 def test_of_ties_the_shortest_is_taken_and_the_others_only_fill_up():
     texts, rewards = ["long one", "x y", "", "bad", "worse"], np.array([0.0, 0.0, 0.0, -0.1, NAN])
-    assert [texts[i] for i in contrast(texts, rewards, 2)] == ["", "bad"]
-    assert [texts[i] for i in contrast(texts, rewards, 3)] == ["", "x y", "bad"]
-    assert [texts[i] for i in contrast(texts, rewards, 5)] == ["", "x y", "long one", "bad"]
+    assert [texts[i] for i in select_contrast(texts, rewards, 2)] == ["", "bad"]
+    assert [texts[i] for i in select_contrast(texts, rewards, 3)] == ["", "x y", "bad"]
+    assert [texts[i] for i in select_contrast(texts, rewards, 5)] == ["", "x y", "long one", "bad"]
     order = [3, 1, 4, 0, 2]
     shuffled = [texts[i] for i in order]
-    assert [shuffled[i] for i in contrast(shuffled, rewards[order], 3)] == ["", "x y", "bad"]
+    assert [shuffled[i] for i in select_contrast(shuffled, rewards[order], 3)] == ["", "x y", "bad"]
 
 
 @pytest.mark.parametrize("rewards", [[0.2, 0.2, NAN], [NAN, NAN, NAN], [NAN, 0.3, NAN]])
 def test_a_list_of_ties_is_none(rewards):
-    assert contrast(["a", "b", "c"], np.array(rewards), 4) == []
+    assert select_contrast(["a", "b", "c"], np.array(rewards), 4) == []
 
 
 def mean_logprobs(student, query, texts):
@@ -115,7 +115,11 @@ def test_the_first_loss_is_that_of_plain_forward_passes():
     student, candidates = small_student(), some_candidates()
     metrics = align(copied(student), candidates, PROConfig(contrast=3, epochs=1))
     texts, rewards = ["sofa settee", "freezer", "blue"], [0.3, 0.1, -0.1]
-    assert [OPTIONS[i] for i in contrast(OPTIONS, candidates.rewards_P_C[0], 3)] == ["sofa settee", "freezer", "blue"]
+    assert [OPTIONS[i] for i in select_contrast(OPTIONS, candidates.rewards_PG[0], 3)] == [
+        "sofa settee",
+        "freezer",
+        "blue",
+    ]
     total = 0.0
     for query in TEXTS:
         p = mean_logprobs(student, query, texts)

@@ -1,4 +1,4 @@
-"""What a student keeps of its teacher, and that the slower one is timed as slower."""
+"""The share of the teacher's gain that a student keeps, and latencies."""
 
 import math
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from agents.baselines.classic import Identity, Oracle
-from agents.supervised.retained import latency, retained
+from agents.supervised.retention import latency, measure_retention
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
@@ -29,14 +29,14 @@ class Slow:
 
 
 @pytest.fixture(scope="module")
-def exam():
+def evaluator():
     shop = tiny_shop()
     return HeldOutEvaluator(shop, WordRetriever(shop), split="train", combine="replace")
 
 
-def test_share_of_the_teachers_gain_and_both_latencies(exam):
+def test_share_of_the_teachers_gain_and_both_latencies(evaluator):
     teacher, student = Slow(99, 0.02), Slow(4, 0.002)
-    report = retained(student, teacher, exam, batches=(1, 8))
+    report = measure_retention(student, teacher, evaluator, batch_sizes=(1, 8))
     assert report.identity < report.student < report.teacher
     assert report.share == pytest.approx((report.student - report.identity) / (report.teacher - report.identity))
     assert 0 < report.share < 1
@@ -46,16 +46,16 @@ def test_share_of_the_teachers_gain_and_both_latencies(exam):
     assert 8 in teacher.asked
 
 
-def test_all_is_kept_of_oneself_and_nothing_of_a_teacher_without_gain(exam):
-    assert retained(Slow(99, 0), Slow(99, 0), exam, batches=()).share == pytest.approx(1.0)
-    assert retained(Identity(), Slow(99, 0), exam, batches=()).share == pytest.approx(0.0)
-    assert math.isnan(retained(Slow(99, 0), Identity(), exam, batches=()).share)
+def test_share_is_one_for_the_teacher_zero_for_identity_nan_without_gain(evaluator):
+    assert measure_retention(Slow(99, 0), Slow(99, 0), evaluator, batch_sizes=()).share == pytest.approx(1.0)
+    assert measure_retention(Identity(), Slow(99, 0), evaluator, batch_sizes=()).share == pytest.approx(0.0)
+    assert math.isnan(measure_retention(Slow(99, 0), Identity(), evaluator, batch_sizes=()).share)
 
 
 def test_agents_are_timed_in_turn_on_the_same_queries():
     turns = []
 
-    class Noting:
+    class Recorder:
         def __init__(self, name):
             self.name = name
 
@@ -63,5 +63,5 @@ def test_agents_are_timed_in_turn_on_the_same_queries():
             turns.append((self.name, tuple(queries)))
             return [[""] for _ in queries]
 
-    latency([Noting("a"), Noting("b")], ["x", "y", "z"], 2, repeats=2)
+    latency([Recorder("a"), Recorder("b")], ["x", "y", "z"], 2, repeats=2)
     assert turns == [(name, part) for part in (("x", "y"), ("z", "x"), ("y", "z")) for name in "ab"]
