@@ -1,6 +1,6 @@
-"""Pairs of texts with verdicts that only the pair decides, to fill verdict stores with in tests.
+"""Text pairs with deterministic verdicts, to fill verdict stores in tests.
 
-pairs = some(50)
+pairs = text_pairs(50)
 store.put(JUDGE, pairs, verdicts(pairs))
 store.get(JUDGE, keys(pairs))
 """
@@ -17,15 +17,17 @@ Pairs = list[tuple[str, str]]
 
 
 def verdicts(pairs: Pairs, salt: str = "") -> FloatArray:
-    """A verdict that only its pair decides, (M, 4)."""
+    """(M, 4) probabilities that depend on the pair alone."""
     raw = b"".join(digest(f"{query}|{product}|{salt}") for query, product in pairs)
     weights_M4 = np.frombuffer(raw, "<u4").reshape(-1, 4).astype(np.float64) + 1.0
     return (weights_M4 / weights_M4.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def keys(pairs: Pairs) -> np.ndarray:
+    """Keys of pairs, (M, 2)."""
     return pair_keys(digests(query for query, _ in pairs), digests(product for _, product in pairs))
 
 
-def some(count: int, query: str = "q") -> Pairs:
+def text_pairs(count: int, query: str = "q") -> Pairs:
+    """`count` distinct pairs of seven queries."""
     return [(f"{query}{n % 7}", f"p{n}") for n in range(count)]

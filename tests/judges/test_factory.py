@@ -20,8 +20,8 @@ from runs.online.args import Args
 from runs.online.job import main
 from runs.online.setup import CONVERSION, JudgeFlags, TrainingSetup
 from tests.helpers.cross_models import small_bert
+from tests.helpers.fake_llm_server import FakeLLMServer
 from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
-from tests.helpers.misbehaving import Misbehaving
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -55,7 +55,7 @@ def online(shop_folder, out, judge, **flags):
     return [line for line in lines if line["phase"] == "eval"], [line for line in lines if line["phase"] == "online"]
 
 
-def test_names_lead_to_judges(bert):
+def test_judges_by_name(bert):
     options = JudgeOptions(encoder=HashEncoder())
     assert open_judge("labels", SHOP).name == open_judge("auto", SHOP).name == "labels"
     assert open_judge("auto", replace(SHOP, qrels_complete=False), options).name == "embedding"
@@ -68,13 +68,13 @@ def test_names_lead_to_judges(bert):
 
 
 @pytest.mark.parametrize("name", ["oracle", "labels:x", "llm:x", "ensemble:labels", "replay", "cross-encoder"])
-def test_names_that_lead_nowhere_are_named(name, tmp_path, monkeypatch):
+def test_unknown_names_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # no out/distill here
     with pytest.raises(ConfigError, match=r"choose one of|needs two judges|name its folder|qr judge distill"):
         open_judge(name, SHOP)
 
 
-def test_a_judge_without_a_server_says_how_to_start_one(monkeypatch):
+def test_without_a_server_the_error_tells_how_to_start_one(monkeypatch):
     monkeypatch.delenv("QR_JUDGE_URL", raising=False)
     for make in (open_judge, open_shopper):
         with pytest.raises(ConfigError, match="qr judge serve"):
@@ -85,7 +85,7 @@ def test_a_judge_without_a_server_says_how_to_start_one(monkeypatch):
 
 def test_a_run_on_the_llm_judge_replays_from_its_store_without_it(shop_folder, tmp_path):
     """The same metrics to the byte, apart from seconds and the judge's own counts."""
-    with Misbehaving() as server:
+    with FakeLLMServer() as server:
         first, updates = online(shop_folder, tmp_path / "llm", "llm", judge_url=(server.url,), report_judge="labels")
         asked = len(server.seen)
     assert asked > 10 and first[-1]["judge/store/hits"] > 0 and 0 <= first[-1]["judge/exploit_rate"] <= 1
@@ -117,7 +117,7 @@ def stored(folder, fingerprint):
         ("replay", "cross-encoder:llm", False),
     ],
 )
-def test_twins_are_not_graded_where_a_language_model_is_paid(bert, tmp_path, spec, fingerprint, paid):
+def test_typo_variants_are_not_graded_by_a_language_model(bert, tmp_path, spec, fingerprint, paid):
     spec = spec.format(llm=shutil.copytree(bert, tmp_path / "llm"))
     store = stored(tmp_path / "store", fingerprint) if fingerprint else None
     judge = open_judge(spec, SHOP, JudgeOptions(urls=("http://127.0.0.1:9/v1",), store=store))
@@ -165,8 +165,8 @@ def test_the_gate_reads_graded_pairs_of_ones_own(shop_folder, tmp_path):
     ids = SHOP.products["product_id"].to_pylist()
     lines = [f"{query.text},{ids[row]},{level}\n" for (query, row), level in zip(graded, levels, strict=True)]
     for name, shift, kappa in (("same", 0, 1.0), ("upside down", 3, -1.0)):
-        told = [f"{line[:-2]}{abs(shift - int(line[-2]))}\n" for line in lines]
-        labels.write_text("query,product_id,level\n" + "".join(told))
+        changed = [f"{line[:-2]}{abs(shift - int(line[-2]))}\n" for line in lines]
+        labels.write_text("query,product_id,level\n" + "".join(changed))
         if kappa > 0:
             figures, _ = online(shop_folder, tmp_path / name, "labels", min_kappa=0.9, kappa_labels=labels)
             assert figures[0]["judge/kappa"] == figures[-1]["judge/kappa"] == pytest.approx(1)

@@ -9,12 +9,12 @@ from agents.prompted.generation import PromptedModel
 from agents.prompted.prompt_file import PromptFile
 from agents.prompted.server_model import ServerModel
 from qr_env.common.errors import ConfigError
-from tests.helpers.misbehaving import Misbehaving
+from tests.helpers.fake_llm_server import FakeLLMServer
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 def test_requests_to_a_server_and_its_failures() -> None:
-    with Misbehaving() as server:
+    with FakeLLMServer() as server:
         model = ServerModel(server.url, backoff=0.002, patience=0.5, retries=0)
         agent = PromptedAgent(PromptedModel(model, PromptFile.load("rewrite_v1")), "replace")
         assert model.name == "play-1b"

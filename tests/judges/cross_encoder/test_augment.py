@@ -1,4 +1,4 @@
-"""Lists for teacher and student: who is asked, what is in them, and a teacher that needs no label."""
+"""Training lists: their queries and products, and a teacher that needs no label."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_traffic_is_the_splits_queries_by_frequency() -> None:
     assert sorted(query.id for query in groups.queries) == [query.id for query in SHOP.split("train")], "each once"
 
 
-def test_lists_hold_what_is_found_then_random_ones() -> None:
+def test_lists_hold_retrieved_products_then_random_ones() -> None:
     texts = ["red sofa", "runing shoos", "nothing of the kind"] * 20
     rows = draw_lists(SHOP, [WORDS], texts, 8, np.random.default_rng(0))
     found = WORDS.search(texts, 50).rows_NK
@@ -46,7 +46,7 @@ def test_lists_hold_what_is_found_then_random_ones() -> None:
     drawn = rows[:, : 8 - RANDOM]
     of_engine = (drawn[:, :, None] == found[:, None, :]) & (drawn >= 0)[:, :, None]
     hit = of_engine.any(2).mean(axis=1)
-    assert (hit[0::3] == 1).all() and (hit[2::3] < 1).all(), "chance fills the lists of what is not found"
+    assert (hit[0::3] == 1).all() and (hit[2::3] < 1).all(), "probability fills the lists of what is not found"
     ranks = of_engine[0::3].argmax(2)[of_engine[0::3].any(2)]
     assert (ranks == 0).mean() > 2 * (ranks == 8).mean(), "good ranks come more often"
     for line in rows:
@@ -54,7 +54,7 @@ def test_lists_hold_what_is_found_then_random_ones() -> None:
         assert len(set(real.tolist())) == len(real)
 
 
-def test_every_engine_has_its_share_and_seeds_decide() -> None:
+def test_every_retriever_is_used_and_draws_are_deterministic() -> None:
     one, two = WordRetriever(SHOP), WordRetriever(SHOP)
     groups = traffic_groups(SHOP, [one, two], 7, seed=3)
     assert sum(len(texts) for texts in one.texts) + sum(len(texts) for texts in two.texts) == 7
@@ -64,12 +64,12 @@ def test_every_engine_has_its_share_and_seeds_decide() -> None:
     assert (groups.rows_NK != other.rows_NK).any()
 
 
-def test_repeats_leave_a_hole() -> None:
+def test_repeated_products_become_padding() -> None:
     rows = np.array([[3, 3, 1], [-1, -1, 2], [4, 5, 4]], np.int32)
     assert without_repeats(rows).tolist() == [[3, -1, 1], [-1, -1, 2], [4, 5, -1]]
 
 
-def test_more_than_the_shop_asks_is_made_from_the_catalogue(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_queries_are_made_from_the_catalogue(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         groups = traffic_groups(SHOP, [WORDS], 40)
     own, made = groups.queries[:7], groups.queries[7:]
@@ -78,7 +78,7 @@ def test_more_than_the_shop_asks_is_made_from_the_catalogue(caplog: pytest.LogCa
     assert np.isnan(verdicts[7:]).all(), "nobody graded them: labels must not be looked up by a foreign row"
 
 
-def test_catalogue_groups_hold_what_the_query_was_made_from() -> None:
+def test_catalogue_groups_hold_products_of_the_querys_meaning() -> None:
     extended, groups = catalogue_groups(SHOP, [WORDS], 30, seed=1)
     levels = extended.levels([query.row for query in groups.queries], groups.rows_NK)
     assert (levels[:, 0] == EXACT).all(), "a positive comes first"
@@ -86,7 +86,7 @@ def test_catalogue_groups_hold_what_the_query_was_made_from() -> None:
     assert len(extended.products) == len(SHOP.products) and groups.queries[0].row >= len(SHOP.queries)
 
 
-def test_the_catalogues_teacher() -> None:
+def test_the_catalogue_judge() -> None:
     extended, groups = catalogue_groups(SHOP, [WORDS], 30, seed=1)
     similarity = EmbeddingJudge(SHOP, HashEncoder())
     probs = CatalogueJudge(extended, similarity).grade(groups.queries, groups.rows_NK).probs_NK4
@@ -102,7 +102,7 @@ def test_the_catalogues_teacher() -> None:
     assert np.isnan(probs[~real]).all()
 
 
-def test_what_cannot_be_drawn_is_refused() -> None:
+def test_impossible_lists_are_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ConfigError, match="need a retriever"):
         draw_lists(SHOP, [], ["sofa"], 8, rng)

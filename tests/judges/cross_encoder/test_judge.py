@@ -1,4 +1,4 @@
-"""The cross-encoder judge: layout of pairs, ONNX against PyTorch, calibration, fingerprint, folders that are broken."""
+"""The cross-encoder judge: layout of pairs, ONNX against PyTorch, calibration, fingerprint, broken folders."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(model, tokenizer, root / "served", Calibration(max_length=24, source="test"), PAIRS)
 
 
-def test_pairs_are_laid_out_as_the_tokenizer_does_it(exported: Path) -> None:
+def test_pair_layout_equals_the_tokenizers(exported: Path) -> None:
     _, tokenizer = load_classifier(exported)
     queries, products = zip(*PAIRS, strict=True)
     ids, types, lengths = PairTokens(tokenizer, 64).layout(queries, products)
@@ -52,14 +52,14 @@ def test_long_pairs_are_cut_and_keep_both_texts(exported: Path) -> None:
         PairTokens(tokenizer, 4)
 
 
-def test_a_causal_lm_reads_pairs_too() -> None:
+def test_a_causal_lm_tokenizes_pairs() -> None:
     _, tokenizer = small_model()
     ids, _, lengths = PairTokens(tokenizer, 32).layout(["red sofa"], ["couch"])
     text = tokenizer.decode(ids[0][: lengths[0]])
     assert "red sofa" in text and "couch" in text and len(text) > len("red sofacouch"), "something stands between them"
 
 
-def test_onnx_scores_as_torch_does(exported: Path) -> None:
+def test_onnx_scores_equal_torch_scores(exported: Path) -> None:
     torch_judge, onnx_judge = (CrossEncoderJudge(exported, backend, threads=1) for backend in ("torch", "onnx"))
     wanted, found = torch_judge.score_pairs(PAIRS), onnx_judge.score_pairs(PAIRS)
     assert np.isfinite(wanted).all() and wanted.std() > 0
@@ -71,14 +71,14 @@ def test_onnx_scores_as_torch_does(exported: Path) -> None:
     assert provenance["onnx"].startswith("int8")
 
 
-def test_32_bits_agree_to_the_last_places(tmp_path: Path) -> None:
+def test_float32_onnx_equals_torch(tmp_path: Path) -> None:
     model, tokenizer = load_classifier(small_bert(tmp_path / "bert"))
     folder = export(model, tokenizer, tmp_path / "wide", Calibration(), int8=False)
     wanted, found = (CrossEncoderJudge(folder, backend, threads=1).score_pairs(PAIRS) for backend in ("torch", "onnx"))
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_a_score_depends_on_nothing_but_its_pair(exported: Path) -> None:
+def test_a_score_depends_on_its_pair_alone(exported: Path) -> None:
     judge = CrossEncoderJudge(exported, "torch", batch_size=7)
     alone = np.array([CrossEncoderJudge(exported, "torch").score_pairs([pair])[0] for pair in PAIRS[::29]])
     np.testing.assert_allclose(judge.score_pairs(PAIRS)[::29], alone, atol=1e-5)
@@ -122,9 +122,7 @@ def test_cuts_recover_the_model_that_made_the_levels() -> None:
             fit_cuts(scores_M, np.asarray(levels_M))
 
 
-def test_any_cross_encoder_serves_and_says_that_nobody_fitted_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_uncalibrated_cross_encoder_works_and_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     judge = CrossEncoderJudge.load(small_bert(tmp_path / "hub"))
     assert judge.backend == "torch" and not judge.calibrated
     with caplog.at_level(logging.WARNING):
@@ -139,7 +137,7 @@ def test_any_cross_encoder_serves_and_says_that_nobody_fitted_it(
     assert CrossEncoderJudge(judge.folder).fingerprint == judge.fingerprint
 
 
-def test_broken_folders_are_named(tmp_path: Path, exported: Path) -> None:
+def test_broken_folders_are_refused(tmp_path: Path, exported: Path) -> None:
     with pytest.raises(JudgeError, match=r"no config\.json"):
         CrossEncoderJudge(tmp_path)
     with pytest.raises(ConfigError, match="no backend 'tpu'"):

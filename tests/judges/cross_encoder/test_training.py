@@ -1,4 +1,4 @@
-"""Losses against slow float64 loops, training against its promises, and the proof that a student learns its teacher."""
+"""Losses against slow float64 loops, training against its documentation, and a student that learns from its teacher."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_margin_mse_is_the_papers_sum_over_all_pairs(seed: int) -> None:
     assert float(single) == pytest.approx(float(found), rel=1e-5)
 
 
-def test_margin_mse_has_the_gradient_of_the_sum_and_sees_only_differences() -> None:
+def test_margin_mse_has_the_gradient_of_the_sum_and_depends_on_differences_only() -> None:
     scores, targets, known = random_lists(3)
     leaf = torch.from_numpy(scores).requires_grad_()
     loss = margin_mse(leaf, torch.from_numpy(targets), torch.from_numpy(known))
@@ -72,12 +72,14 @@ def test_margin_mse_has_the_gradient_of_the_sum_and_sees_only_differences() -> N
     assert not leaf.grad[~torch.from_numpy(known)].any()
 
 
-def test_other_losses_by_their_formulas() -> None:
+def test_other_losses_equal_their_formulas() -> None:
     scores, targets, known = random_lists(1)
     tensors = [torch.from_numpy(part) for part in (scores, targets, known)]
     s, t = scores[known], targets[known]
-    chance = 1 / (1 + np.exp(-s))
-    assert float(soft_bce(*tensors)) == pytest.approx(-(t * np.log(chance) + (1 - t) * np.log(1 - chance)).mean())
+    probability = 1 / (1 + np.exp(-s))
+    assert float(soft_bce(*tensors)) == pytest.approx(
+        -(t * np.log(probability) + (1 - t) * np.log(1 - probability)).mean()
+    )
     wanted = slow_margin_mse(scores, targets, known) + 0.3 * ((s - t) ** 2).mean()
     assert float(anchored(0.3)(*tensors)) == pytest.approx(wanted)
     none = torch.zeros_like(tensors[2])
@@ -90,7 +92,7 @@ def test_soft_targets() -> None:
 
 
 def colour_examples(queries: list[str], lists: int, seed: int) -> Examples:
-    """Lists whose target says how many of the query's two words the title holds."""
+    """Lists whose target is the share of the query's two words in the title."""
     rng = np.random.default_rng(seed)
     rows = np.array([rng.choice(len(SHOP.titles), 6, replace=False) for _ in range(lists)], np.int32)
     texts = [queries[i] for i in rng.integers(len(queries), size=lists)]
@@ -101,15 +103,15 @@ def colour_examples(queries: list[str], lists: int, seed: int) -> Examples:
     return Examples(texts, rows, np.array(held, np.float32), SHOP.titles)
 
 
-def order_found(model: object, tokens: PairTokens, held: Examples) -> float:
-    """Share of pairs of unequal targets that the scores order rightly."""
+def share_ordered_correctly(model: object, tokens: PairTokens, held: Examples) -> float:
+    """Share of pairs of unequal targets that the scores order correctly."""
     with torch.inference_mode():
         scores = list_scores(model, tokens, held).numpy()
     gap = held.targets_NK[:, :, None] - held.targets_NK[:, None, :]
     return float(((scores[:, :, None] - scores[:, None, :])[gap > 0] > 0).mean())
 
 
-def test_a_student_learns_the_order_of_pairs_it_never_saw(tmp_path: Path) -> None:
+def test_a_student_orders_unseen_pairs(tmp_path: Path) -> None:
     queries = [
         f"{colour} {kind}"
         for colour, kind in product(("red", "blue", "green", "black", "white"), ("sofa", "refrigerator", "shoes"))
@@ -118,19 +120,19 @@ def test_a_student_learns_the_order_of_pairs_it_never_saw(tmp_path: Path) -> Non
     seen = colour_examples([query for query in queries if query not in queries[::4]], 240, seed=0)
     model, tokenizer = load_classifier(small_bert(tmp_path / "bert"))
     tokens = PairTokens(tokenizer, 24)
-    before = order_found(model, tokens, held)
+    before = share_ordered_correctly(model, tokens, held)
     losses = train(model, tokens, seen, anchored(0.1), TrainSettings(epochs=4, lr=1e-2, freeze=False))
-    after = order_found(model, tokens, held)
+    after = share_ordered_correctly(model, tokens, held)
     assert before < 0.7 < 0.85 < after, "queries of the held-out lists are new combinations of known words"
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
 
 
-def few() -> tuple[Examples, TrainSettings]:
+def small_set() -> tuple[Examples, TrainSettings]:
     return colour_examples(["red sofa", "blue shoes"], 12, 0), TrainSettings(epochs=1, groups=4, min_steps=6, lr=1e-3)
 
 
-def test_training_repeats_to_the_bit_and_leaves_frozen_vectors(tmp_path: Path) -> None:
-    examples, settings = few()
+def test_training_is_deterministic_and_leaves_frozen_vectors(tmp_path: Path) -> None:
+    examples, settings = small_set()
     folder = small_bert(tmp_path / "bert")
     models = []
     for _ in range(2):
@@ -145,8 +147,8 @@ def test_training_repeats_to_the_bit_and_leaves_frozen_vectors(tmp_path: Path) -
     assert not same_weights(models[0], fresh)
 
 
-def test_missing_verdicts_teach_nothing(tmp_path: Path) -> None:
-    examples, settings = few()
+def test_missing_verdicts_do_not_change_training(tmp_path: Path) -> None:
+    examples, settings = small_set()
     holes = np.random.default_rng(0).random(examples.targets_NK.shape) < 0.3
     targets = np.where(holes, np.nan, examples.targets_NK).astype(np.float32)
     rows = np.where(holes, -1, examples.rows_NK).astype(np.int32)
@@ -163,14 +165,14 @@ def test_steps_of_small_and_large_sets() -> None:
     assert [settings.steps(n) for n in (8, 80, 240, 800)] == [6, 60, 60, 200]
 
 
-def test_models_of_all_kinds_load(tmp_path: Path) -> None:
+def test_all_kinds_of_models_load(tmp_path: Path) -> None:
     deep, _ = load_classifier(small_bert(tmp_path / "five", layers=3, labels=5), layers=1)
     assert deep.config.num_labels == 1 and len(deep.bert.encoder.layer) == 1, "another head is replaced, layers are cut"
     model, tokenizer = small_model()
     model.save_pretrained(tmp_path / "causal")
     tokenizer.save_pretrained(tmp_path / "causal")
     causal, tokenizer = load_classifier(tmp_path / "causal")
-    examples, settings = few()
+    examples, settings = small_set()
     losses = train(causal, PairTokens(tokenizer, 24), examples, soft_bce, settings)
     assert np.isfinite(losses).all()
     with pytest.raises(JudgeError, match="does not load"):
@@ -178,7 +180,7 @@ def test_models_of_all_kinds_load(tmp_path: Path) -> None:
 
 
 def test_bad_examples_are_refused(tmp_path: Path) -> None:
-    examples, settings = few()
+    examples, settings = small_set()
     model, tokenizer = load_classifier(small_bert(tmp_path / "bert"))
     with pytest.raises(ConfigError, match="no lists"):
         train(model, PairTokens(tokenizer, 24), examples[:0], soft_bce, settings)

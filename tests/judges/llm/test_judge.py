@@ -1,7 +1,7 @@
-"""The LLM judge against a real HTTP server that plays vLLM: probabilities, passes, methods, and every kind of fault.
+"""The LLM judge against a fake vLLM server over HTTP: probabilities, passes, methods, and every kind of fault.
 
-Throughout: no verdict is invented (each is the model's, exactly, or NaN), none is lost (every pair is handed out once),
-and every failure is counted under its kind.
+Throughout: every verdict is exactly the model's or NaN, every pair is yielded once, and every failure is counted under
+its kind.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from judges.llm.judge import LLMJudge
 from judges.llm.prompt import PASSES
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.llm.client import Client
+from tests.helpers.fake_llm_server import FakeLLMServer, true_level
 from tests.helpers.fakes import tiny_shop
-from tests.helpers.misbehaving import Misbehaving, level
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -48,12 +48,12 @@ FAULTS = {
     "not_a_number": "bad_logprobs",
     "other_labels": "low_mass",
 }
-PASSING = {"500", "503", "429", "hang", "reset", "cut", "malformed", "not_an_object"}
+TRANSIENT = {"500", "503", "429", "hang", "reset", "cut", "malformed", "not_an_object"}
 
 
 @pytest.fixture
 def server():
-    with Misbehaving() as server:
+    with FakeLLMServer() as server:
         yield server
 
 
@@ -63,17 +63,17 @@ def open_judge(server, **options):
     return LLMJudge(Client(server.url, **client), **{"max_missing": 1.0, "batch": 1, **how})
 
 
-def truth(pairs):
-    """What the server's model believes, where nothing stands in the way."""
+def expected_probs(pairs):
+    """The probabilities of the server's model."""
     probs = np.full((len(pairs), 4), 0.1)
-    probs[np.arange(len(pairs)), [level(*pair) for pair in pairs]] = 0.7
+    probs[np.arange(len(pairs)), [true_level(*pair) for pair in pairs]] = 0.7
     return probs
 
 
 def check(judge, pairs, probs):
-    """Nothing invented, nothing lost, everything counted; returns the places that are missing."""
+    """Check verdicts and counts; returns the indices of missing verdicts."""
     missing = np.isnan(probs).any(axis=1)
-    np.testing.assert_allclose(probs[~missing], truth(pairs)[~missing], atol=1e-6)
+    np.testing.assert_allclose(probs[~missing], expected_probs(pairs)[~missing], atol=1e-6)
     assert np.isnan(probs[missing]).all()
     stats = judge.stats()
     kinds = {name: count for name, count in stats.items() if name.startswith("missing/")}
@@ -96,7 +96,7 @@ def test_stated_grades_and_lists(server):
     for prompt in ("json_v2", "reason_v2"):
         with open_judge(server, prompt=prompt) as judge:
             probs = judge.grade_pairs(PAIRS)
-            np.testing.assert_array_equal(probs, np.eye(4)[[level(*pair) for pair in PAIRS]])
+            np.testing.assert_array_equal(probs, np.eye(4)[[true_level(*pair) for pair in PAIRS]])
             text = next(judge.stream(PAIRS)).text
             assert ('"reason"' in text) == prompt.startswith("reason")
     with open_judge(server, prompt="list_v2", batch=6) as judge:
@@ -107,7 +107,7 @@ def test_stated_grades_and_lists(server):
 
 
 def test_raw_and_masked_log_probabilities_differ_in_mass_only():
-    with Misbehaving(masked=False) as server, open_judge(server, method="choice") as judge:
+    with FakeLLMServer(masked=False) as server, open_judge(server, method="choice") as judge:
         assert not judge.server.masked
         verdicts = list(judge.stream(PAIRS))
         np.testing.assert_allclose(np.concatenate([v.mass_M for v in verdicts]), 0.9)
@@ -115,9 +115,9 @@ def test_raw_and_masked_log_probabilities_differ_in_mass_only():
 
 
 @pytest.mark.parametrize(("obeys", "requests"), [(True, 2), (False, 1)])
-def test_a_letter_that_is_not_listed(obeys, requests):
-    """Of five log-probabilities one letter is left out: a constrained request settles it, or half of its bound."""
-    with Misbehaving(obeys=obeys, top=4) as server, open_judge(server) as judge:
+def test_an_unlisted_letter(obeys, requests):
+    """Of five log-probabilities one letter is left out: a constrained request gives it, else half its bound."""
+    with FakeLLMServer(obeys=obeys, top=4) as server, open_judge(server) as judge:
         assert judge.method == "top" and judge.server.choice == obeys
         before = len(server.prompts())
         (probs,) = judge.grade_pairs([("lamp", "red lamp")])
@@ -128,9 +128,9 @@ def test_a_letter_that_is_not_listed(obeys, requests):
         np.testing.assert_allclose(np.sort(probs), np.array([0.045, 0.09, 0.09, 0.63]) / 0.855, atol=1e-4)
 
 
-def test_passes_even_out_a_liking_for_the_first_label():
+def test_passes_cancel_a_preference_for_the_first_label():
     pairs = [("red sofa", "blue sofa")]  # Substitute: Exact and Irrelevant are equally wrong
-    with Misbehaving(favours_first=0.3) as server:
+    with FakeLLMServer(favours_first=0.3) as server:
         one, other = open_judge(server), open_judge(server, passes=("plain", "swapped"))
         four = open_judge(server, passes=tuple(PASSES))
         biased, even, also = (judge.grade_pairs(pairs)[0] for judge in (one, other, four))
@@ -150,8 +150,8 @@ def test_a_fault_is_missing_under_its_kind(server, fault):
         assert judge.stats()[f"missing/{FAULTS[fault]}"] == 1
 
 
-@pytest.mark.parametrize("fault", sorted(PASSING))
-def test_a_passing_fault_costs_a_retry_only(server, fault):
+@pytest.mark.parametrize("fault", sorted(TRANSIENT))
+def test_a_transient_fault_costs_only_a_retry(server, fault):
     with open_judge(server, **HANGING if fault == "hang" else {}) as judge:
         assert judge.method == "top"
         server.faults.extend([fault] * 3)
@@ -173,7 +173,7 @@ def test_a_passing_fault_costs_a_retry_only(server, fault):
         ("list_v2", "impossible", "bad_logprobs"),
     ],
 )
-def test_a_reply_that_breaks_its_form_is_missing(server, prompt, fault, kind):
+def test_a_malformed_reply_is_missing(server, prompt, fault, kind):
     with open_judge(server, prompt=prompt, batch=1) as judge:
         assert judge.method
         server.faults.append(fault)
@@ -181,7 +181,7 @@ def test_a_reply_that_breaks_its_form_is_missing(server, prompt, fault, kind):
         assert np.isnan(probs).all(axis=1).sum() == judge.stats()[f"missing/{kind}"] == 1
 
 
-def test_a_label_outside_the_set_though_constrained(server):
+def test_an_invalid_label_despite_the_constraint(server):
     with open_judge(server, method="choice") as judge:
         assert judge.method
         server.faults.append("other_labels")
@@ -190,7 +190,7 @@ def test_a_label_outside_the_set_though_constrained(server):
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - {"hang", "other_labels"}))
-def test_one_bad_reply_to_several_is_asked_again_one_by_one(server, fault):
+def test_after_a_bad_reply_products_are_graded_one_by_one(server, fault):
     with open_judge(server, batch=8, retries=0) as judge:
         assert judge.method == "top" and judge.server.batches
         server.faults.append(fault)
@@ -201,8 +201,8 @@ def test_one_bad_reply_to_several_is_asked_again_one_by_one(server, fault):
 
 
 @pytest.mark.parametrize(("seed", "batch"), [(0, 1), (1, 1), (2, 8)])
-def test_everything_at_once(server, seed, batch):
-    """Half of all replies are bad, in any order: what comes through is right, the rest is counted."""
+def test_all_faults_together(server, seed, batch):
+    """Half of all replies are faulty, in any order: every verdict is right, the others are counted."""
     pairs = [(query, f"{text} {n}") for n in range(4) for query, text in PAIRS]
     kinds = [fault for fault in FAULTS if fault != "hang"]
     generator = random.Random(seed)
@@ -224,7 +224,7 @@ def test_everything_at_once(server, seed, batch):
             assert batch > 1 or judge.stats().get(f"missing/{FAULTS[fault]}", 0) == server.answered[fault]
 
 
-def test_the_server_is_killed_and_started_again(server):
+def test_a_killed_and_restarted_server_costs_no_verdict(server):
     pairs = [(query, f"{text} {n}") for n in range(3) for query, text in PAIRS]
     with open_judge(server, concurrency=16, patience=20.0) as judge:
         assert judge.method == "top"
@@ -239,23 +239,23 @@ def test_the_server_is_killed_and_started_again(server):
         assert judge.stats()["retries/connect"] > 0 and judge.stats()["retries/reset"] > 0
 
 
-def test_a_server_gone_for_good_stops_the_run_after_what_succeeded(server):
+def test_a_lost_server_stops_the_run_after_yielding_what_succeeded(server):
     pairs = [(query, f"{text} {n}") for n in range(5) for query, text in PAIRS]
     with open_judge(server, concurrency=4, patience=0.2, max_missing=0.3) as judge:
         assert judge.method == "top"
-        handed_out, start = np.zeros(len(pairs), int), time.monotonic()
+        yielded, start = np.zeros(len(pairs), int), time.monotonic()
         with pytest.raises(JudgeError, match=r"of 225 verdicts are missing \(limit 30%\): breaker \d+.*What to do"):
             for done, (places, _) in enumerate(judge.grade_stream(pairs)):
-                handed_out[places] += 1
+                yielded[places] += 1
                 if done == 50:
                     server.kill()
         assert time.monotonic() - start < 10
-    assert handed_out.max() == 1
-    assert handed_out.sum() == judge.stats()["asked"] < len(pairs)  # stopped early
+    assert yielded.max() == 1
+    assert yielded.sum() == judge.stats()["asked"] < len(pairs)  # stopped early
     assert judge.stats()["asked"] - judge.stats()["missing"] > 45
 
 
-def test_too_much_missing_names_the_kinds_and_the_way_out(server):
+def test_too_many_missing_verdicts_raise_with_kinds_and_advice(server):
     with open_judge(server, min_mass=0.95, max_missing=0.5) as judge:
         with pytest.raises(JudgeError, match=r"low_mass \d+.*larger one, another prompt, or a lower min_mass"):
             judge.grade_pairs(PAIRS)
@@ -268,9 +268,9 @@ def test_too_much_missing_names_the_kinds_and_the_way_out(server):
         assert "bad_json" in str(caught.value)
 
 
-def test_servers_share_the_load_and_stand_in_for_each_other(server):
+def test_servers_share_the_load_and_replace_each_other(server):
     pairs = [(query, f"{text} {n}") for n in range(2) for query, text in PAIRS]
-    with Misbehaving() as other:
+    with FakeLLMServer() as other:
         urls = f"{server.url}/v1, {other.url}/"
         judge = LLMJudge(Client(urls, **FAST, concurrency=24), max_missing=1.0, batch=1)
         assert len(judge.capabilities) == 2
@@ -283,7 +283,7 @@ def test_servers_share_the_load_and_stand_in_for_each_other(server):
         judge.close()
 
 
-def test_many_in_flight_and_no_more(server):
+def test_concurrency_is_reached_and_not_exceeded(server):
     pairs = [("lamp", f"lamp {n}") for n in range(200)]
     with open_judge(server, concurrency=64) as judge:
         assert judge.method
@@ -293,7 +293,7 @@ def test_many_in_flight_and_no_more(server):
         assert server.most_in_flight == 64
 
 
-def test_verdicts_stream_and_a_closed_stream_asks_no_more(server):
+def test_a_closed_stream_sends_no_more_requests(server):
     pairs = [("lamp", f"lamp {n}") for n in range(300)]
     with open_judge(server, concurrency=4) as judge:
         stream = judge.grade_stream(pairs)
@@ -304,7 +304,7 @@ def test_verdicts_stream_and_a_closed_stream_asks_no_more(server):
         assert not np.isnan(judge.grade_pairs(pairs[:20])).any()  # and the judge goes on
 
 
-def test_equal_pairs_cost_one_and_those_of_a_query_share_their_beginning(server):
+def test_equal_pairs_cost_one_request_and_a_querys_prompts_share_a_prefix(server):
     mixed = [pair for n in range(15) for pair in PAIRS[n::15]] * 2
     with open_judge(server, concurrency=1) as judge:
         assert judge.method
@@ -324,18 +324,18 @@ def test_long_products_are_cut_to_tokens_and_blank_ones_are_missing(server):
         assert f") red lamp {'é' * 31} (/" in server.prompts()[-1]
         assert np.isnan(judge.grade_pairs([("lamp", "\u200b "), (" ", "red lamp")])).all()
         assert judge.stats()["missing/blank"] == 2
-    with Misbehaving(vllm=False) as plain, open_judge(plain, max_product_tokens=40) as judge:
+    with FakeLLMServer(vllm=False) as plain, open_judge(plain, max_product_tokens=40) as judge:
         judge.grade_pairs([("lamp", "red lamp " + "é" * 500)])
         assert f") red lamp {'é' * 15} (/" in plain.prompts()[-1]  # 40 bytes cannot be more than 40 tokens
         assert "40bytes" in judge.fingerprint
 
 
-def test_fingerprint_names_what_a_verdict_depends_on(server):
+def test_fingerprint_changes_with_all_that_changes_verdicts(server):
     options = [{}, {"prompt": "json_v2"}, {"passes": ("swapped",)}, {"method": "choice"}, {"max_product_tokens": 9}]
     prints = [open_judge(server, **option).fingerprint for option in options]
     assert len(set(prints)) == len(options)
     assert open_judge(server, concurrency=3, price=(1, 2)).fingerprint == prints[0]
-    with Misbehaving(model="other-7b") as other:
+    with FakeLLMServer(model="other-7b") as other:
         assert open_judge(other).fingerprint != prints[0]
 
 
@@ -357,7 +357,7 @@ def test_settings_come_from_the_environment(server, monkeypatch):
         LLMJudge()
 
 
-def test_it_reads_a_shop_and_no_pairs_are_no_request(server):
+def test_product_texts_of_a_shop_and_no_request_without_pairs(server):
     with open_judge(server) as judge:
         texts = judge.product_texts(tiny_shop())
         assert texts[0] == (

@@ -1,4 +1,4 @@
-"""Prompts: product text stays data whatever it says, all products of a query share a beginning, files are checked."""
+"""Prompts: product text stays data whatever it contains, products of a query share a prefix, files are validated."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_clean_text_is_one_visible_line_without_template_brackets(text):
     assert not [c for c in cleaned if unicodedata.category(c)[0] == "C"]
 
 
-def test_clean_keeps_what_people_read():
+def test_clean_keeps_readable_characters():
     kept = 'Café 50 cm, 3½", 中文 – “sofa” & 100% cotton; α=2 🛋'
     assert clean(kept) == unicodedata.normalize("NFKC", kept)
     assert clean("a\u200bb\tc\u00a0 d<e>") == "ab c d(e)"
 
 
 @given(st.text(alphabet="aeioudkmnrstvz", max_size=400), st.text(max_size=20))
-def test_no_text_holds_its_nonce(product, query):
+def test_no_text_contains_its_nonce(product, query):
     mark = nonce(query, product)
     assert re.fullmatch("[a-z]{4}", mark)
     assert mark not in product and mark not in query
@@ -68,7 +68,7 @@ def test_the_shared_part_depends_on_the_query_only():
 
 
 @pytest.mark.parametrize("name", PASSES)
-def test_every_pass_names_each_level_once(name):
+def test_every_pass_lists_each_level_once(name):
     labels = PASSES[name]
     assert sorted(labels.order) == [0, 1, 2, 3] and len(set(labels.letters)) == 4
     rubric = re.findall(r"^([A-Z]) = (\w+):", GRADE.render("lamp", ["x"], labels)[0], re.MULTILINE)
@@ -99,7 +99,7 @@ def test_every_prompt_file_loads_and_lists_are_numbered():
     assert re.match(r"\(([a-z]{4})\)\n1: one\n2: two\n\(/\1\)\nThe 2 grades", own)
 
 
-def test_products_are_shown_without_repeating_themselves():
+def test_product_texts_do_not_repeat_values():
     text = GRADE.product_texts(tiny_shop())[1]
     assert text.startswith("Lindholm sofa blue 3 seater fabric; category: furniture; ")
     assert "brand" not in text and "attributes" not in text  # the title says them

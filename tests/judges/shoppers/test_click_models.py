@@ -1,4 +1,4 @@
-"""Click models: closed forms against a walk told step by step, against samples, and by hand."""
+"""Click models: closed forms against an enumeration of all visits, against samples, and by hand."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from qr_env.common.errors import ConfigError
 N, K = 6, 4
 
 
-def world(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Nested probs of N lists of K products, and probs to stay."""
+def random_lists(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Nested event probabilities of N lists of K products, and probabilities of going on."""
     generator = np.random.default_rng(seed)
     return np.cumprod(generator.uniform(0.3, 0.95, (N, K, 4)), axis=2), generator.uniform(0.6, 1.0, (N, K))
 
 
-def told(model: Chain | PositionBased, given_K4: np.ndarray, stay_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every course that one visit can take, with its chance, summed up: the definitions, slow."""
+def enumerated(model: Chain | PositionBased, given_K4: np.ndarray, stay_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum over every course of a visit, weighted by its probability: the definitions, slowly."""
     k = len(given_K4)
     chance_K5 = -np.diff(np.concatenate([np.ones((k, 1)), given_K4, np.zeros((k, 1))], axis=1), axis=1)
     examine_K, some_3 = np.zeros(k), np.zeros(3)
 
-    def visit(n: int, deepest: int, chance: float) -> None:
+    def visit(n: int, deepest: int, probability: float) -> None:
         if n == k:
-            some_3[:] += chance * (deepest >= np.array([1, 3, 4]))
+            some_3[:] += probability * (deepest >= np.array([1, 3, 4]))
         elif isinstance(model, PositionBased):
             look = model.by_rank(k)[n] * np.prod(stay_K[:n])
-            examine_K[n] += chance * look
-            visit(n + 1, deepest, chance * (1 - look))
+            examine_K[n] += probability * look
+            visit(n + 1, deepest, probability * (1 - look))
             for depth in range(5):
-                visit(n + 1, max(deepest, depth), chance * look * chance_K5[n, depth])
+                visit(n + 1, max(deepest, depth), probability * look * chance_K5[n, depth])
         else:
-            examine_K[n] += chance
+            examine_K[n] += probability
             for depth, on in enumerate([model.after_skip, model.after_click, 0, 0, 0]):
-                here = chance * chance_K5[n, depth]
+                here = probability * chance_K5[n, depth]
                 visit(n + 1, max(deepest, depth), here * on * stay_K[n])
                 visit(k, max(deepest, depth), here * (1 - on * stay_K[n]))
 
@@ -58,9 +58,9 @@ SMALL = (Chain.cascade(), Chain.dynamic_bayesian(0.8), Chain(0.9, 0.5))
 
 @pytest.mark.parametrize("model", [*SMALL, PositionBased((1.0, 0.6, 0.3))], ids=lambda model: model.name)
 def test_closed_forms_equal_the_sum_over_every_course_of_a_visit(model: Chain | PositionBased) -> None:
-    given_NK4, stay_NK = world()
+    given_NK4, stay_NK = random_lists()
     for n in range(2):
-        examine_K, some_3 = told(model, given_NK4[n], stay_NK[n])
+        examine_K, some_3 = enumerated(model, given_NK4[n], stay_NK[n])
         np.testing.assert_allclose(model.examine(given_NK4, stay_NK)[n], examine_K, atol=1e-12)
         np.testing.assert_allclose(model.any_event(given_NK4, stay_NK)[n], some_3, atol=1e-12)
 
@@ -68,7 +68,7 @@ def test_closed_forms_equal_the_sum_over_every_course_of_a_visit(model: Chain | 
 @pytest.mark.parametrize("leave", [False, True])
 @pytest.mark.parametrize("model", [*MODELS.values(), Chain(0.9, 0.5)], ids=lambda model: model.name)
 def test_sampled_frequencies_agree_with_exact_probabilities(model: ClickModel, leave: bool) -> None:
-    given_NK4, stay_NK = world(1)
+    given_NK4, stay_NK = random_lists(1)
     visits = 40_000
     stay = stay_NK if leave else None
     many = [np.repeat(array, visits, axis=0) for array in (given_NK4, stay_NK)]
@@ -102,8 +102,8 @@ def test_decay_is_the_published_one_and_falls_beyond_it() -> None:
     assert theta_K[19] == pytest.approx(0.03) and (np.diff(theta_K) < 0).all()
 
 
-def test_the_unknown_spreads_down_a_chain_and_stays_in_its_place_elsewhere() -> None:
-    given_NK4, _ = world()
+def test_missing_grades_spread_down_a_chain_but_not_in_the_pbm() -> None:
+    given_NK4, _ = random_lists()
     given_NK4[0, 1] = np.nan
     assert np.isnan(MODELS["dbn"].examine(given_NK4)[0]).tolist() == [False, False, True, True]
     assert not np.isnan(MODELS["position"].examine(given_NK4)).any()
@@ -113,8 +113,8 @@ def test_the_unknown_spreads_down_a_chain_and_stays_in_its_place_elsewhere() -> 
             model.sample(given_NK4, np.random.default_rng(0))
 
 
-def test_lists_are_scored_alone_as_in_a_batch() -> None:
-    given_NK4, stay_NK = world()
+def test_a_list_alone_equals_the_list_in_a_batch() -> None:
+    given_NK4, stay_NK = random_lists()
     for model in MODELS.values():
         alone = [model.any_event(given_NK4[n : n + 1], stay_NK[n : n + 1])[0] for n in range(N)]
         np.testing.assert_array_equal(model.any_event(given_NK4, stay_NK), alone)

@@ -1,4 +1,4 @@
-"""Fidelity against definitions, and what it must be able to tell: the model that made a log, the taste that bought."""
+"""Fidelity metrics against their definitions; they must recover a log's click model and the taste behind purchases."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_rates_leave_padding_out() -> None:
     np.testing.assert_allclose(rates_by_rank(done_NK, np.array([[True, True], [True, False]])), [0.5, 0.0])
 
 
-def test_auc_equals_the_share_of_pairs_in_order() -> None:
+def test_auc_equals_the_share_of_ordered_pairs() -> None:
     scores_NK = np.where(COIN.random((50, 8)) < 0.2, np.nan, COIN.integers(0, 4, (50, 8)).astype(float))
     bought_NK = COIN.random((50, 8)) < 0.3
     expected = []
@@ -72,7 +72,7 @@ def test_choice_perplexity_by_hand() -> None:
     assert np.isnan(choice_perplexity(prob_NK, np.zeros((3, 3), bool))).all()
 
 
-def world(n: int = 12_000, k: int = 6) -> tuple[list[Any], np.ndarray, Grades]:
+def random_lists(n: int = 12_000, k: int = 6) -> tuple[list[Any], np.ndarray, Grades]:
     """Lists of sofas, refrigerators and shoes for the shop's queries, with certain grades."""
     generator = np.random.default_rng(1)
     queries = [SHOP.all_queries[i % len(SHOP.all_queries)] for i in range(n)]
@@ -82,7 +82,7 @@ def world(n: int = 12_000, k: int = 6) -> tuple[list[Any], np.ndarray, Grades]:
 
 @pytest.mark.parametrize("truth", MODELS)
 def test_perplexity_finds_the_examination_that_made_the_log(truth: str) -> None:
-    queries, rows_NK, grades = world()
+    queries, rows_NK, grades = random_lists()
     clicked_NK = ModelShopper(SHOP, model=MODELS[truth]).sample(queries, rows_NK, grades, np.random.default_rng(2)) > 0
     probs = {name: ModelShopper(SHOP, model=m).engage(queries, rows_NK, grades).click_NK for name, m in MODELS.items()}
     perplexity = {name: click_perplexity(clicked_NK, prob_NK) for name, prob_NK in probs.items()}
@@ -94,7 +94,7 @@ def test_perplexity_finds_the_examination_that_made_the_log(truth: str) -> None:
 
 
 def test_fit_recovers_the_taste_that_bought() -> None:
-    queries, rows_NK, _ = world(5_000)
+    queries, rows_NK, _ = random_lists(5_000)
     prices = pa.array(np.random.default_rng(4).lognormal(3.0, 1.0, len(SHOP.products)))
     shop = replace(SHOP, products=SHOP.products.set_column(6, "price", prices))
     grades = Grades(np.broadcast_to(np.eye(4, dtype=np.float32)[EXACT], (*rows_NK.shape, 4)))
@@ -116,7 +116,7 @@ def test_fit_recovers_the_taste_that_bought() -> None:
 
 
 def test_a_strong_prior_holds_the_fit_and_without_purchases_there_is_none() -> None:
-    _, rows_NK, grades = world(200)
+    _, rows_NK, grades = random_lists(200)
     bought_NK = np.zeros(rows_NK.shape, bool)
     with pytest.raises(JudgeError, match="no graded product of these lists was bought"):
         fit_taste(SHOP, rows_NK, grades, bought_NK)
@@ -199,7 +199,7 @@ def test_the_verb_reports_purchases(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_verb_reads_a_log(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    queries, rows_NK, _ = world(3_000)
+    queries, rows_NK, _ = random_lists(3_000)
     grades = Grades(np.eye(4, dtype=np.float32)[SHOP.levels([q.row for q in queries], rows_NK)])
     done_NK = ModelShopper(SHOP, model=MODELS["cascade"]).sample(queries, rows_NK, grades, np.random.default_rng(0))
     event_NK = np.array(["none", "click", "click", "cart", "purchase"])[done_NK]

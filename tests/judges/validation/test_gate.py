@@ -1,4 +1,4 @@
-"""The gate: good judges pass, bad ones are refused or weigh less, unknown ones need a word from the user."""
+"""The gate: good judges pass, bad ones are refused or get less weight, unchecked ones need min_kappa 0."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEST_ONLY = replace(PARTIAL, queries=SHOP.queries.set_column(3, "split", [["test
 
 
 class NoisyJudge:
-    """Labels of which a share is replaced by chance; remembers which queries it was asked about."""
+    """Labels of which a share is replaced by probability; remembers which queries it was asked about."""
 
     name = "noisy"
 
@@ -32,18 +32,18 @@ class NoisyJudge:
         self.asked += queries
         rng = np.random.default_rng(0)
         probs = LabelsJudge(SHOP).grade(queries, rows_NK).probs_NK4
-        chance = np.eye(4, dtype=np.float32)[rng.integers(4, size=rows_NK.shape)]
-        return Grades(np.where((rng.random(rows_NK.shape) < self.noise)[..., None], chance, probs))
+        probability = np.eye(4, dtype=np.float32)[rng.integers(4, size=rows_NK.shape)]
+        return Grades(np.where((rng.random(rows_NK.shape) < self.noise)[..., None], probability, probs))
 
 
-def test_a_judge_that_agrees_passes_in_full() -> None:
+def test_a_judge_that_agrees_passes_with_full_weight() -> None:
     result = Gate(min_kappa=0.5).check(LabelsJudge(SHOP), SHOP)
     assert result.passed and result.weight == 1 and result.kappa == pytest.approx(1)
     assert result.metrics() == pytest.approx({"judge/kappa": 1, "judge/kappa_low": 1, "judge/weight": 1})
     assert Gate(min_kappa=0.5).enforce(result) is result
 
 
-def test_a_judge_that_guesses_is_refused_with_its_figure() -> None:
+def test_a_judge_that_guesses_is_refused_with_its_kappa() -> None:
     gate = Gate(min_kappa=0.5)
     result = gate.check(NoisyJudge(0.8), PARTIAL)
     assert not result.passed and result.low < result.kappa < result.high < 0.5
@@ -51,7 +51,7 @@ def test_a_judge_that_guesses_is_refused_with_its_figure() -> None:
         gate.enforce(result)
 
 
-def test_or_weighs_less_in_proportion() -> None:
+def test_or_gets_a_proportional_weight() -> None:
     gate = Gate(min_kappa=0.8, on_fail="downweight")
     result = gate.check(NoisyJudge(0.5), PARTIAL)
     assert result.weight == pytest.approx(result.kappa / 0.8) and 0 < result.weight < 1
@@ -59,7 +59,7 @@ def test_or_weighs_less_in_proportion() -> None:
     assert replace(gate, min_kappa=0.1).check(NoisyJudge(0.5), PARTIAL).weight == 1
 
 
-def test_test_queries_are_never_asked_about(tmp_path: Path) -> None:
+def test_test_queries_are_never_used(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("query,product_id,level\n" + "running shoes,p20,3\n" + "sofa,p00,E\n" * 2)
     shown = (SHOP.all_queries, np.tile(np.arange(30, dtype=np.int32), (12, 1)))
     for gate, judge in ((Gate(), NoisyJudge(0)), (Gate(labels=tmp_path / "mine.csv"), NoisyJudge(0))):
@@ -70,7 +70,7 @@ def test_test_queries_are_never_asked_about(tmp_path: Path) -> None:
         assert {query.split for query in judge.asked} <= {"train", "dev"}
 
 
-def test_unknown_agreement_needs_a_bar_of_zero() -> None:
+def test_unknown_agreement_needs_min_kappa_zero() -> None:
     gate = Gate(min_kappa=0.2, on_fail="downweight")
     for judge, shop in ((LabelsJudge(TEST_ONLY), TEST_ONLY), (FailingJudge(), SHOP)):
         result = gate.check(judge, shop)
@@ -80,7 +80,7 @@ def test_unknown_agreement_needs_a_bar_of_zero() -> None:
         assert Gate(min_kappa=0).enforce(Gate(min_kappa=0).check(judge, shop)).weight == 1
 
 
-def test_while_learning_it_looks_at_what_is_shown_now() -> None:
+def test_during_training_it_uses_the_current_lists() -> None:
     gate = Gate(min_kappa=0.3, pairs=60)
     queries = [query for query in SHOP.all_queries if query.split == "train"]
     shown = np.tile(np.array([0, 11, 12, 25, 25, 3, -1], np.int32), (len(queries), 1))
@@ -92,7 +92,7 @@ def test_while_learning_it_looks_at_what_is_shown_now() -> None:
     assert replace(gate, pairs=31).check(judge, SHOP, shown=(queries, shown)).pairs == 31
 
 
-def test_graded_pairs_of_ones_own(tmp_path: Path) -> None:
+def test_graded_pairs_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     levels = [("Exact", 3), ("irrelevant", 0), ("C", 1), ("2", 2)]
     lines = [

@@ -1,4 +1,4 @@
-"""The verdict store's file: several processes and kill −9 lose nothing, unusable files are named and left alone."""
+"""The verdict store's file: several processes and kill −9 lose nothing, unusable files raise and stay unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from judges.verdict_store import maintenance as cache_upkeep
 from judges.verdict_store.index import digest
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import StoreError
-from tests.helpers.fake_verdicts import JUDGE, keys, some, verdicts
+from tests.helpers.fake_verdicts import JUDGE, keys, text_pairs, verdicts
 
 # --- several processes, killed at random
 
@@ -31,7 +31,7 @@ SIZES = [1, 7, 40, 2, 120]  # verdicts a commit, over and over
 
 
 def write_until_killed(path: Path, name: str, commits: Connection, stop: Any = None) -> None:
-    """Commit verdicts of judge and query `name`, batch by batch; after each commit tell how many there are, and rest
+    """Commit verdicts of judge and query `name`, batch by batch; after each commit report how many there are, and pause
     a little, as a judge's work gives the others their turn."""
     with VerdictStore(path) as store:
         done = turn = 0
@@ -43,8 +43,8 @@ def write_until_killed(path: Path, name: str, commits: Connection, stop: Any = N
             time.sleep(0.005)
 
 
-def told(commits: Connection) -> int:
-    """The last number that came through the pipe."""
+def last_reported(commits: Connection) -> int:
+    """The last number received through the pipe."""
     last = 0
     try:
         while commits.poll():
@@ -62,8 +62,8 @@ def start(path: Path, name: str, *args: Any) -> tuple[Any, Connection]:
     return process, receiver
 
 
-def held(path: Path, name: str) -> int:
-    """How many verdicts the store holds for query `name`, each checked to the bit; the file is checked as well."""
+def stored_count(path: Path, name: str) -> int:
+    """Number of stored verdicts for query `name`, each checked to the bit; also checks the file."""
     with VerdictStore(path) as store:
         assert cache_upkeep.integrity_errors(store) == []
         with store.reading() as db:
@@ -85,7 +85,7 @@ def test_two_processes_write_and_one_is_killed_fifty_times(tmp_path: Path) -> No
         time.sleep(generator.uniform(0, 0.06))
         os.kill(victim.pid, signal.SIGKILL)
         victim.join()
-        known, count = told(commits), held(tmp_path, f"victim {turn}")
+        known, count = last_reported(commits), stored_count(tmp_path, f"victim {turn}")
         boundaries = np.cumsum([0, *(SIZES * 50)]).tolist()
         assert count in boundaries, "a commit is there whole or not at all"
         assert known <= count <= boundaries[boundaries.index(known) + 1], "nothing committed is lost"
@@ -93,7 +93,7 @@ def test_two_processes_write_and_one_is_killed_fifty_times(tmp_path: Path) -> No
         interrupted += count == known
     stop.set()
     survivor.join(20)
-    assert survivor.exitcode == 0 and held(tmp_path, "survivor") == told(survivors_commits) > 0
+    assert survivor.exitcode == 0 and stored_count(tmp_path, "survivor") == last_reported(survivors_commits) > 0
     assert committed > 0 and interrupted > 10, "the test kills writers in the middle"
 
 
@@ -105,7 +105,7 @@ def test_processes_that_start_at_once_share_one_new_file(tmp_path: Path) -> None
     stop.set()
     for n, (process, commits) in enumerate(writers):
         process.join(20)
-        assert process.exitcode == 0 and held(tmp_path / "new", f"writer {n}") == told(commits) > 0
+        assert process.exitcode == 0 and stored_count(tmp_path / "new", f"writer {n}") == last_reported(commits) > 0
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["verdicts.sqlite"]
 
 
@@ -114,7 +114,7 @@ def test_processes_that_start_at_once_share_one_new_file(tmp_path: Path) -> None
 
 def filled(path: Path, count: int = 3_000) -> Path:
     with VerdictStore(path) as store:
-        store.put(JUDGE, some(count), verdicts(some(count)))
+        store.put(JUDGE, text_pairs(count), verdicts(text_pairs(count)))
     return store.path
 
 
@@ -137,20 +137,20 @@ def test_foreign_empty_and_newer_files_are_left_alone(tmp_path: Path) -> None:
         assert file.read_bytes() == before and sorted(tmp_path.glob(f"*{file.name}*")) == [file]
 
 
-def test_a_damaged_file_is_named_with_the_way_to_save_it(tmp_path: Path) -> None:
+def test_a_damaged_file_raises_with_advice(tmp_path: Path) -> None:
     file = filled(tmp_path)
     content = bytearray(file.read_bytes())
     content[8_192 : len(content) - 4_096] = os.urandom(len(content) - 12_288)
     file.write_bytes(content)
     with pytest.raises(StoreError, match=r"damaged.*\.recover"), VerdictStore(tmp_path) as store:
-        store.get(JUDGE, keys(some(10)))
+        store.get(JUDGE, keys(text_pairs(10)))
     file.write_bytes(content[: len(content) // 2])
     with pytest.raises(StoreError, match="damaged"), VerdictStore(tmp_path) as store:
-        store.get(JUDGE, keys(some(10)))
+        store.get(JUDGE, keys(text_pairs(10)))
 
 
 def test_a_full_disk_loses_nothing_that_was_committed(tmp_path: Path) -> None:
-    pairs, more = some(500), some(20_000, "more ")
+    pairs, more = text_pairs(500), text_pairs(20_000, "more ")
     with VerdictStore(tmp_path) as store:
         store.put(JUDGE, pairs, verdicts(pairs))
         with store.reading() as db:  # SQLite answers SQLITE_FULL, as on a full disk
@@ -167,12 +167,12 @@ def test_a_full_disk_loses_nothing_that_was_committed(tmp_path: Path) -> None:
         assert cache_upkeep.integrity_errors(store) == []
 
 
-def test_a_locked_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_store_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_file, "BUSY_SECONDS", 0.05)
     with VerdictStore(tmp_path) as store, VerdictStore(tmp_path) as other, other.writing():
         with pytest.raises(StoreError, match="locked"):
-            store.put(JUDGE, some(1), verdicts(some(1)))
-        assert np.isnan(store.get(JUDGE, keys(some(1)))).all(), "reading goes on"
+            store.put(JUDGE, text_pairs(1), verdicts(text_pairs(1)))
+        assert np.isnan(store.get(JUDGE, keys(text_pairs(1)))).all(), "reading goes on"
 
 
 def filled_store(folder: Path) -> VerdictStore:
@@ -180,32 +180,32 @@ def filled_store(folder: Path) -> VerdictStore:
     return VerdictStore(folder)
 
 
-def read_and_write_as_nobody(folder: str, says: Connection) -> None:
-    """Tell what happens to a user who may read the store only."""
+def read_and_write_as_another_user(folder: str, says: Connection) -> None:
+    """Report what happens to a user who may only read the store."""
     # Whatever is imported late, while it may still be read: nobody cannot look into a private checkout.
     with tempfile.TemporaryDirectory() as other, filled_store(Path(other)) as store:
-        store.get(JUDGE, keys(some(5)))
+        store.get(JUDGE, keys(text_pairs(5)))
     if os.geteuid() == 0:  # root may write anything
         os.setuid(65_534)
     try:
         with VerdictStore(folder, read_only=True) as store:
-            says.send(store.get(JUDGE, keys(some(5))).tobytes() == verdicts(some(5)).tobytes())
-            store.put(JUDGE, some(9), verdicts(some(9)))
+            says.send(store.get(JUDGE, keys(text_pairs(5))).tobytes() == verdicts(text_pairs(5)).tobytes())
+            store.put(JUDGE, text_pairs(9), verdicts(text_pairs(9)))
     except StoreError as error:
         says.send(str(error))
     try:
-        VerdictStore(folder).put(JUDGE, some(9), verdicts(some(9)))
+        VerdictStore(folder).put(JUDGE, text_pairs(9), verdicts(text_pairs(9)))
     except StoreError as error:
         says.send(str(error))
 
 
-def test_a_store_of_somebody_else_can_be_read_and_says_why_it_is_not_written() -> None:
+def test_another_users_store_can_be_read_and_raises_on_writing() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = filled(Path(folder), 5)
         file.chmod(0o444)
         Path(folder).chmod(0o555)
         receiver, sender = FORKS.Pipe(duplex=False)
-        process = FORKS.Process(target=read_and_write_as_nobody, args=(folder, sender))
+        process = FORKS.Process(target=read_and_write_as_another_user, args=(folder, sender))
         process.start()
         process.join(20)
         Path(folder).chmod(0o755)
@@ -216,7 +216,7 @@ def test_a_store_of_somebody_else_can_be_read_and_says_why_it_is_not_written() -
             assert message in answer and str(file) in answer
 
 
-def test_read_only_never_makes_a_file_and_impossible_places_are_named(tmp_path: Path) -> None:
+def test_read_only_creates_no_file_and_impossible_places_raise(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no verdict store"):
         VerdictStore(tmp_path / "none", read_only=True)
     assert not (tmp_path / "none").exists()

@@ -1,4 +1,4 @@
-"""Upkeep of verdict stores: export holds texts and exact verdicts, merge keeps the first, prune by judge, age, use."""
+"""Maintenance of verdict stores: export of texts and exact verdicts, merge, prune by judge, age, use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from judges.verdict_store import maintenance as cache_upkeep
 from judges.verdict_store.index import DAY, digests
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import ConfigError, StoreError
-from tests.helpers.fake_verdicts import JUDGE, keys, some, verdicts
+from tests.helpers.fake_verdicts import JUDGE, keys, text_pairs, verdicts
 
 
 def test_export_holds_texts_and_exact_verdicts(tmp_path: Path) -> None:
-    pairs = some(30)
+    pairs = text_pairs(30)
     with VerdictStore(tmp_path) as store:
         store.put(JUDGE, pairs, verdicts(pairs))
         store.put("other", pairs[:2], verdicts(pairs[:2], "other"))
@@ -40,7 +40,7 @@ def test_export_holds_texts_and_exact_verdicts(tmp_path: Path) -> None:
 
 def test_merge_keeps_the_first_and_counts_conflicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_upkeep, "BATCH", 7)
-    pairs = some(40)
+    pairs = text_pairs(40)
     with VerdictStore(tmp_path / "b") as b:
         b.put("only here", pairs[:5], verdicts(pairs[:5], "only"))
         b.put(JUDGE, pairs[10:], np.concatenate([verdicts(pairs[10:20]), verdicts(pairs[20:], "b")]))
@@ -64,7 +64,7 @@ def test_merge_keeps_the_first_and_counts_conflicts(tmp_path: Path, monkeypatch:
 
 def test_prune_by_judge_age_and_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     today = time.time()
-    pairs = some(40)
+    pairs = text_pairs(40)
 
     def day(shift: float) -> None:
         monkeypatch.setattr(time, "time", lambda: today + shift * DAY)

@@ -16,7 +16,7 @@ import pytest
 from judges.verdict_store.index import digest, digests, pair_keys
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import StoreError
-from tests.helpers.fake_verdicts import JUDGE, keys, some, verdicts
+from tests.helpers.fake_verdicts import JUDGE, keys, text_pairs, verdicts
 
 # --- keys
 
@@ -35,8 +35,8 @@ def test_keys_are_of_the_texts_bytes_and_do_not_collide() -> None:
 # --- get and put
 
 
-def test_verdicts_come_back_to_the_bit_and_missing_ones_are_not_kept(tmp_path: Path) -> None:
-    pairs = [*some(50), ("", ""), ("nul \0", "lone \ud800"), ("röd", "soffa")]
+def test_verdicts_come_back_to_the_bit_and_missing_ones_are_not_stored(tmp_path: Path) -> None:
+    pairs = [*text_pairs(50), ("", ""), ("nul \0", "lone \ud800"), ("röd", "soffa")]
     probs = verdicts(pairs)
     probs[3], probs[4, 2] = np.nan, np.nan
     with VerdictStore(tmp_path) as store:
@@ -53,12 +53,12 @@ def test_verdicts_come_back_to_the_bit_and_missing_ones_are_not_kept(tmp_path: P
         assert store.stats() | {"asked": 109, "hits": 51, "hit_rate": 51 / 109} == store.stats()
 
 
-def test_use_is_written_down_from_the_first_look_up_on_and_by_whoever_forgets_to_close(tmp_path: Path) -> None:
-    pairs = some(6)
+def test_use_is_written_from_the_first_look_up_and_without_close(tmp_path: Path) -> None:
+    pairs = text_pairs(6)
     code = """
     import sys
-    from tests.judges.verdict_store.test_store import JUDGE, VerdictStore, keys, some, verdicts
-    store, pairs = VerdictStore(sys.argv[1]), some(6)
+    from tests.judges.verdict_store.test_store import JUDGE, VerdictStore, keys, text_pairs, verdicts
+    store, pairs = VerdictStore(sys.argv[1]), text_pairs(6)
     store.get(JUDGE, keys(pairs))  # nobody knows the judge yet
     store.put(JUDGE, pairs, verdicts(pairs))
     store.get(JUDGE, keys(pairs[:4]))
@@ -69,8 +69,8 @@ def test_use_is_written_down_from_the_first_look_up_on_and_by_whoever_forgets_to
         assert (judge["asked"], judge["hits"], judge["verdicts"]) == (10, 4, len(pairs))
 
 
-def test_the_first_verdict_stays_and_put_says_so(tmp_path: Path) -> None:
-    pairs = some(20)
+def test_the_first_verdict_stays_and_put_returns_it(tmp_path: Path) -> None:
+    pairs = text_pairs(20)
     with VerdictStore(tmp_path) as first, VerdictStore(tmp_path) as second:
         first.put(JUDGE, pairs[:12], verdicts(pairs[:12]))
         later = verdicts(pairs, "later")
@@ -119,15 +119,15 @@ def test_a_batch_costs_less_than_five_microseconds_a_pair(tmp_path: Path) -> Non
 
 
 def test_pickled_and_forked_stores_open_the_file_again(tmp_path: Path) -> None:
-    pairs = some(3)
+    pairs = text_pairs(3)
     with VerdictStore(tmp_path) as store:
         store.put(JUDGE, pairs, verdicts(pairs))
         with pickle.loads(pickle.dumps(store)) as copy:
             assert copy.get(JUDGE, keys(pairs)).tobytes() == verdicts(pairs).tobytes()
     code = """
 import os, sys
-from tests.judges.verdict_store.test_store import JUDGE, VerdictStore, keys, some, verdicts
-store, pairs = VerdictStore(sys.argv[1]), some(9)
+from tests.judges.verdict_store.test_store import JUDGE, VerdictStore, keys, text_pairs, verdicts
+store, pairs = VerdictStore(sys.argv[1]), text_pairs(9)
 assert store.get(JUDGE, keys(pairs))[:3].tobytes() == verdicts(pairs[:3]).tobytes()
 if not (child := os.fork()):
     store.put(JUDGE, pairs[3:6], verdicts(pairs[3:6]))
@@ -140,9 +140,9 @@ store.close()
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
-def test_a_closed_store_says_so(tmp_path: Path) -> None:
+def test_a_closed_store_raises(tmp_path: Path) -> None:
     store = VerdictStore(tmp_path)
     store.close()
     store.close()
     with pytest.raises(StoreError, match="closed"):
-        store.get(JUDGE, keys(some(1)))
+        store.get(JUDGE, keys(text_pairs(1)))

@@ -1,4 +1,4 @@
-"""ShopJudge: asks each pair once, keeps verdicts as they come, whatever ends the run; replay without the judge."""
+"""ShopJudge: grades each pair once, stores verdicts as they arrive, however the run ends; replay without the judge."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class WordsJudge:
 
 
 class StreamingJudge(WordsJudge):
-    """Answers pair by pair, the last one first; is killed, or fails, after `limit` answers."""
+    """Yields verdicts pair by pair, the last one first; is killed, or fails, after `limit` verdicts."""
 
     kill = False
 
@@ -91,7 +91,7 @@ def by_hand(judge: WordsJudge, queries: Sequence[Query], rows_NK: np.ndarray) ->
 
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("kind", [WordsJudge, StreamingJudge])
-def test_grades_are_the_pair_judges_and_each_pair_is_asked_once(
+def test_grades_equal_the_pair_judges_and_each_pair_is_graded_once(
     tmp_path: Path, kind: type[WordsJudge], kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stored, "CHUNK", 7)
@@ -115,7 +115,7 @@ def test_grades_are_the_pair_judges_and_each_pair_is_asked_once(
         judge.store.close()
 
 
-def test_pairs_come_query_by_query_and_equal_products_are_one() -> None:
+def test_pairs_are_grouped_by_query_and_equal_products_are_graded_once() -> None:
     twins = Shop("twins", SHOP.products.slice(0, 1).take([0] * 6), SHOP.queries, _no_labels(6), SHOP.purchases)
     inner = WordsJudge()
     queries = [QUERIES[0], QUERIES[3], QUERIES[0]]
@@ -133,7 +133,7 @@ def _no_labels(products: int):
     return SHOP.qrels[:, [0] * products] * 0
 
 
-def test_what_a_failing_judge_answered_before_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts_before_a_failure_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "CHUNK", 10)
     rows_NK = np.arange(30, dtype=np.int32).reshape(1, 30)
     with VerdictStore(tmp_path) as store:
@@ -154,7 +154,7 @@ def grade_until_killed(path: Path, limit: int) -> None:
     judge.grade(QUERIES, np.tile(np.arange(30, dtype=np.int32), (len(QUERIES), 1)))
 
 
-def test_a_killed_run_has_paid_once_for_what_was_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_keeps_its_committed_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(["__main__", "tests.judges.verdict_store.test_stored"])
     run = forks.Process(target=grade_until_killed, args=(tmp_path, 200))
@@ -182,7 +182,7 @@ def test_a_slow_judges_verdicts_are_committed_one_by_one(tmp_path: Path, monkeyp
     assert [size for size in sizes if size] == [1] * 12
 
 
-def test_the_verdict_of_a_faster_process_is_the_one_that_counts(tmp_path: Path) -> None:
+def test_the_verdict_of_a_faster_process_wins(tmp_path: Path) -> None:
     rows_NK = np.arange(10, dtype=np.int32)[None]
     with VerdictStore(tmp_path) as store, VerdictStore(tmp_path) as elsewhere:
 
@@ -198,7 +198,7 @@ def test_the_verdict_of_a_faster_process_is_the_one_that_counts(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("bad", [[0.5, 0.1, 0.1, 0.1], [1.2, -0.2, 0, 0], [np.inf, 0, 0, 0], [1.0, 0, 0]])
-def test_what_are_no_probabilities_is_refused_and_not_kept(tmp_path: Path, bad: list[float]) -> None:
+def test_invalid_probabilities_are_refused_and_not_stored(tmp_path: Path, bad: list[float]) -> None:
     inner = WordsJudge()
     inner.grade_pairs = lambda pairs: np.array([bad] * len(pairs), np.float32)  # type: ignore[method-assign]
     with VerdictStore(tmp_path) as store:
@@ -213,8 +213,8 @@ def test_what_are_no_probabilities_is_refused_and_not_kept(tmp_path: Path, bad: 
 # --- replay
 
 
-def played(judge: object) -> bytes:
-    """All that a run of the environment sees, as bytes: rewards, grades, hits."""
+def episode_bytes(judge: object) -> bytes:
+    """Rewards, grades and hits of an environment's episode, as bytes."""
     simulator = Simulator(SHOP, WordRetriever(SHOP), judge, Reward(), blocks=4, group_size=3, max_turns=2)
     generator = np.random.default_rng(1)
     vocabulary = sorted({word for title in SHOP.titles for word in words(title)})
@@ -229,14 +229,14 @@ def played(judge: object) -> bytes:
 
 def test_a_run_replays_byte_for_byte_with_no_judge(tmp_path: Path) -> None:
     with VerdictStore(tmp_path) as store:
-        run = played(ShopJudge(SHOP, WordsJudge(), store))
+        run = episode_bytes(ShopJudge(SHOP, WordsJudge(), store))
     with VerdictStore(tmp_path, read_only=True) as store:
         judge = replay(SHOP, store)
-        assert played(judge) == run and judge.name == "replay"
+        assert episode_bytes(judge) == run and judge.name == "replay"
         assert judge.stats()["missing/not in store"] == 0 and judge.stats()["store/hit_rate"] == 1.0
 
 
-def test_a_replay_misses_what_is_not_there(tmp_path: Path) -> None:
+def test_a_replay_misses_verdicts_that_are_not_stored(tmp_path: Path) -> None:
     queries, rows_NK = lists(5, 6)
     with VerdictStore(tmp_path) as store:
         ShopJudge(SHOP, WordsJudge(), store).grade(queries[:3], rows_NK[:3])
@@ -249,7 +249,7 @@ def test_a_replay_misses_what_is_not_there(tmp_path: Path) -> None:
         assert (got[~missing & (rows_NK >= 0)] == asked[~missing & (rows_NK >= 0)]).all()
 
 
-def test_which_judge_is_replayed_is_found_or_asked_for(tmp_path: Path) -> None:
+def test_the_replayed_judge_is_found_or_must_be_named(tmp_path: Path) -> None:
     row = np.array([[0]], np.int32)
     with VerdictStore(tmp_path) as store:
         with pytest.raises(JudgeError, match=r"0 judges to replay.*none"):
@@ -271,7 +271,7 @@ def test_which_judge_is_replayed_is_found_or_asked_for(tmp_path: Path) -> None:
         assert replay(other, store).pair_judge.fingerprint == "cross@1", "the only one that graded this shop"
 
 
-def test_what_a_judge_reads_is_entered_once_and_again_when_it_changes(tmp_path: Path) -> None:
+def test_shop_digests_are_saved_once_and_again_when_texts_change(tmp_path: Path) -> None:
     row = np.array([[0]], np.int32)
     with VerdictStore(tmp_path) as store:
         ShopJudge(SHOP, WordsJudge(), store).grade(QUERIES[:1], row)
@@ -284,6 +284,6 @@ def test_what_a_judge_reads_is_entered_once_and_again_when_it_changes(tmp_path: 
         assert store.shop_digests("words@1", "another catalogue") is None
 
 
-def test_levels_reach_the_grades() -> None:
+def test_grades_have_the_levels_of_the_judge() -> None:
     grades = ShopJudge(SHOP, WordsJudge()).grade(QUERIES[:1], np.array([[0, 29]], np.int32))
     assert grades.probs_NK4[0, 0].argmax() == EXACT and grades.probs_NK4[0, 1].argmax() == IRRELEVANT

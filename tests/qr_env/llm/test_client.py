@@ -13,7 +13,7 @@ import pytest
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.llm.capabilities import prove
 from qr_env.llm.client import TRIP, Client, Endpoint, Failure, _seconds
-from tests.helpers.misbehaving import Misbehaving
+from tests.helpers.fake_llm_server import FakeLLMServer
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 CHAT = "/v1/chat/completions"
@@ -22,7 +22,7 @@ BODY = {"model": "play-1b", "messages": [{"role": "user", "content": "hello"}]}
 
 @pytest.fixture
 def server():
-    with Misbehaving() as server:
+    with FakeLLMServer() as server:
         yield server
 
 
@@ -33,7 +33,7 @@ def open_client(*servers, **options):
 def test_attempts_are_bounded_and_counted(server):
     server.always = "500"
     with open_client(server, retries=3) as client:
-        with pytest.raises(Failure, match="misbehaving: 500") as caught:
+        with pytest.raises(Failure, match="injected fault: 500") as caught:
             client.post(CHAT, BODY)
         assert caught.value.kind == "http_500"
         assert server.answered["500"] == 4
@@ -116,7 +116,7 @@ def test_a_server_that_is_gone_costs_no_attempts_but_patience(server, caplog):
 
 
 def test_requests_with_one_prefix_stay_with_one_server(server):
-    with Misbehaving() as other, open_client(server, other) as client:
+    with FakeLLMServer() as other, open_client(server, other) as client:
         for _ in range(12):
             client.post(CHAT, BODY, affinity="red sofa")
         assert sorted([len(server.seen), len(other.seen)]) == [0, 12]
@@ -166,7 +166,7 @@ def test_impossible_settings(options):
     ],
 )
 def test_capabilities_are_what_the_server_does(features, expected):
-    with Misbehaving(**features) as server, open_client(server) as client:
+    with FakeLLMServer(**features) as server, open_client(server) as client:
         found = prove(client, server.url, None).as_dict()
     assert {name: found[name] for name in expected} == expected
     assert found["model"] == found["root"] == "play-1b" and found["context"] == 2048
@@ -201,7 +201,7 @@ def test_wrong_model_wrong_key_no_server(server):
         server.kill()
         with pytest.raises(JudgeError, match="is the judge's server up"):
             prove(client, server.url, None)
-    with Misbehaving() as broken, open_client(broken) as client:
+    with FakeLLMServer() as broken, open_client(broken) as client:
         broken.always = "500"
         with pytest.raises(JudgeError, match="generates nothing with 'play-1b': http_500"):
             prove(client, broken.url, None)

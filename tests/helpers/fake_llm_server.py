@@ -1,15 +1,15 @@
-"""A real HTTP server on loopback that plays vLLM's OpenAI API, well or badly, as a test asks it to.
+"""A fake vLLM server with OpenAI's HTTP API on loopback, which injects faults as a test requests.
 
-    with Misbehaving() as server:
-        server.faults.extend(["500", "hang", "reset"])   # the next generations, one each; "" is a good reply
+    with FakeLLMServer() as server:
+        server.faults.extend(["500", "hang", "reset"])   # faults of the next generations, one each; "": none
         LLMJudge(server.url).grade_pairs(pairs)
-        server.kill(); server.start()                    # connections die; then the same port answers again
-    server.delay = 0.1                               # seconds that every reply takes
-    server.gather = 64                               # no reply before as many requests are there at once
+        server.kill(); server.start()                    # closes all connections; then listens on the same port again
+    server.delay = 0.1                               # seconds before every reply
+    server.gather = 64                               # no reply before this many requests are in flight
 
-Its model knows the truth of a prompt: Exact where a product has all words of the query, Substitute where it has some,
-else Irrelevant (`level`). It answers through the letters that the prompt gives to the grades, so a judge that mixes
-them up is caught. A token is a character, its id the code point.
+Its model grades by words: Exact where a product has all words of the query, Substitute where it has some, else
+Irrelevant (`true_level`). It answers with the letters that the prompt assigns to the grades, so a judge that mixes them
+up fails its test. A token is a character, its id the code point.
 """
 
 from __future__ import annotations
@@ -26,23 +26,26 @@ from collections import Counter, deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-MASS = 0.9  # of the labels; the rest is for "The"
-SHARES = {True: 0.7, False: 0.1}  # of that mass, for the right label and each other one
+MASS = 0.9  # total probability of the labels; the rest is for "The"
+SHARES = {True: 0.7, False: 0.1}  # of that mass, for the true label and for each other one
 TEMPLATE = ("<|user|>", "<|end|><|assistant|>")
 LEVELS = ("Irrelevant", "Complement", "Substitute", "Exact")
 
 
-def level(query: str, product: str) -> int:
-    """The truth that the model knows."""
-    asked, said = set(query.lower().split()), set(re.findall(r"\w+", product.lower()))
-    return 3 if asked <= said else 2 if asked & said else 0
+def true_level(query: str, product: str) -> int:
+    """The grade that the model gives."""
+    query_words, words = set(query.lower().split()), set(re.findall(r"\w+", product.lower()))
+    return 3 if query_words <= words else 2 if query_words & words else 0
 
 
-class Misbehaving:
-    """The server. vllm: has /version and /tokenize. obeys: constrained decoding. masked: its
-    log-probabilities are taken after the constraint. chat: has a chat template. logprobs: sends them, `top` at most.
-    batches: takes several prompts in one request. favours_first: share of the mass that the label listed first gets
-    whatever the truth. key: bearer token that it wants."""
+class FakeLLMServer:
+    """The server.
+
+    Features: vllm (has /version and /tokenize), obeys (constrained decoding), masked (log-probabilities are taken after
+    the constraint), chat (has a chat template), logprobs (sends them, `top` at most), batches (takes several prompts in
+    one request), favours_first (share of the mass that the label listed first gets whatever the truth), key (bearer
+    token that it requires).
+    """
 
     def __init__(self, **features: Any) -> None:
         self.vllm = self.obeys = self.masked = self.chat = self.logprobs = self.batches = True
@@ -71,7 +74,7 @@ class Misbehaving:
         self.kill()
 
     def start(self) -> None:
-        """Listen, on the port of the last time where there was one."""
+        """Listen; after a restart on the same port."""
         self.alive = threading.Event()
         self.http = _Http(("127.0.0.1", self.port), _handler(self))
         self.port = self.http.server_port
@@ -79,7 +82,7 @@ class Misbehaving:
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def kill(self) -> None:
-        """As kill −9: the port is closed and every connection dies."""
+        """As kill −9: close the port and all connections."""
         self.alive.set()
         self.http.shutdown()
         self.http.server_close()
@@ -87,15 +90,15 @@ class Misbehaving:
             dying = list(self.open)
         for connection in dying:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)  # its handler, reading or writing, finds the end
+                connection.shutdown(socket.SHUT_RDWR)  # ends its handler's read or write
 
     def fault(self) -> str:
-        """What goes wrong with the next generation."""
+        """Fault of the next generation, "" for none."""
         with self.lock:
             return self.faults.popleft() if self.faults else self.always
 
     def prompts(self) -> list[str]:
-        """Of all generations so far."""
+        """Prompts of all generations so far."""
         bodies = [body for path, body in self.seen if path.endswith("completions")]
         texts = [body.get("prompt") or body["messages"][0]["content"] for body in bodies]
         return [text for each in texts for text in ([each] if isinstance(each, str) else each)]
@@ -105,18 +108,18 @@ class _Http(ThreadingHTTPServer):
     daemon_threads, block_on_close, request_queue_size = True, False, 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that is gone is no error here."""
+        """Ignore errors of closed connections."""
         if not isinstance(sys.exception(), OSError | ValueError):
             super().handle_error(request, client_address)
 
 
 def _reset(connection: socket.socket) -> None:
-    """Have the other side see a reset instead of an end, once the handler is done with the connection."""
+    """Make the client see a reset instead of an end when the handler closes the connection."""
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def _handler(outer: Misbehaving) -> type[BaseHTTPRequestHandler]:
+def _handler(outer: FakeLLMServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -165,10 +168,10 @@ def _handler(outer: Misbehaving) -> type[BaseHTTPRequestHandler]:
             headers = {}
             if fault[:3].isdigit():
                 code, _, after = fault.partition(":")
-                status, reply = int(code), {"error": {"message": f"misbehaving: {code}"}}
+                status, reply = int(code), {"error": {"message": f"injected fault: {code}"}}
                 headers = {"Retry-After": after} if after else {}
             elif status == 200 and fault:
-                reply = spoil(reply, fault)
+                reply = faulty_reply(reply, fault)
             self.reply(status, reply, headers, fault)
 
         def reply(self, status: int, reply: Any, headers: dict[str, str] | None = None, fault: str = "") -> None:
@@ -189,8 +192,8 @@ def _handler(outer: Misbehaving) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def spoil(reply: dict[str, Any], fault: str) -> Any:
-    """A good reply made bad, with status 200."""
+def faulty_reply(reply: dict[str, Any], fault: str) -> Any:
+    """A faulty reply with status 200."""
     if fault == "cut" or fault == "malformed":
         return reply
     if fault == "not_an_object":
@@ -213,8 +216,8 @@ def spoil(reply: dict[str, Any], fault: str) -> Any:
     return {**reply, "choices": [{**choice, "message": {"content": fault[5:]}}]}
 
 
-def get(outer: Misbehaving, path: str, authorization: str) -> tuple[int, Any]:
-    """/version and /v1/models."""
+def get(outer: FakeLLMServer, path: str, authorization: str) -> tuple[int, Any]:
+    """Reply to a GET request: /version and /v1/models."""
     if outer.key and authorization != f"Bearer {outer.key}":
         return 401, {"error": {"message": "a key is needed"}}
     if path == "/version" and outer.vllm:
@@ -225,8 +228,8 @@ def get(outer: Misbehaving, path: str, authorization: str) -> tuple[int, Any]:
     return 404, {"error": {"message": f"no {path}"}}
 
 
-def post(outer: Misbehaving, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-    """Everything that has a body."""
+def post(outer: FakeLLMServer, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    """Reply to a POST request."""
     if body.get("model") != outer.model:
         return 404, {"error": {"message": f"The model `{body.get('model')}` does not exist."}}
     if path == "/v1/chat/completions" and outer.chat:
@@ -249,27 +252,27 @@ def post(outer: Misbehaving, path: str, body: dict[str, Any]) -> tuple[int, Any]
     return 404, {"error": {"message": f"no {path}"}}
 
 
-def believes(outer: Misbehaving, prompt: str) -> list[dict[str, float]]:
-    """Probability of each token, at each place of the answer."""
+def token_probs(outer: FakeLLMServer, prompt: str) -> list[dict[str, float]]:
+    """Probability of each token, for each position of the answer."""
     letters = dict(re.findall(r"^([A-Z]) = (\w+):", prompt, re.MULTILINE))
     if not letters:
         return [{"A": 0.8, "The": 0.1, "B": 0.05, "E": 0.03, "Yes": 0.01}]
     query = re.search(r"^Query: (.*)$", prompt, re.MULTILINE)[1]  # type: ignore[index]
     many = re.findall(r"^(\d+): (.*)$", prompt, re.MULTILINE)
     one = re.findall(r"^\(([a-z]+)\)\s(.*)\s\(/\1\)$", prompt, re.MULTILINE)
-    return [_belief(outer, letters, LEVELS[level(query, product)]) for _, product in many or one]
+    return [_label_probs(outer, letters, LEVELS[true_level(query, product)]) for _, product in many or one]
 
 
-def _belief(outer: Misbehaving, letters: dict[str, str], truth: str) -> dict[str, float]:
-    knows = MASS * (1 - outer.favours_first)
-    probs = {letter: knows * SHARES[name == truth] for letter, name in letters.items()}
+def _label_probs(outer: FakeLLMServer, letters: dict[str, str], truth: str) -> dict[str, float]:
+    graded = MASS * (1 - outer.favours_first)
+    probs = {letter: graded * SHARES[name == truth] for letter, name in letters.items()}
     probs[next(iter(letters))] += MASS * outer.favours_first
     return {**probs, "The": 1 - MASS}
 
 
-def generate(outer: Misbehaving, prompt: str, body: dict[str, Any], api: str) -> dict[str, Any]:
+def generate(outer: FakeLLMServer, prompt: str, body: dict[str, Any], api: str) -> dict[str, Any]:
     """A reply of either API: JSON where a schema asks for it, else the likeliest tokens that the constraint allows."""
-    places = believes(outer, prompt)
+    places = token_probs(outer, prompt)
     constraint = body.get("structured_outputs", {}) if outer.obeys else {}
     wanted = body.get("response_format", {}).get("json_schema", {}).get("schema") if outer.obeys else None
     if wanted or '{"' in prompt:
@@ -279,7 +282,9 @@ def generate(outer: Misbehaving, prompt: str, body: dict[str, Any], api: str) ->
         choice = _choice(text, [], api)
     else:
         allowed = constraint.get("choice") or re.findall(r"[A-Z]", constraint.get("regex", "")) or None
-        answer = [_say(outer, place, allowed, body.get("top_logprobs") or body.get("logprobs")) for place in places]
+        answer = [
+            _next_token(outer, place, allowed, body.get("top_logprobs") or body.get("logprobs")) for place in places
+        ]
         spaced = [(token if n == 0 else f" {token}", likely) for n, (token, likely) in enumerate(answer)]
         choice = _choice("".join(token for token, _ in spaced), spaced, api)
     if not outer.logprobs or not body.get("logprobs"):
@@ -288,10 +293,10 @@ def generate(outer: Misbehaving, prompt: str, body: dict[str, Any], api: str) ->
     return {"model": outer.model, "choices": [choice], "usage": tokens}
 
 
-def _say(
-    outer: Misbehaving, probs: dict[str, float], allowed: list[str] | None, top: int | None
+def _next_token(
+    outer: FakeLLMServer, probs: dict[str, float], allowed: list[str] | None, top: int | None
 ) -> tuple[str, dict[str, float]]:
-    """The likeliest token that is allowed, and the log-probabilities of the `top` likeliest."""
+    """The likeliest allowed token, and the log-probabilities of the `top` likeliest tokens."""
     within = {token: probs.get(token, 1e-6) for token in allowed or probs}
     token = max(within, key=lambda t: within[t])
     if allowed and outer.masked:
