@@ -1,6 +1,6 @@
-"""Paired bootstrap over queries: how much of a difference could be the luck of which queries were in the sample.
+"""Paired bootstrap over queries: intervals for the sampling error of means and differences.
 
-Every column is resampled with the same queries (that is what makes it paired), all resamples at once as one matrix
+All columns are resampled with the same queries (paired), and all resamples are computed as one matrix
 product (Efron & Tibshirani 1993, percentile intervals).
 
     means_RM = resampled_means(values_NM, seed=0)
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# Resample counts held at once, in cells: bounds the memory at about 64 MB.
+# Counts in memory at once, in cells: limits the memory to about 64 MB.
 CHUNK_CELLS = 8_000_000
 
 

@@ -1,14 +1,14 @@
-"""Score rewriters on held-out queries against leaving them alone.
+"""Score agents on held-out queries against the unchanged queries.
 
     evaluation = evaluate(shop, retriever, agent, split="test", combine="expand")
     evaluation.summary["all"]["metrics"]["nDCG@10"]     # mean, identity, difference, low, high
 
     qr evaluate --shop generated --retriever bm25 --agent identity spell rm3 oracle
 
-In a training loop make one `HeldOutEvaluator` and ask it again and again: what does not depend on the agent is worked out once.
+In a training loop make one `HeldOutEvaluator`: what does not depend on the agent is computed once.
 
-    exam = HeldOutEvaluator(shop, retriever, split="dev", limit=300)
-    exam.quick(student)                                  # {"nDCG@10": …, "identity/nDCG@10": …, "worse": …, …}
+    evaluator = HeldOutEvaluator(shop, retriever, split="dev", limit=300)
+    evaluator.quick(student)                             # {"nDCG@10": …, "identity/nDCG@10": …, "worse": …, …}
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from qr_env.common.types import Grades, Hits, Query
 from qr_env.evaluation.result import Array, Evaluation, changes, closed, summarise, weighted_means
 from qr_env.evaluation.scorers import (
     TOP,
-    Found,
+    GradedHits,
     JudgeScorer,
     LabelScorer,
     Scorer,
@@ -43,15 +43,16 @@ from qr_env.shop.slices import slices_of
 
 
 class HeldOutEvaluator:
-    """One split of one shop through one retriever, searched for the raw queries once.
+    """Evaluates agents on one split of one shop with one retriever; the original queries are searched once.
 
     Args:
-        shop, retriever: where and by what products are found.
+        shop: whose queries and labels are used.
+        retriever: over the same shop.
         split: "train", "dev" or "test".
-        combine, weight: how a rewrite meets its original (`qr_env.retrieval.combine`).
-        judge: None scores by the shop's labels; a judge scores by its opinion, for shops without labels.
-        k: length of the result lists; nDCG and RR look at ten of them.
-        limit: at most this many queries, drawn by `seed`; None takes all.
+        combine, weight: how a rewrite is combined with its original (`qr_env.retrieval.combine`).
+        judge: grades products, for shops without labels; None scores by the shop's labels.
+        k: length of the result lists; nDCG and RR use the first ten.
+        limit: at most this many queries, drawn with `seed`; None takes all.
         resamples, seed: of the bootstrap.
 
     Raises:
@@ -82,33 +83,33 @@ class HeldOutEvaluator:
 
     @cached_property
     def scorer(self) -> Scorer:
-        """Labels, or the judge."""
-        return self._scorer(self.queries)
+        """Scorer by labels, or by the judge."""
+        return self._scorer_of(self.queries)
 
-    def _scorer(self, queries: Sequence[Query]) -> Scorer:
+    def _scorer_of(self, queries: Sequence[Query]) -> Scorer:
         if self._judge is None:
             return LabelScorer(self.shop, queries, self.k)
         return JudgeScorer(self._judge, queries)
 
     def score(self, places: Sequence[int], rewrites: Sequence[str]) -> Array:
-        """The headline figure of M rewrites of the queries at these places, which may repeat, (M,): one search."""
+        """Headline figure of M rewrites of the queries at these places, which may repeat, (M,), with one search."""
         queries = [self.queries[place] for place in places]
         texts = [query.text for query in queries]
         found = combining.search(self.retriever, texts, rewrites, self.combine, self.weight, self.k)
-        return self._scorer(queries).quick(found)
+        return self._scorer_of(queries).quick(found)
 
     def search(self, rewrites: Sequence[str], mode: str | None = None) -> Hits:
-        """What the shopper sees for one rewrite a query. Always k deep: fused lists depend on their depth."""
+        """Result lists for one rewrite a query, always k long: fused lists depend on their depth."""
         return combining.search(self.retriever, self.texts, rewrites, mode or self.combine, self.weight, self.k)
 
     def figures(self, rewrites: Sequence[str], after: Hits) -> tuple[dict[str, Array], Grades]:
-        """Every figure of N rewrites and what they found, by name, each (N,); and the verdicts on what was found."""
+        """Every figure of N rewrites and their result lists, by name, each (N,); and the verdicts on the lists."""
         texts = text_figures(self.texts, rewrites)
         values, grades = list_figures(self.scorer, self._graded_before, after, texts, self._bought)
         return values | self._lengths(rewrites) | changes(values[self.scorer.main], self.raw), grades
 
     @cached_property
-    def _graded_before(self) -> Found:
+    def _graded_before(self) -> GradedHits:
         return self.before, self.scorer.grade(self.before)
 
     @cached_property
@@ -117,12 +118,12 @@ class HeldOutEvaluator:
 
     @cached_property
     def identity(self) -> dict[str, Array]:
-        """The figures of the raw queries."""
+        """The figures of the unchanged queries."""
         return self.figures(self.texts, self.before)[0]
 
     @cached_property
     def oracle(self) -> dict[str, Array]:
-        """The oracle's headline figure, its rewrite searched alone and under `combine`; empty where there is none."""
+        """Headline figure of the oracle's rewrite, searched alone and with `combine`; empty without an oracle."""
         if not self.shop.oracle:
             return {}
         best = [self.shop.oracle.get(query.id, query.text) for query in self.queries]
@@ -130,11 +131,11 @@ class HeldOutEvaluator:
         return {name: self.scorer.quick(self.search(best, mode)) for name, mode in modes.items()}
 
     def evaluate(self, agent: Agent) -> Evaluation:
-        """Everything about an agent's one best rewrite of each query.
+        """Every figure of the agent's best rewrite of each query.
 
-        `timing` holds "ms/query" of the rewriting, and the agent's own `costs` where it keeps such counts.
+        `timing` holds "ms/query" of the rewriting, and the agent's own `costs` if it has such counts.
         """
-        agent.rewrite(self.texts[:1], n=1, seed=self.seed)  # what is loaded or compiled at first is not timed
+        agent.rewrite(self.texts[:1], n=1, seed=self.seed)  # warm-up: loading and compiling are not timed
         started = time.perf_counter()
         rewrites = self.rewrites(agent)
         timing = {"ms/query": 1e3 * (time.perf_counter() - started) / len(self.texts)}
@@ -151,11 +152,11 @@ class HeldOutEvaluator:
         return self._evaluation(name, [""] * len(hits), values, grades, hits)
 
     def quick(self, agent: Agent) -> dict[str, float]:
-        """The few figures that a training loop watches, as array work.
+        """The few figures that a training loop monitors, computed with numpy.
 
         Keys: the headline figure ("nDCG@10" or "judge nDCG@10") of the agent, of "identity/" and, where the shop has
         one, of "oracle/"; "headroom" then too; "better", "worse", "kept" as shares of queries; "words ratio", words of
-        the rewrite to words of the query. Queries where agent or identity lacks the verdicts are in no mean of scores.
+        the rewrite to words of the query. Queries without verdicts for agent or identity are in no mean of scores.
         """
         rewrites = self.rewrites(agent)
         main, values = self.scorer.main, self.scorer.quick(self.search(rewrites))
@@ -164,7 +165,7 @@ class HeldOutEvaluator:
         columns |= self._lengths(rewrites)
         if self.oracle:
             columns[f"oracle/{main}"] = self.oracle["replace"]
-        # As in the full evaluation, means are compared over the queries that define both sides.
+        # As in the full evaluation, means are over the queries that define both sides.
         unknown_N = np.isnan(values) | np.isnan(self.raw)
         columns |= {name: np.where(unknown_N, np.nan, columns[name]) for name in columns if name.endswith(main)}
         means = weighted_means(np.stack(list(columns.values()), axis=1))
@@ -217,7 +218,7 @@ class HeldOutEvaluator:
 
 
 def choose_queries(shop: Shop, split: str, labelled: bool, limit: int | None, seed: int) -> tuple[list[Query], int]:
-    """(the queries of a split that are scored, how many were left out because nobody labelled them).
+    """(queries of a split that are scored, number of queries left out because they have no label).
 
     Raises:
         ConfigError: no such split, or nothing is left.
@@ -248,5 +249,5 @@ def _words(texts: Sequence[str]) -> Array:
 
 
 def evaluate(shop: Shop, retriever: Retriever, agent: Agent, **settings: Any) -> Evaluation:
-    """Score one agent; settings and errors as of `HeldOutEvaluator`. For several agents make one `HeldOutEvaluator` and call `evaluate` for each."""
+    """Evaluate one agent; settings and errors of `HeldOutEvaluator`. For several agents make one `HeldOutEvaluator`."""
     return HeldOutEvaluator(shop, retriever, **settings).evaluate(agent)

@@ -1,22 +1,23 @@
-"""How well policies follow a shop that changes: regret against the oracle, forgetting, time to recover. Pure functions.
+"""Metrics of online learning in a changing shop: regret against the oracle, forgetting, time to recover. Pure
+functions.
 
     outcomes = read_outcomes(Path("out/drift/outcomes.jsonl"))
     report(outcomes, window=1_000)["policies"]["learning"]["recoveries"]
 
-One JSON line a query, in any order, what several policies earned on the very same query at the same moment:
+Input: one JSON line a query, in any order, with the gains of several policies on the same query at the same time:
 
     {"at": 6400, "query": "Q00017", "segment": "Furniture", "gain": {"learning": 0.21, "frozen": 0.0, "oracle": 0.4}}
     {"at": 6400, "event": "words", "length": 0, "share": 1.0, "what": ""}
 
-`gain` is the gain in DCG over the query as typed (qr_env/reward/feedback.py), so leaving it alone earns 0; null is a missing
-verdict, and a query for which any policy's is missing is left out for all. The oracle may leave a query alone, too:
-its gain is max(oracle, 0).
+`gain` is the gain in DCG over the query as typed (qr_env/reward/feedback.py), so leaving it alone earns 0; null is a
+missing verdict, and a query for which any policy's is missing is left out for all. The oracle may leave a query alone,
+too: its gain is max(oracle, 0).
 
-- regret: running sum of oracle − policy, in gains. (It falls where a policy beats the oracle.)
-- headroom share of a stretch of queries: sum of gains / sum of the oracle's. Sums, not a mean of ratios: most queries
-  have no headroom at all.
+- regret: running sum of oracle − policy, in gains. (It decreases where a policy beats the oracle.)
+- headroom share of some consecutive queries: sum of gains / sum of the oracle's. Sums, not a mean of ratios: most
+  queries have no headroom at all.
 - recovery: the share in the `window` queries before an event; after it, the number of queries until the share of the
-  last `window` of them, all after the event, is `level` (0.8) of that again. None: not before the next event
+  last `window` of them, all after the event, is back at `level` (0.8) of it. None: not before the next event
   or the end.
 - forgetting of a segment: best share of its earlier windows − that of its last one (Chaudhry et al. 2018,
   arXiv 1801.10112, equation 3, in time instead of tasks). The best of noisy windows overstates it, for a frozen policy
@@ -45,27 +46,32 @@ WINDOW = 1_000
 
 @dataclass(frozen=True)
 class Outcomes:
-    """N queries in the order of their clock. at_N: clock. segment_N: names. gains: policy → (N,), no NaN."""
+    """Gains of N queries, ordered by time."""
 
     at_N: npt.NDArray[np.int64]
+    """(N,) time: number of queries before this one"""
     segment_N: npt.NDArray[np.str_]
+    """(N,) segment names"""
     gains: dict[str, Floats]
+    """policy → (N,) gains, no NaN"""
     events: list[dict[str, Any]] = field(default_factory=list)
+    """drift events, ordered by time"""
     missing: int = 0
+    """queries left out because of a missing verdict"""
 
     @property
     def oracle_N(self) -> Floats:
-        """What could be earned: the oracle's gain, or 0 for leaving the query alone."""
+        """Best possible gain, (N,): the oracle's, or 0 for keeping the original."""
         return np.maximum(self.gains[ORACLE], 0.0)
 
     @property
     def policies(self) -> list[str]:
-        """Who is compared."""
+        """Names of the compared policies."""
         return [name for name in self.gains if name != ORACLE]
 
 
 def read_outcomes(source: Path | Iterable[str]) -> Outcomes:
-    """Read the lines. Raises DataError where a line is none, names other policies than the first, or none is there."""
+    """Read the lines. Raises DataError if a line is invalid, names other policies than the first, or there is none."""
     lines = source.read_text(encoding="utf-8").splitlines() if isinstance(source, Path) else source
     rows: list[tuple[int, int, dict[str, Any]]] = []
     events: list[tuple[int, int, dict[str, Any]]] = []
@@ -95,18 +101,18 @@ def read_outcomes(source: Path | Iterable[str]) -> Outcomes:
 
 
 def regret(outcomes: Outcomes, policy: str) -> Floats:
-    """What was left on the table up to each query, (N,)."""
+    """Cumulative regret up to each query, (N,)."""
     return np.cumsum(outcomes.oracle_N - outcomes.gains[policy])
 
 
 def share(gains_N: Floats, oracle_N: Floats) -> float:
-    """Headroom share of some queries; NaN where the oracle earns nothing either."""
+    """Headroom share of some queries; NaN if the oracle has no gain either."""
     whole = float(oracle_N.sum())
     return float(gains_N.sum()) / whole if whole > 0 else float("nan")
 
 
 def shares(gains_N: Floats, oracle_N: Floats, window: int) -> Floats:
-    """Headroom share of consecutive windows, (N // window,): what is left over at the end joins the last one."""
+    """Headroom share of consecutive windows, (N // window,): a remainder at the end joins the last one."""
     starts = np.arange(max(len(gains_N) // window, 1)) * window
     whole = np.add.reduceat(oracle_N, starts)
     return np.divide(np.add.reduceat(gains_N, starts), whole, out=np.full(len(whole), np.nan), where=whole > 0)
@@ -123,22 +129,29 @@ def trailing(gains_N: Floats, oracle_N: Floats, window: int) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One event, one policy. Shares: before it, in the first window after it, the lowest and the last until the next.
-    queries: how many it took to have `level` of `before` back; None where that did not happen."""
+    """Recovery of one policy from one event, as headroom shares of windows."""
 
     event: str
+    """name of the event"""
     at: int
+    """time of the event, in queries"""
     before: float
+    """share in the window before the event"""
     first: float
+    """share in the first window after it"""
     lowest: float
+    """lowest share of a window between it and the next event"""
     last: float
+    """share in the last window before the next event"""
     queries: int | None
+    """queries until a window reached `level` × `before`; None if none did"""
 
 
 def recovery(
     outcomes: Outcomes, policy: str, at: int, until: int | None = None, window: int = WINDOW, level: float = LEVEL
 ) -> Recovery | None:
-    """How a policy took an event at clock `at`; None where less than one window lies before it, or after it `until`.
+    """Recovery of a policy from an event at time `at`; None if less than one window lies before it, or between it and
+    `until`.
 
     Raises ConfigError for a window below 1 or a level outside (0, 1].
     """
@@ -156,7 +169,7 @@ def recovery(
 
 
 def recoveries(outcomes: Outcomes, policy: str, window: int = WINDOW, level: float = LEVEL) -> list[Recovery]:
-    """One for each event of the log, from its begin to that of the next; those that cannot be measured are left out."""
+    """Recovery from each event of the log, up to the next event; those that cannot be measured are left out."""
     found = []
     starts = [int(event["at"]) for event in outcomes.events]
     for event, at in zip(outcomes.events, starts, strict=True):
@@ -180,7 +193,7 @@ def forgetting(outcomes: Outcomes, policy: str, window: int = WINDOW) -> dict[st
 
 
 def report(outcomes: Outcomes, window: int = WINDOW, level: float = LEVEL) -> dict[str, Any]:
-    """All of it as JSON values, policy by policy; a curve has one point a window."""
+    """All metrics as JSON values, by policy; a curve has one point a window."""
     ends = (np.arange(max(len(outcomes.at_N) // window, 1)) + 1) * window
     ends[-1] = len(outcomes.at_N)
     return {
@@ -207,19 +220,19 @@ def _policy(outcomes: Outcomes, name: str, ends: npt.NDArray[np.int64], window: 
 
 
 class OutcomeLog:
-    """Writes the lines while a policy learns, and forgets those that a resumed run will write again."""
+    """Writes the lines while a policy learns, and drops those that a resumed run will write again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append lines, NaN as null; on disk when this returns."""
+        """Append lines, NaN as null; they are on disk when this returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as handle:
             handle.writelines(json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
     def rewind(self, at: int) -> None:
-        """Drop every line of clock `at` or later, and one that was cut off by a kill."""
+        """Drop every line of time `at` or later, and an incomplete one left by a kill."""
         if not self.path.is_file():
             return
         lines = self.path.read_bytes().splitlines(keepends=True)

@@ -1,10 +1,10 @@
-"""`Evaluation`: what an agent did to held-out queries, query by query, compared with leaving them alone.
+"""`Evaluation`: an agent's figures on held-out queries, query by query, compared with the unchanged queries.
 
-    print(json.dumps(evaluation.to_json()))        rich.print(evaluation.table())
+    print(json.dumps(evaluation.to_json()))
 
-`summary[slice]` is what is reported of a slice of the queries:
+`summary[slice]` is the report of one slice of the queries:
 
-    {"queries": 1300, "traffic": 1.0,              # how many, and their share of the searches
+    {"queries": 1300, "traffic": 1.0,              # number, and share of the searches
      "metrics": {"nDCG@10": {"mean": …, "identity": …, "difference": …, "low": …, "high": …, "queries": …}, …},
      "headroom": {"share": …, "low": …, "high": …, "identity": …, "oracle": …, "oracle_combined": …} or null}
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,66 +27,74 @@ import numpy.typing as npt
 from qr_env.common.types import Hits, Query
 from qr_env.evaluation.bootstrap import interval, resampled_means
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Summary = dict[str, dict[str, Any]]
-SAME = 1e-6  # a smaller change in the headline figure is no change
+SAME = 1e-6  # smaller changes in the headline figure count as none
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One agent on one split. Per-query arrays are in the order of `queries`.
-
-    agent, shop, retriever, split, combine: names. shop_hash: `Shop.hash`. weight: of the original's words in "expand".
-    main: the headline figure, "nDCG@10" or "judge nDCG@10". by: who graded, "labels" or "judge NAME".
-    queries: N, those without any label left out (`unlabelled` counts them). rewrites: N, "" where unknown (a run file).
-    values, identity: figure → (N,), NaN where undefined. oracle: "replace" and "combined" → (N,), or empty.
-    slices: name → (N,) bool, "all" first. before, after: the first ten hits. levels_before, levels_after: their
-    likeliest level, (N, 10), -1 where there is no verdict. timing: what the rewrites cost, "ms/query" and what the
-    agent counts; differs from run to run, so it is not in `to_json`.
-    """
+    """One agent on one split. Per-query arrays are in the order of `queries`; NaN where a figure is undefined."""
 
     agent: str
+    """name of the agent"""
     shop: str
+    """name of the shop"""
     shop_hash: str
+    """`Shop.hash`"""
     retriever: str
+    """name of the retriever"""
     split: str
+    """"train", "dev" or "test\""""
     combine: str
+    """mode of `qr_env.retrieval.combine`"""
     weight: float
+    """of the original's words in "expand\""""
     k: int
+    """length of the result lists"""
     seed: int
+    """of the rewrites and of the bootstrap"""
     main: str
+    """the headline figure, "nDCG@10" or "judge nDCG@10\""""
     by: str
+    """source of the grades, "labels" or "judge NAME\""""
     unlabelled: int
+    """queries of the split that were left out because they have no label"""
     queries: list[Query]
+    """the N queries that were scored"""
     rewrites: list[str]
+    """N rewrites; "" where unknown (a run file)"""
     values: dict[str, Array]
+    """figure → (N,), of the agent"""
     identity: dict[str, Array]
+    """figure → (N,), of the unchanged queries"""
     oracle: dict[str, Array]
+    """headline figure of the oracle's rewrite, "replace" (searched alone) and "combined" → (N,); empty without an
+    oracle
+    """
     slices: dict[str, Mask]
+    """name → (N,) bool, "all" first"""
     summary: Summary
+    """the report of each slice; its form is in the module docstring"""
     before: Hits
+    """first ten hits of the queries as typed"""
     after: Hits
+    """first ten hits after the rewrites"""
     levels_before: npt.NDArray[np.int8]
+    """(N, 10) likeliest level of each hit in `before`; -1 without a verdict"""
     levels_after: npt.NDArray[np.int8]
+    """(N, 10) the same of `after`"""
     timing: dict[str, float] = field(default_factory=dict)
+    """cost of the rewrites: "ms/query", and the agent's own counts; varies between runs, so it is not in `to_json`"""
 
     @property
     def change(self) -> Array:
         """Change in the headline figure, (N,)."""
         return self.values[self.main] - self.identity[self.main]
 
-    def table(self) -> Table:
-        """A table for the terminal."""
-        from qr_env.evaluation.tables import comparison
-
-        return comparison({self.agent: self})
-
     def to_json(self, per_query: bool = False) -> dict[str, Any]:
-        """Everything but the hits, as JSON values (NaN is null). per_query: the N rewrites and figures too."""
+        """Everything but the hits, as JSON values (NaN is null). per_query: include the N rewrites and figures."""
         names = ("agent", "shop", "shop_hash", "retriever", "split", "combine", "weight", "k", "seed", "main", "by")
         report: dict[str, Any] = {name: getattr(self, name) for name in names}
         report |= {"unlabelled": self.unlabelled, "summary": plain_json(self.summary)}
@@ -99,7 +107,7 @@ class Evaluation:
 
 
 def plain_json(value: Any) -> Any:
-    """The same with numpy numbers as Python's and NaN and infinities as None, which JSON can hold."""
+    """The value with numpy numbers as Python numbers, and NaN and infinities as None, which JSON can hold."""
     if isinstance(value, Mapping):
         return {key: plain_json(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -110,7 +118,7 @@ def plain_json(value: Any) -> Any:
 
 
 def changes(values: Array, identity: Array) -> dict[str, Array]:
-    """`better`, `worse` and `same` as 0 / 1, (N,) each; NaN where the change is unknown."""
+    """`better`, `worse` and `same` as 0 / 1, (N,) each; NaN where the change is undefined."""
     gain = values - identity
     sides = {"better": gain > SAME, "worse": gain < -SAME, "same": np.abs(gain) <= SAME}
     return {name: np.where(np.isnan(gain), np.nan, side) for name, side in sides.items()}
@@ -128,12 +136,12 @@ def summarise(
 ) -> Summary:
     """The report of each slice; its form is in the module docstring."""
     traffic_N = np.array([query.frequency for query in queries], np.float64)
-    frame = Frame(values, identity, oracle, main, traffic_N)
-    return {name: frame.report(mask, resamples, seed) for name, mask in slices.items()}
+    all_figures = _Figures(values, identity, oracle, main, traffic_N)
+    return {name: all_figures.report(mask, resamples, seed) for name, mask in slices.items()}
 
 
-class Frame:
-    """All figures side by side, so that one resampling serves them all: agent's, identity's, then the oracle's."""
+class _Figures:
+    """All figures as columns of one matrix, so that one resampling serves all: agent, identity, then oracle."""
 
     def __init__(
         self,
@@ -146,7 +154,7 @@ class Frame:
         self.names = [main, f"traffic {main}", *(name for name in values if name != main)]
         self.traffic_N = traffic_N
         pairs = [(values[source], identity[source]) for source in (main, main, *self.names[2:])]
-        # A figure that one side does not define is left out of both: the difference is of the same queries.
+        # A figure that one side does not define is left out of both, so that the difference is over the same queries.
         defined = [~(np.isnan(agent) | np.isnan(raw)) for agent, raw in pairs]
         sides = [[np.where(ok, pair[side], np.nan) for pair, ok in zip(pairs, defined, strict=True)] for side in (0, 1)]
         self.oracles = [oracle[name] for name in ("replace", "combined") if name in oracle]
@@ -155,7 +163,7 @@ class Frame:
         self.weights_NM[:, [1, 1 + len(self.names)]] = traffic_N[:, None]
 
     def report(self, mask: Mask, resamples: int, seed: int) -> dict[str, Any]:
-        """One slice."""
+        """Report of one slice."""
         columns, weights = self.columns_NM[mask], self.weights_NM[mask]
         means_M = weighted_means(columns, weights)
         means_RM = resampled_means(columns, weights, resamples, seed)

@@ -1,18 +1,17 @@
-"""Figures of each query for a result list: by the shop's labels (through ir_measures), or by a judge's opinion.
+"""Figures of each query's result list, by the shop's labels (with ir_measures) or by a judge's grades.
 
     scorer = LabelScorer(shop, shop.split("test"), k=100)
     scorer.rank(hits, scorer.grade(hits))["nDCG@10"]  # (N,)
 
 By labels, with ESCI's gains (E 1, S 0.1, C 0.01, I 0; pytrec_eval wants whole numbers, so 100, 10, 1, 0: nDCG does not
 change with the scale): nDCG@10, R@100 and RR@10. A product is relevant for recall and reciprocal rank when it is Exact,
-as in the ESCI paper's recall. A query that found nothing scores 0 in all three (pytrec_eval would leave it out, so that
-breaking a hard query would raise the mean).
+as in the ESCI paper's recall. A query that found nothing scores 0 in all three (pytrec_eval leaves it out, so that
+returning nothing for a hard query would raise the mean).
 
 By a judge: its nDCG@10 is the DCG of its expected gains over the DCG of ten Exact products, so that it needs no list of
-what else the shop holds and does not depend on which agents are compared. A product of the first ten without a verdict
-is taken out, its place with it: the rest moves up and is measured against as many Exact products as there are places
-left, so that a missing verdict is no zero. What stands below the tenth place never counts. It is an opinion, and is
-called so wherever it is shown.
+all relevant products and does not depend on which agents are compared. A product of the first ten without a verdict is
+removed together with its place: the rest moves up and is compared with as many Exact products as places remain, so that
+a missing verdict is no zero. Places below the tenth never count. Reports mark it as a judge's figure.
 """
 
 from __future__ import annotations
@@ -20,12 +19,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import ir_measures
 import numpy as np
 import numpy.typing as npt
+from ir_measures import RR, R, nDCG
 
 from qr_env.common.protocols import Judge
 from qr_env.common.types import EXACT, GAINS, LEVELS, Grades, Hits, Query
-from qr_env.environment import original_results as before
+from qr_env.environment import original_results
 from qr_env.retrieval import combine
 from qr_env.reward import metrics
 from qr_env.reward.feedback import Bought, feedback
@@ -34,17 +35,19 @@ from qr_env.shop.shop import Shop
 
 Array = npt.NDArray[np.float64]
 INTEGER_GAINS = {level: round(100 * float(gain)) for level, gain in enumerate(GAINS)}
-# Row level + 1: nobody graded it, then one-hot.
+# Row level + 1: NaN for ungraded, then one-hot.
 ONE_HOT = np.concatenate([np.full((1, len(LEVELS)), np.nan), np.eye(len(LEVELS))]).astype(np.float32)
 TOP = metrics.DEPTH
-Found = tuple[Hits, Grades]
+GradedHits = tuple[Hits, Grades]
 
 
 class Scorer(Protocol):
-    """Grades lists of the queries it was made for. `main` names the headline figure, `by` who graded."""
+    """Grades result lists of the queries that it was made for."""
 
     main: str
+    """name of the headline figure"""
     by: str
+    """source of the grades: "labels" or "judge NAME\""""
 
     def grade(self, hits: Hits) -> Grades:
         """Verdicts (N, K, 4), NaN where there is none."""
@@ -60,14 +63,11 @@ class Scorer(Protocol):
 
 
 class LabelScorer:
-    """The shop's labels as the measure. Queries are a subset of the shop's, in the order of the hits to come."""
+    """Scores by the shop's labels. Queries are a subset of the shop's, in the order of the hits."""
 
     main, by = "nDCG@10", "labels"
 
     def __init__(self, shop: Shop, queries: Sequence[Query], k: int = 100) -> None:
-        import ir_measures
-        from ir_measures import RR, R, nDCG
-
         self._shop, self._rows_N = shop, np.array([query.row for query in queries], np.int64)
         self._recall_depth = min(k, 100)
         self._ideal_N = metrics.ideal_dcg(shop.qrels[self._rows_N])
@@ -80,7 +80,7 @@ class LabelScorer:
         self._evaluator = ir_measures.evaluator(list(self._names), self._qrels())
 
     def _qrels(self) -> dict[str, dict[str, int]]:
-        """Query number → product row → level. Level 0 says nothing more where every pair is graded."""
+        """Query number → product row → level. Level 0 is left out where every pair is graded."""
         part = self._shop.qrels[self._rows_N]
         least = 1 if self._shop.qrels_complete else 0
         levels = part.data.astype(int) - 1
@@ -92,7 +92,7 @@ class LabelScorer:
         return qrels
 
     def grade(self, hits: Hits) -> Grades:
-        """One-hot verdicts; NaN where nobody graded the product for the query."""
+        """One-hot verdicts; NaN where the pair is not graded."""
         return Grades(ONE_HOT[self._shop.levels(self._rows_N, hits.rows_NK).astype(np.int64) + 1])
 
     def rank(self, hits: Hits, grades: Grades) -> dict[str, Array]:
@@ -103,7 +103,7 @@ class LabelScorer:
         return values
 
     def _run(self, hits: Hits) -> dict[str, dict[str, float]]:
-        """The lists as ir_measures takes them, scored by place: trec_eval would break ties by product id."""
+        """The lists in ir_measures' format, scored by rank: trec_eval would break ties by product id."""
         places = [float(place) for place in range(hits.rows_NK.shape[1], 0, -1)]
         lists = ([row for row in rows_K if row >= 0] for rows_K in hits.rows_NK.tolist())
         return {
@@ -113,13 +113,13 @@ class LabelScorer:
         }
 
     def quick(self, hits: Hits) -> Array:
-        """nDCG@10 as array work; equal to ir_measures' (tested)."""
+        """nDCG@10 with numpy; equal to ir_measures' (tested)."""
         levels_NK = self._shop.levels(self._rows_N, np.ascontiguousarray(hits.rows_NK[:, :TOP]))
         return metrics.ndcg(GAINS[np.maximum(levels_NK, 0)], self._ideal_N)
 
 
 class JudgeScorer:
-    """A judge's opinion as the measure, for shops without labels or beside them."""
+    """Scores by a judge's grades, for shops without labels or in addition to them."""
 
     main = "judge nDCG@10"
 
@@ -140,46 +140,46 @@ class JudgeScorer:
         return {self.main: np.where(missing_NK.any(axis=1) & (missing_NK == found_NK).all(axis=1), np.nan, scores_N)}
 
     def quick(self, hits: Hits) -> Array:
-        """The same as `rank`, with verdicts on the first ten places alone."""
+        """The same as `rank`, grading the first ten places only."""
         top = combine.padded(hits, TOP)
         return self.rank(top, self.grade(top))[self.main]
 
 
 def condensed(gains_NK: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Each list without its missing (NaN) places, the rest moved up, 0 at the end."""
+    """Each list without its missing (NaN) places, the rest moved up, padded with 0."""
     missing_NK = np.isnan(gains_NK)
     order_NK = np.argsort(missing_NK, axis=1, kind="stable")
     return np.take_along_axis(np.where(missing_NK, 0.0, gains_NK), order_NK, axis=1)
 
 
 def list_figures(
-    scorer: Scorer, before: Found, after: Hits, texts: TextFigures, bought: Bought | None
+    scorer: Scorer, before: GradedHits, after: Hits, texts: TextFigures, bought: Bought | None
 ) -> tuple[dict[str, Array], Grades]:
-    """Every figure of what N queries find after a rewrite, by name, each (N,); and the verdicts they rest on.
+    """Every figure of N result lists after a rewrite, by name, each (N,); and the verdicts that they are based on.
 
     `relevance@10` and `diversity@10` are of the first page; increment, hitrate and coverage of the whole list of k.
-    Definitions: `qr_env.reward.feedback`; where the original found nothing relevant, its rule for the increment holds (how
-    many those are is identity's `nothing relevant`). NaN for a query without a purchase (hitrate) or with too few
+    Definitions: `qr_env.reward.feedback`; where the original found nothing relevant, its rule for the increment applies
+    (their share is identity's `nothing relevant`). NaN for a query without a purchase (hitrate) or with too few
     verdicts.
     """
     k = after.rows_NK.shape[1]
     grades = scorer.grade(after)
     values = scorer.rank(after, grades)
-    values["judged@10"] = _judged(after, grades)
+    values["judged@10"] = _judged_share(after, grades)
     page = feedback(*_pair(before, (after, grades), TOP), texts, bought=bought)
     full = feedback(*_pair(before, (after, grades), k), texts, bought=bought)
-    values["relevance@10"] = _wide(page.relevance)
-    values[f"increment@{k}"] = _wide(full.increment)
-    values[f"hitrate@{k}"] = _wide(full.hitrate, full.hitrate_defined)
-    values[f"coverage@{k}"] = _wide(full.coverage)
-    values["diversity@10"] = _wide(page.diversity)
-    values[f"nothing relevant@{k}"] = _wide(full.relevance == 0, ~np.isnan(full.relevance))
-    values["zero results"] = _wide(~np.any(after.found_NK, axis=1))
+    values["relevance@10"] = _as_float64(page.relevance)
+    values[f"increment@{k}"] = _as_float64(full.increment)
+    values[f"hitrate@{k}"] = _as_float64(full.hitrate, full.hitrate_defined)
+    values[f"coverage@{k}"] = _as_float64(full.coverage)
+    values["diversity@10"] = _as_float64(page.diversity)
+    values[f"nothing relevant@{k}"] = _as_float64(full.relevance == 0, ~np.isnan(full.relevance))
+    values["zero results"] = _as_float64(~np.any(after.found_NK, axis=1))
     return values, grades
 
 
-def _pair(before: Found, after: Found, k: int) -> tuple[Hits, Hits, Grades, Grades]:
-    """Both lists and their verdicts, cut at k, in the order of `feedback`."""
+def _pair(before: GradedHits, after: GradedHits, k: int) -> tuple[Hits, Hits, Grades, Grades]:
+    """Both lists and their verdicts, truncated to k, in the argument order of `feedback`."""
     (hits_b, grades_b), (hits_a, grades_a) = before, after
     cut_b, cut_a = Grades(grades_b.probs_NK4[:, :k]), Grades(grades_a.probs_NK4[:, :k])
     return combine.padded(hits_b, min(k, hits_b.rows_NK.shape[1])), combine.padded(hits_a, k), cut_b, cut_a
@@ -192,12 +192,12 @@ def likely_levels(grades: Grades, k: int = TOP) -> npt.NDArray[np.int8]:
     return np.where(known_NK, np.nan_to_num(probs_NK4).argmax(axis=-1), -1).astype(np.int8)
 
 
-def _wide(values_N: npt.NDArray[Any], defined_N: npt.NDArray[np.bool_] | None = None) -> Array:
-    wide_N = values_N.astype(np.float64)
-    return wide_N if defined_N is None else np.where(defined_N, wide_N, np.nan)
+def _as_float64(values_N: npt.NDArray[Any], defined_N: npt.NDArray[np.bool_] | None = None) -> Array:
+    result_N = values_N.astype(np.float64)
+    return result_N if defined_N is None else np.where(defined_N, result_N, np.nan)
 
 
-def _judged(hits: Hits, grades: Grades) -> Array:
+def _judged_share(hits: Hits, grades: Grades) -> Array:
     """Share of the first ten products that have a verdict; NaN where nothing was found."""
     found_NK = hits.found_NK[:, :TOP]
     judged_N = (found_NK & ~np.isnan(grades.probs_NK4[:, :TOP, 0])).sum(axis=1)
@@ -207,7 +207,7 @@ def _judged(hits: Hits, grades: Grades) -> Array:
 
 def bought_outside(shop: Shop, queries: Sequence[Query], scorer: Scorer) -> Bought | None:
     """Products bought for each query outside search (BEQUE's E), graded; None where the shop has no such purchase."""
-    rows_NM = before.bought_outside(shop, limit=max(len(shop.purchases), 1))[[query.row for query in queries]]
+    rows_NM = original_results.bought_outside(shop, limit=max(len(shop.purchases), 1))[[query.row for query in queries]]
     if not (rows_NM >= 0).any():
         return None
     return Bought(rows_NM, scorer.grade(Hits(rows_NM, np.zeros(rows_NM.shape, np.float32))).relevance_NK)

@@ -1,9 +1,9 @@
-"""A shop in figures: sizes, labels, how hard its queries are for BM25, and samples. `qr shop SOURCE` prints them.
+"""Figures of a shop: sizes, labels, difficulty of its queries for BM25, samples. `qr shop SOURCE` prints them.
 
     describe(load_shop("icecat"))["difficulty"]
 
-Words are the index terms of `qr_env.common.tokenize` (stemmed, without stop words), products are what BM25 indexes: the
-figures say what the engine of this project can and cannot find.
+Words are the index terms of `qr_env.common.tokenize` (stemmed, without stop words), so the figures tell what this
+project's BM25 can and cannot find.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import scipy.sparse as sp
 
 from qr_env.common.types import EXACT, GAINS, LEVELS, SUBSTITUTE, Query
@@ -26,14 +27,14 @@ DEPTH = 100
 
 
 def describe(shop: Shop, split: str = "all", samples: int = 3, seed: int = 0) -> dict[str, Any]:
-    """Everything that `qr shop` shows, as JSON values.
+    """Everything that `qr shop` prints, as JSON values.
 
-    "unknown word" and "no product has all words" look at all fields that BM25 indexes, "no title has all words" at
-    titles alone.
+    "unknown word" and "no product has all words" cover all fields that BM25 indexes, "no title has all words" only
+    titles.
 
     Args:
         split: "train", "dev", "test", or "all" for every split.
-        samples: queries to show of each slice, drawn by the seed.
+        samples: number of sample queries of each slice, drawn with the seed.
 
     Returns:
         name, hash, products, queries, labels, purchases, difficulty (a row for each split, then one for each slice of
@@ -56,9 +57,9 @@ def describe(shop: Shop, split: str = "all", samples: int = 3, seed: int = 0) ->
 
 
 def word_gaps(bm25: BM25, texts: Sequence[str]) -> tuple[Mask, Mask]:
-    """Which texts have a word that no product has, and which have no product that holds all their words; (N,) each.
+    """Whether a text has a word that no product has, and whether no product has all its words; (N,) bool each.
 
-    Works on the index's postings: the products of a text's rarest word, narrowed by its other words.
+    Intersects the postings of the text's words, the rarest first.
     """
     scores = bm25.engine.scores
     indices, indptr = np.asarray(scores["indices"]), np.asarray(scores["indptr"])
@@ -66,11 +67,13 @@ def word_gaps(bm25: BM25, texts: Sequence[str]) -> tuple[Mask, Mask]:
     postings.sort_indices()
     ids_N = [[bm25.engine.vocab_dict.get(term) for term in set(bm25.tokens(text))] for text in texts]
     unknown_N = np.array([None in ids for ids in ids_N], bool)
-    alone_N = [None in ids or not _any_holds_all(postings, [at for at in ids if at is not None]) for ids in ids_N]
-    return unknown_N, np.array(alone_N, bool)
+    no_product_N = [
+        None in ids or not _any_product_has_all(postings, [at for at in ids if at is not None]) for ids in ids_N
+    ]
+    return unknown_N, np.array(no_product_N, bool)
 
 
-def _any_holds_all(postings: sp.csc_matrix, ids: list[int]) -> bool:
+def _any_product_has_all(postings: sp.csc_matrix, ids: list[int]) -> bool:
     lists = [postings.indices[postings.indptr[at] : postings.indptr[at + 1]] for at in ids]
     lists.sort(key=len)
     if not lists:
@@ -85,7 +88,7 @@ def _any_holds_all(postings: sp.csc_matrix, ids: list[int]) -> bool:
 
 
 def _slices(shop: Shop, queries: list[Query]) -> dict[str, Mask]:
-    """Traffic and the shop's own slices, over the chosen queries; empty ones are left out."""
+    """Traffic slices and the shop's own, over the chosen queries, without empty ones."""
     rows = np.array([query.row for query in queries], np.int64)
     found = {name: mask[rows] for name, mask in (traffic_slices(shop) | shop.slices).items()}
     return {name: mask for name, mask in found.items() if mask.any()}
@@ -99,7 +102,8 @@ def _products(shop: Shop) -> dict[str, Any]:
     return {"products": len(table), "title words": float(np.mean(lengths)) if lengths else 0.0, "known": known}
 
 
-def _known(column: Any) -> Mask:
+def _known(column: pa.ChunkedArray) -> Mask:
+    """True where the column has a value."""
     values = column.to_numpy()
     return ~np.isnan(values) if values.dtype.kind == "f" else values != ""
 
@@ -144,8 +148,8 @@ def _difficulty(shop: Shop, queries: list[Query], slices: dict[str, Mask]) -> li
     }
     splits = np.array([query.split for query in queries])
     groups = [(name, "all", splits == name) for name in SPLITS if name in splits]
-    shown = groups[0][0] if len(groups) == 1 else "all"
-    groups += [(shown, name, mask) for name, mask in slices.items()]
+    split_name = groups[0][0] if len(groups) == 1 else "all"
+    groups += [(split_name, name, mask) for name, mask in slices.items()]
     return [
         {"split": split, "slice": name, "queries": int(mask.sum())}
         | {figure: _mean(values[mask]) for figure, values in figures.items()}
@@ -154,7 +158,7 @@ def _difficulty(shop: Shop, queries: list[Query], slices: dict[str, Mask]) -> li
 
 
 def _found(shop: Shop, queries: list[Query], bm25: BM25) -> dict[str, npt.NDArray[np.floating]]:
-    """Share with no hit, nDCG@10 and R@100 (of Exact products) of the query as typed; NaN where it has no labels."""
+    """Share with no hit, nDCG@10 and R@100 (of Exact products) of the original query; NaN where it has no labels."""
     rows_N = np.array([query.row for query in queries], np.int64)
     hits = bm25.search([query.text for query in queries], min(DEPTH, len(shop.products)))
     levels_NK = shop.levels(rows_N, hits.rows_NK)
@@ -176,20 +180,20 @@ def _mean(values: npt.NDArray[Any]) -> float | None:
 
 
 def _samples(shop: Shop, queries: list[Query], slices: dict[str, Mask], count: int, seed: int) -> list[dict[str, Any]]:
-    """Some queries of every slice (of all, where there are no slices), each with the title of a relevant product."""
+    """Sample queries of every slice (of all, if there are no slices), each with the title of a relevant product."""
     generator = np.random.default_rng(seed)
-    found = []
+    rows = []
     for name, mask in (slices or {"all": np.ones(len(queries), bool)}).items():
         chosen = generator.permutation(np.flatnonzero(mask))[:count]
         for query in (queries[at] for at in chosen):
             sample = {"slice": name, "split": query.split, "query": query.text, "frequency": query.frequency}
             sample["relevant title"] = _relevant_title(shop, query)
-            found.append(sample | ({"oracle": shop.oracle[query.id]} if query.id in shop.oracle else {}))
-    return found
+            rows.append(sample | ({"oracle": shop.oracle[query.id]} if query.id in shop.oracle else {}))
+    return rows
 
 
 def _relevant_title(shop: Shop, query: Query) -> str | None:
-    """Title of the best graded product, if it is Exact or Substitute."""
+    """Title of the product with the best grade, if it is Exact or Substitute."""
     start, end = shop.qrels.indptr[query.row : query.row + 2]
     if start == end:
         return None

@@ -1,25 +1,24 @@
-"""Evaluations side by side as one table for the terminal.
+"""Several evaluations as one table for the terminal.
 
-rich.print(comparison({"spell": spell, "student": student}))
+rich.print(comparison_table({"spell": spell, "student": student}))
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from rich.table import Table
 
-    from qr_env.evaluation.result import Evaluation
+from qr_env.evaluation.result import Evaluation
 
-# Figures that are shares of queries or of products, shown in per cent.
+# Figures that are shares of queries or of products, printed in per cent.
 SHARES = ("kept", "better", "worse", "same", "judged@10", "zero results", "nothing relevant")
 
 
 def number(value: float, name: str = "") -> str:
-    """A figure as people read it: shares in per cent, the rest with three places, "–" where undefined."""
+    """A figure as text: shares in per cent, others with two or three decimals, "–" where undefined."""
     if value is None or not math.isfinite(value):
         return "–"
     if name.startswith(SHARES):
@@ -27,10 +26,10 @@ def number(value: float, name: str = "") -> str:
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def with_interval(figure: Mapping[str, Any], name: str, queries: int | None = None) -> str:
-    """Mean, and the difference's 95 % interval where there is a difference to speak of.
+def interval_text(figure: Mapping[str, Any], name: str, queries: int | None = None) -> str:
+    """Mean, and the 95 % interval of the difference to identity where it is not 0.
 
-    queries: of the slice; a figure that fewer queries define says so.
+    queries: number in the slice; if fewer define the figure, their number is appended.
     """
     text = number(figure["mean"], name)
     few = "" if queries in (None, figure["queries"]) else f" of {figure['queries']:,}"
@@ -40,8 +39,8 @@ def with_interval(figure: Mapping[str, Any], name: str, queries: int | None = No
     return f"{text} [{scale * figure['low']:+.{places}f} {scale * figure['high']:+.{places}f}]{few}"
 
 
-def told(name: str, reports: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a figure says anything: some query defines it, and traffic only where it is not the plain mean."""
+def has_content(name: str, reports: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a figure is shown: some query defines it; a traffic mean only where it is not the plain mean."""
     figures = [report["metrics"][name] for report in reports]
     if name.startswith("traffic "):
         plain = [report["metrics"][name.removeprefix("traffic ")] for report in reports]
@@ -58,11 +57,9 @@ def headroom_text(room: Mapping[str, float] | None) -> str:
     return f"{100 * room['share']:.1f} % [{100 * room['low']:+.1f} {100 * room['high']:+.1f}]"
 
 
-def comparison(evaluations: Mapping[str, Evaluation]) -> Table:
+def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
     """Figures as rows, agents as columns; then the headline figure by slice, and the headroom closed."""
-    from rich.table import Table
-
-    # Identity has its column anyhow.
+    # Identity has its own column.
     evaluations = {name: e for name, e in evaluations.items() if name != "identity"} or evaluations
     first = next(iter(evaluations.values()))
     left_out = f", {first.unlabelled} without labels left out" if first.unlabelled else ""
@@ -80,9 +77,9 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> Table:
 
 def _figure_rows(table: Table, reports: list[dict[str, Any]]) -> None:
     for name, figure in reports[0]["metrics"].items():
-        if not told(name, reports):
+        if not has_content(name, reports):
             continue
-        agents = [with_interval(report["metrics"][name], name, report["queries"]) for report in reports]
+        agents = [interval_text(report["metrics"][name], name, report["queries"]) for report in reports]
         table.add_row(name, number(figure["identity"], name), *agents)
     room = reports[0]["headroom"]
     if room is not None:
@@ -92,7 +89,7 @@ def _figure_rows(table: Table, reports: list[dict[str, Any]]) -> None:
 
 
 def _timing_rows(table: Table, timings: Sequence[Mapping[str, float]]) -> None:
-    """What the rewrites cost: time, and what agents count."""
+    """Cost of the rewrites: time, and the agents' own counts."""
     for name in dict.fromkeys(name for timing in timings for name in timing):
         table.add_row(name, "–", *(number(timing.get(name, math.nan)) for timing in timings))
     table.add_section()
@@ -102,6 +99,6 @@ def _slice_rows(table: Table, main: str, summaries: list[dict[str, dict[str, Any
     for name, report in summaries[0].items():
         if name == "all":
             continue
-        agents = [with_interval(summary[name]["metrics"][main], main) for summary in summaries]
+        agents = [interval_text(summary[name]["metrics"][main], main) for summary in summaries]
         raw = number(report["metrics"][main]["identity"])
         table.add_row(f"{main}, {name} ({report['queries']:,})", raw, *agents)

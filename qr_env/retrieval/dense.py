@@ -141,8 +141,9 @@ class Dense:
         scores_NK = np.full((len(vectors_ND), k), -np.inf, np.float32)
         width = min(k, self.index.ntotal)
         if width and len(vectors_ND):
-            gpu_index = self._on_gpu if width <= _GPU_MAX_K and selector is None else None
-            index = gpu_index if gpu_index is not None else self.index
+            gpu_index = self._on_gpu
+            use_gpu = gpu_index is not None and width <= _GPU_MAX_K and selector is None
+            index = gpu_index if gpu_index is not None and use_gpu else self.index
             settings = None if selector is None else _with_selector(self.index, selector)
             cosines, found = index.search(np.ascontiguousarray(vectors_ND, np.float32), width, params=settings)
             rows_NK[:, :width], scores_NK[:, :width] = _ordered(found, cosines, np.any(vectors_ND, axis=1))

@@ -20,7 +20,7 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent, Judge, TextEncoder
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import Evaluation
-from qr_env.evaluation.tables import comparison
+from qr_env.evaluation.tables import comparison_table
 from qr_env.models.hub import resolve
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.retrieval.encoder import Encoder
@@ -198,5 +198,5 @@ def print_tables(tables: Sequence[Mapping[str, Evaluation]], seconds: float) -> 
     # A pipe or a file has no terminal width: nothing is cut there.
     console = Console(width=None if sys.stdout.isatty() else 160)
     for evaluations in tables:
-        console.print(comparison(evaluations))
+        console.print(comparison_table(evaluations))
     console.print(f"{seconds:.1f} s")

@@ -179,7 +179,7 @@ def finish(args: Args, world: TrainingSetup) -> None:
     from agents.baselines.classic import RM3, Identity, Oracle, Spell
     from agents.policy.student import Student
     from agents.tracking.base import send_evaluation
-    from qr_env.evaluation.tables import comparison
+    from qr_env.evaluation.tables import comparison_table
     from runs.common.folder import resolved
     from runs.report.job import write_report
     from runs.report.run_files import write_eval
@@ -197,5 +197,5 @@ def finish(args: Args, world: TrainingSetup) -> None:
     write_eval(args.out, evaluations, shop, agent="online", seed=args.seed, evaluator=exam)
     send_evaluation(args.tracker, args.out, resolved(args.out, args), args.updates, evaluations)
     report = write_report(args.out)
-    Console(width=None if sys.stdout.isatty() else 160).print(comparison(evaluations))
+    Console(width=None if sys.stdout.isatty() else 160).print(comparison_table(evaluations))
     print(f"report: {report.resolve()}")
