@@ -31,6 +31,8 @@ class StageContext:
     """shop as named on the command line: generated, icecat, esci, wands, or a folder"""
     data: str | None
     """folder with the data of icecat, esci or wands; None for the default"""
+    loaded_shop: Shop
+    """the shop as loaded"""
     shop: Shop
     """the shop, with generated train queries if it has no purchases"""
     settings: Settings

@@ -38,11 +38,13 @@ def main(args: Args) -> None:
 
 def run_stages(recipe: Recipe, args: Args, out: Path) -> list[SeedRun]:
     """Run all stages with each seed. All seeds share the shop, so that their results can be pooled."""
-    shop = with_past(load_shop(args.shop, data=args.data, seed=0))
-    runs = [
-        SeedRun(StageContext(args.shop, args.data, shop, recipe.settings, seed, out / f"seed-{seed}"), recipe.stages)
-        for seed in args.seeds
-    ]
+    loaded_shop = load_shop(args.shop, data=args.data, seed=0)
+    shop = with_past(loaded_shop)
+    runs = []
+    for seed in args.seeds:
+        folder = out / f"seed-{seed}"
+        context = StageContext(args.shop, args.data, loaded_shop, shop, recipe.settings, seed, folder)
+        runs.append(SeedRun(context, recipe.stages))
     for run in runs:
         run.run()
     return runs

@@ -25,8 +25,8 @@ from agents.supervised.tiny import pretrain_tiny
 from qr_env.common.types import FloatArray, Query
 from qr_env.llm.capabilities import served_model
 from qr_env.llm.client import Client
-from runs.judge.distill import job as judge_distill
 from runs.judge.distill.args import DistillArgs
+from runs.judge.distill.job import distill_judge
 from runs.online.job import run_stages
 from runs.pairs.args import PairConfig
 from runs.pairs.stages import make_pairs
@@ -189,7 +189,8 @@ def run_judge(stage: JudgeStage, context: StageContext, folder: Path) -> Metrics
         teacher=stage.teacher, teacher_queries=stage.teacher_queries, sizes=stage.sizes, seeds=(context.seed,),
         layers=stage.layers, held_out=stage.held_out, json=str(folder / "judge.json"),
     )  # fmt: skip
-    judge_distill.main(args)
+    args.check()
+    distill_judge(args, context.loaded_shop)
     return {"sizes": list(stage.sizes)}
 
 

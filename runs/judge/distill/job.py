@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qr_env.shop import load_shop
+from qr_env.shop.shop import Shop
 from runs.common.cli import write_json
 from runs.common.folder import only_one, open_run
 from runs.common.provenance import environment
@@ -14,9 +15,13 @@ from runs.judge.distill.stages import DistillRun
 
 
 def main(args: DistillArgs) -> None:
-    """Run every stage that is not done yet; print the table."""
+    """Read the shop and train the judge."""
     args.check()
-    shop = load_shop(args.shop, data=args.data)
+    distill_judge(args, load_shop(args.shop, data=args.data))
+
+
+def distill_judge(args: DistillArgs, shop: Shop) -> None:
+    """Run every stage that is not done yet in the run folder; write and print the report."""
     with only_one(args.out):
         open_run(args.out, args, args.fixed() | {"shop": shop.hash}, args.resume)
         with DistillRun.open(args, shop) as run:
