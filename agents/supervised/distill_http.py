@@ -37,18 +37,30 @@ class ServedTeacher:
     Args:
         client: sends the requests, with retries.
         model: its name at the server.
-        tokenizer: the student's; `check` compares it with the server's.
+        tokenizer: the student's; `check` compares it with the server's. None for a teacher that only rewrites.
         max_new_tokens: longest completion by the teacher.
         top: K, number of log-probabilities requested for a token.
     """
 
     def __init__(
-        self, client: Client, model: str, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int = 12, top: int = TOP
+        self,
+        client: Client,
+        model: str,
+        tokenizer: PreTrainedTokenizerBase | None,
+        max_new_tokens: int = 12,
+        top: int = TOP,
     ) -> None:
         if top < 1:
             raise ConfigError(f"{top=}: give 1 or more log-probabilities a token")
-        self.client, self.name, self.tokenizer = client, model, tokenizer
+        self.client, self.name, self._tokenizer = client, model, tokenizer
         self.max_new_tokens, self.top = max_new_tokens, top
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The student's tokenizer."""
+        if self._tokenizer is None:
+            raise ConfigError(f"teacher {self.name!r} was opened without a tokenizer: it can rewrite, not distill")
+        return self._tokenizer
 
     def check(self, student: Student) -> None:
         """Raise ConfigError unless the server's ids of `PROBE` (vLLM's /tokenize) are the student's."""
