@@ -1,8 +1,7 @@
-"""The cross-encoder judge: layout of pairs, ONNX against PyTorch, calibration, fingerprint, broken folders."""
+"""The cross-encoder judge: verdicts, calibration, fingerprint, broken folders."""
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -11,14 +10,12 @@ import pytest
 
 from judges.cross_encoder.export import export
 from judges.cross_encoder.judge import ONNX, Calibration, CrossEncoderJudge, fit_cuts
-from judges.cross_encoder.pair_tokens import PairTokens
 from judges.cross_encoder.training import load_classifier
 from judges.simple.embedding import Thresholds, level_probs
 from judges.verdict_store.stored import ShopJudge
 from qr_env.common.errors import ConfigError, JudgeError
 from tests.helpers.cross_models import small_bert
 from tests.helpers.fakes import tiny_shop
-from tests.helpers.models import small_model
 
 SHOP = tiny_shop()
 QUERIES = ("red sofa", "couch", "fridge 300 l", "runing shoos men size 42 by velo", "x")
@@ -30,52 +27,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("judge")
     model, tokenizer = load_classifier(small_bert(root / "bert"))
     return export(model, tokenizer, root / "served", Calibration(max_length=24, source="test"), PAIRS)
-
-
-def test_pair_layout_equals_the_tokenizers(exported: Path) -> None:
-    _, tokenizer = load_classifier(exported)
-    queries, products = zip(*PAIRS, strict=True)
-    ids, types, lengths = PairTokens(tokenizer, 64).layout(queries, products)
-    wanted = tokenizer(list(queries), list(products), padding=True, return_token_type_ids=True)
-    assert ids.tolist() == wanted["input_ids"] and types.tolist() == wanted["token_type_ids"]
-    assert lengths.tolist() == np.sum(wanted["attention_mask"], axis=1).tolist()
-
-
-def test_long_pairs_are_cut_and_keep_both_texts(exported: Path) -> None:
-    _, tokenizer = load_classifier(exported)
-    long, short = "sofa red blue green " * 9, "sofa red"
-    ids, types, lengths = PairTokens(tokenizer, 16).layout([long, short, long], [long, long, ""])
-    assert lengths.tolist() == [16, 16, 9], "a query takes half of the 13 places at most, a product all that is left"
-    assert (types == 1).sum(axis=1).tolist() == [8, 12, 1]
-    assert (ids[0] == tokenizer.sep_token_id).sum() == 2
-    with pytest.raises(ConfigError, match="max_length=4"):
-        PairTokens(tokenizer, 4)
-
-
-def test_a_causal_lm_tokenizes_pairs() -> None:
-    _, tokenizer = small_model()
-    ids, _, lengths = PairTokens(tokenizer, 32).layout(["red sofa"], ["couch"])
-    text = tokenizer.decode(ids[0][: lengths[0]])
-    assert "red sofa" in text and "couch" in text and len(text) > len("red sofacouch"), "something stands between them"
-
-
-def test_onnx_scores_equal_torch_scores(exported: Path) -> None:
-    torch_judge, onnx_judge = (CrossEncoderJudge(exported, backend, threads=1) for backend in ("torch", "onnx"))
-    wanted, found = torch_judge.score_pairs(PAIRS), onnx_judge.score_pairs(PAIRS)
-    assert np.isfinite(wanted).all() and wanted.std() > 0
-    assert np.corrcoef(wanted, found)[0, 1] > 0.99, "eight bits keep the order"
-    assert np.abs(wanted - found).max() < 0.2 * wanted.std() + 0.05
-    assert CrossEncoderJudge(exported).backend == "onnx", "the fast one is taken where it is there"
-    assert torch_judge.fingerprint != onnx_judge.fingerprint, "their scores differ a little: no shared verdicts"
-    provenance = json.loads((exported / "calibration.json").read_text())["provenance"]
-    assert provenance["onnx"].startswith("int8")
-
-
-def test_float32_onnx_equals_torch(tmp_path: Path) -> None:
-    model, tokenizer = load_classifier(small_bert(tmp_path / "bert"))
-    folder = export(model, tokenizer, tmp_path / "wide", Calibration(), int8=False)
-    wanted, found = (CrossEncoderJudge(folder, backend, threads=1).score_pairs(PAIRS) for backend in ("torch", "onnx"))
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_a_score_depends_on_its_pair_alone(exported: Path) -> None:

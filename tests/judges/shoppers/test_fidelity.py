@@ -1,10 +1,8 @@
-"""Fidelity metrics against their definitions; they must recover a log's click model and the taste behind purchases."""
+"""Fidelity metrics against their definitions; they recover a log's click model and the taste behind purchases."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ import pyarrow as pa
 import pytest
 from scipy.special import logit
 
-from judges.shoppers.click_log import read_click_log
 from judges.shoppers.click_models import MODELS
 from judges.shoppers.fidelity import (
     choice_perplexity,
@@ -25,12 +22,8 @@ from judges.shoppers.fidelity import (
     rates_by_rank,
 )
 from judges.shoppers.model import AVERAGE, ModelShopper, Profile, relative_price
-from qr_env.common.errors import BadRowError, DataError, JudgeError
+from qr_env.common.errors import JudgeError
 from qr_env.common.types import EXACT, Grades
-from qr_env.shop.shop import Shop
-from qr_env.shop.sources.files import write_shop
-from runs.judge.args import ShopperArgs
-from runs.judge.shopper import main
 from tests.helpers.fakes import tiny_shop
 
 SHOP = tiny_shop()
@@ -81,7 +74,7 @@ def random_lists(n: int = 12_000, k: int = 6) -> tuple[list[Any], np.ndarray, Gr
 
 
 @pytest.mark.parametrize("truth", MODELS)
-def test_perplexity_finds_the_examination_that_made_the_log(truth: str) -> None:
+def test_perplexity_identifies_the_click_model_of_a_log(truth: str) -> None:
     queries, rows_NK, grades = random_lists()
     clicked_NK = ModelShopper(SHOP, model=MODELS[truth]).sample(queries, rows_NK, grades, np.random.default_rng(2)) > 0
     probs = {name: ModelShopper(SHOP, model=m).engage(queries, rows_NK, grades).click_NK for name, m in MODELS.items()}
@@ -93,7 +86,7 @@ def test_perplexity_finds_the_examination_that_made_the_log(truth: str) -> None:
     assert perplexity[truth] < click_perplexity(clicked_NK, own_NK), "better than each rank's own rate"
 
 
-def test_fit_recovers_the_taste_that_bought() -> None:
+def test_fit_recovers_the_taste_behind_purchases() -> None:
     queries, rows_NK, _ = random_lists(5_000)
     prices = pa.array(np.random.default_rng(4).lognormal(3.0, 1.0, len(SHOP.products)))
     shop = replace(SHOP, products=SHOP.products.set_column(6, "price", prices))
@@ -125,7 +118,7 @@ def test_a_strong_prior_holds_the_fit_and_without_purchases_there_is_none() -> N
     assert strict.price == pytest.approx(AVERAGE.price, abs=1e-4) and max(map(abs, strict.brands.values())) < 1e-4
 
 
-def test_preference_is_the_chance_to_buy_what_is_looked_at() -> None:
+def test_preference_is_the_purchase_probability_given_examination() -> None:
     rows_NK = np.array([[0, 9, -1]], np.int32)
     grades = Grades(np.eye(4, dtype=np.float32)[[[EXACT, EXACT, 0]]])
     prefer_NK = preference(SHOP, Profile(price=1.0), rows_NK, grades)
@@ -134,7 +127,7 @@ def test_preference_is_the_chance_to_buy_what_is_looked_at() -> None:
     assert np.isnan(prefer_NK[0, 2])
 
 
-def test_bought_by_source() -> None:
+def test_purchased_products_by_source() -> None:
     rows_NK = np.tile(np.arange(-1, 30, dtype=np.int32), (2, 1))
     queries = [SHOP.all_queries[0], SHOP.all_queries[3]]
     found = {
@@ -143,82 +136,3 @@ def test_bought_by_source() -> None:
     }
     assert found["search"].tolist() == [[0, 0], [1, 10]] and found["outside"].tolist() == [[0, 1], [1, 11]]
     assert purchased_products(SHOP, queries, rows_NK).sum() == 4
-
-
-def write_log(path: Path, lines: list[str]) -> Path:
-    path.write_text("session,query_id,product_id,position,event\n" + "\n".join(lines) + "\n")
-    return path
-
-
-def test_a_click_log_comes_back_as_lists(tmp_path: Path) -> None:
-    lines = ["b,q01,p07,1,", "a,q00,p01,2,click", "a,q00,p00,1,purchase", "b,q01,p03,2,Cart", "c,q00,p02,1,none"]
-    log = read_click_log(write_log(tmp_path / "log.csv", lines), SHOP)
-    assert [query.id for query in log.queries] == ["q01", "q00", "q00"]
-    assert log.rows_NK.tolist() == [[7, 3], [0, 1], [2, -1]]
-    assert log.event_NK.tolist() == [[0, 2], [3, 1], [0, 0]]
-    assert log.reached("click").tolist() == [[False, True], [True, True], [False, False]]
-
-
-def test_dirty_rows_stop_or_take_their_list_with_them(tmp_path: Path) -> None:
-    good = ["a,q00,p00,1,click", "a,q00,p01,2,"]
-    dirty = ["b,q00,p00,1,", "b,q00,nothing,2,", "b,q00,p02,3,click", "c,q01,p00,0,", "d,q00,p00,1,stolen"]
-    path = write_log(
-        tmp_path / "log.csv", [*good, *dirty, "e,q00,p00,1,", "e,q00,p01,1,", "f,q00,p00,1,", "f,q01,p01,2,"]
-    )
-    with pytest.raises(BadRowError, match=r"log\.csv:5: unknown product_id"):
-        read_click_log(path, SHOP)
-    log = read_click_log(path, SHOP, on_bad_row="skip")
-    assert log.rows_NK.tolist() == [[0, 1]] and len(log.report.bad_rows) == 3
-    assert "3 of 4 sessions" in log.report.notes[-1]
-    with pytest.raises(DataError, match="no complete list"):
-        read_click_log(write_log(tmp_path / "gaps.csv", ["a,q00,p00,2,click"]), SHOP)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny shop as files, its index cached beside it."""
-    path = tmp_path_factory.mktemp("shop")
-    write_shop(SHOP, path)
-    return path
-
-
-def report_of(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **settings: Any) -> dict[str, Any]:
-    monkeypatch.setenv("QR_CACHE", str(folder / "cache"))
-    main(ShopperArgs(shop=str(folder), json=str(tmp_path / "report.json"), k=10, split="train", **settings))
-    return json.loads((tmp_path / "report.json").read_text())
-
-
-def test_the_verb_reports_purchases(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    report = report_of(folder, monkeypatch, tmp_path)
-    names = ["grades only", "preference", "preference, fitted", *MODELS]
-    assert all(0 <= report["purchases"][name]["AUC search"]["mean"] <= 1 for name in names)
-    figure = report["purchases"]["preference"]["AUC search"]
-    assert figure["low"] <= figure["mean"] <= figure["high"] and figure["queries"] > 0
-    assert sum(report["purchases"]["by rank"]["observed"]) == pytest.approx(1)
-    assert report["purchases"]["dbn"]["chance"] > 1 and report["profile"]["name"] == "average, fitted"
-
-
-def test_the_verb_reads_a_log(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    queries, rows_NK, _ = random_lists(3_000)
-    grades = Grades(np.eye(4, dtype=np.float32)[SHOP.levels([q.row for q in queries], rows_NK)])
-    done_NK = ModelShopper(SHOP, model=MODELS["cascade"]).sample(queries, rows_NK, grades, np.random.default_rng(0))
-    event_NK = np.array(["none", "click", "click", "cart", "purchase"])[done_NK]
-    n, k = rows_NK.shape
-    columns = {
-        "session": np.repeat(np.arange(n), k).astype(str).tolist(),
-        "query_id": np.repeat([query.id for query in queries], k).tolist(),
-        "product_id": [f"p{row:02d}" for row in rows_NK.ravel()],
-        "position": np.tile(np.arange(1, k + 1), n).tolist(),
-        "event": event_NK.ravel().tolist(),
-    }
-    pa.parquet.write_table(pa.table(columns), tmp_path / "log.parquet")
-    clicks = report_of(folder, monkeypatch, tmp_path, log=tmp_path / "log.parquet", fit=0)["clicks"]
-    assert clicks["clicks"] == int((done_NK > 0).sum())
-    assert min(clicks["perplexity"], key=lambda name: clicks["perplexity"][name]) == "cascade"
-    np.testing.assert_allclose(clicks["rate by rank"]["cascade"], clicks["rate by rank"]["observed"], atol=0.03)
-
-
-def test_nothing_to_compare_with_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_shop(Shop("bare", SHOP.products, SHOP.queries, SHOP.qrels, SHOP.purchases.slice(0, 0), True), tmp_path)
-    with pytest.raises(DataError, match="no --log"):
-        report_of(tmp_path, monkeypatch, tmp_path, fit=0)

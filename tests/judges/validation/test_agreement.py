@@ -15,10 +15,6 @@ from judges.validation.agreement import (
     resample_weights,
     slope_at_equal_level,
 )
-from tests.helpers.fakes import tiny_shop
-
-SHOP = tiny_shop()
-ALL = ("train", "dev", "test")
 
 
 def noisy(pairs: int = 600, queries: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

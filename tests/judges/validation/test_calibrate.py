@@ -20,7 +20,6 @@ from qr_env.shop.shop import Shop
 from tests.helpers.fakes import FailingJudge, tiny_shop, words
 
 SHOP = tiny_shop()
-ALL = ("train", "dev", "test")
 
 
 def noisy(pairs: int = 600, queries: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
