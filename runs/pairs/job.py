@@ -69,10 +69,10 @@ def _counts_table(pairs: PairSet) -> Table:
 
 
 def _sizes_table(pairs: PairSet, title: str) -> Table:
-    table = Table("task", "train", "held out", "leave alone", title=title, title_justify="left")
+    table = Table("task", "train", "held out", "keep the original", title=title, title_justify="left")
     for task, size in pairs.task_sizes().items():
-        alone = f"{size['leave alone']:,}" if task == "rewrite" else ""
-        table.add_row(task, f"{size['train']:,}", f"{size['held out']:,}", alone)
+        kept = f"{size['keep the original']:,}" if task == "rewrite" else ""
+        table.add_row(task, f"{size['train']:,}", f"{size['held out']:,}", kept)
     return table
 
 

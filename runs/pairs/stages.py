@@ -43,12 +43,12 @@ class PairSet:
     """source or task → filter → number of examples that it dropped or kept"""
 
     def task_sizes(self) -> dict[str, dict[str, int]]:
-        """Task → number of examples "train" and "held out"; "leave alone" counts those with an empty response."""
+        """Task → number of examples "train" and "held out"; "keep the original" counts those with an empty response."""
         sizes: dict[str, dict[str, int]] = {}
         for example in self.examples:
-            size = sizes.setdefault(example.task, {"train": 0, "held out": 0, "leave alone": 0})
+            size = sizes.setdefault(example.task, {"train": 0, "held out": 0, "keep the original": 0})
             size["held out" if example.held_out else "train"] += 1
-            size["leave alone"] += not example.response
+            size["keep the original"] += not example.response
         return sizes
 
     def metrics(self) -> dict[str, object]:
@@ -87,7 +87,7 @@ class PairMaker:
         made = [example for task in dict.fromkeys(self.config.tasks) for example in self._task(task, rewrites)]
         # Of equal examples the first one stays, with its source.
         distinct = list({(e.task, e.query, e.rewrite, e.response, e.context): e for e in reversed(made)}.values())[::-1]
-        self.counts["all"] = {"made by two sources": len(made) - len(distinct), "kept": len(distinct)}
+        self.counts["all"] = {"duplicates of another source": len(made) - len(distinct), "kept": len(distinct)}
         generated = self._generated_queries
         return [replace(e, source=f"{e.source}:catalogue") if e.query_id in generated else e for e in distinct]
 
@@ -106,11 +106,11 @@ class PairMaker:
                 return self._tagging()
 
     def _rewrites(self) -> list[Example]:
-        """Rewrites of all sources. A query that one source leaves alone is rewritten if another source rewrites it."""
+        """Rewrites of all sources. If one source keeps a query and another rewrites it, only the rewrites stay."""
         found = [example for source in dict.fromkeys(self.config.sources) for example in self._source(source)]
         rewritten = {example.query for example in found if example.response}
         kept = [example for example in found if example.response or example.query not in rewritten]
-        self.counts["rewrites"] = {"left alone by one source, rewritten by another": len(found) - len(kept)}
+        self.counts["rewrites"] = {"kept by one source, rewritten by another": len(found) - len(kept)}
         return kept
 
     @cached_property

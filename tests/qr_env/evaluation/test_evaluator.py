@@ -63,7 +63,7 @@ def random_hits(n: int, seed: int = 0) -> Hits:
     return Hits(np.where(found, rows, -1).astype(np.int32), np.where(found, 1.0, -np.inf).astype(np.float32))
 
 
-def slow_figures(levels: list[int], all_levels: list[int]) -> dict[str, float]:
+def slow_metrics(levels: list[int], all_levels: list[int]) -> dict[str, float]:
     """nDCG@10, R@20 and RR@10 of one list by their definitions; level -1 is ungraded."""
     gain = {-1: 0.0, **dict(enumerate(map(float, GAINS)))}
 
@@ -80,14 +80,14 @@ def slow_figures(levels: list[int], all_levels: list[int]) -> dict[str, float]:
     }
 
 
-def test_label_figures_equal_slow_loops(random_shop: Shop) -> None:
+def test_label_metrics_equal_slow_loops(random_shop: Shop) -> None:
     queries = random_shop.split("test")
     scorer, hits = LabelScorer(random_shop, queries, k=20), random_hits(len(queries))
     fast = scorer.rank(hits, scorer.grade(hits))
     for n, query in enumerate(queries):
         levels = [int(random_shop.qrels[query.row, row]) - 1 for row in hits.rows_NK[n] if row >= 0]
         all_levels = [int(value) - 1 for value in random_shop.qrels[query.row].data]
-        slow = slow_figures(levels, all_levels)
+        slow = slow_metrics(levels, all_levels)
         assert set(slow) == set(fast)
         for name, value in slow.items():
             assert fast[name][n] == pytest.approx(value, abs=1e-6), (name, n)
@@ -126,7 +126,7 @@ def test_incomplete_grades_show_judged_and_the_condensed_list(random_shop: Shop)
     assert metrics["judged@10"]["mean"] == pytest.approx(np.mean(slow))
 
 
-def test_identity_is_the_zero_of_everything(shop: Shop) -> None:
+def test_identity_differs_from_itself_by_zero(shop: Shop) -> None:
     evaluation = evaluate(shop, WordRetriever(shop), Identity(), split="train")
     for name, figure in evaluation.summary["all"]["metrics"].items():
         assert (figure["difference"], figure["low"], figure["high"]) == (0, 0, 0), name
@@ -134,7 +134,7 @@ def test_identity_is_the_zero_of_everything(shop: Shop) -> None:
     assert evaluation.summary["all"]["metrics"]["same"]["mean"] == 1
 
 
-def test_a_rewriters_figures_by_hand(shop: Shop) -> None:
+def test_metrics_of_a_rewriter_computed_by_hand(shop: Shop) -> None:
     # Of seven training queries one is mended, one is broken, five are left alone.
     agent = Fixed({"fridge": "refrigerator big box", "sofa": "nothing at all"})
     evaluation = evaluate(shop, WordRetriever(shop), agent, split="train", combine="replace", k=10)
@@ -202,10 +202,10 @@ def test_quick_agrees_with_the_full_evaluation(shop: Shop, combine: str) -> None
 
 def test_the_raw_queries_are_searched_once_for_all_agents(shop: Shop) -> None:
     retriever = WordRetriever(shop)
-    exam = HeldOutEvaluator(shop, retriever, split="dev")
-    exam.evaluate(Identity())
+    evaluator = HeldOutEvaluator(shop, retriever, split="dev")
+    evaluator.evaluate(Identity())
     calls = retriever.calls
-    exam.evaluate(Identity())
+    evaluator.evaluate(Identity())
     assert retriever.calls == calls + 1  # the agent's own search; the oracle and the raw queries are remembered
 
 
@@ -247,7 +247,7 @@ class PartlyJudge:
         return Grades(probs_NK4.astype(np.float32))
 
 
-def test_a_missing_verdict_is_no_zero_and_both_ways_to_the_judges_figure_agree() -> None:
+def test_a_missing_verdict_is_not_zero_and_quick_agrees_with_rank() -> None:
     hits = Hits(np.arange(100, dtype=np.int32)[None], np.zeros((1, 100), np.float32))
     scorer = JudgeScorer(PartlyJudge([True] * 5), [Query(0, "q", "sofa")])
     assert scorer.quick(hits).tolist() == scorer.rank(hits, scorer.grade(hits))["judge nDCG@10"].tolist() == [1.0]
@@ -258,7 +258,7 @@ def test_a_missing_verdict_is_no_zero_and_both_ways_to_the_judges_figure_agree()
     assert whole.quick(short)[0] == pytest.approx((1 + 1 / np.log2(3)) / (1 / np.log2(np.arange(2, 12))).sum())
 
 
-def test_judged_figures_of_complete_verdicts_are_dcg_over_ten_exact_products(shop: Shop) -> None:
+def test_judge_ndcg_of_complete_verdicts_are_dcg_over_ten_exact_products(shop: Shop) -> None:
     queries = shop.split("train")
     hits = WordRetriever(shop).search([query.text for query in queries], 30)
     scorer = JudgeScorer(LabelsJudge(shop), queries)
@@ -268,16 +268,16 @@ def test_judged_figures_of_complete_verdicts_are_dcg_over_ten_exact_products(sho
 
 
 def test_with_verdicts_missing_identity_is_not_better_than_itself(shop: Shop) -> None:
-    exam = HeldOutEvaluator(shop, WordRetriever(shop), judge=PartlyJudge([True] * 3), split="train")
-    metrics = exam.evaluate(Identity()).summary["all"]["metrics"]
+    evaluator = HeldOutEvaluator(shop, WordRetriever(shop), judge=PartlyJudge([True] * 3), split="train")
+    metrics = evaluator.evaluate(Identity()).summary["all"]["metrics"]
     assert metrics["same"]["mean"] == 1 and metrics["better"]["mean"] == metrics["worse"]["mean"] == 0
 
 
 def test_quick_compares_agent_and_identity_on_the_same_queries(shop: Shop) -> None:
-    exam = HeldOutEvaluator(shop, WordRetriever(shop), judge=LabelsJudge(shop), split="train")
-    exam.raw = np.where(np.arange(len(exam.queries)) == 0, np.nan, exam.raw)
-    figures = exam.quick(Identity())
-    assert figures["judge nDCG@10"] == figures["identity/judge nDCG@10"] == pytest.approx(exam.raw[1:].mean())
+    evaluator = HeldOutEvaluator(shop, WordRetriever(shop), judge=LabelsJudge(shop), split="train")
+    evaluator.raw = np.where(np.arange(len(evaluator.queries)) == 0, np.nan, evaluator.raw)
+    figures = evaluator.quick(Identity())
+    assert figures["judge nDCG@10"] == figures["identity/judge nDCG@10"] == pytest.approx(evaluator.raw[1:].mean())
 
 
 def test_condensed_lists_close_their_gaps() -> None:
@@ -312,11 +312,11 @@ def test_json_has_no_nan_and_is_the_same_twice(shop: Shop) -> None:
 def test_an_external_run_scores_like_the_agent_that_made_it(shop: Shop, tmp_path: Path) -> None:
     from qr_env.shop.trec import read_run
 
-    exam = HeldOutEvaluator(shop, WordRetriever(shop), "train", k=10)
-    spelled = exam.evaluate(Spell(shop))
-    hits = exam.search(spelled.rewrites)
-    write_run(tmp_path / "s.trec", shop, exam.queries, hits, "spell")
-    again = exam.evaluate_run(read_run(tmp_path / "s.trec", shop, exam.queries, 10)[0], "run")
+    evaluator = HeldOutEvaluator(shop, WordRetriever(shop), "train", k=10)
+    spelled = evaluator.evaluate(Spell(shop))
+    hits = evaluator.search(spelled.rewrites)
+    write_run(tmp_path / "s.trec", shop, evaluator.queries, hits, "spell")
+    again = evaluator.evaluate_run(read_run(tmp_path / "s.trec", shop, evaluator.queries, 10)[0], "run")
     for name, values in spelled.values.items():
         if name not in ("words ratio", "kept"):
             np.testing.assert_allclose(again.values[name], values, err_msg=name)

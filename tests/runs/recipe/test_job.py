@@ -47,10 +47,10 @@ def test_the_comparison_has_every_student_with_spread_and_interval(finished):
     report = json.loads((finished / "out" / "comparison.json").read_text())
     assert list(report["agents"]) == ["identity", *SMALL["compare"]]
     for name in SMALL["compare"]:
-        figures = report["agents"][name]["metrics"]
-        assert {"nDCG@10", "relevance@10", "increment@100", "purchase@10"} <= set(figures)
-        assert 0 <= figures["nDCG@10"]["mean"] <= 1
-        assert figures["nDCG@10"]["low"] <= figures["nDCG@10"]["difference"] <= figures["nDCG@10"]["high"]
+        metrics = report["agents"][name]["metrics"]
+        assert {"nDCG@10", "relevance@10", "increment@100", "purchase@10"} <= set(metrics)
+        assert 0 <= metrics["nDCG@10"]["mean"] <= 1
+        assert metrics["nDCG@10"]["low"] <= metrics["nDCG@10"]["difference"] <= metrics["nDCG@10"]["high"]
         assert len(report["agents"][name]["scalars"]["ms/query"]) == 2
     assert report["claims"][0]["result"] in ("agrees", "disagrees", "within noise")
     page = (finished / "out" / "report.html").read_text()
@@ -93,7 +93,7 @@ def test_a_teacher_may_be_behind_a_server(finished, tmp_path):
         main(Args(str(write_recipe(tmp_path, values)), shop=shop, out=tmp_path / "out", resume=True))
         assert len(server.seen) == requests  # a stage that is done needs no server
     seed_folder = tmp_path / "out" / "seed-0"
-    figures = json.loads((seed_folder / "distilled" / "stage.json").read_text())["metrics"]
-    assert figures["tokens"] > 0 and np.isfinite([figures["loss_last"], figures["teacher"]]).all()
+    metrics = json.loads((seed_folder / "distilled" / "stage.json").read_text())["metrics"]
+    assert metrics["tokens"] > 0 and np.isfinite([metrics["loss_last"], metrics["teacher"]]).all()
     texts = {example.query: example.response for example in read_examples(seed_folder / "imitated" / "pairs.parquet")}
     assert texts == {query: teacher.rewrite([query])[0][0] for query in texts} and texts
