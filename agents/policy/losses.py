@@ -77,14 +77,14 @@ def aggregate(values_N_T: Tensor, mask_N_T: Tensor, how: Aggregation, constant: 
     masked_N_T = values_N_T * mask_N_T
     if how == "token":
         return masked_N_T.sum() / mask_N_T.sum().clamp(min=1.0)
-    sequences = there(mask_N_T).clamp(min=1.0)
+    sequences = count_sequences(mask_N_T).clamp(min=1.0)
     if how == "sequence":
         return (masked_N_T.sum(dim=1) / mask_N_T.sum(dim=1).clamp(min=1.0)).sum() / sequences
     return masked_N_T.sum() / (sequences * max(constant, 1))
 
 
-def there(mask_N_T: Tensor) -> Tensor:
-    """How many sequences have a token that counts."""
+def count_sequences(mask_N_T: Tensor) -> Tensor:
+    """Number of sequences with at least one unmasked token."""
     return (mask_N_T > 0).any(dim=1).sum().to(mask_N_T.dtype)
 
 

@@ -101,7 +101,7 @@ def pad_right(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device |
     return ids.to(device), mask.to(device)
 
 
-def given(
+def given_completions(
     prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], eos_id: int, pad_id: int, device: Any
 ) -> Rollout:
     """Completions that nobody sampled, as many for each prompt, to be scored; an empty one is a row that is not there.

@@ -1,85 +1,108 @@
-"""Alarms on the ways in which online learning collapses, over the last updates, so that one odd batch is silent."""
+"""Alarms: the known ways in which online learning collapses, measured over several updates so that one odd batch does
+not raise them."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-MAINS = ("eval/judge nDCG@10", "eval/nDCG@10")  # by the judge that trains, and by labels
+from qr_env.common.messages import print_message
+
+JUDGE_NDCG, LABEL_NDCG = "eval/judge nDCG@10", "eval/nDCG@10"  # by the judge that trains, and by labels
 RELEVANCE, CONVERSION = "eval/relevance@10", "eval/purchase@10"
+EXPLOIT_RATE = "judge/exploit_rate"
 SHIFTS = "stream/shifts"
 
 
 @dataclass
 class Alarms:
-    """Watches the metrics of each update, and the figures of each evaluation against those of the first (the warm
-    start's), in a shop that changes against those of the first after each change.
-
-    window: updates looked back on. min_entropy: nats a token; below it the policy no longer explores.
-    max_length: tokens a rewrite; rewrites that fill their budget are salads. max_identical: share of groups whose
-    rewrites all earn the same, so that nothing can be learned. max_kl: nats a token from the warm start.
-    max_exploit: how much judge/exploit_rate may rise. max_gap: how much more than the labels the judge may say that
-    was won, while the labels say that something was lost: the mark of a judge that is being fooled (Gao et al. 2023,
-    arXiv 2210.10760). max_relevance_lost: how much relevance may fall while conversion rises: JD's finding (arXiv
-    2603.02555) is that what sells more may show less of what was asked for.
-    """
+    """Checks the metrics of each update, and those of each evaluation against the first one's (the warm start's); in a
+    shop that changes, against the first one's after each change."""
 
     window: int = 10
+    """Updates over which means are taken; nothing is raised before so many are known."""
     min_entropy: float = 0.02
+    """Nats a token; below it the policy no longer explores."""
     max_length: float = 11.0
+    """Tokens a rewrite; longer ones fill their budget with unrelated words."""
     max_identical: float = 0.97
+    """Share of groups whose rewrites all earn the same reward, so that nothing can be learned."""
     max_kl: float = 10.0
+    """Nats a token from the warm start."""
     max_exploit: float = 0.1
+    """How much judge/exploit_rate may rise."""
     max_gap: float = 0.05
+    """How much more nDCG@10 the judge may see gained than the labels, while the labels see a loss: reward hacking of
+    the judge (Gao et al. 2023, arXiv 2210.10760)."""
     max_relevance_lost: float = 0.01
+    """How much relevance may fall while conversion rises: JD (arXiv 2603.02555) found that optimizing sales may show
+    less of what was asked for."""
     history: deque[Mapping[str, float]] = field(default_factory=deque)
+    """Metrics of the last `window` updates, oldest first."""
     first: Mapping[str, float] | None = None
+    """Metrics of the evaluation that later ones are compared with; None before the first."""
 
     def check(self, metrics: Mapping[str, float]) -> list[str]:
-        """Messages of the alarms that ring after this update; none until the window is full."""
+        """Messages of the alarms that this update raises; none until the window is full."""
         self.history.append(metrics)
         if len(self.history) > self.window:
             self.history.popleft()
         if len(self.history) < self.window:
             return []
-        rings = []
+        raised = []
         if (entropy := self._mean("entropy")) < self.min_entropy:
-            rings.append(f"entropy {entropy:.3f} < {self.min_entropy}: the policy has stopped exploring")
+            raised.append(f"entropy {entropy:.3f} < {self.min_entropy}: the policy has stopped exploring")
         if (length := self._mean("completions/mean_length")) > self.max_length:
-            rings.append(f"mean length {length:.1f} > {self.max_length} tokens: rewrites fill their budget")
+            raised.append(f"mean length {length:.1f} > {self.max_length} tokens: rewrites fill their budget")
         if (same := self._mean("groups/zero_variance")) > self.max_identical:
-            rings.append(f"{same:.0%} of groups are identical: nothing left to learn from")
+            raised.append(f"{same:.0%} of groups are identical: nothing left to learn from")
         if (kl := self._mean("kl")) > self.max_kl:
-            rings.append(f"KL {kl:.1f} > {self.max_kl} nats a token: the policy has left what it was taught")
-        return rings
+            raised.append(f"KL {kl:.1f} > {self.max_kl} nats a token: the policy is far from the warm start")
+        return raised
 
-    def check_held_out(self, figures: Mapping[str, float]) -> list[str]:
-        """Messages of the alarms on judge and relevance that ring after this evaluation."""
-        if self.first is None or self.first.get(SHIFTS) != figures.get(SHIFTS):
-            self.first = dict(figures)
-        rings, rate = [], "judge/exploit_rate"
-        if rate in figures and (rise := figures[rate] - self.first.get(rate, figures[rate])) > self.max_exploit:
-            rings.append(f"exploit rate {figures[rate]:.2f}, up by {rise:.2f}: the judge is easier to fool")
-        if all(name in row for name in MAINS for row in (figures, self.first)):
-            judge, labels = (figures[name] - self.first[name] for name in MAINS)
+    def check_held_out(self, metrics: Mapping[str, float]) -> list[str]:
+        """Messages of the alarms on judge, relevance and conversion that this evaluation raises."""
+        if self.first is None or self.first.get(SHIFTS) != metrics.get(SHIFTS):
+            self.first = dict(metrics)
+        raised, first = [], self.first
+        if EXPLOIT_RATE in metrics:
+            rise = metrics[EXPLOIT_RATE] - first.get(EXPLOIT_RATE, metrics[EXPLOIT_RATE])
+            if rise > self.max_exploit:
+                raised.append(
+                    f"exploit rate {metrics[EXPLOIT_RATE]:.2f}, up by {rise:.2f}: the judge is easier to fool"
+                )
+        if all(name in row for name in (JUDGE_NDCG, LABEL_NDCG) for row in (metrics, first)):
+            judge, labels = (metrics[name] - first[name] for name in (JUDGE_NDCG, LABEL_NDCG))
             if labels < 0 and judge - labels > self.max_gap:
-                rings.append(f"the judge says {judge:+.3f}, the labels {labels:+.3f}: the judge is being fooled")
-        if all(name in row for name in (RELEVANCE, CONVERSION) for row in (figures, self.first)):
-            relevance, conversion = (figures[name] - self.first[name] for name in (RELEVANCE, CONVERSION))
+                raised.append(f"nDCG by the judge {judge:+.3f}, by labels {labels:+.3f}: the judge is being fooled")
+        if all(name in row for name in (RELEVANCE, CONVERSION) for row in (metrics, first)):
+            relevance, conversion = (metrics[name] - first[name] for name in (RELEVANCE, CONVERSION))
             if conversion > 0 and relevance < -self.max_relevance_lost:
-                rings.append(f"relevance {relevance:+.3f} while conversion {conversion:+.3f}: it sells other things")
-        return rings
+                raised.append(
+                    f"relevance {relevance:+.3f} while conversion {conversion:+.3f}: sales rise at relevance's cost"
+                )
+        return raised
+
+    def clear_window(self) -> None:
+        """Forget the last updates, so that a full window must pass before `check` raises an alarm again."""
+        self.history.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next checks depend on."""
+        """All that later checks depend on."""
         return {"history": list(self.history), "first": self.first}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.history, self.first = deque(state["history"]), state["first"]
 
     def _mean(self, name: str) -> float:
         values = [float(row[name]) for row in self.history if name in row]
         return sum(values) / len(values) if values else float("nan")
+
+
+def print_alarms(messages: Sequence[str], update: int) -> None:
+    """Print raised alarms to standard error."""
+    for message in messages:
+        print_message(f"ALARM at update {update}: {message}")

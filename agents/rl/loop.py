@@ -1,359 +1,293 @@
-"""Online learning: queries stream in, the student rewrites them in groups, the shop answers, PPO or GRPO learns.
+"""Online learning: queries stream in, the student rewrites each one G times, the shop answers, an optimizer learns.
 
-`Loop` knows nothing of shops or judges: an environment pays rewards, a function scores the student on held-out queries,
-a tracker writes figures, and a checkpoint holds all that the next update depends on.
+One pass of `Loop.run`:
+
+    sample      G rewrites of each query (agents/policy/student.py)
+    step        search and grade them: rewards (qr_env/environment/vector_env.py)
+    update      one optimizer step (agents/rl/grpo.py, ppo.py, dpo.py)
+    log         metrics, samples, histograms and alarms (agents/rl/step_log.py, alarms.py)
+    promote     test the candidate policy, promote it or roll back (agents/serving/promotion.py)
+    evaluate    held-out queries choose the best student (agents/rl/held_out.py)
+    checkpoint  all that the next update depends on (agents/policy/checkpoint.py)
 """
 
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from tqdm import tqdm
 
 from agents.examples.anchor import AnchorPairs
-from agents.policy.checkpoint import save_checkpoint, save_student
-from agents.policy.losses import group_advantages
+from agents.policy.checkpoint import save_checkpoint, set_rng_state
 from agents.policy.rollout import Rollout
 from agents.policy.student import Student
-from agents.rl.alarms import Alarms
-from agents.rl.learner import Learner
+from agents.rl.alarms import Alarms, print_alarms
+from agents.rl.held_out import Evaluate, HeldOutResult, evaluate_held_out
+from agents.rl.interrupt import StopRequest
+from agents.rl.learner import PolicyOptimizer
 from agents.rl.processes import SINGLE_PROCESS, Processes
+from agents.rl.progress import Progress
+from agents.rl.step_log import StepLog
 from agents.serving.promotion import Promotion
 from agents.tracking.base import Trackers
 from qr_env.common.errors import JudgeError
-from qr_env.common.messages import print_message
-from qr_env.common.types import Grades, Hits
-from qr_env.evaluation.scorers import likely_levels
+from qr_env.environment.simulator import Simulator
 
-SAMPLES_AN_UPDATE = 4
-SAMPLE_HITS = 3
-SIDES = ("before", "after")
-FEW = 8  # rewrites whose verdicts are missing are no proof that the judge is down
+Observation = dict[str, tuple[str, ...]]
+BoolArray = npt.NDArray[np.bool_]
+MIN_GRADED = 8  # with fewer rewrites that need a verdict, missing ones do not show that the judge is down
+
+
+class RewriteEnv(Protocol):
+    """A batched environment of N = P × G rewrites, neighbours in blocks of G on one query: `QueryRewriteVectorEnv`."""
+
+    group_size: int
+    """G."""
+    simulator: Simulator
+    """The shop: the queries that are worked on, and the turn."""
+
+    def reset(self, *, seed: int) -> tuple[Observation, dict[str, Any]]:
+        """The observation of the stream's first queries, and infos."""
+        ...
+
+    def step(
+        self, actions: Sequence[str]
+    ) -> tuple[Observation, npt.NDArray[np.floating], BoolArray, BoolArray, dict[str, Any]]:
+        """Search and grade N rewrites: next observation, rewards_N (NaN: no verdict), terminated, truncated, infos."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that determines the next steps, stream position included."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Observation:
+        """Continue where `state` was taken; the observation there."""
+        ...
 
 
 @dataclass
 class LoopConfig:
-    """updates: when to stop (in total, resumed ones included; math.inf: when told to). evaluate_every,
-    checkpoint_every: in updates.
-    max_failed: share of missing rewards, of rewrites that were none of "keep", that stops the run: a judge that is
-    down teaches nothing."""
+    """When the loop stops, evaluates and saves."""
 
     updates: float
+    """Total number of updates, resumed ones included; math.inf runs until interrupted."""
     evaluate_every: int = 20
+    """Updates between evaluations."""
     checkpoint_every: int = 20
-    max_failed: float = 0.5
-
-
-@dataclass
-class Progress:
-    """Where the loop is: counts over the whole run, the update that was last `evaluated` (-1: none), the best held-out
-    score since the shop last changed (`shifts`), and whether it was stopped."""
-
-    update: int = 0
-    evaluated: int = -1
-    episodes: int = 0
-    seconds: float = 0.0
-    best_score: float = -math.inf
-    shifts: float = 0.0
-    stopped: bool = False
-
-    def state_dict(self) -> dict[str, Any]:
-        names = ("evaluated", "episodes", "seconds", "best_score", "shifts")
-        return {name: getattr(self, name) for name in names}
+    """Updates between checkpoints."""
+    max_failed_fraction: float = 0.5
+    """Share of missing rewards among the rewrites that need a verdict above which the run stops."""
 
 
 @dataclass
 class Loop:
-    """Everything that learns, and `run`.
-
-    envs: a batched environment of P × G rewrites, blocks of G share a query (`QueryRewriteVectorEnv`), already reset or
-        restored. observation: what its reset or restore returned.
-    evaluate: held-out figures; "eval/score" decides which student is `checkpoints/best`, anew whenever "stream/shifts"
-        says that the shop changed; "judge/weight" (1 where it is not there) is the optimiser's trust until then.
-    anchor_pairs: pairs of the supervised anchor for the queries that stream by; None learns from rewards alone.
-    promotion: serves a policy of its own, which the learner's take over only when proven better; None: none.
-    processes: those that learn together, each from its share of the queries. The main one evaluates, logs the mean of
-        all, and saves; what it shows (samples, histograms) is of its own share.
-    """
+    """Everything that takes part in learning. Call `reset` or `restore` once, then `run`."""
 
     student: Student
-    optimizer: Learner
-    envs: Any
+    """The policy; its weights change in place."""
+    optimizer: PolicyOptimizer
+    """Takes the optimizer step: GRPO, PPO, DPO or another package's."""
+    envs: RewriteEnv
+    """Where rewrites are searched, graded and rewarded; this process's share of the queries."""
     config: LoopConfig
+    """When to stop, evaluate and save."""
     _: KW_ONLY
-    evaluate: Callable[[Student], dict[str, float]]
-    observation: dict[str, tuple[str, ...]]
+    evaluate: Evaluate
+    """Held-out metrics of the student, called on the main process only."""
     tracker: Trackers
+    """Where metrics, samples, histograms and events go; empty on all but the main process."""
     folder: Path
+    """The run folder; this class writes to its `checkpoints/`."""
     generator: torch.Generator
-    progress: Progress
+    """Random source of the rewrites."""
     alarms: Alarms
+    """Checked after each update and each evaluation."""
     anchor_pairs: AnchorPairs | None = None
+    """Good rewrites of the streaming queries for the supervised anchor; None learns from rewards alone."""
     promotion: Promotion | None = None
+    """Serves a policy of its own, replaced only by a proven better one; None serves nothing."""
     processes: Processes = SINGLE_PROCESS
+    """Processes that learn together, each from its share of the queries. Logged metrics are means over all of them;
+    samples and histograms are the main process's."""
+    progress: Progress = field(default_factory=Progress)
+    """Counters of the run; changed in place."""
+    observation: Observation = field(init=False)
+    """The environment's last observation."""
+
+    def reset(self, seed: int) -> None:
+        """Begin a new run on the first queries of the environment's stream."""
+        self.observation, _ = self.envs.reset(seed=seed)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint's state, as `Processes.own_state` returns it."""
+        self.progress = Progress(state["update"], **state["progress"])
+        self.observation = self.envs.load_state_dict(state["envs"])
+        self.generator.set_state(state["generator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.alarms.load_state_dict(state["alarms"])
+        if self.anchor_pairs:
+            self.anchor_pairs.load_state_dict(state["anchor_pairs"])
+        if self.promotion and state["promotion"]:
+            self.promotion.load_state_dict(state["promotion"], self.student)
+        set_rng_state(state["rng"])
 
     def run(self) -> Progress:
-        """Learn until `config.updates`, Ctrl-C, or a judge that is down; every end leaves a checkpoint to resume from.
+        """Learn until `config.updates`, an interrupt or a judge that is down; all of them leave a checkpoint.
 
         Raises:
-            JudgeError: more than `config.max_failed` of the rewards were missing, or the gate refuses the judge.
+            JudgeError: more than `max_failed_fraction` of the rewards were missing, or an evaluation refused the judge.
         """
-        progress = self.progress
+        progress, config = self.progress, self.config
         if self.promotion:
             self.promotion.begin(self.student, progress.update, self.tracker)
-        if self._due() and progress.evaluated < progress.update:  # the first, or what was refused before a resume
-            self._evaluate()
+        if self._is_due(config.evaluate_every) and progress.evaluated < progress.update:
+            self._evaluate()  # of the warm start, or the one that failed before a resume
             self._save()
-        with _polite_interrupt() as stop, self._bar() as bar:
-            while progress.update < self.config.updates and not self.processes.any(stop()):
-                _show(bar, self._turn())
-            progress.stopped = progress.update < self.config.updates
+        with StopRequest() as stop, self._progress_bar() as bar:
+            while progress.update < config.updates and not self.processes.any(stop.requested):
+                metrics = self._learn()
+                raised = self.alarms.check(metrics)
+                self._log(metrics, raised)
+                if self.promotion:
+                    self.promotion.decide(progress.update, self.student, self.optimizer, raised, self.tracker)
+                    self._after_roll_back(raised)
+                self._stop_if_judge_is_down(metrics)
+                if self._is_due(config.evaluate_every):
+                    try:
+                        self._evaluate()
+                    except JudgeError:  # no update is lost: the resumed run evaluates first
+                        self._save()
+                        raise
+                if self._is_due(config.checkpoint_every):
+                    self._save()
+                bar.set_postfix_str(_headline(metrics), refresh=False)
+                bar.update()
+            progress.stopped = progress.update < config.updates
         if progress.stopped:
             self._save()
         return progress
 
-    def _turn(self) -> dict[str, Any]:
-        """One update, logged, judged and, where it is time, evaluated and saved; its metrics."""
-        metrics = self._learn()
-        rings = self.alarms.check(metrics)
-        if self.processes.is_main:
-            told = _told(rings, self.progress)
-            self.tracker.log({"update": self.progress.update, "phase": "online", **metrics, **told})
-        if self.promotion:
-            self.promotion.decide(self.progress.update, self.student, self.optimizer, rings, self.tracker)
-            self._fresh_start(rings)
-        self._stop_if_down(metrics)
-        if self._due():
-            try:
-                self._evaluate()
-            except JudgeError:  # the gate, or a server that is gone: nothing learned is lost
-                self._save()
-                raise
-        if self._every(self.config.checkpoint_every):
-            self._save()
-        return metrics
+    def _learn(self) -> dict[str, float]:
+        """Sample, step and update once; the metrics of all processes."""
+        progress, simulator, group_size = self.progress, self.envs.simulator, self.envs.group_size
+        started, turn, queries_P = time.perf_counter(), simulator.turn, simulator.queries_P
 
-    def _learn(self) -> dict[str, Any]:
-        """Rewrites, rewards, one step of the optimiser; what serves writes once a query."""
-        progress, simulator = self.progress, self.envs.simulator
-        started, queries_P, begins = time.perf_counter(), simulator.queries_P, simulator.turn == 0
-        metrics, looked, self.observation = _update(
-            self.student, self.optimizer, self.envs, self.observation, self.generator, self.anchor_pairs
-        )
-        metrics = self.processes.mean(metrics)  # so that all of them see the same alarms and reasons to stop
+        queries_N = self.observation["query"]
+        rollout = self._sample(turn)
+        rewrites_N = self.student.texts(rollout)
+        self.observation, rewards_N, _, _, infos = self.envs.step(rewrites_N)
+
+        rewards_P_G = torch.as_tensor(np.asarray(rewards_N, np.float32)).reshape(-1, group_size)
+        anchor_pairs = self.anchor_pairs.pairs(infos["query"][::group_size]) if self.anchor_pairs and turn == 0 else []
+        update_metrics = self.optimizer.update(rollout, rewards_P_G, anchor_pairs)
         progress.update += 1
-        progress.episodes += self._rewrites if begins else 0
-        if self.promotion and begins:
+        progress.episodes += self._rewrites_per_update if turn == 0 else 0
+
+        log = StepLog.of_step(queries_N, rewrites_N, rollout, rewards_N, infos)
+        turn_metric = {"turn": turn + 1} if simulator.max_turns > 1 else {}
+        # The mean over processes, so that all of them see the same alarms and the same reasons to stop.
+        metrics = self.processes.mean(log.metrics | turn_metric | update_metrics)
+        if self.promotion and turn == 0:
             metrics |= self.promotion.observe(progress.update, simulator, queries_P)
         progress.seconds += time.perf_counter() - started
-        self.tracker.samples([{"update": progress.update, **row} for row in looked.samples])
-        self.tracker.spreads(progress.update, looked.spreads)
+        self.tracker.samples([{"update": progress.update, **row} for row in log.samples])
+        self.tracker.histograms(progress.update, log.histograms)
         return metrics | {"seconds": progress.seconds, "episodes": progress.episodes}
 
+    def _sample(self, turn: int) -> Rollout:
+        """G rewrites of each query; on later turns the prompt holds the last rewrite and what it found."""
+        queries_N, group_size, temperature = self.observation["query"], self.envs.group_size, self.optimizer.temperature
+        if turn == 0:
+            return self.student.sample(queries_N[::group_size], group_size, temperature, self.generator)
+        last_rewrites_N, found_N = self.envs.simulator.written_N, self.observation["context"]
+        return self.student.sample_again(queries_N, last_rewrites_N, found_N, group_size, temperature, self.generator)
+
+    def _log(self, metrics: dict[str, float], raised: list[str]) -> None:
+        if self.processes.is_main:
+            print_alarms(raised, self.progress.update)
+            record = {"update": self.progress.update, "phase": "online", **metrics}
+            self.tracker.log(record | ({"alarms": raised} if raised else {}))
+
+    def _after_roll_back(self, raised: list[str]) -> None:
+        """After a roll-back a full window of metrics must pass before the next alarm."""
+        if raised:
+            self.alarms.clear_window()
+
     @property
-    def _rewrites(self) -> int:
-        """Of one update, on all processes."""
+    def _rewrites_per_update(self) -> int:
+        """On all processes."""
         return len(self.observation["query"]) * self.processes.count
 
-    def _stop_if_down(self, metrics: dict[str, Any]) -> None:
-        """JudgeError where most of an update's verdicts are missing, and they are enough to tell."""
-        failed = metrics["judge/failed_fraction"]
-        if failed > self.config.max_failed and (1.0 - metrics["keep_fraction"]) * self._rewrites >= FEW:
+    def _stop_if_judge_is_down(self, metrics: dict[str, float]) -> None:
+        """Raise JudgeError where most of an update's verdicts are missing, and they are enough to tell."""
+        failed, graded = metrics["judge/failed_fraction"], (1.0 - metrics["keep_fraction"]) * self._rewrites_per_update
+        if failed > self.config.max_failed_fraction and graded >= MIN_GRADED:
             self._save()
             raise JudgeError(
                 f"{failed:.0%} of the rewards were missing at update {self.progress.update}: the judge is down or "
-                "cannot grade these queries; mend it, then go on with --resume"
+                "cannot grade these queries; repair it, then continue with --resume"
             )
 
     def _evaluate(self) -> None:
-        self.optimizer.judge_weight, rings = self.processes.broadcast(self._held_out)
-        self.progress.evaluated = self.progress.update
+        result = self.processes.broadcast(self._evaluate_held_out)
+        self.optimizer.judge_weight, self.progress.evaluated = result.judge_weight, self.progress.update
         if self.promotion:
-            self.promotion.decide_held_out(self.progress.update, self.student, self.optimizer, rings, self.tracker)
-            self._fresh_start(rings)
+            self.promotion.decide_held_out(
+                self.progress.update, self.student, self.optimizer, result.alarms, self.tracker
+            )
+            self._after_roll_back(result.alarms)
 
-    def _held_out(self) -> tuple[float, list[str]]:
-        """How far the judge is trusted now, and the alarms that ring."""
-        figures = self.evaluate(self.student)
-        rings = self.alarms.check_held_out(figures)
-        return _log_evaluation(self.student, figures, rings, self.tracker, self.progress, self.folder), rings
-
-    def _fresh_start(self, rings: list[str]) -> None:
-        """After a roll-back a full window of figures must pass before the next alarm."""
-        if rings:
-            self.alarms.history.clear()
+    def _evaluate_held_out(self) -> HeldOutResult:
+        best = self.folder / "checkpoints" / "best"
+        return evaluate_held_out(self.student, self.evaluate, self.alarms, self.progress, self.tracker, best)
 
     def _save(self) -> None:
-        """The state of all processes: most of it is the same everywhere, "others" has what is not."""
-        shared = _states(optimizer=self.optimizer, progress=self.progress, alarms=self.alarms, promotion=self.promotion)
-        own = _states(envs=self.envs, anchor_pairs=self.anchor_pairs) | {"generator": self.generator.get_state()}
+        """Write a checkpoint: the main process's state, and in "others" what differs on the other processes."""
+        own = {
+            "envs": self.envs.state_dict(),
+            "anchor_pairs": self.anchor_pairs.state_dict() if self.anchor_pairs else None,
+            "generator": self.generator.get_state(),
+        }
         own, *others = self.processes.gather(own)
-        state, folder = shared | own | {"others": others}, self.folder / "checkpoints"
-        self.processes.main_only(lambda: save_checkpoint(folder, self.progress.update, self.student, state))
+        state = own | {
+            "others": others,
+            "optimizer": self.optimizer.state_dict(),
+            "progress": self.progress.state_dict(),
+            "alarms": self.alarms.state_dict(),
+            "promotion": self.promotion.state_dict() if self.promotion else None,
+        }
+        folder = self.folder / "checkpoints"
+        self.processes.main_only(partial(save_checkpoint, folder, self.progress.update, self.student, state))
         if self.promotion:
             self.promotion.prune()
 
-    def _bar(self) -> Any:
-        from tqdm import tqdm
+    def _progress_bar(self) -> tqdm[Any]:
+        return tqdm(
+            total=self.config.updates if math.isfinite(self.config.updates) else None,
+            initial=self.progress.update,
+            desc="online",
+            unit="update",
+            mininterval=1.0,
+            disable=not self.processes.is_main,
+        )
 
-        total, done = self.config.updates if math.isfinite(self.config.updates) else None, self.progress.update
-        silent = not self.processes.is_main
-        return tqdm(total=total, initial=done, desc="online", unit="update", mininterval=1.0, disable=silent)
-
-    def _due(self) -> bool:
-        return self._every(self.config.evaluate_every)
-
-    def _every(self, updates: int) -> bool:
-        """Whether so many updates have passed again, or all."""
-        return self.progress.update % updates == 0 or self.progress.update == self.config.updates
-
-
-def _states(**parts: Any) -> dict[str, Any]:
-    return {name: part.state_dict() if part is not None else None for name, part in parts.items()}
+    def _is_due(self, every: int) -> bool:
+        """Whether `every` updates have passed again, or all updates are done."""
+        return self.progress.update % every == 0 or self.progress.update == self.config.updates
 
 
-class Seen(NamedTuple):
-    """What people look at: a few rewrites with what they found, and figures of all N by name, (N,) each."""
-
-    samples: list[dict[str, Any]]
-    spreads: dict[str, np.ndarray]
-
-
-def _update(
-    student: Student,
-    optimizer: Learner,
-    envs: Any,
-    observation: dict[str, tuple[str, ...]],
-    generator: torch.Generator,
-    anchor_pairs: AnchorPairs | None,
-) -> tuple[dict[str, Any], Seen, dict[str, tuple[str, ...]]]:
-    """One turn's rollout and one learning step: its metrics, what to look at, the next observation."""
-    queries, g, turn, warmth = observation["query"], envs.group_size, envs.simulator.turn, optimizer.config.temperature
-    if turn == 0:
-        rollout = student.sample(queries[::g], g, warmth, generator)
-    else:
-        seen = queries, envs.simulator.last_rewrites_N, observation["context"]
-        rollout = student.sample_again(*seen, g, warmth, generator)
-    texts = student.texts(rollout)
-    following, rewards_N, _, _, infos = envs.step(texts)
-    rewards_P_G = torch.as_tensor(np.asarray(rewards_N, np.float32)).reshape(-1, g)
-    pairs = anchor_pairs.pairs(infos["query"][::g]) if anchor_pairs and turn == 0 else []
-    which = {"turn": turn + 1} if envs.simulator.max_turns > 1 else {}
-    metrics = which | optimizer.update(rollout, rewards_P_G, pairs)
-    looked = Seen(_samples(queries, texts, rewards_N, infos), _spreads(rollout, rewards_P_G))
-    return _metrics(rollout, rewards_P_G, infos) | metrics, looked, following
-
-
-def _metrics(rollout: Rollout, rewards_P_G: torch.Tensor, infos: dict[str, Any]) -> dict[str, Any]:
-    """The rollout's figures, under TRL's names where TRL has one."""
-    rewards = rewards_P_G.numpy()
-    lengths_N = rollout.mask_N_T.sum(dim=1)
-    # "Keep the original" earns 0 without a verdict: a student that often keeps must not hide a judge that is down.
-    kept_N = np.asarray(infos["feedback"].kept, np.bool_)
-    figures: dict[str, Any] = {
-        "reward": _nanmean(rewards),
-        "reward_std": _nanmean([group[~np.isnan(group)].std() for group in rewards if not np.isnan(group).all()]),
-        "completions/mean_length": lengths_N.mean().item(),
-        "judge/failed_fraction": _nanmean(np.isnan(rewards).ravel()[~kept_N]) if not kept_N.all() else 0.0,
-        "keep_fraction": float(kept_N.mean()),
-    }
-    return figures | {
-        f"reward/{name}": _nanmean(values) for name, values in infos["reward_terms"].items() if name != "total"
-    }
-
-
-def _nanmean(values: Any) -> float:
-    values = np.asarray(values)
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _samples(
-    queries: Sequence[str], texts: Sequence[str], rewards_N: Any, infos: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """A few rewrites, spread over the batch, for people to read, with the first products before and after."""
-    picks = np.linspace(0, len(texts) - 1, SAMPLES_AN_UPDATE).astype(int)
-    hits = {f"hits_{side}": _verdicts(infos[f"hits_{side}"], infos[f"grades_{side}"], picks) for side in SIDES}
-    return [
-        {"query": queries[i], "rewrite": texts[i], "reward": float(rewards_N[i])}
-        | {name: pairs[at] for name, pairs in hits.items()}
-        for at, i in enumerate(picks.tolist())
-    ]
-
-
-def _verdicts(hits: Hits, grades: Grades, picks: np.ndarray) -> list[list[tuple[int, int]]]:
-    """(product row, likeliest level) of the first products of some lists, best first."""
-    levels_NK = likely_levels(Grades(grades.probs_NK4[picks]), SAMPLE_HITS)
-    lists = zip(hits.rows_NK[picks, :SAMPLE_HITS].tolist(), levels_NK.tolist(), strict=True)
-    return [[pair for pair in zip(rows, levels, strict=True) if pair[0] >= 0] for rows, levels in lists]
-
-
-def _spreads(rollout: Rollout, rewards_P_G: torch.Tensor) -> dict[str, np.ndarray]:
-    """Rewards, their distance from the group's mean, which is what GRPO learns from, and tokens a rewrite."""
-    return {
-        "reward": rewards_P_G.flatten().numpy(),
-        "advantage": group_advantages(rewards_P_G, normalize_std=False).flatten().numpy(),
-        "completions/length": rollout.mask_N_T.sum(dim=1).float().cpu().numpy(),
-    }
-
-
-def _told(rings: Sequence[str], progress: Progress) -> dict[str, list[str]]:
-    """The alarms that ring, for the log; also said aloud."""
-    for message in rings:
-        print_message(f"ALARM at update {progress.update}: {message}")
-    return {"alarms": list(rings)} if rings else {}
-
-
-def _log_evaluation(
-    student: Student,
-    figures: dict[str, float],
-    rings: Sequence[str],
-    tracker: Trackers,
-    progress: Progress,
-    folder: Path,
-) -> float:
-    """Log held-out figures, keep the student if it is the best so far; how far the judge is trusted now."""
-    told = _told(rings, progress)
-    tracker.log({"update": progress.update, "phase": "eval", "episodes": progress.episodes, **figures, **told})
-    shifts = figures.get("stream/shifts", 0.0)
-    if figures["eval/score"] > progress.best_score or shifts != progress.shifts:
-        progress.shifts, progress.best_score = shifts, figures["eval/score"]
-        save_student(folder / "checkpoints" / "best", student)
-    return figures.get("judge/weight", 1.0)
-
-
-def _show(bar: Any, metrics: dict[str, Any]) -> None:
-    bar.set_postfix_str(
+def _headline(metrics: dict[str, float]) -> str:
+    """The progress bar's figures."""
+    return (
         f"reward {metrics['reward']:+.3f} length {metrics['completions/mean_length']:.1f} "
-        f"kl {metrics.get('kl', 0.0):.3f} kept {metrics['keep_fraction']:.0%}",
-        refresh=False,
+        f"kl {metrics.get('kl', 0.0):.3f} kept {metrics['keep_fraction']:.0%}"
     )
-    bar.update(1)
-
-
-@contextmanager
-def _polite_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or SIGTERM) lets the update end and a checkpoint be written; the second one kills."""
-    asked = False
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -252,7 +252,7 @@ class Promotion:
         evidence = self.trial.evidence() if self.trial is not None else {}
         self.trial = self.candidate = None
         student.model.load_state_dict(self.serving.model.state_dict())
-        optimizer.optimizer.state.clear()
+        optimizer.reset_moments()
         self._record(tracker, update, "rolled back", "alarm: " + "; ".join(rings), evidence | {"learner": True})
 
     def _record(self, tracker: Trackers, update: int, event: str, reason: str, evidence: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from transformers import get_cosine_schedule_with_warmup
 from agents.examples.scoring import Scorer
 from agents.policy.losses import TIE, aggregate, beats, pro_loss
 from agents.policy.prompt import completion_ids, parse_completions, prompt_ids
-from agents.policy.rollout import Rollout, given, pad_left, score
+from agents.policy.rollout import Rollout, given_completions, pad_left, score
 from agents.policy.student import Student
 from agents.rl.learner import mean_metrics
 from qr_env.common.atomic_io import saving
@@ -194,7 +194,7 @@ class _RankedLists:
         """The lists at these places, and their rewards (P, G)."""
         completions = [row for i in places for row in self.completions_PG[i]]
         prompts = [self.prompts[i] for i in places]
-        rollout = given(prompts, completions, tokenizer.eos_token_id, tokenizer.pad_token_id, device)
+        rollout = given_completions(prompts, completions, tokenizer.eos_token_id, tokenizer.pad_token_id, device)
         return rollout, self.rewards_PG[list(places)].to(device)
 
 

@@ -44,7 +44,7 @@ class Tracker(Protocol):
         """Sampled rewrites: update, query, rewrite, reward, and `LISTS` as [{"title", "level"}, …]."""
         ...
 
-    def spreads(self, update: int, values: Mapping[str, np.ndarray]) -> None:
+    def histograms(self, update: int, values: Mapping[str, np.ndarray]) -> None:
         """How the figures of single rewrites are spread, for histograms: name → (N,), no NaN."""
         ...
 
@@ -82,7 +82,7 @@ class JsonlTracker:
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:
         _append(self.samples_file, rows)
 
-    def spreads(self, update: int, values: Mapping[str, np.ndarray]) -> None:
+    def histograms(self, update: int, values: Mapping[str, np.ndarray]) -> None:
         pass  # a resumed run could tell them again: they are pictures, not records
 
     def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:
@@ -112,10 +112,10 @@ class Trackers:
         titles = self.titles
         return [{"title": titles[row] if titles else f"product {row}", "level": level} for row, level in pairs]
 
-    def spreads(self, update: int, values: Mapping[str, np.ndarray]) -> None:
+    def histograms(self, update: int, values: Mapping[str, np.ndarray]) -> None:
         known = {name: values_N[~np.isnan(values_N)] for name, values_N in values.items()}
         for tracker in self.trackers:
-            tracker.spreads(update, {name: values_N for name, values_N in known.items() if len(values_N)})
+            tracker.histograms(update, {name: values_N for name, values_N in known.items() if len(values_N)})
 
     def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:
         for tracker in self.trackers:

@@ -52,9 +52,9 @@ class TensorBoardTracker:
         if rows:
             self.writer.add_text("samples", markdown(*sample_table(rows)), rows[-1]["update"])
 
-    def spreads(self, update: int, values: Mapping[str, np.ndarray]) -> None:
+    def histograms(self, update: int, values: Mapping[str, np.ndarray]) -> None:
         for name, values_N in values.items():
-            self.writer.add_histogram(f"spread/{name}", values_N, update)
+            self.writer.add_histogram(f"histogram/{name}", values_N, update)
 
     def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:
         self.writer.add_text("evaluation by slice", markdown(*evaluation_table(evaluations)), self.last)

@@ -52,8 +52,8 @@ class TrackioTracker:
         columns, cells = table
         self.run.log({name: self.trackio.Table(columns=columns, data=cells)}, step=update)
 
-    def spreads(self, update: int, values: Mapping[str, np.ndarray]) -> None:
-        histograms = {f"spread/{name}": self.trackio.Histogram(values_N) for name, values_N in values.items()}
+    def histograms(self, update: int, values: Mapping[str, np.ndarray]) -> None:
+        histograms = {f"histogram/{name}": self.trackio.Histogram(values_N) for name, values_N in values.items()}
         self.run.log(histograms, step=update)
 
     def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:

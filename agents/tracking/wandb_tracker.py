@@ -88,8 +88,8 @@ class WandbTracker:
     def _table(self, columns: Sequence[str], cells: list[list[Any]]) -> Any:
         return self.wandb.Table(columns=list(columns), data=cells)
 
-    def spreads(self, update: int, values: Mapping[str, np.ndarray]) -> None:
-        histograms = {f"spread/{name}": self.wandb.Histogram(values_N.tolist()) for name, values_N in values.items()}
+    def histograms(self, update: int, values: Mapping[str, np.ndarray]) -> None:
+        histograms = {f"histogram/{name}": self.wandb.Histogram(values_N.tolist()) for name, values_N in values.items()}
         self.run.log({"update": update, **histograms})
 
     def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:

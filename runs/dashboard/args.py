@@ -4,7 +4,7 @@
     qr dashboard --dry-run --json out/dashboard.json  # what would be built; no account, no network
 
 A workspace is the page of a project's runs; the report is the same in words, for readers. Both name metrics as
-`metrics.jsonl` and the README's glossary do. Histograms (spread/…) get W&B's own panels.
+`metrics.jsonl` and the README's glossary do. Histograms (histogram/…) get W&B's own panels.
 """
 
 from __future__ import annotations

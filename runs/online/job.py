@@ -92,10 +92,10 @@ def learn_online(args: Args, world: TrainingSetup, processes: Processes = SINGLE
     import torch
     from accelerate import Accelerator
 
-    from agents.policy.checkpoint import checkpoints, load_checkpoint, set_rng_state
+    from agents.policy.checkpoint import checkpoints, load_checkpoint
     from agents.policy.student import Student
     from agents.rl.alarms import Alarms
-    from agents.rl.loop import Loop, LoopConfig, Progress
+    from agents.rl.loop import Loop, LoopConfig
 
     folder, warm_folder = args.out / "checkpoints", args.out / "checkpoints" / "warm"
     state: dict[str, Any] | None = None
@@ -111,31 +111,21 @@ def learn_online(args: Args, world: TrainingSetup, processes: Processes = SINGLE
         reference.to(accelerator.device)
     optimizer = make_learner(args, student, accelerator, reference)
     envs = open_envs(args, world, student, processes)
-    generator, progress = torch.Generator(accelerator.device).manual_seed(processes.seed(args.seed)), Progress()
+    generator = torch.Generator(accelerator.device).manual_seed(processes.seed(args.seed))
     hints = world.hints() if args.learning.anchor_coef else None
     alarms = Alarms(max_length=args.max_new_tokens - 0.5)
-    if state is None:
-        observation, _ = envs.reset(seed=args.seed)
-    else:
-        optimizer.load_state_dict(state["optimizer"])
-        observation = envs.load_state_dict(state["envs"])
-        generator.set_state(state["generator"])
-        progress = Progress(state["update"], **state["progress"])
-        alarms.load_state_dict(state["alarms"])
-        if hints:
-            hints.load_state_dict(state["anchor_pairs"])
-        set_rng_state(state["rng"])
-    promotion = make_promotion(args)
-    if promotion and state and state.get("promotion"):
-        promotion.load_state_dict(state["promotion"], student)
-    tracker = open_tracker(args, world, None if state is None else progress.update, processes)
-    loop = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
+    tracker = open_tracker(args, world, None if state is None else state["update"], processes)
+    config = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
+    loop = Loop(
+        student, optimizer, envs, config, evaluate=world.held_out_score(), tracker=tracker, folder=args.out,
+        generator=generator, alarms=alarms, anchor_pairs=hints, promotion=make_promotion(args), processes=processes,
+    )  # fmt: skip
     try:
-        Loop(
-            student, optimizer, envs, loop, evaluate=world.held_out_score(), observation=observation, tracker=tracker,
-            folder=args.out, generator=generator, progress=progress, alarms=alarms, anchor_pairs=hints,
-            promotion=promotion, processes=processes,
-        ).run()  # fmt: skip
+        if state is None:
+            loop.reset(args.seed)
+        else:
+            loop.restore(state)
+        progress = loop.run()
     finally:
         tracker.close()
     if args.streaming.check_hits:

@@ -10,7 +10,7 @@ from runs.online.warm_start import learning_rate
 
 if TYPE_CHECKING:
     from agents.policy.student import Student
-    from agents.rl.learner import Learner
+    from agents.rl.learner import PolicyOptimizer
     from agents.serving.promotion import Promotion
 
 
@@ -79,7 +79,7 @@ def needs_reference(flags: LearningFlags) -> bool:
     return not flags.reference_free if flags.optimizer == "dpo" else bool(flags.kl_coef)
 
 
-def make_learner(args: Args, student: Student, accelerator: Any, reference: Any) -> Learner:
+def make_learner(args: Args, student: Student, accelerator: Any, reference: Any) -> PolicyOptimizer:
     """PPO, DPO or GRPO, by the settings."""
     from agents.rl.dpo import DPO, DPOConfig
     from agents.rl.grpo import GRPO, GRPOConfig

@@ -184,8 +184,13 @@ class Halved(Gate):
 
 def test_a_judge_that_is_let_in_with_less_weight_teaches_at_a_lower_rate(shop_folder, tmp_path, monkeypatch):
     rates = []
-    schedule = GRPO._schedule
-    monkeypatch.setattr(GRPO, "_schedule", lambda self: (schedule(self), rates.append((self.judge_weight, lr(self)))))
+    set_rate = GRPO._set_learning_rate
+
+    def record_rate(self):
+        set_rate(self)
+        rates.append((self.judge_weight, lr(self)))
+
+    monkeypatch.setattr(GRPO, "_set_learning_rate", record_rate)
     for gate in (Gate, Halved):
         monkeypatch.setattr("runs.online.setup.Gate", gate)
         figures, _ = online(shop_folder, tmp_path / gate.__name__, "labels", min_kappa=0.4, low_kappa="downweight")

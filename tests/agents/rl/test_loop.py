@@ -11,11 +11,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from agents.policy.checkpoint import checkpoints, load_checkpoint, set_rng_state
+from agents.policy.checkpoint import checkpoints, load_checkpoint
 from agents.policy.student import Student
 from agents.rl.alarms import Alarms
 from agents.rl.grpo import GRPO, GRPOConfig
-from agents.rl.loop import Loop, LoopConfig, Progress
+from agents.rl.loop import Loop, LoopConfig
 from agents.supervised.sft import fine_tune, response_sequences
 from agents.tracking.base import make_tracker
 from judges.simple.labels import LabelsJudge
@@ -69,37 +69,29 @@ def held_out(student):
     return {"eval/score": figures["nDCG@10"]}
 
 
-def run(folder, student, updates, *, envs=None, state=None, evaluate=held_out, reference=None, config=None, **loop):
+def run(
+    folder, student, updates, *, envs=None, state=None, evaluate=held_out, reference=None, config=None, alarms=None,
+    promotion=None, **loop_config,
+):  # fmt: skip
     """`Loop.run` from the start or from a checkpoint's state; everything that it touches is new."""
     torch.manual_seed(0)
     config = config or GRPOConfig(learning_rate=3e-3, kl_coef=0.01 if reference else 0.0, warmup_updates=3)
     optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(cpu=True), reference=reference)
-    envs, generator, progress = envs or make_envs(), torch.Generator().manual_seed(0), Progress()
-    alarms, promotion = loop.pop("alarms", None) or Alarms(window=3), loop.pop("promotion", None)
-    if state is None:
-        observation, _ = envs.reset(seed=0)
-    else:
-        optimizer.load_state_dict(state["optimizer"])
-        observation = envs.load_state_dict(state["envs"])
-        generator.set_state(state["generator"])
-        progress = Progress(state["update"], **state["progress"])
-        alarms.load_state_dict(state["alarms"])
-        if promotion:
-            promotion.load_state_dict(state["promotion"], student)
-        set_rng_state(state["rng"])
     folder.mkdir(parents=True, exist_ok=True)
-    tracker = make_tracker("none", folder, {}, None if state is None else progress.update)
-    return Loop(
-        *(student, optimizer, envs, LoopConfig(updates, **loop)),
+    loop = Loop(
+        *(student, optimizer, envs or make_envs(), LoopConfig(updates, **loop_config)),
         evaluate=evaluate,
-        observation=observation,
-        tracker=tracker,
+        tracker=make_tracker("none", folder, {}, None if state is None else state["update"]),
         folder=folder,
-        generator=generator,
-        progress=progress,
-        alarms=alarms,
+        generator=torch.Generator().manual_seed(0),
+        alarms=alarms or Alarms(window=3),
         promotion=promotion,
-    ).run()
+    )
+    if state is None:
+        loop.reset(seed=0)
+    else:
+        loop.restore(state)
+    return loop.run()
 
 
 def lines(folder, name="metrics.jsonl"):
@@ -315,7 +307,7 @@ def test_alarms_stand_in_the_metrics_and_do_not_stop_the_run(tmp_path, student, 
     run(tmp_path, student, 3, alarms=Alarms(window=2, min_entropy=99.0))
     alarms = [line.get("alarms") for line in online(tmp_path)]
     assert alarms[0] is None
-    assert all(alarms[1:]) and all("stopped exploring" in ring for rings in alarms[1:] for ring in rings)
+    assert all(alarms[1:]) and all("stopped exploring" in message for raised in alarms[1:] for message in raised)
     assert "ALARM at update 2" in capsys.readouterr().err
 
 

@@ -13,11 +13,11 @@ from accelerate import Accelerator
 
 from agents.policy.checkpoint import checkpoints, load_checkpoint
 from agents.policy.prompt import prompt_ids
-from agents.policy.rollout import given, sample, score
+from agents.policy.rollout import given_completions, sample, score
 from agents.policy.student import Student
 from agents.rl.alarms import Alarms
 from agents.rl.grpo import GRPO, GRPOConfig
-from agents.rl.loop import Loop, LoopConfig, Progress
+from agents.rl.loop import Loop, LoopConfig
 from agents.rl.processes import SINGLE_PROCESS, Processes, process_group
 from agents.tracking.base import Trackers, make_tracker
 from judges.simple.labels import LabelsJudge
@@ -43,12 +43,12 @@ class Fated(Student):
             own = torch.Generator().manual_seed(zlib.crc32(query.encode()))
             settings = self.max_new_tokens, eos, eos, temperature or 1.0, own
             drawn += sample(self.model, [prompt], group_size, *settings).completions()
-        rollout = given(prompts, drawn, eos, eos, "cpu")
+        rollout = given_completions(prompts, drawn, eos, eos, "cpu")
         with torch.no_grad():
             return replace(rollout, logprobs_N_T=score(self.model, rollout).logprobs_N_T)
 
 
-def learned(folder, out, processes, judge=None, scores=lambda student: {"eval/score": 0.0, "judge/weight": 0.25}):
+def learned(folder, out, processes, judge=None, evaluate=lambda student: {"eval/score": 0.0, "judge/weight": 0.25}):
     """The weights after a few updates of a loop on this process's share of the queries."""
     student = Fated.load(folder, trainable=True)
     envs = QueryRewriteVectorEnv(
@@ -60,14 +60,15 @@ def learned(folder, out, processes, judge=None, scores=lambda student: {"eval/sc
     )
     config = GRPOConfig(1e-2, warmup_updates=0, kl_coef=0.0)
     optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(cpu=True))
-    observation, _ = envs.reset(seed=0)
     out.mkdir(parents=True, exist_ok=True)
     tracker = make_tracker("none", out, {}) if processes.is_main else Trackers([])
-    Loop(
+    loop = Loop(
         *(student, optimizer, envs, LoopConfig(UPDATES, evaluate_every=2, checkpoint_every=2)),
-        evaluate=scores, observation=observation, tracker=tracker, folder=out, generator=torch.Generator(),
-        progress=Progress(), alarms=Alarms(), processes=processes,
-    ).run()  # fmt: skip
+        evaluate=evaluate, tracker=tracker, folder=out, generator=torch.Generator(), alarms=Alarms(),
+        processes=processes,
+    )  # fmt: skip
+    loop.reset(seed=0)
+    loop.run()
     assert optimizer.judge_weight == 0.25, "what the main process found holds for all"
     return torch.cat([parameter.detach().flatten() for parameter in student.model.parameters()])
 
@@ -211,7 +212,7 @@ def work(folder):
         torch.save(learned(folder / "student", folder / "loop", processes), folder / f"{processes.rank}.pt")
         begin = folder / "student"
         found["down"] = refused(lambda: learned(begin, folder / "down", processes, FailingJudge()))
-        found["gate"] = refused(lambda: learned(begin, folder / "gate", processes, scores=refuses))
+        found["gate"] = refused(lambda: learned(begin, folder / "gate", processes, evaluate=refuses))
         (folder / f"{processes.rank}.json").write_text(json.dumps(found))
 
 

@@ -95,7 +95,7 @@ def test_all_trackers_get_everything():
         def samples(self, rows):
             self.seen.append(rows)
 
-        def spreads(self, update, values):
+        def histograms(self, update, values):
             self.seen.append((update, {name: values_N.tolist() for name, values_N in values.items()}))
 
         def close(self):
@@ -105,7 +105,7 @@ def test_all_trackers_get_everything():
     trackers = Trackers(both, ["red sofa", "blue sofa"])
     trackers.log({"a": 1})
     trackers.samples([ROW, ROW | {"hits_after": [(1, 3), (0, -1)]}])
-    trackers.spreads(1, {"reward": np.array([0.5, np.nan]), "unknown": np.array([np.nan])})
+    trackers.histograms(1, {"reward": np.array([0.5, np.nan]), "unknown": np.array([np.nan])})
     trackers.close()
     told = [{"title": "blue sofa", "level": 3}, {"title": "red sofa", "level": -1}]
     expected = [{"a": 1}, [ROW, ROW | {"hits_after": told}], (1, {"reward": [0.5]}), "closed"]
@@ -141,7 +141,7 @@ def played(kind, folder, evaluations):
     tracker.log({"update": 0, "phase": "eval", "eval/nDCG@10": 0.4})
     for update in (1, 2):
         tracker.samples([ROW | HITS | {"update": update}])
-        tracker.spreads(update, {"reward": np.array([0.0, 0.5, np.nan, 1.0])})
+        tracker.histograms(update, {"reward": np.array([0.0, 0.5, np.nan, 1.0])})
         rings = {"alarms": ["entropy 0.001 < 0.02: the policy has stopped exploring"]} if update == 2 else {}
         tracker.log({"update": update, "phase": "online", "reward": 0.25 * update, "kl": float("nan"), **rings})
     tracker.log(PROMOTED)
@@ -216,8 +216,8 @@ def test_an_offline_run_of_wandb_read_back_has_everything(tmp_path, monkeypatch,
     assert [row["eval/nDCG@10"] for row in history if "eval/nDCG@10" in row] == [0.4]
     assert {metric.step_metric for metric in of_kind(records, "metric") if metric.glob_name == "*"} == {"update"}
     # Histograms, without what is missing.
-    spreads = [row["spread/reward"] for row in history if "spread/reward" in row]
-    assert [(one["_type"], sum(one["values"])) for one in spreads] == [("histogram", 3)] * 2
+    histograms = [row["histogram/reward"] for row in history if "histogram/reward" in row]
+    assert [(one["_type"], sum(one["values"])) for one in histograms] == [("histogram", 3)] * 2
     # Samples with hits and verdicts, decisions, and the evaluation by slice, which is sent when the run is over.
     table = newest_table(tmp_path, "samples")
     assert table["columns"] == ["update", "query", "rewrite", "reward", "hits_before", "hits_after"]
@@ -250,7 +250,7 @@ def test_the_events_of_tensorboard_read_back_have_everything(tmp_path, evaluatio
     assert "kl" not in events.Tags()["scalars"]  # NaN is no point of a curve
     best = evaluations["oracle"].summary["all"]["metrics"]["nDCG@10"]["mean"]
     assert events.Scalars("train/oracle/nDCG@10")[0].value == pytest.approx(best)
-    assert sum(events.Histograms("spread/reward")[0].histogram_value.bucket) == 3
+    assert sum(events.Histograms("histogram/reward")[0].histogram_value.bucket) == 3
 
     def text(tag):
         return [event.tensor_proto.string_val[0].decode() for event in events.Tensors(f"{tag}/text_summary")]
