@@ -13,7 +13,7 @@ from collections.abc import Generator, Mapping, Sequence
 from functools import cached_property, partial
 
 from qr_env.common.errors import ConfigError
-from qr_env.llm.capabilities import Capabilities, body, prove
+from qr_env.llm.capabilities import Capabilities, body, probe_capabilities
 from qr_env.llm.client import Client, Failure
 from qr_env.llm.replies import read_choice
 
@@ -43,7 +43,7 @@ class ServerModel:
     @cached_property
     def server(self) -> Capabilities:
         """What all servers can do. Raises JudgeError if one is unusable, ConfigError if they differ."""
-        found = [prove(self.client, endpoint.url, None) for endpoint in self.client.endpoints]
+        found = [probe_capabilities(self.client, endpoint.url, None) for endpoint in self.client.endpoints]
         distinct = {(server.model, server.root, server.api, server.version, server.json) for server in found}
         if len(distinct) > 1:
             raise ConfigError(

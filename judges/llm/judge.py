@@ -39,7 +39,7 @@ from judges.llm.methods import METHODS, Array, GradingRequests, Method, takes_se
 from judges.llm.prompt import GRADE, PASSES, Prompt
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.types import FloatArray
-from qr_env.llm.capabilities import Capabilities, prove
+from qr_env.llm.capabilities import Capabilities, probe_capabilities
 from qr_env.llm.client import Client, Failure
 from qr_env.shop.shop import Shop
 
@@ -141,7 +141,7 @@ class LLMJudge:
     def capabilities(self) -> tuple[Capabilities, ...]:
         """Features of each server, probed once. Raises JudgeError where one cannot be used, or they differ."""
         with self._probe_lock:
-            found = tuple(prove(self.client, endpoint.url, self.model) for endpoint in self.client.endpoints)
+            found = tuple(probe_capabilities(self.client, endpoint.url, self.model) for endpoint in self.client.endpoints)
         alike = {(server.model, server.root, server.api, server.version, server.template) for server in found}
         if len(alike) > 1:
             raise JudgeError(

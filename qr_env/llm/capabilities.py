@@ -1,19 +1,19 @@
-"""What a server can do, proven by asking it: servers answer 200 to fields that they ignore.
+"""Features of an LLM server, verified by requests: servers answer 200 to fields that they ignore.
 
-    found = prove(client, "http://127.0.0.1:8000", model=None)
+    found = probe_capabilities(client, "http://127.0.0.1:8000", model=None)
 
 - **logprobs**: one token of chat, or of plain completion where there is no chat template, comes with log-probabilities
   of several tokens that are numbers and sum to no more than 1.
 - **choice** (`structured_outputs`): the model is asked for one letter, then the same with the choice restricted to
-  another letter. Only a server that obeys answers the other one. Whether log-probabilities are taken before or after
-  the mask shows in the same reply. vLLM's are taken **after** the grammar's mask (gpu_model_runner.py applies the
-  bitmask, then the sampler computes raw_logprobs; 0.32), so there the labels always sum to 1 and say nothing about
-  validity, while an unconstrained token's tell the true mass. `LLMJudge` therefore reads the latter first.
-- **json** (`response_format`): a schema that admits one unlikely object only.
-- **tokenize**: /tokenize and /detokenize give the text back.
+  another letter. Only a server that applies the restriction answers the other one. Whether log-probabilities are taken
+  before or after the mask shows in the same reply. vLLM's are taken **after** the grammar's mask (gpu_model_runner.py
+  applies the bitmask, then the sampler computes raw_logprobs; 0.32), so there the labels always sum to 1 and carry no
+  information on validity, while an unconstrained token's give the true mass. `LLMJudge` therefore prefers the latter.
+- **json** (`response_format`): a schema with one unlikely object.
+- **tokenize**: /tokenize and /detokenize return the original text.
 - **batches**: plain completion answers two prompts in one request, and what the chat template puts around a message
   could be found: tokenizing it as text gives the tokens of the chat. One request then holds several products, which
-  saves most of what a request costs the server's front end and this client.
+  saves most of the overhead of a request at server and client.
 - **held** (vLLM's `allowed_token_ids` and `logprob_token_ids`): two tokens are generated of which only one kind is
   allowed, and the log-probabilities of the tokens named come with them, taken **before** that, so their mass is true.
 """
@@ -35,51 +35,58 @@ LEAST_TOP = 4  # fewer could not hold the four labels
 TRIES = 3
 QUESTION = "Answer with one capital letter of the alphabet, nothing else."
 LETTERS = "QZXJ"
-UNSAID = "B"  # of the label letters, the one that no greeting is
-CODE = "mauve-7"  # no model says this by itself
+UNLIKELY = "B"  # the label letter that is no greeting
+CODE = "mauve-7"  # no model generates this unprompted
 MARK = "qqplaceholderqq"
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What was proven of one server.
-
-    version: of vLLM, "" where the server is another. root: last part of the path or hub name that the model was loaded
-    from; of a Hugging Face cache, its revision. context: most tokens of prompt and answer, 0 where unknown.
-    api: "chat" or "completions". top: log-probabilities a token, 0 without. choice: constrained decoding works.
-    masked: its log-probabilities are taken after the mask. template: what the chat template puts before and after a
-    message. held: generation can be held to tokens, whose true log-probabilities are told. label_tokens: id of every
-    label letter, and of a space and the letter where that is one token too.
-    """
+    """Features of one server, each verified by a request."""
 
     url: str
+    """base URL without /v1"""
     model: str
+    """name of the model at the server"""
     version: str = ""
+    """version of vLLM; "" for another server"""
     root: str = ""
+    """last part of the path or hub name that the model was loaded from; for a Hugging Face cache, its revision"""
     context: int = 0
+    """most tokens of prompt and answer together; 0 if unknown"""
     api: str = "chat"
+    """the API that generates, "chat" or "completions\""""
     top: int = 0
+    """log-probabilities per token; 0 without"""
     choice: bool = False
+    """constrained decoding works"""
     masked: bool = False
+    """log-probabilities of constrained decoding are taken after the mask"""
     json: bool = False
+    """replies follow a JSON schema"""
     tokenize: bool = False
+    """/tokenize and /detokenize work"""
     batches: bool = False
+    """one request may hold several prompts"""
     held: bool = False
+    """generation can be restricted to tokens whose unmasked log-probabilities are returned"""
     label_tokens: tuple[tuple[str, int], ...] = ()
+    """(text, token id) of every label letter, and of a space and the letter if that is one token"""
     template: tuple[str, str] = ("", "")
+    """text of the chat template before and after a message"""
 
     def tokens_of(self, letters: str) -> list[int]:
         """Ids of letters, with and without a space before them."""
         return [token for text, token in self.label_tokens if text.strip() in letters]
 
     def as_dict(self) -> dict[str, Any]:
-        """For reports, as JSON values."""
+        """The fields as JSON values, for reports."""
         return asdict(self)
 
 
-def body(api: str, vllm: bool, model: str, text: str | list[str], **options: Any) -> tuple[str, dict[str, Any]]:
-    """Path and JSON of a request that generates after one user message, without randomness, without thinking; of plain
-    completion, after a text, or each of several."""
+def body(api: str, vllm: bool, model: str, text: str | list[str], **options: object) -> tuple[str, dict[str, Any]]:
+    """Path and JSON of a greedy generation request without thinking: one user message, or for plain completion one or
+    several texts."""
     request: dict[str, Any] = {"model": model, "temperature": 0, **options}
     if api == "completions":
         if request.pop("logprobs", False):
@@ -90,9 +97,9 @@ def body(api: str, vllm: bool, model: str, text: str | list[str], **options: Any
     return "/v1/chat/completions", {**request, "messages": [{"role": "user", "content": text}]}
 
 
-def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD") -> Capabilities:
-    """Ask the server at `url`. letters: label letters. Raises JudgeError where it serves no such model, or
-    nothing that generates."""
+def probe_capabilities(client: Client, url: str, model: str | None, letters: str = "ESCIABD") -> Capabilities:
+    """Probe the server at `url`. letters: label letters. Raises JudgeError if it does not serve the model, or nothing
+    generates."""
     prober = _Prober(client, url)
     version = (prober.ask("/version") or {}).get("version", "")
     card = _card(prober, model)
@@ -123,13 +130,12 @@ def prove(client: Client, url: str, model: str | None, letters: str = "ESCIABD")
 
 
 def served_model(client: Client) -> str:
-    """The name of the only model that the client's first server lists. Raises JudgeError where there is another
-    number of them, or no answer."""
+    """Name of the only model of the client's first server. Raises JudgeError unless it lists exactly one."""
     return str(_card(_Prober(client, client.endpoints[0].url), None)["id"])
 
 
 class _Prober:
-    """Asks one server; what it refuses is None."""
+    """Sends probing requests to one server; a refused request returns None."""
 
     def __init__(self, client: Client, url: str) -> None:
         self.client, self.url = client, url
@@ -137,7 +143,7 @@ class _Prober:
         self.refusal = ""
 
     def ask(self, path: str, request: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-        """The answer, or None where the server answers that it will not. Raises JudgeError where it does not answer."""
+        """The reply, or None if the server refuses. Raises JudgeError if it does not answer."""
         for attempt in range(TRIES):
             try:
                 return self.client.ask(self.url, path, request)
@@ -146,7 +152,7 @@ class _Prober:
                 if failure.status in (401, 403):
                     raise JudgeError(f"{failure}: give the key with api_key=, or QR_JUDGE_KEY") from failure
                 gone = failure.kind in ("connect", "timeout")
-                if not gone and (not failure.passing or attempt == TRIES - 1):
+                if not gone and (not failure.transient or attempt == TRIES - 1):
                     return None
                 if attempt == TRIES - 1:
                     raise JudgeError(
@@ -155,20 +161,20 @@ class _Prober:
                 self.client.wait(failure, attempt)
         raise AssertionError("unreachable")
 
-    def generate(self, text: str, **options: Any) -> dict[str, Any] | None:
-        """Reply to a message."""
+    def generate(self, text: str, **options: object) -> dict[str, Any] | None:
+        """Reply to one user message."""
         return self.ask(*body(self.api, self.vllm, self.model, text, **options))
 
-    def says(self, text: str, **options: Any) -> str:
-        """The text of a reply to a message, "" where there is none."""
+    def generated_text(self, text: str, **options: object) -> str:
+        """Text of the reply to one user message; "" without one."""
         reply = self.generate(text, **options)
         try:
             return read_choice(reply or {})[0]
         except Failure:
             return ""
 
-    def first(self, **options: Any) -> Position | None:
-        """The first token of the answer to `QUESTION`, None without log-probabilities."""
+    def first_token(self, **options: object) -> Position | None:
+        """First token of the answer to `QUESTION`; None without log-probabilities."""
         reply = self.generate(QUESTION, max_tokens=1, logprobs=True, top_logprobs=TOP, **options)
         try:
             return read_positions(reply)[0] if reply else None
@@ -177,7 +183,7 @@ class _Prober:
 
 
 def _card(prober: _Prober, model: str | None) -> dict[str, Any]:
-    """The server's card of the model."""
+    """The server's description of the model."""
     listed = (prober.ask("/v1/models") or {}).get("data") or []
     cards = {str(card["id"]): card for card in listed if isinstance(card, dict) and "id" in card}
     if model is None and len(cards) == 1:
@@ -190,22 +196,22 @@ def _card(prober: _Prober, model: str | None) -> dict[str, Any]:
 
 
 def _api(prober: _Prober) -> tuple[str, Position | None]:
-    """The API that generates, and its first token of an unconstrained answer."""
+    """The API that generates, and the first token of its unconstrained answer."""
     for api in ("chat", "completions"):
         prober.api = api
         if prober.generate(QUESTION, max_tokens=1) is not None:
-            return api, prober.first()
+            return api, prober.first_token()
     raise JudgeError(f"{prober.url} generates nothing with {prober.model!r}: {prober.refusal}")
 
 
 def _choice(prober: _Prober, free: Position | None) -> tuple[bool, bool]:
     """(constrained decoding works, its log-probabilities are masked)."""
-    said = free.token.strip() if free is not None else ""
-    letter = next(letter for letter in LETTERS if letter != said)
+    answer = free.token.strip() if free is not None else ""
+    letter = next(letter for letter in LETTERS if letter != answer)
     constraint = {"structured_outputs": {"choice": [letter]}}
-    if prober.says(QUESTION, max_tokens=1, **constraint).strip() != letter:
+    if prober.generated_text(QUESTION, max_tokens=1, **constraint).strip() != letter:
         return False, False
-    position = prober.first(**constraint)
+    position = prober.first_token(**constraint)
     others = [p for token, p in position.likely.items() if token.strip() != letter] if position else []
     return position is not None, position is not None and sum(others) < 1e-6
 
@@ -217,13 +223,15 @@ def _json(prober: _Prober) -> bool:
         "json_schema": {"name": "code", "schema": schema | {"additionalProperties": False}},
     }
     try:
-        return bool(json.loads(prober.says("Say hello.", max_tokens=32, response_format=wanted)) == {"code": CODE})
+        return bool(
+            json.loads(prober.generated_text("Say hello.", max_tokens=32, response_format=wanted)) == {"code": CODE}
+        )
     except ValueError:
         return False
 
 
-def _tokens(prober: _Prober, **request: Any) -> list[int]:
-    """Token ids, [] where the server does not tokenize."""
+def _tokens(prober: _Prober, **request: object) -> list[int]:
+    """Token ids; [] if the server does not tokenize."""
     tokens = (prober.ask("/tokenize", {"model": prober.model, **request}) or {}).get("tokens")
     return tokens if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens) else []
 
@@ -240,7 +248,7 @@ def _tokenize(prober: _Prober) -> bool:
 
 
 def _template(prober: _Prober, tokenize: bool) -> tuple[str, str] | None:
-    """What stands before and after a message; None where that cannot be found."""
+    """Text of the chat template before and after a message; None if it cannot be determined."""
     if prober.api == "completions":
         return "", ""
     if not tokenize:
@@ -253,7 +261,7 @@ def _template(prober: _Prober, tokenize: bool) -> tuple[str, str] | None:
 
 
 def _batches(prober: _Prober, template: tuple[str, str], top: int) -> bool:
-    """Two prompts in one request get the answers that they get alone."""
+    """Whether two prompts in one request get the same answers as alone."""
     texts = [template[0] + text + template[1] for text in (QUESTION, "Say hello.")]
     options = {"max_tokens": 1, "logprobs": True, "top_logprobs": max(top, 1)}
     options |= {"add_special_tokens": False} if template[0] else {}
@@ -262,12 +270,12 @@ def _batches(prober: _Prober, template: tuple[str, str], top: int) -> bool:
         both = [read_positions(part)[0] for part in split(reply or {}, 2)]
     except (Failure, IndexError):
         return False
-    alone = prober.first()
+    alone = prober.first_token()
     return alone is not None and alone.token.strip() == both[0].token.strip()
 
 
 def _label_tokens(prober: _Prober, letters: str) -> dict[str, int]:
-    """Id of each letter, and of a space and the letter; empty where a letter is not one token."""
+    """Id of each letter, and of a space and the letter; empty if a letter is not one token."""
     ids = {text: _tokens(prober, prompt=text, add_special_tokens=False) for one in letters for text in (one, f" {one}")}
     if any(len(ids[letter]) != 1 for letter in letters):
         return {}
@@ -275,8 +283,8 @@ def _label_tokens(prober: _Prober, letters: str) -> dict[str, int]:
 
 
 def _held(prober: _Prober, ids: Mapping[str, int]) -> bool:
-    """Two tokens where the model would not say either, with the probabilities of these and of others."""
-    letter = UNSAID
+    """Whether generation can be restricted to an unlikely token, with unmasked probabilities of all label tokens."""
+    letter = UNLIKELY
     limits = {"max_tokens": 2, "min_tokens": 2, "allowed_token_ids": [ids[letter]]}
     reply = prober.generate("Say hello.", logprobs=True, top_logprobs=1, logprob_token_ids=[*ids.values()], **limits)
     try:

@@ -1,14 +1,15 @@
-"""HTTP client of the LLM judge: many requests in flight, several servers, and every failure named.
+"""HTTP client of the LLM judge: concurrent requests to one or several servers, failures by kind.
 
     with Client(["http://127.0.0.1:8000/v1"]) as client:
         reply = client.post("/v1/chat/completions", body, affinity="red sofa")
         for result in client.run(work, jobs): ...
 
-What may pass is tried again, with exponential back-off and full jitter: 408, 425, 429 (as `Retry-After` says), 5xx, a
-timeout, a dropped connection, a reply that is no JSON. Each server has a circuit breaker: after 5 failures in a row it
-is left alone, then asked by one request at a time. A server that is gone costs its requests no attempt, they wait for
-it, or go to another; once all servers are gone for longer than `patience`, requests fail at once.
-Whatever remains is a `Failure` with its kind: connect, reset, timeout, http_500, bad_json, breaker, stopped.
+Transient failures are retried with exponential back-off and full jitter: 408, 425, 429 (after `Retry-After`), 5xx, a
+timeout, a dropped connection, a reply that is no JSON. Each server has a circuit breaker: after 5 consecutive failures
+it gets no request for a while, then one at a time. Connection errors use up no attempt: the request waits for the
+server, or goes to another; once all servers have been down for longer than `patience`, requests fail at once.
+A request that fails for good raises a `Failure` with its kind: connect, reset, timeout, http_500, bad_json, breaker,
+stopped.
 """
 
 from __future__ import annotations
@@ -32,36 +33,36 @@ from qr_env.common.errors import ConfigError
 if TYPE_CHECKING:
     import httpx
 
-TRIP = 5  # failures in a row that open a server's breaker
-COOL, COOL_MOST = 0.2, 5.0  # seconds that an open breaker waits before it lets one request through; doubles
-SLACK = 8  # requests by which a server may be busier than another before it loses the queries it has in its cache
-PASSING, NOT_IMPLEMENTED = {408, 425, 429}, 501
+TRIP = 5  # consecutive failures that open a server's circuit breaker
+COOL, COOL_MOST = 0.2, 5.0  # seconds until an open breaker allows one request: first (then doubled), and at most
+SLACK = 8  # a server with a cached prefix may have this many more requests in flight than another and still be chosen
+TRANSIENT, NOT_IMPLEMENTED = {408, 425, 429}, 501
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
 
 
 class Failure(Exception):
-    """One request, or one verdict, that came to nothing. kind: a short name that is counted. detail: for people."""
+    """A failed request or verdict. kind: a short name, counted in the statistics. detail: text for people."""
 
     def __init__(self, kind: str, detail: str, retry_after: float | None = None) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind, self.detail, self.retry_after = kind, detail, retry_after
 
     @property
-    def passing(self) -> bool:
+    def transient(self) -> bool:
         """Whether the same request may succeed later."""
         status = self.status
-        return status is None or (status >= 500 and status != NOT_IMPLEMENTED) or status in PASSING
+        return status is None or (status >= 500 and status != NOT_IMPLEMENTED) or status in TRANSIENT
 
     @property
     def status(self) -> int | None:
-        """HTTP status, None where there was none."""
+        """HTTP status; None without one."""
         return int(self.kind[5:]) if self.kind.startswith("http_") else None
 
 
 class Tally:
-    """Counts by name, from many threads."""
+    """Thread-safe counts by name."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -80,7 +81,7 @@ class Tally:
 
 
 class Endpoint:
-    """A server: its load and its breaker. Only `Client` touches it, under its lock."""
+    """State of one server: its load and its circuit breaker. Used by `Client` only, under its lock."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
@@ -90,11 +91,11 @@ class Endpoint:
         self.down_since: float | None = None
 
     def ready(self, now: float) -> bool:
-        """Takes requests; with an open breaker, one at a time once it has cooled down."""
+        """Whether it may get a request; with an open breaker one at a time, after the cool-down."""
         return now >= self.closed_until and (self.failures < TRIP or self.in_flight == 0)
 
     def failed(self, now: float) -> None:
-        """A failure that says something about the server. Those that were on their way as it opened count no more."""
+        """Record a failure of the server; requests in flight when the breaker opened no longer count."""
         self.down_since = self.down_since or now
         if now < self.closed_until:
             return
@@ -103,11 +104,11 @@ class Endpoint:
             self.closed_until = now + min(COOL * 2.0 ** (self.failures - TRIP), COOL_MOST)
 
     def answered(self) -> None:
-        """Any answer that is not a 5xx: the server is there."""
+        """Record any answer that is not a 5xx: the server is up."""
         self.failures, self.down_since = 0, None
 
     def lost(self, now: float, patience: float) -> bool:
-        """Its breaker has been open for longer than anybody waits."""
+        """Whether its breaker has been open for longer than `patience`."""
         return self.failures >= TRIP and now - (self.down_since or now) > patience
 
 
@@ -115,13 +116,13 @@ class Client:
     """Requests to servers that all serve the same model.
 
     Args:
-        urls: base URLs, with or without /v1, as a sequence or with commas between; none reads QR_JUDGE_URL.
+        urls: base URLs, with or without /v1, as a sequence or separated by commas; without any, QR_JUDGE_URL is read.
         api_key: sent as bearer token; None reads QR_JUDGE_KEY, and without that sends none.
         concurrency: requests in flight, over all servers.
         timeout: seconds without an answer after which a request has failed.
         retries: attempts after the first one.
-        backoff: seconds; before attempt n at most backoff · 2ⁿ are waited.
-        patience: seconds that requests wait for servers that are gone; also the most that Retry-After is obeyed.
+        backoff: seconds; the wait before attempt n is at most backoff · 2ⁿ.
+        patience: seconds that requests wait for servers that are down; also the upper limit for Retry-After.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Client:
         named = [url.strip() for url in (urls.split(",") if isinstance(urls, str) else urls)]
         self.endpoints = [Endpoint(url) for url in dict.fromkeys(filter(None, named))]
         if not self.endpoints:
-            raise ConfigError("no server to ask: give its URL, or QR_JUDGE_URL; `qr judge serve` starts one")
+            raise ConfigError("no server: give its URL, or set QR_JUDGE_URL; `qr judge serve` starts one")
         api_key = api_key or os.environ.get("QR_JUDGE_KEY")
         for endpoint in self.endpoints:
             if not endpoint.url.startswith(("http://", "https://")):
@@ -167,23 +168,23 @@ class Client:
             http.close()
 
     def post(self, path: str, body: Mapping[str, Any], affinity: str = "") -> dict[str, Any]:
-        """The JSON object that a server answers. affinity: requests that share a prompt prefix name the same text here
-        and go to the same server while it is well. Raises Failure."""
+        """The JSON object of a server's answer. affinity: requests with the same text go to the same server while it is
+        up, so that shared prompt prefixes stay in its cache. Raises Failure."""
         attempt = 0
         while True:
             endpoint = self._take(affinity)
             try:
                 return self._once(endpoint, "POST", path, body)
             except Failure as failure:
-                # A server that is not there has not seen the request: `patience` bounds this, not the attempts.
+                # The request did not reach the server: limited by `patience`, not by the number of attempts.
                 attempt += failure.kind != "connect"
-                if not failure.passing or attempt > self.retries:
+                if not failure.transient or attempt > self.retries:
                     raise
                 self.tally.add(retries=1, **{f"retries__{failure.kind}": 1})
                 self.wait(failure, attempt)
 
     def ask(self, url: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One request to one server, once: GET, or POST where there is a body. Raises Failure."""
+        """One request to one server, without retries: GET, or POST with a body. Raises Failure."""
         endpoint = next(endpoint for endpoint in self.endpoints if endpoint.url == url)
         with self._changed:
             endpoint.in_flight += 1
@@ -192,8 +193,8 @@ class Client:
     def run(
         self, work: Callable[[_Job], _Result], jobs: Iterable[_Job], threads: int | None = None
     ) -> Generator[_Result, None, None]:
-        """work(job) of every job as they finish, `threads` at a time (None: `concurrency`); closing the iterator gives
-        up the others."""
+        """Yield work(job) of every job in order of completion, `threads` at a time (None: `concurrency`). Closing the
+        iterator cancels the remaining jobs."""
         threads = threads or self.concurrency
         pool = ThreadPoolExecutor(threads, thread_name_prefix="judge")
         pending: set[Future[_Result]] = set()
@@ -213,25 +214,25 @@ class Client:
             self._stop.clear()
 
     def _take(self, affinity: str) -> Endpoint:
-        """A server that takes requests, counted as busy with one more; waits while there is none."""
-        liked = hash(affinity) % len(self.endpoints)
+        """Choose a server and count one more request in flight there; waits while none is ready."""
+        preferred = hash(affinity) % len(self.endpoints)
         with self._changed:
             while True:
                 now = time.monotonic()
                 ready = [endpoint for endpoint in self.endpoints if endpoint.ready(now)]
                 if ready:
-                    chosen = min(ready, key=lambda e: e.in_flight - SLACK * (e is self.endpoints[liked]))
+                    chosen = min(ready, key=lambda e: e.in_flight - SLACK * (e is self.endpoints[preferred]))
                     chosen.in_flight += 1
                     return chosen
                 if self._stop.is_set():
-                    raise Failure("stopped", "the run was given up")
+                    raise Failure("stopped", "the run was cancelled")
                 if all(endpoint.lost(now, self.patience) for endpoint in self.endpoints):
                     raise Failure("breaker", f"no server has answered for {self.patience:g} s")
                 soonest = min(endpoint.closed_until for endpoint in self.endpoints) - now
                 self._changed.wait(min(max(soonest, 0.005), 0.5))
 
     def _once(self, endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        """One attempt at an endpoint that counts it as in flight already."""
+        """One attempt at an endpoint that already counts the request as in flight."""
         failure: Failure | None = None
         start = time.monotonic()
         try:
@@ -251,7 +252,7 @@ class Client:
             if failure is not None and (failure.status or 500) >= 500 and failure.kind != "bad_json":
                 endpoint.failed(now)
                 if endpoint.failures == TRIP:
-                    _log.warning("%s is left alone for now: %s", endpoint.url, failure)
+                    _log.warning("%s gets no requests for now: %s", endpoint.url, failure)
             else:
                 endpoint.answered()
             if failure is not None and failure.retry_after is not None:
@@ -279,23 +280,27 @@ class Client:
             if self._http is None:
                 limits = httpx.Limits(max_connections=self.concurrency + 1, max_keepalive_connections=self.concurrency)
                 timeout = httpx.Timeout(self.timeout, connect=min(self.timeout, 10.0))
-                direct = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}  # never by a proxy
+                direct = {
+                    f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")
+                }  # never through a proxy
                 self._http = httpx.Client(limits=limits, timeout=timeout, mounts=direct)
-                weakref.finalize(self, self._http.close)  # a judge that nobody closes leaves no open sockets either
+                weakref.finalize(self, self._http.close)  # of a client that is never closed
             return self._http
 
     def wait(self, failure: Failure, attempt: int) -> None:
-        """Before attempt n, full jitter (Brooker 2015, "Exponential backoff and jitter"); after a Retry-After, `post`
-        waits for the server instead."""
+        """Wait before attempt n with full jitter (Brooker 2015, "Exponential backoff and jitter").
+
+        After a Retry-After the endpoint's state delays the next attempt instead.
+        """
         if failure.retry_after is None:
             self._stop.wait(random.uniform(0, self.backoff * 2.0**attempt))
         if self._stop.is_set():
-            raise Failure("stopped", f"the run was given up; the last attempt: {failure}")
+            raise Failure("stopped", f"the run was cancelled; the last attempt: {failure}")
 
 
 @contextmanager
 def _failures(url: str) -> Iterator[None]:
-    """Names what httpx raises. Not there at all, gone in the middle, or too slow: they are retried differently."""
+    """Turn exceptions of httpx into Failures: not reachable, dropped, or too slow, which are retried differently."""
     import httpx
 
     try:
@@ -309,7 +314,7 @@ def _failures(url: str) -> Iterator[None]:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds: a number or a date (RFC 9110, 10.2.3); None where it is absent or makes no sense."""
+    """Retry-After in seconds: a number or a date (RFC 9110, 10.2.3); None if it is absent or invalid."""
     if not retry_after:
         return None
     try:

@@ -1,9 +1,9 @@
-"""What a server's reply says about the labels: pure functions from JSON to probabilities, or a named `Failure`.
+"""Read label probabilities from a server's reply: pure functions from JSON to probabilities, or a `Failure`.
 
     text, positions = read_choice(reply)
     masses_4, unseen = label_masses(positions[0], "ICSE")
 
-Nothing is guessed: a reply that is not as it must be is a Failure, and its pairs are missing.
+Nothing is guessed: an invalid reply is a Failure, and its pairs are missing.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ import numpy.typing as npt
 
 from qr_env.llm.client import Failure
 
-ROUNDING = 0.01  # by which rounded probabilities may sum to more than 1
+ROUNDING = 0.01  # rounded probabilities may sum to 1 plus this
 Masses = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One generated token and the likeliest ones in its place, with their probabilities (true ones, not normalised)."""
+    """One generated token and its likeliest alternatives."""
 
     token: str
+    """the generated token"""
     likely: dict[str, float]
+    """likeliest tokens at this position → probability, not normalised"""
 
 
 def read_choice(reply: Mapping[str, Any]) -> tuple[str, str]:
@@ -43,7 +45,7 @@ def read_choice(reply: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def split(reply: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """The reply to `count` prompts in one request as one reply a prompt, in the order of the prompts."""
+    """Split the reply to a request with `count` prompts into one reply a prompt, in their order."""
     try:
         choices = {int(choice["index"]): choice for choice in reply["choices"]}
         parts = [{"choices": [choices[n]]} for n in range(count)]
@@ -55,7 +57,7 @@ def split(reply: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
 
 
 def read_positions(reply: Mapping[str, Any]) -> list[Position]:
-    """The generated tokens with their log-probabilities, of either API."""
+    """The generated tokens with their log-probabilities, from either API."""
     text, _ = read_choice(reply)
     logprobs = reply["choices"][0].get("logprobs")
     try:
@@ -75,7 +77,7 @@ def read_positions(reply: Mapping[str, Any]) -> list[Position]:
 
 
 def _position(token: str, likely: Sequence[tuple[str, float]]) -> Position:
-    # Tokens of different ids may have one text (bytes of a broken character): keep the likelier.
+    # Tokens of different ids may have the same text (bytes of a broken character): keep the likelier.
     probs: dict[str, float] = {}
     for text, logprob in likely:
         if not isinstance(logprob, (int, float)) or math.isnan(logprob) or logprob > ROUNDING:
@@ -89,8 +91,11 @@ def _position(token: str, likely: Sequence[tuple[str, float]]) -> Position:
 
 
 def label_masses(position: Position, letters: str) -> tuple[Masses, float]:
-    """(4,) probability of each label's letter, white space around it aside, by level, NaN where the letter is not among
-    the likely tokens; and the most that such a letter can have: the least probability listed, or what is left."""
+    """Probability of each label's letter, (4,) by level, and an upper bound for letters that are not listed.
+
+    White space around a letter is ignored. NaN where the letter is not listed; the bound is the smaller of the least
+    listed probability and the remaining mass.
+    """
     masses_4 = np.full(len(letters), np.nan)
     for token, prob in position.likely.items():
         letter = token.strip()
@@ -102,52 +107,52 @@ def label_masses(position: Position, letters: str) -> tuple[Masses, float]:
 
 
 def letter_positions(positions: Sequence[Position], letters: str, count: int) -> list[Position]:
-    """The `count` tokens that are label letters, in order; what stands between them must be white space."""
-    found = []
+    """The `count` tokens that are label letters, in order; only white space may stand between them."""
+    labels = []
     for position in positions:
         token = position.token.strip()
         if len(token) == 1 and token in letters:
-            found.append(position)
+            labels.append(position)
         elif token:
             raise Failure("bad_label", f"{position.token!r} is none of {', '.join(letters)}")
-        if len(found) == count:
-            return found
-    raise Failure("wrong_count", f"{len(found)} labels for {count} products")
+        if len(labels) == count:
+            return labels
+    raise Failure("wrong_count", f"{len(labels)} labels for {count} products")
 
 
 def grade_schema(letters: str, reason: bool) -> dict[str, Any]:
-    """JSON schema of a reply that states a grade."""
+    """JSON schema of a reply with a grade."""
     grade = {"type": "string", "enum": list(letters)}
     fields = {"reason": {"type": "string", "maxLength": 300}, "grade": grade} if reason else {"grade": grade}
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
 def read_grade(reply: Mapping[str, Any], letters: str, reason: bool) -> Masses:
-    """(4,) 1 at the level that a JSON reply states, by the rules of `grade_schema`."""
+    """(4,) one-hot level of a JSON reply that follows `grade_schema`."""
     text, finish = read_choice(reply)
     if finish == "length":
         raise Failure("truncated", f"the reply was cut: {text!r:.100}")
     try:
-        stated = json.loads(text)
+        parsed = json.loads(text)
     except ValueError as error:
         raise Failure("bad_schema", f"no JSON: {text!r:.100}") from error
     fields = {"reason", "grade"} if reason else {"grade"}
-    if not isinstance(stated, dict) or set(stated) != fields or not all(isinstance(v, str) for v in stated.values()):
+    if not isinstance(parsed, dict) or set(parsed) != fields or not all(isinstance(v, str) for v in parsed.values()):
         raise Failure("bad_schema", f"expected {sorted(fields)}, got {text!r:.100}")
-    grade = stated["grade"]
+    grade = parsed["grade"]
     if len(grade) != 1 or grade not in letters:
         raise Failure("bad_label", f"{grade!r} is none of {', '.join(letters)}")
     return np.eye(len(letters))[letters.index(grade)]
 
 
 def usage(reply: Mapping[str, Any]) -> dict[str, float]:
-    """Tokens that the reply says were used, by kind; what it does not say is left out."""
-    said = reply.get("usage")
-    said = said if isinstance(said, dict) else {}
-    details = said.get("prompt_tokens_details")
+    """Token counts in the reply, by kind; missing ones are left out."""
+    reported = reply.get("usage")
+    reported = reported if isinstance(reported, dict) else {}
+    details = reported.get("prompt_tokens_details")
     counts = {
-        "tokens__prompt": said.get("prompt_tokens"),
-        "tokens__completion": said.get("completion_tokens"),
+        "tokens__prompt": reported.get("prompt_tokens"),
+        "tokens__completion": reported.get("completion_tokens"),
         "tokens__cached": details.get("cached_tokens") if isinstance(details, dict) else None,
     }
     return {name: count for name, count in counts.items() if isinstance(count, (int, float))}

@@ -1,4 +1,4 @@
-"""A vLLM server of our own: started with a local model on loopback, waited for, and never left behind.
+"""Runs a vLLM server with a local model on loopback: starts it, waits until it is ready, and always stops it.
 
     with VLLMServer(resolve("smollm2-135m"), name="smollm2-135m") as server:
         judge = LLMJudge([server.url], model=server.name)
@@ -6,7 +6,7 @@
     qr judge serve smollm2-135m                # the same from the command line; `make vllm` installs vLLM
 
 vLLM lives in an environment of its own (`.venv-vllm`, or the interpreter named by $QR_VLLM_PYTHON), because its pins
-differ from the trainer's, and is spoken to over HTTP only.
+differ from the trainer's; all communication is over HTTP.
 """
 
 from __future__ import annotations
@@ -26,32 +26,34 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tqdm import tqdm
+
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError, JudgeError
 
 HOST = "127.0.0.1"
 PYTHON = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
-COMMON = ("--enable-prefix-caching", "--enable-prompt-tokens-details")  # what the cache saved is in every reply
+COMMON = ("--enable-prefix-caching", "--enable-prompt-tokens-details")  # replies report cached tokens
 # float32: CPUs without bf16 units. Eager: compiling takes two minutes. Blocks of 32 (16 is refused): only whole blocks
 # are shared, and the CPU's default of 128 tokens is longer than a judge's instructions.
 CPU_FLAGS = ("--dtype", "float32", "--enforce-eager", "--block-size", "32")
-# GiB of cache. vLLM computes on all cores but one: VLLM_CPU_NUM_OF_RESERVED_CPU=0 takes that one too, which pays on a
-# machine that does nothing else, and on a busy one makes every step wait for its slowest thread.
+# GiB of cache. vLLM uses all cores but one. VLLM_CPU_NUM_OF_RESERVED_CPU=0 adds that one, which is faster on an
+# otherwise idle machine; on a busy one every step waits for its slowest thread.
 CPU_SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "2"}
 TAIL_BYTES = 4_000  # of the log, in an error
-# Sleeps until its standard input ends, which it does when we die, however we die; then ends the server's group.
+# Waits until its standard input closes, which happens however this process dies; then ends the server's process group.
 WATCHDOG = """read -r _; kill -s TERM -- "-$1"; n=0
 while [ $n -lt 20 ]; do kill -s 0 -- "-$1" || exit 0; sleep 0.5; n=$((n + 1)); done; kill -s KILL -- "-$1" """
 
 
 def has_gpu() -> bool:
-    """Whether `nvidia-smi` is there and answers: what decides between vLLM's ordinary package and its CPU build."""
+    """Whether `nvidia-smi` exists and works: decides between vLLM's ordinary package and its CPU build."""
     tool = shutil.which("nvidia-smi")
     return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0
 
 
 def unsupported() -> str | None:
-    """Why no vLLM can be installed on this machine, or None. As `make vllm` decides."""
+    """Why vLLM cannot be installed on this machine, by the rules of `make vllm`; None if it can."""
     if has_gpu():
         return None
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
@@ -62,18 +64,18 @@ def unsupported() -> str | None:
 
 
 class VLLMServer:
-    """A vLLM OpenAI-compatible server on 127.0.0.1, ready inside `with`; `start` and `stop` can be called by hand, and
-    a stopped server started again keeps its address.
+    """A vLLM OpenAI-compatible server on 127.0.0.1, ready inside `with`. `start` and `stop` can also be called
+    directly; a restarted server keeps its address.
 
     Args:
         model_dir: folder of a causal LM in Hugging Face format.
-        name: what clients call the model; None takes the folder's name.
+        name: name of the model for clients; None takes the folder's name.
         port: 0 takes a free one.
-        wait: seconds until the server must be healthy (35–45 on a quiet 2-core machine).
+        wait: seconds until the server must be healthy (35–45 on an idle 2-core machine).
         max_model_len: tokens of prompt and answer together.
         log: file of the server's output; None is one by port under the cache folder.
         flags: further ones for vLLM.
-        python: interpreter that has vLLM; None is $QR_VLLM_PYTHON, else what `make vllm` set up.
+        python: interpreter that has vLLM; None is $QR_VLLM_PYTHON, else the environment of `make vllm`.
         progress: show a line on standard error while it starts.
     """
 
@@ -100,7 +102,7 @@ class VLLMServer:
 
     @property
     def url(self) -> str:
-        """Base URL as OpenAI clients want it."""
+        """Base URL for OpenAI clients."""
         return f"http://{HOST}:{self.port}/v1"
 
     @property
@@ -110,7 +112,7 @@ class VLLMServer:
 
     @property
     def pid(self) -> int | None:
-        """Process id, which is also the id of the process group; None when it does not run."""
+        """Process id, which is also the id of the process group; None if the server is not running."""
         return self._server.pid if self._server is not None and self._server.poll() is None else None
 
     def __enter__(self) -> VLLMServer:
@@ -122,8 +124,12 @@ class VLLMServer:
         self.stop()
 
     def start(self) -> VLLMServer:
-        """Start and wait until /health answers. Raises ConfigError where there is no vLLM or no model, JudgeError with
-        the end of the log where the server ends or is not healthy in time."""
+        """Start and wait until /health answers.
+
+        Raises:
+            ConfigError: no vLLM, or no model.
+            JudgeError: the server ended or was not healthy in time; with the end of its log.
+        """
         if not self.python.is_file():
             raise ConfigError(f"no vLLM at {self.python}: {unsupported() or 'run `make vllm`, or set QR_VLLM_PYTHON'}")
         if not (self.model_dir / "config.json").is_file():
@@ -140,7 +146,7 @@ class VLLMServer:
         return self
 
     def stop(self, grace: float = 15.0) -> None:
-        """SIGTERM, and after `grace` seconds SIGKILL for what is left of its own process group. Safe to repeat."""
+        """Send SIGTERM, and after `grace` seconds SIGKILL to the rest of its process group. Can be repeated."""
         if self._watchdog is not None:
             self._watchdog.kill()
             self._watchdog.communicate()
@@ -155,16 +161,16 @@ class VLLMServer:
         server.wait()
 
     def command(self) -> list[str]:
-        """The command line. The `vllm` script is not used: in the CPU build it looks for another distribution."""
-        own = () if has_gpu() else CPU_FLAGS
+        """The command line. The `vllm` script is not used: in the CPU build it expects another distribution."""
+        platform_flags = () if has_gpu() else CPU_FLAGS
         return [
             *(str(self.python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(self.model_dir)),
             *("--served-model-name", self.name, "--host", HOST, "--port", str(self.port)),
-            *("--max-model-len", str(self.max_model_len), *COMMON, *own, *self.flags),
+            *("--max-model-len", str(self.max_model_len), *COMMON, *platform_flags, *self.flags),
         ]
 
     def _spawn(self) -> None:
-        """Server and watchdog, each in a session of its own: Ctrl-C in a terminal is ours to handle."""
+        """Start server and watchdog, each in its own session: Ctrl-C in a terminal reaches only this process."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         settings = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", **({} if has_gpu() else CPU_SETTINGS)}
         with self.log.open("wb") as out:
@@ -185,11 +191,9 @@ class VLLMServer:
         )
 
     def _await_health(self) -> None:
-        from tqdm import tqdm
-
         deadline = time.monotonic() + self.wait
-        what = f"vLLM starts with {self.name} (log {self.log})"
-        with tqdm(desc=what, bar_format="{desc}: {elapsed}", file=sys.stderr, disable=not self.progress) as bar:
+        label = f"starting vLLM with {self.name} (log {self.log})"
+        with tqdm(desc=label, bar_format="{desc}: {elapsed}", file=sys.stderr, disable=not self.progress) as bar:
             while not healthy(self.port):
                 if sys.stderr.isatty():
                     bar.refresh()
@@ -205,7 +209,7 @@ class VLLMServer:
 
 
 def healthy(port: int) -> bool:
-    """Whether the server on this port of loopback answers /health with 200. No proxy is asked."""
+    """Whether the server on this port of loopback answers /health with 200; proxies are bypassed."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{HOST}:{port}/health", timeout=5.0) as answer:
@@ -216,7 +220,8 @@ def healthy(port: int) -> bool:
 
 @contextlib.contextmanager
 def _reserved(port: int) -> Iterator[int]:
-    """Hold a port of loopback without listening, so that nobody is given it in the half minute until vLLM binds it.
+    """Hold a port of loopback without listening, so that no other process gets it in the half minute until vLLM binds
+    it.
 
     Both bind with SO_REUSEADDR, which lets them share an address until one listens: then connections go there.
     """
@@ -226,13 +231,13 @@ def _reserved(port: int) -> Iterator[int]:
             holder.bind((HOST, port))
         except OSError as error:
             raise ConfigError(
-                f"port {port} of {HOST} cannot be had ({error.strerror}); port 0 takes a free one"
+                f"port {port} of {HOST} is not available ({error.strerror}); port 0 takes a free one"
             ) from error
         yield holder.getsockname()[1]
 
 
 def _end_group(group: int, grace: float) -> None:
-    """SIGTERM for what is left of a process group, SIGKILL after `grace` seconds."""
+    """Send SIGTERM to the rest of a process group, and SIGKILL after `grace` seconds."""
     deadline = time.monotonic() + grace
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGTERM)

@@ -11,7 +11,7 @@ from email.utils import formatdate
 import pytest
 
 from qr_env.common.errors import ConfigError, JudgeError
-from qr_env.llm.capabilities import prove
+from qr_env.llm.capabilities import probe_capabilities
 from qr_env.llm.client import TRIP, Client, Endpoint, Failure, _seconds
 from tests.helpers.fake_llm_server import FakeLLMServer
 
@@ -105,7 +105,7 @@ def test_a_server_that_is_gone_costs_no_attempts_but_patience(server, caplog):
             kinds = [kind_of(client), kind_of(client)]
         assert kinds in (["reset", "breaker"], ["breaker", "breaker"])  # an open connection may die under the first
         assert time.monotonic() - start > 0.5
-        assert "is left alone for now" in caplog.text
+        assert "gets no requests for now" in caplog.text
         start = time.monotonic()
         assert kind_of(client) == "breaker"
         assert time.monotonic() - start < 0.5  # nobody waits a second time
@@ -167,7 +167,7 @@ def test_impossible_settings(options):
 )
 def test_capabilities_are_what_the_server_does(features, expected):
     with FakeLLMServer(**features) as server, open_client(server) as client:
-        found = prove(client, server.url, None).as_dict()
+        found = probe_capabilities(client, server.url, None).as_dict()
     assert {name: found[name] for name in expected} == expected
     assert found["model"] == found["root"] == "play-1b" and found["context"] == 2048
     assert json.loads(json.dumps(found))["url"] == server.url
@@ -175,7 +175,7 @@ def test_capabilities_are_what_the_server_does(features, expected):
 
 def test_probing_finds_the_label_tokens_and_the_template(server):
     with open_client(server) as client:
-        found = prove(client, server.url, "play-1b")
+        found = probe_capabilities(client, server.url, "play-1b")
     assert dict(found.label_tokens)["E"] == ord("E")
     assert found.template == ("<|user|>", "<|end|><|assistant|>")
 
@@ -185,23 +185,23 @@ def test_a_feature_that_fails_is_not_claimed(server, fault):
     with open_client(server) as client:
         # The first generation shows that there is an API, the second (500 is asked thrice) has no log-probabilities.
         server.faults.extend(["", *[fault] * (3 if fault == "500" else 1)])
-        found = prove(client, server.url, None)
+        found = probe_capabilities(client, server.url, None)
     assert found.top == 0
 
 
 def test_wrong_model_wrong_key_no_server(server):
     with open_client(server) as client:
         with pytest.raises(JudgeError, match="no model 'gpt-9'; it serves play-1b"):
-            prove(client, server.url, "gpt-9")
+            probe_capabilities(client, server.url, "gpt-9")
         server.key = "secret"
         with pytest.raises(JudgeError, match="QR_JUDGE_KEY"):
-            prove(client, server.url, None)
+            probe_capabilities(client, server.url, None)
     with Client([server.url], api_key="secret") as client:
-        assert prove(client, server.url, None).model == "play-1b"
+        assert probe_capabilities(client, server.url, None).model == "play-1b"
         server.kill()
         with pytest.raises(JudgeError, match="is the judge's server up"):
-            prove(client, server.url, None)
+            probe_capabilities(client, server.url, None)
     with FakeLLMServer() as broken, open_client(broken) as client:
         broken.always = "500"
         with pytest.raises(JudgeError, match="generates nothing with 'play-1b': http_500"):
-            prove(client, broken.url, None)
+            probe_capabilities(client, broken.url, None)
