@@ -1,10 +1,9 @@
-"""Best of N: another agent proposes, the engine searches every proposal, a judge picks; the original is among them.
+"""Best of N: another agent proposes rewrites, the engine searches each, and a judge selects the best or the original.
 
     qr evaluate --agent best-of-8:out/quickstart/checkpoints/best --select-judge embedding
 
-The strongest cheap opponent of a trained rewriter, and its price: N searches and up to 10 N verdicts a query at serving
-time (`costs`). The judge that selects is passed in and should not be the one that reports: `--select-judge labels` is a
-ceiling, no rewriter.
+A strong baseline without training. It costs N searches and up to 10 N verdicts a query at serving time (`costs`). The
+selecting judge should not be the judge that evaluates: `--select-judge labels` is an upper bound, not a baseline.
 """
 
 from __future__ import annotations
@@ -28,13 +27,16 @@ class BestOf:
     """Implements `qr_env.common.protocols.Agent`.
 
     Args:
-        base: who proposes, n − 1 rewrites beside the original: its best and samples (a deterministic one proposes one).
-        n: candidates a query, the original among them.
-        judge: grades what each candidate finds, for the original query.
-        combine, weight: how a candidate meets its original, as it will be served.
+        base: proposes n − 1 rewrites, its greedy one and samples (a deterministic agent proposes one).
+        n: candidates a query, the original included.
+        shop: the judge receives the shop's own query where the text is one of its queries.
+        retriever: searches every candidate.
+        judge: grades each candidate's results for the original query.
+        combine: how a rewrite is searched with its original, as it will be served.
+        weight: of the original's words in "expand".
 
-    A candidate's worth is the DCG@10 of the judge's expected gains. Where a verdict is missing it has none and is not
-    chosen; where the original's is missing, the original is kept.
+    A candidate's score is the DCG@10 of the judge's expected gains. A candidate with a missing verdict is not selected;
+    if the original's verdict is missing, the original is kept.
     """
 
     def __init__(
@@ -48,62 +50,62 @@ class BestOf:
         weight: float = combining.ORIGINAL_WEIGHT,
     ) -> None:
         if n < 2:
-            raise ConfigError(f"best-of-{n}: needs 2 or more, the original being one of them")
+            raise ConfigError(f"best-of-{n}: N must be 2 or more, since the original is one of the candidates")
         self.name = f"best-of-{n}:{base.name}"
         self._base, self._n, self._retriever, self._judge = base, n, retriever, judge
         self._combine, self._weight = combine, weight
-        self._known = {query.text: query for query in shop.all_queries}  # judges that go by row find theirs
+        self._known = {query.text: query for query in shop.all_queries}  # judges that look queries up by row need it
         self._queries = self._searches = self._verdicts = 0
 
     @property
     def costs(self) -> dict[str, float]:
-        """What it asked for, a query, of all queries so far."""
-        asked = max(self._queries, 1)
-        return {"searches/query": self._searches / asked, "verdicts/query": self._verdicts / asked}
+        """Searches and verdicts a query, over all queries so far."""
+        count = max(self._queries, 1)
+        return {"searches/query": self._searches / count, "verdicts/query": self._verdicts / count}
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """The n best candidates by the judge, best first; fewer different ones are filled up with the best."""
+        """The n best candidates by the judge, best first; filled up with the best if there are fewer."""
         if not queries:
             return []
         options = self._options(queries, seed)
-        owner_C = np.repeat(np.arange(len(queries)), [len(row) for row in options])
+        owner_N = np.repeat(np.arange(len(queries)), [len(row) for row in options])
         texts = [text for row in options for text in row]
-        worth_C = self._worth([queries[at] for at in owner_C.tolist()], texts)
+        score_N = self._scores([queries[at] for at in owner_N.tolist()], texts)
         ends = np.cumsum([len(row) for row in options]).tolist()
         starts = [0, *ends[:-1]]
         self._queries += len(queries)
-        return [_best(texts[start:end], worth_C[start:end], n) for start, end in zip(starts, ends, strict=True)]
+        return [_best(texts[start:end], score_N[start:end], n) for start, end in zip(starts, ends, strict=True)]
 
     def _options(self, queries: Sequence[str], seed: int) -> list[list[str]]:
-        """The original first, then the different proposals that are not it."""
+        """For each query the original, then the distinct rewrites that differ from it."""
         proposed = self._base.rewrite(queries, n=self._n - 1, seed=seed)
         return [
             [query, *(text for text in dict.fromkeys(texts) if not combining.is_kept(query, text))]
             for query, texts in zip(queries, proposed, strict=True)
         ]
 
-    def _worth(self, originals: list[str], texts: list[str]) -> npt.NDArray[np.float64]:
-        """(C,) DCG@10 of each candidate by the judge, NaN where a verdict is missing."""
+    def _scores(self, originals: list[str], texts: list[str]) -> npt.NDArray[np.float64]:
+        """(N,) DCG@10 of each candidate by the judge; NaN if a verdict is missing."""
         hits = combining.search(self._retriever, originals, texts, self._combine, self._weight, DEPTH)
-        asked = [self._known.get(text, Query(-1, "", text)) for text in originals]
-        gains_CK = np.where(hits.found_NK, self._judge.grade(asked, hits.rows_NK).gain_NK, 0.0)
+        known = [self._known.get(text, Query(-1, "", text)) for text in originals]
+        gains_NK = np.where(hits.found_NK, self._judge.grade(known, hits.rows_NK).gain_NK, 0.0)
         self._searches += len(texts)
-        self._verdicts += _distinct(originals, hits)
-        return dcg(gains_CK)
+        self._verdicts += _distinct_verdicts(originals, hits)
+        return dcg(gains_NK)
 
 
-def _distinct(originals: list[str], hits: Hits) -> int:
-    """Verdicts that are needed: a product that several candidates of a query find is graded once."""
+def _distinct_verdicts(originals: list[str], hits: Hits) -> int:
+    """Number of distinct (query, product) pairs among the hits."""
     place = {text: at for at, text in enumerate(dict.fromkeys(originals))}
-    owner_C1 = np.array([place[text] for text in originals], np.int64)[:, None]
-    pairs = (owner_C1 << 32) + hits.rows_NK
+    owner_N1 = np.array([place[text] for text in originals], np.int64)[:, None]
+    pairs = (owner_N1 << 32) + hits.rows_NK
     return len(np.unique(pairs[hits.found_NK]))
 
 
-def _best(texts: list[str], worth_C: npt.NDArray[np.float64], n: int) -> list[str]:
-    """The n texts of most worth; the first, the original, wins ties."""
-    worth_C = np.where(np.isnan(worth_C), -np.inf, worth_C)
-    worth_C[0] = worth_C[0] + MARGIN if np.isfinite(worth_C[0]) else np.inf
-    order = np.argsort(-worth_C, kind="stable")[:n]
+def _best(texts: list[str], score_N: npt.NDArray[np.float64], n: int) -> list[str]:
+    """The n texts with the highest scores; the first one, the original, wins ties."""
+    score_N = np.where(np.isnan(score_N), -np.inf, score_N)
+    score_N[0] = score_N[0] + MARGIN if np.isfinite(score_N[0]) else np.inf
+    order = np.argsort(-score_N, kind="stable")[:n]
     chosen = [texts[at] for at in order.tolist()]
     return chosen + chosen[:1] * (n - len(chosen))

@@ -1,4 +1,4 @@
-"""Rewriters that do not learn: what a student must beat (identity, spelling, RM3) and the ceiling (oracle).
+"""Rewriters without training: baselines (identity, spelling correction, RM3) and the upper bound (oracle).
 
 qr evaluate --shop generated --agent identity spell rm3 oracle
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 WORD = re.compile(r"\w+")
 # A feedback term has 2 to 20 letters, as in Anserini.
 TERM_LENGTHS = range(2, 21)
-# The catalogue's columns whose words are taken for spelled right.
-SPELLED = ("title", "brand", "attributes")
+# Columns of the catalogue whose words count as correctly spelled.
+DICTIONARY_COLUMNS = ("title", "brand", "attributes")
 
 
 class Identity:
-    """Returns every query unchanged: the zero of every comparison."""
+    """Returns every query unchanged: the baseline of every comparison."""
 
     name = "identity"
 
@@ -40,17 +40,17 @@ class Identity:
 
 
 class Oracle:
-    """Returns the rewrite that the shop's construction knows to be best: the ceiling. A text it does not know is kept.
+    """Returns the best rewrite, known from the shop's construction: the upper bound. Unknown texts are kept.
 
     Raises:
-        ConfigError: the shop has no oracle; only the generated shop knows its own truth.
+        ConfigError: the shop has no oracle; only the generated shop has one.
     """
 
     name = "oracle"
 
     def __init__(self, shop: Shop) -> None:
         if not shop.oracle:
-            raise ConfigError(f"{shop!r} has no oracle: it comes with --shop generated; leave 'oracle' out of --agent")
+            raise ConfigError(f"{shop!r} has no oracle: use --shop generated, or leave 'oracle' out of --agent")
         texts = zip(shop.queries["query_id"].to_pylist(), shop.queries["query"].to_pylist(), strict=True)
         self._best = {text: shop.oracle[name] for name, text in texts if name in shop.oracle}
 
@@ -62,9 +62,9 @@ class Oracle:
 class Spell:
     """Corrects each word of a query to the nearest word of the catalogue (SymSpell, Garbe 2012).
 
-    Left alone: words whose stem the catalogue has, words of three letters or fewer, words with a digit, and words
-    further than `max_distance` edits (Damerau-Levenshtein) from everything. Among equally near words the more frequent
-    one wins. The rewrite is the whole corrected query, or the query unchanged.
+    Kept: words whose stem the catalogue has, words of three letters or fewer, words with a digit, and words more than
+    `max_distance` edits (Damerau-Levenshtein) from every catalogue word. Among equally near words the most frequent one
+    is taken. The rewrite is the whole corrected query, or the query unchanged.
     """
 
     name = "spell"
@@ -96,64 +96,64 @@ class Spell:
     def _look_up(self, word: str) -> str:
         from symspellpy import Verbosity
 
-        found: list[Any] = self._index.lookup(word, Verbosity.TOP, max_edit_distance=self._max_distance)
+        found = self._index.lookup(word, Verbosity.TOP, max_edit_distance=self._max_distance)
         return str(found[0].term) if found else ""
 
 
 def catalogue_words(shop: Shop) -> Counter[str]:
-    """How often each unstemmed word is in the titles, brands and attributes."""
+    """Number of occurrences of each unstemmed word in titles, brands and attributes."""
     counts: Counter[str] = Counter()
-    for column in SPELLED:
+    for column in DICTIONARY_COLUMNS:
         for chunk in shop.products[column].chunks:
             counts.update(tokenize.words("\n".join(text or "" for text in chunk.to_pylist())))
     return counts
 
 
 class RM3:
-    """Pseudo-relevance feedback (Lavrenko & Croft 2001; RM3 of Abdul-Jaleel et al. 2004): adds the words of what the
-    query already finds.
+    """Pseudo-relevance feedback (Lavrenko & Croft 2001; RM3 of Abdul-Jaleel et al. 2004): adds words of the query's own
+    results.
 
     P(w | R) = sum over the best `fb_docs` titles D of P(w | D) P(D | Q), with P(w | D) the share of w in the title and
-    P(D | Q) the retriever's scores, normalised over those titles. The `fb_terms` heaviest words that the query does
-    not hold become the rewrite, heaviest first. Stop words and words in over a tenth of the catalogue are left out, as
-    in Anserini. The original's share of the mixture (RM3's lambda) is the `expand` weight of the search: five words
-    against a query of two or three at weight 2 is about the usual half.
+    P(D | Q) the retriever's scores, normalized over those titles. The `fb_terms` most probable words that the query
+    lacks become the rewrite, the most probable first. Stop words and words in over a tenth of the catalogue are left
+    out, as in Anserini. The original's share of the mixture (RM3's lambda) is the `expand` weight of the search: five
+    words against a query of two or three at weight 2 is about the usual half.
     """
 
     name = "rm3"
 
     def __init__(self, shop: Shop, retriever: Retriever, fb_docs: int = 10, fb_terms: int = 5, max_share: float = 0.1):
         self._retriever, self._fb_docs, self._fb_terms = retriever, fb_docs, fb_terms
-        self._words, self._share_NV = title_model(shop.titles, max_share)
+        self._words, self._share_CT = title_model(shop.titles, max_share)
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """The added words, n times; the query itself where it finds nothing."""
+        """The words to add, n times; the query itself if it finds nothing."""
         if not queries:
             return []
         hits = self._retriever.search(list(queries), self._fb_docs)
-        weights_PV = (self._document_weights(hits) @ self._share_NV).tocsr()
-        spans = zip(weights_PV.indptr[:-1], weights_PV.indptr[1:], strict=True)
+        weights_PT = (self._document_weights(hits) @ self._share_CT).tocsr()
+        spans = zip(weights_PT.indptr[:-1], weights_PT.indptr[1:], strict=True)
         texts = [
-            self._heaviest(query, weights_PV.indices[start:end], weights_PV.data[start:end])
+            self._added_words(query, weights_PT.indices[start:end], weights_PT.data[start:end])
             for query, (start, end) in zip(queries, spans, strict=True)
         ]
         return [[text] * n for text in texts]
 
     def _document_weights(self, hits: Hits) -> sp.csr_matrix:
-        """(P, products): P(D | Q) of the feedback titles, rows summing to 1."""
+        """(P, C) sparse: P(D | Q) of the feedback titles; rows sum to 1."""
         found_PK = hits.found_NK
-        # Scores of inner products may be negative: shifted so that the worst title of a query still counts a little.
-        floor_P = np.where(found_PK, hits.scores_NK, np.inf).min(axis=1, initial=np.inf)
-        shift_P = np.where(np.isfinite(floor_P), np.minimum(floor_P, 0.0), 0.0)
+        # Inner products may be negative: the scores are shifted so that the last title has a small positive weight.
+        lowest_P = np.where(found_PK, hits.scores_NK, np.inf).min(axis=1, initial=np.inf)
+        shift_P = np.where(np.isfinite(lowest_P), np.minimum(lowest_P, 0.0), 0.0)
         mass_PK = np.where(found_PK, hits.scores_NK - shift_P[:, None] + 1e-6, 0.0)
         mass_PK = mass_PK / np.maximum(mass_PK.sum(axis=1, keepdims=True), 1e-12)
         queries_N, places_N = np.nonzero(found_PK)
         columns_N = hits.rows_NK[queries_N, places_N]
-        shape = (len(hits), self._share_NV.shape[0])
+        shape = (len(hits), self._share_CT.shape[0])
         return sp.csr_matrix((mass_PK[queries_N, places_N], (queries_N, columns_N)), shape=shape)
 
-    def _heaviest(self, query: str, terms: npt.NDArray[np.int32], weights: npt.NDArray[np.float64]) -> str:
-        # Ties by word number: the same answer on every machine. One word a stem, none that the query has.
+    def _added_words(self, query: str, terms: npt.NDArray[np.int32], weights: npt.NDArray[np.float64]) -> str:
+        # Ties are broken by word number, for equal results on every machine. One word a stem, none of the query's own.
         ranked = [self._words[at] for at in terms[np.lexsort((terms, -weights))][: 4 * self._fb_terms]]
         own = set(tokenize.terms(query))
         by_stem: dict[str, str] = {}
@@ -163,20 +163,20 @@ class RM3:
 
 
 def title_model(titles: Sequence[str], max_share: float = 0.1) -> tuple[list[str], sp.csr_matrix]:
-    """The feedback words, and a (titles, words) matrix of each word's share of its title.
+    """The vocabulary, and a (titles, words) sparse matrix of each word's share of its title.
 
     Stop words, words of one letter and words in more than `max_share` of the titles have no column.
     """
     number: dict[str, int] = {}
     found = [[number.setdefault(word, len(number)) for word in tokenize.words(title)] for title in titles]
-    lengths_N = np.array([len(words) for words in found], np.int64)
-    indices = np.fromiter((word for words in found for word in words), np.int32, int(lengths_N.sum()))
+    lengths_C = np.array([len(words) for words in found], np.int64)
+    indices = np.fromiter((word for words in found for word in words), np.int32, int(lengths_C.sum()))
     shape = (len(titles), len(number))
-    share_NV = sp.csr_matrix((np.ones(len(indices)), indices, np.append(0, lengths_N.cumsum())), shape=shape)
-    share_NV.sum_duplicates()
-    share_NV = sp.diags_array(1.0 / np.maximum(lengths_N, 1)) @ share_NV
+    share_CT = sp.csr_matrix((np.ones(len(indices)), indices, np.append(0, lengths_C.cumsum())), shape=shape)
+    share_CT.sum_duplicates()
+    share_CT = sp.diags_array(1.0 / np.maximum(lengths_C, 1)) @ share_CT
     words = list(number)
-    common_V = np.bincount(share_NV.indices, minlength=len(words)) > max(1.0, max_share * len(titles))
-    usable_V = np.array([bool(tokenize.stem(word)) and len(word) in TERM_LENGTHS for word in words], bool)
-    kept = np.flatnonzero(usable_V & ~common_V)
-    return [words[at] for at in kept], share_NV.tocsc()[:, kept].tocsr()
+    common_T = np.bincount(share_CT.indices, minlength=len(words)) > max(1.0, max_share * len(titles))
+    usable_T = np.array([bool(tokenize.stem(word)) and len(word) in TERM_LENGTHS for word in words], bool)
+    columns = np.flatnonzero(usable_T & ~common_T)
+    return [words[at] for at in columns], share_CT.tocsc()[:, columns].tocsr()

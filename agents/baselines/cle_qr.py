@@ -1,21 +1,20 @@
-"""A rewriter like CLE-QR (Li et al., CIKM 2022): no words are generated, a known query is looked up.
+"""A rewriter like CLE-QR (Li et al., CIKM 2022): the rewrite is the nearest known query, found by vector search.
 
     qr evaluate --shop generated --agent cle-qr
 
-1. Sentence vectors of queries go through a linear head that is trained by InfoNCE (van den Oord et al. 2018): train
-   queries for which the same product was bought attract, the others of a batch repel.
-2. FAISS finds the nearest train queries y_1 … y_K of a query x, at cosines s_k.
-3. They are ranked by expected increment, from log and engine. With w_k = softmax(s_k / temperature), the head's own
-   belief that y_k wants what x wants, f(x, z) = Σ_k w_k [z bought for y_k] is the belief that x wants product z, and
+1. A linear head on sentence vectors of queries is trained by InfoNCE (van den Oord et al. 2018): train queries for
+   which the same product was bought are positives, the other queries of a batch negatives.
+2. FAISS finds the nearest train queries y_1 … y_G of a query x, at cosines s_g.
+3. They are ranked by expected increment, from log and engine. With w_g = softmax(s_g / temperature), the estimated
+   probability that y_g has the intent of x, f(x, z) = Σ_g w_g [z bought for y_g] estimates the demand for product z:
 
        increment(x, y) = Σ_{i ≤ 10} (f(x, i-th hit of x with y) − f(x, i-th hit of x)) / log2(i + 1).
 
-4. Below a cosine, or an increment, x is left alone. Both thresholds are fitted on what was bought outside search for
-   dev queries, which the pool does not hold: those with which the engine finds most of it. No test query's log or
-   label is read.
+4. Below a threshold of cosine or increment, x is kept. The thresholds maximize the share of dev queries' purchases
+   outside search that the engine finds; dev queries are not among the neighbours. No test query's log or label is read.
 
 In "expand" the rewrite is the words of the neighbour that the query lacks, else the neighbour itself. The paper's own
-ranker is learned from Taobao's logs and unknown; its offline figures as BEQUE reports them are in Table 2 there.
+ranker is trained on Taobao's logs and not published; Table 2 of BEQUE reports its offline figures.
 """
 
 from __future__ import annotations
@@ -23,11 +22,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from scipy.special import softmax
 
 from agents.query_log.purchase_log import DEPTH, PurchaseLog
 from agents.text.expansion import rewrite_for_mode
@@ -40,45 +40,56 @@ from qr_env.retrieval import combine as combining
 from qr_env.reward.metrics import dcg
 from qr_env.shop.shop import Shop
 
-TEMPERATURE = 0.05  # of InfoNCE, and so of the weights
+if TYPE_CHECKING:
+    import faiss
+    from torch import Tensor
+
+TEMPERATURE = 0.05  # of InfoNCE and of the neighbours' weights
 EPOCHS, BATCH, LEARNING_RATE = 8, 256, 1e-3
-SEARCHED = 10  # nearest neighbours whose increment is worked out, at a search each
-FITTED_ON = 500  # dev queries that choose the thresholds
-FITTED_DEPTH = 50  # among so many hits their purchases are sought: few of thousands of right products were bought
-SLACK = 1e-5  # vectors differ in their last bits, alone and in a batch: the threshold's own query must pass
-QUANTILES = np.linspace(0, 1, 11)  # of cosine and increment among them: the thresholds that are tried
+SEARCHED = 10  # nearest neighbours whose increment is computed, with one search each
+FITTED_ON = 500  # dev queries by which the thresholds are chosen
+FITTED_DEPTH = 50  # hits among which their purchases count, since few of many relevant products were bought
+SLACK = 1e-5  # vectors differ in their last bits with the batch size: the query that set a threshold must pass
+QUANTILES = np.linspace(0, 1, 11)  # of the dev queries' cosines and increments: the thresholds that are tried
 
 
 class Choice(NamedTuple):
-    """The best neighbour of each of P queries. pool_P: its place in the pool. cosine_P, increment_P: see the module."""
+    """The best neighbour of each of P queries."""
 
-    pool_P: npt.NDArray[np.int64]
+    neighbour_P: npt.NDArray[np.int64]
+    """Its index among the pool's queries."""
     increment_P: npt.NDArray[np.float64]
+    """Expected increment (module docstring)."""
     cosine_P: npt.NDArray[np.float64]
+    """Cosine of the query and the neighbour."""
 
 
 @dataclass
 class Thresholds:
-    """A neighbour below either is not taken."""
+    """Least cosine and increment of an accepted neighbour."""
 
     cosine: float = -1.0
+    """Least cosine."""
     increment: float = 0.0
+    """Least expected increment."""
 
-    def pass_P(self, choice: Choice) -> npt.NDArray[np.bool_]:
-        """(P,) whether the neighbour is taken; one that promises nothing never is."""
-        worth = (choice.increment_P >= self.increment - SLACK) & (choice.increment_P > 0)
-        return (choice.cosine_P >= self.cosine - SLACK) & worth
+    def accept(self, choice: Choice) -> npt.NDArray[np.bool_]:
+        """(P,) whether the neighbour is accepted; one without a positive increment never is."""
+        useful_P = (choice.increment_P >= self.increment - SLACK) & (choice.increment_P > 0)
+        return (choice.cosine_P >= self.cosine - SLACK) & useful_P
 
 
 class CleQR:
     """Implements `qr_env.common.protocols.Agent`.
 
     Args:
-        shop: its train queries and their purchases are the pool; its dev purchases fit the thresholds.
-        retriever: what a query finds by itself, and with a neighbour.
-        encoder: sentence vectors; where it has a cache folder, those of the pool are kept there.
-        combine, weight: how rewrites meet their originals.
-        neighbours: K.
+        shop: its train queries and their purchases are the pool of neighbours; its dev purchases set the thresholds.
+        retriever: searches queries alone and with a neighbour.
+        encoder: sentence vectors; if it has a cache folder, the pool's vectors are stored there.
+        combine: how rewrites are searched with their originals.
+        weight: of the original's words in "expand".
+        neighbours: G.
+        seed: of the head's training.
 
     Raises:
         ConfigError: the train split has no purchases (nor labels in their place) to learn from.
@@ -101,16 +112,14 @@ class CleQR:
         self._queries = self._searches = 0
         self._pool = PurchaseLog.of(shop, shop.split("train"))
         if not self._pool.queries:
-            raise ConfigError(
-                f"{shop!r}: cle-qr looks rewrites up in a log, and no train query has a purchase or label"
-            )
+            raise ConfigError(f"{shop!r}: cle-qr needs a query log, and no train query has a purchase or label")
         self._texts = [query.text for query in self._pool.queries]
         self._plain = np.array([combining.plain(text) for text in self._texts])
         dev = PurchaseLog.of(shop, shop.split("dev")[:FITTED_ON], outside=True)
         dev_texts = [query.text for query in dev.queries]
-        vectors_QD, dev_PD = np.split(_remembered(encoder, [*self._texts, *dev_texts]), [len(self._texts)])
-        self._head_DD = train_head(vectors_QD, self._pool.bought_PC, seed)
-        self._index = _index(_unit(vectors_QD @ self._head_DD))
+        vectors_ND, dev_PD = np.split(_stored_vectors(encoder, [*self._texts, *dev_texts]), [len(self._texts)])
+        self._head_DD = train_head(vectors_ND, self._pool.bought_PC, seed)
+        self._index = _index(_unit(vectors_ND @ self._head_DD))
         self.thresholds = self._fit(dev, dev_texts, dev_PD)
         self._queries = self._searches = 0
 
@@ -120,34 +129,34 @@ class CleQR:
         return {"searches/query": self._searches / max(self._queries, 1)}
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
-        """The best neighbour's words or text, n times; the query itself where none passes the thresholds."""
+        """The best neighbour's words or text, n times; the query itself if no neighbour passes the thresholds."""
         if not queries:
             return []
         choice = self._choose(queries, self._encoder.encode(list(queries)))
         self._queries += len(queries)
-        taken = zip(
-            queries, self._rewrites(queries, choice.pool_P), self.thresholds.pass_P(choice).tolist(), strict=True
+        choices = zip(
+            queries, self._rewrites(queries, choice.neighbour_P), self.thresholds.accept(choice).tolist(), strict=True
         )
-        return [[rewrite if passes else query] * n for query, rewrite, passes in taken]
+        return [[rewrite if accepted else query] * n for query, rewrite, accepted in choices]
 
-    def _rewrites(self, queries: Sequence[str], pool_N: npt.NDArray[np.int64]) -> list[str]:
-        chosen = [self._texts[at] for at in pool_N.tolist()]
+    def _rewrites(self, queries: Sequence[str], neighbour_N: npt.NDArray[np.int64]) -> list[str]:
+        chosen = [self._texts[at] for at in neighbour_N.tolist()]
         return [rewrite_for_mode(query, text, self._combine) for query, text in zip(queries, chosen, strict=True)]
 
     def _choose(self, queries: Sequence[str], vectors_PD: FloatArray) -> Choice:
-        near_PK, cosine_PK = self._nearest(queries, vectors_PD)
-        wanted_PN = beliefs(near_PK, cosine_PK, self._pool.bought_PC)
-        asked_PC = np.argsort(-cosine_PK, axis=1, kind="stable")[:, : min(SEARCHED, self._neighbours)]
-        count = asked_PC.shape[1]
-        pool_PC, at = np.take_along_axis(near_PK, asked_PC, axis=1), np.repeat(np.arange(len(queries)), count)
+        near_PG, cosine_PG = self._nearest(queries, vectors_PD)
+        belief_PC = expected_demand(near_PG, cosine_PG, self._pool.bought_PC)
+        tried_PG = np.argsort(-cosine_PG, axis=1, kind="stable")[:, : min(SEARCHED, self._neighbours)]
+        count = tried_PG.shape[1]
+        neighbour_PG, at = np.take_along_axis(near_PG, tried_PG, axis=1), np.repeat(np.arange(len(queries)), count)
         originals = [queries[n] for n in at.tolist()]
-        texts = self._rewrites(originals, pool_PC.ravel())
-        own_P = expected_gain(wanted_PN, self._search(queries, queries))
-        with_C = expected_gain(wanted_PN[at], self._search(originals, texts))
-        increment_PC = with_C.reshape(-1, count) - own_P[:, None]
-        best_P = np.arange(len(queries)), increment_PC.argmax(axis=1)  # the nearer neighbour on a tie
-        cosine_PC = np.take_along_axis(cosine_PK, asked_PC, axis=1)
-        return Choice(pool_PC[best_P], increment_PC[best_P], cosine_PC[best_P])
+        texts = self._rewrites(originals, neighbour_PG.ravel())
+        own_P = expected_gain(belief_PC, self._search(queries, queries))
+        with_N = expected_gain(belief_PC[at], self._search(originals, texts))
+        increment_PG = with_N.reshape(-1, count) - own_P[:, None]
+        best_P = np.arange(len(queries)), increment_PG.argmax(axis=1)  # the nearest neighbour on a tie
+        cosine_tried_PG = np.take_along_axis(cosine_PG, tried_PG, axis=1)
+        return Choice(neighbour_PG[best_P], increment_PG[best_P], cosine_tried_PG[best_P])
 
     def _search(self, queries: Sequence[str], rewrites: Sequence[str], depth: int = DEPTH) -> Hits:
         self._searches += len(queries)
@@ -156,114 +165,112 @@ class CleQR:
     def _nearest(
         self, queries: Sequence[str], vectors_PD: FloatArray
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Places in the pool and cosines, (P, K), best first; a query is no neighbour of itself (cosine -inf)."""
-        cosine_PK, near_PK = self._index.search(
+        """Indices in the pool and cosines, (P, G) each, best first; the query itself gets the cosine −inf."""
+        cosine_PG, near_PG = self._index.search(
             _unit(vectors_PD @ self._head_DD), min(self._neighbours + 1, len(self._texts))
         )
-        itself_PK = self._plain[near_PK] == np.array([combining.plain(text) for text in queries])[:, None]
-        return near_PK, np.where(itself_PK, -np.inf, cosine_PK.astype(np.float64))
+        itself_PG = self._plain[near_PG] == np.array([combining.plain(text) for text in queries])[:, None]
+        return near_PG, np.where(itself_PG, -np.inf, cosine_PG.astype(np.float64))
 
     def _fit(self, log: PurchaseLog, texts: Sequence[str], vectors_PD: FloatArray) -> Thresholds:
-        """Thresholds with which dev queries find the largest share of their purchases; ties go to the stricter one."""
+        """The thresholds with which dev queries find most of their purchases; the stricter ones on a tie."""
         if not texts:
             return Thresholds()
         rows = np.arange(len(texts))
         choice = self._choose(texts, vectors_PD)
         before, after = (
             log.found_share(rows, self._search(texts, rewrites, FITTED_DEPTH))
-            for rewrites in (texts, self._rewrites(texts, choice.pool_P))
+            for rewrites in (texts, self._rewrites(texts, choice.neighbour_P))
         )
         tried = [
             Thresholds(cosine, increment)
-            for cosine in _steps(choice.cosine_P)
-            for increment in _steps(choice.increment_P)
+            for cosine in _candidate_thresholds(choice.cosine_P)
+            for increment in _candidate_thresholds(choice.increment_P)
         ]
-        gains = [float(((after - before) * each.pass_P(choice)).sum()) for each in tried]
+        gains = [float(((after - before) * each.accept(choice)).sum()) for each in tried]
         best = max(range(len(tried)), key=lambda at: (round(gains[at], 6), tried[at].cosine, tried[at].increment))
         return tried[best]
 
 
-def _steps(values_P: npt.NDArray[np.float64]) -> list[float]:
-    """Thresholds to try: quantiles, and one that nothing passes."""
+def _candidate_thresholds(values_P: npt.NDArray[np.float64]) -> list[float]:
+    """Thresholds to try: the quantiles, and infinity, which no neighbour passes."""
     finite = values_P[np.isfinite(values_P)]
     return [*np.quantile(finite, QUANTILES).tolist(), float("inf")] if len(finite) else [float("inf")]
 
 
-def beliefs(
-    near_PK: npt.NDArray[np.int64], cosine_PK: npt.NDArray[np.float64], bought_PC: sp.csr_matrix
+def expected_demand(
+    near_PG: npt.NDArray[np.int64], cosine_PG: npt.NDArray[np.float64], bought_NC: sp.csr_matrix
 ) -> sp.csr_matrix:
-    """(P, products) f(x, z) by the module's formula."""
-    from scipy.special import softmax
-
-    queries, k = near_PK.shape
-    weights_PK = softmax(np.maximum(cosine_PK, -1e3) / TEMPERATURE, axis=1)
-    starts = np.arange(0, near_PK.size + 1, k)
-    weights_PQ = sp.csr_matrix((weights_PK.ravel(), near_PK.ravel(), starts), shape=(queries, bought_PC.shape[0]))
-    return (weights_PQ @ bought_PC).tocsr()
+    """(P, C) f(x, z) of the module docstring."""
+    queries, k = near_PG.shape
+    weights_PG = softmax(np.maximum(cosine_PG, -1e3) / TEMPERATURE, axis=1)
+    starts = np.arange(0, near_PG.size + 1, k)
+    weights_PN = sp.csr_matrix((weights_PG.ravel(), near_PG.ravel(), starts), shape=(queries, bought_NC.shape[0]))
+    return (weights_PN @ bought_NC).tocsr()
 
 
-def expected_gain(wanted_NP: sp.csr_matrix, hits: Hits) -> npt.NDArray[np.float64]:
-    """(N,) Σ f(x, i-th hit) / log2(i + 1) over the hits of each line."""
+def expected_gain(belief_NC: sp.csr_matrix, hits: Hits) -> npt.NDArray[np.float64]:
+    """(N,) Σ_i f(x, i-th hit) / log2(i + 1) over the hits of each query."""
     lines = np.arange(len(hits))[:, None].repeat(hits.rows_NK.shape[1], axis=1)
-    belief_NK = np.asarray(wanted_NP[lines.ravel(), np.maximum(hits.rows_NK, 0).ravel()]).reshape(lines.shape)
+    belief_NK = np.asarray(belief_NC[lines.ravel(), np.maximum(hits.rows_NK, 0).ravel()]).reshape(lines.shape)
     return dcg(np.where(hits.found_NK, belief_NK, 0.0))
 
 
-def train_head(vectors_QD: FloatArray, bought_PC: sp.csr_matrix, seed: int = 0, epochs: int = EPOCHS) -> FloatArray:
-    """(D, D) linear head, from the identity on, by InfoNCE with in-batch negatives, both ways.
+def train_head(vectors_ND: FloatArray, bought_NC: sp.csr_matrix, seed: int = 0, epochs: int = EPOCHS) -> FloatArray:
+    """(D, D) linear head, initialized to the identity, trained by symmetric InfoNCE with in-batch negatives.
 
-    A pair is a step on the graph: from a query to a product bought for it, on to another query that bought it. In a
-    batch, other queries that share a product are no negatives.
+    A positive pair is a query and another query for which the same product was bought. Queries of a batch that share a
+    product with the anchor are not negatives.
     """
     import torch
 
     rng = np.random.default_rng(seed)
-    vectors = torch.from_numpy(np.ascontiguousarray(vectors_QD, np.float32))
+    vectors = torch.from_numpy(np.ascontiguousarray(vectors_ND, np.float32))
     head = torch.eye(vectors.shape[1], requires_grad=True)
     optimizer = torch.optim.AdamW([head], lr=LEARNING_RATE, weight_decay=0.0)
     for _ in range(epochs):
-        left_M, right_M = _walk(bought_PC, rng)
-        for start in range(0, len(left_M), BATCH):
-            left, right = left_M[start : start + BATCH], right_M[start : start + BATCH]
-            loss = _info_nce(vectors[left] @ head, vectors[right] @ head, _alike(bought_PC, left, right))
+        left_N, right_N = _sample_pairs(bought_NC, rng)
+        for start in range(0, len(left_N), BATCH):
+            left, right = left_N[start : start + BATCH], right_N[start : start + BATCH]
+            loss = _info_nce(vectors[left] @ head, vectors[right] @ head, _related(bought_NC, left, right))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     return head.detach().numpy()
 
 
-def _walk(bought_PC: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One partner for every query that has one, in random order: (left, right), (M,) each."""
-    by_product = bought_PC.tocsc()
-    product_Q = _one_of_each(bought_PC, np.arange(bought_PC.shape[0]), rng)
-    partner_Q = _one_of_each(by_product, product_Q, rng)
-    left_M = rng.permutation(np.flatnonzero(partner_Q != np.arange(len(partner_Q))))
-    return left_M, partner_Q[left_M]
+def _sample_pairs(bought_NC: sp.csr_matrix, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A random partner for every query that has one, in random order: (left, right), (N,) each."""
+    by_product = bought_NC.tocsc()
+    product_N = _random_entry(bought_NC, np.arange(bought_NC.shape[0]), rng)
+    partner_N = _random_entry(by_product, product_N, rng)
+    left_N = rng.permutation(np.flatnonzero(partner_N != np.arange(len(partner_N))))
+    return left_N, partner_N[left_N]
 
 
-def _one_of_each(matrix: Any, lines: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each line of a compressed matrix (none is empty) one of its indices at random."""
+def _random_entry(matrix: sp.csr_matrix | sp.csc_matrix, lines: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random index of each given line of a compressed matrix without empty lines."""
     lengths = np.diff(matrix.indptr)[lines]
     return matrix.indices[matrix.indptr[lines] + (rng.random(len(lines)) * lengths).astype(np.int64)]
 
 
-def _alike(bought_PC: sp.csr_matrix, left: np.ndarray, right: np.ndarray) -> Any:
-    """(B, B) True where two different pairs' queries share a product, or are the same query."""
+def _related(bought_NC: sp.csr_matrix, left: np.ndarray, right: np.ndarray) -> Tensor:
+    """(N, N) True where the queries of two different pairs share a product, or are the same query."""
     import torch
 
-    shared = torch.from_numpy((bought_PC[left] @ bought_PC[right].T).toarray() > 0)
+    shared = torch.from_numpy((bought_NC[left] @ bought_NC[right].T).toarray() > 0)
     return shared & ~torch.eye(len(left), dtype=torch.bool)
 
 
-def _info_nce(left_BD: Any, right_BD: Any, alike_BB: Any) -> Any:
-    """Mean over both directions of −log softmax of the partner's cosine among the batch's."""
+def _info_nce(left_ND: Tensor, right_ND: Tensor, related_NN: Tensor) -> Tensor:
+    """Mean over both directions of −log softmax of the partner's cosine within the batch."""
     import torch
     from torch.nn import functional
 
-    cosine_BB = functional.normalize(left_BD) @ functional.normalize(right_BD).T
-    logits_BB = (cosine_BB / TEMPERATURE).masked_fill(alike_BB, -torch.inf)
-    target = torch.arange(len(left_BD))
-    return (functional.cross_entropy(logits_BB, target) + functional.cross_entropy(logits_BB.T, target)) / 2
+    cosine_NN = functional.normalize(left_ND) @ functional.normalize(right_ND).T
+    logits_NN = (cosine_NN / TEMPERATURE).masked_fill(related_NN, -torch.inf)
+    target = torch.arange(len(left_ND))
+    return (functional.cross_entropy(logits_NN, target) + functional.cross_entropy(logits_NN.T, target)) / 2
 
 
 def _unit(vectors_ND: FloatArray) -> FloatArray:
@@ -271,16 +278,16 @@ def _unit(vectors_ND: FloatArray) -> FloatArray:
     return np.ascontiguousarray(vectors_ND / np.maximum(length_N1, 1e-9), np.float32)
 
 
-def _index(vectors_QD: FloatArray) -> Any:
+def _index(vectors_ND: FloatArray) -> faiss.IndexFlatIP:
     import faiss
 
-    index = faiss.IndexFlatIP(vectors_QD.shape[1])
-    index.add(vectors_QD)
+    index = faiss.IndexFlatIP(vectors_ND.shape[1])
+    index.add(vectors_ND)
     return index
 
 
-def _remembered(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
-    """Vectors of the texts, kept on disk by texts and encoder where the encoder has a cache folder."""
+def _stored_vectors(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
+    """Vectors of the texts, stored on disk if the encoder has a cache folder."""
     root = getattr(encoder, "cache_dir", None)
     if root is None:
         return encoder.encode(texts, show_progress=True)

@@ -2,8 +2,8 @@
 
     qr evaluate --agent rewrites:submission.csv --json submission.json
 
-Columns `query` and `rewrite`, Parquet, CSV or JSONL; several rows of one query are its rewrites, best first. A query that
-the file does not have is kept.
+Columns `query` and `rewrite`, Parquet, CSV or JSONL; several rows of one query are its rewrites, best first. A query
+that the file does not have is kept.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""Boolean rewrites, as large models like to write them, taken apart: `(couch OR sofa) AND "navy blue" NOT leather`.
+"""Parser of Boolean queries, which large models often write: `(couch OR sofa) AND "navy blue" NOT leather`.
 
     parse("(couch OR sofa) AND \\"navy blue\\" NOT leather")
     # Boolean(groups=(("couch", "sofa"), ("navy blue",)), excluded=("leather",))
 
-What it makes of things that are written in more than one way:
-- AND binds tighter than OR; what stands side by side is joined by AND, bare words side by side are one phrase.
-- Operators are in capitals. In lower case they count only where nothing is in capitals and there are parentheses, so
-  "black and decker" stays a brand.
-- Quotes are double, single or curly; an apostrophe inside a word, and inches (18"), are none.
+Rules for ambiguous syntax:
+- AND binds tighter than OR. Adjacent groups are joined by AND; adjacent plain words are one phrase.
+- Operators are in capitals. In lower case they count only if no operator is in capitals and there are parentheses, so
+  that "black and decker" stays a brand.
+- Quotes are double, single or curly; an apostrophe inside a word, and inches (18"), are not quotes.
 - A conjunction inside an OR becomes one phrase of first alternatives: `(iphone AND (7 OR seven)) OR mobile` gives
   "iphone 7" and "mobile".
-- A field's name goes ("brand:rhino"), a comparison goes with its value ("price <= 400", "price:[200 TO 260]").
+- A field's name is dropped ("brand:rhino"), a comparison is dropped with its value ("price <= 400",
+  "price:[200 TO 260]").
 - Operators inside quotes are operators: `"free OR gratis"` is two alternatives.
-- A parenthesis too many or too few is read as if it were not missing.
+- Unbalanced parentheses are tolerated.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MAX_CHARACTERS = 2_000
-MAX_DEPTH = 50  # parentheses inside parentheses; deeper ones are read past
+MAX_DEPTH = 50  # nested parentheses; deeper ones are ignored
 _CURLY = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'"})
 _INCHES = re.compile(r"(?<=\d)[”″]|(?<=\d)\\+\"(?=\")")
 _COMPARISON = re.compile(r"\w+:\[[^\]]*\]|\w+:?\s*[<>]=?\s*[\w.$£€]+")
-_LOST_QUOTE = re.compile(r"[^\"(]*\w\"\s")  # the first quote closes: a reader of CSV took the one before it
+_LOST_QUOTE = re.compile(r"[^\"(]*\w\"\s")  # the first quote is a closing one: a CSV reader removed the opening one
 _QUOTED = re.compile(r"(?<!\w)\"([^\"()]*)\"")
 _TOKEN = re.compile(
     r"""
@@ -45,29 +46,34 @@ _LOWER_OPERATOR = re.compile(r"\b(?:and|or|not)\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Boolean:
-    """groups: all of them are asked for, any alternative of each will do. excluded: what must not be there."""
+    """A parsed Boolean query: a conjunction of alternatives."""
 
     groups: tuple[tuple[str, ...], ...]
+    """Every group must match; each is a tuple of alternative phrases."""
     excluded: tuple[str, ...]
+    """Phrases that must not match."""
 
 
 @dataclass
 class _Node:
-    """kind: "term", "and", "or" or "not"."""
+    """A node of the syntax tree."""
 
     kind: str
+    """ "term", "and", "or" or "not"."""
     text: str = ""
+    """The phrase of a term."""
     parts: list[_Node] = field(default_factory=list)
+    """Operands of an operator."""
 
 
 def is_boolean(text: str) -> bool:
-    """Whether a text has operators, and not just words that look like some."""
-    bare = re.sub(r"\"[^\"]*\"", " ", _mended(text))
+    """Whether a text has Boolean operators."""
+    bare = re.sub(r"\"[^\"]*\"", " ", _normalized(text))
     return bool(_OPERATOR.search(bare)) or ("(" in bare and bool(_LOWER_OPERATOR.search(bare))) or "|" in bare
 
 
-def _mended(text: str) -> str:
-    """Quotes of one kind, those that were lost put back, none around operators; comparisons gone."""
+def _normalized(text: str) -> str:
+    """The text with double quotes only, lost quotes restored, none around operators, and without comparisons."""
     text = _COMPARISON.sub(" ", _INCHES.sub("", text[:MAX_CHARACTERS]).translate(_CURLY))
     if _LOST_QUOTE.match(text) and text.count('"') % 2 == 0:
         text = f'"{text}"'
@@ -75,7 +81,7 @@ def _mended(text: str) -> str:
 
 
 def parse(text: str) -> Boolean:
-    """The groups of alternatives that a Boolean text asks for; a text without operators is one group of one phrase."""
+    """Parse a Boolean query; a text without operators is one group of one phrase."""
     excluded: list[str] = []
     groups = _groups(_Parser(list(_tokens(text))).read(), excluded)
     return Boolean(tuple(tuple(dict.fromkeys(group)) for group in groups if group), tuple(dict.fromkeys(excluded)))
@@ -83,7 +89,7 @@ def parse(text: str) -> Boolean:
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
     """(kind, text); kinds are "term", "word", the operators, "open" and "close"."""
-    text = _mended(text)
+    text = _normalized(text)
     capitals = bool(_OPERATOR.search(re.sub(r"\"[^\"]*\"", " ", text)))
     for match in _TOKEN.finditer(text):
         kind, word = str(match.lastgroup), match.group()
@@ -105,10 +111,10 @@ class _Parser:
         self.tokens, self.at, self.depth = tokens, 0, 0
 
     def read(self) -> _Node:
-        """Everything; what a parenthesis too many cuts off is joined by what stands before it."""
+        """The whole tree; text after an unmatched ")" is joined to the tree before it."""
         whole = self.alternatives()
         while self.at < len(self.tokens):
-            self.at += 1  # a ")" that closes nothing
+            self.at += 1  # an unmatched ")"
             kind = self.kind
             if kind in ("and", "or"):
                 self.at += 1
@@ -153,7 +159,7 @@ class _Parser:
         return _Node("term", " ".join(" ".join(words).split()))
 
     def group(self) -> _Node:
-        """What stands between parentheses."""
+        """The content of a pair of parentheses."""
         if self.depth >= MAX_DEPTH:
             return _Node("and")
         self.depth += 1
@@ -165,17 +171,17 @@ class _Parser:
 
 
 def _groups(node: _Node, excluded: list[str]) -> list[list[str]]:
-    """All groups of a node, one after the other; what is negated goes to `excluded`."""
+    """The groups of a node; negated phrases are appended to `excluded`."""
     if node.kind == "and":
         return [group for part in node.parts for group in _groups(part, excluded)]
-    return [_any_of(node, excluded)]
+    return [_alternatives(node, excluded)]
 
 
-def _any_of(node: _Node, excluded: list[str]) -> list[str]:
-    """The alternatives that a node offers."""
+def _alternatives(node: _Node, excluded: list[str]) -> list[str]:
+    """The alternative phrases of a node; negated phrases are appended to `excluded`."""
     if node.kind == "term":
         return [node.text] if node.text else []
-    offers = [_any_of(part, excluded) for part in node.parts]
+    offers = [_alternatives(part, excluded) for part in node.parts]
     if node.kind == "not":
         excluded.extend(text for offer in offers for text in offer)
         return []

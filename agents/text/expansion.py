@@ -1,4 +1,4 @@
-"""A rewritten query as the student must write it: the words to add, where the engine searches both together."""
+"""A rewrite in the form that `combine` needs: in "expand" the words to add, since the engine searches both texts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ NEGATIONS = frozenset(["no", "not", "without"])
 
 
 def rewrite_for_mode(query: str, rewrite: str, combine: str) -> str:
-    """A rewritten query as the student must write it: in "expand" the words that the query lacks, else the whole.
+    """The rewrite for a `combine` mode: in "expand" the words that the query lacks, else the whole rewrite.
 
-    Words are compared by their stems, and none behind a "no", "not" or "without" is added: an engine that adds words
-    cannot take them away. "" where the rewrite is the query, or has nothing to add.
+    Words are compared by their stems. Words after "no", "not" or "without" are not added: a search that adds words
+    cannot exclude any. "" if the rewrite equals the query or adds nothing.
     """
     own = set(tokenize.terms(query))
     if combine != "expand":
         return "" if own == set(tokenize.terms(rewrite)) else " ".join(rewrite.split())
     added = []
-    for word in map(_bare, rewrite.lower().split()):
+    for word in map(_without_punctuation, rewrite.lower().split()):
         if word in NEGATIONS:
             break
         if word not in STOP and (new := set(tokenize.terms(word)) - own):
@@ -27,6 +27,6 @@ def rewrite_for_mode(query: str, rewrite: str, combine: str) -> str:
     return " ".join(added)
 
 
-def _bare(word: str) -> str:
-    """A word without the punctuation around it."""
+def _without_punctuation(word: str) -> str:
+    """The word without leading and trailing punctuation."""
     return word.strip("\"'`“”’.,;:!?()[]{}*")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from agents.baselines.cle_qr import Choice, CleQR, Thresholds, beliefs, expected_gain, train_head
+from agents.baselines.cle_qr import Choice, CleQR, Thresholds, expected_demand, expected_gain, train_head
 from agents.query_log.purchase_log import PurchaseLog
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Hits
@@ -51,7 +51,7 @@ def test_the_head_draws_together_queries_that_buy_the_same() -> None:
 def test_beliefs_and_gain_are_their_formulas() -> None:
     bought = sp.csr_matrix([[1, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
     near, cosine = np.array([[0, 2], [1, 0]]), np.array([[0.9, 0.8], [0.5, -np.inf]])
-    found = beliefs(near, cosine, bought).toarray()
+    found = expected_demand(near, cosine, bought).toarray()
     weight = np.exp(0.9 / 0.05) / (np.exp(0.9 / 0.05) + np.exp(0.8 / 0.05))
     np.testing.assert_allclose(found, [[weight, weight, 1 - weight], [0, 1, 0]], atol=1e-6)
     hits = Hits(np.array([[2, 0, -1], [1, 2, 0]], np.int32), np.zeros((2, 3), np.float32))
@@ -61,8 +61,8 @@ def test_beliefs_and_gain_are_their_formulas() -> None:
 
 def test_thresholds_let_pass_what_is_near_and_promises_something() -> None:
     choice = Choice(np.zeros(4, np.int64), np.array([1.0, 0.0, 0.5, 2.0]), np.array([0.9, 0.9, 0.2, 0.5]))
-    assert Thresholds().pass_P(choice).tolist() == [True, False, True, True]
-    assert Thresholds(0.4, 0.8).pass_P(choice).tolist() == [True, False, False, True]
+    assert Thresholds().accept(choice).tolist() == [True, False, True, True]
+    assert Thresholds(0.4, 0.8).accept(choice).tolist() == [True, False, False, True]
 
 
 def test_an_unknown_query_takes_the_words_of_its_neighbour(shop: Shop) -> None:

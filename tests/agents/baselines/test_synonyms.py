@@ -59,14 +59,14 @@ def test_known_words_phrases_and_the_most_common(shop: Shop, tmp_path: Path) -> 
     path = tmp_path / "s.tsv"
     path.write_text("red\tcrimson|black|pink\nrunning shoes\tsofa\nshoes\trefrigerator\nfrost box\trefrigerator\n")
     assert Synonyms(shop, path).rewrite(["red sofa"]) == [["red sofa"]]
-    every = Synonyms(shop, path, most=1, unknown_only=False)
+    every = Synonyms(shop, path, limit=1, unknown_only=False)
     assert every.rewrite(["red"]) == [["black"]]  # crimson is not sold; of the others the first by count, then by name
     assert every.rewrite(["running shoes"]) == [["sofa"]]  # the phrase, not "shoes"
     assert Synonyms(shop, path).rewrite(["frost box"], n=2) == [["refrigerator"] * 2]
 
 
 def test_without_a_dictionary_the_way_out_is_named(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synonyms, "PLACES", (tmp_path / "nowhere",))
+    monkeypatch.setattr(synonyms, "DEFAULT_PATHS", (tmp_path / "nowhere",))
     with pytest.raises(ConfigError, match="wordnet-base"):
         Synonyms(shop)
     with pytest.raises(ConfigError, match="no such file"):
@@ -76,5 +76,5 @@ def test_without_a_dictionary_the_way_out_is_named(shop: Shop, tmp_path: Path, m
     for bad in ("words.tsv", "words.doc"):
         with pytest.raises(ConfigError, match=bad):
             Synonyms(shop, tmp_path / bad)
-    monkeypatch.setattr(synonyms, "PLACES", (written(tmp_path, ".dat"),))
+    monkeypatch.setattr(synonyms, "DEFAULT_PATHS", (written(tmp_path, ".dat"),))
     assert Synonyms(shop).rewrite(["couch"]) == [["sofa"]]

@@ -6,7 +6,7 @@ from agents.text.expansion import rewrite_for_mode
 
 
 @pytest.mark.parametrize(
-    ("query", "rewrite", "combine", "said"),
+    ("query", "rewrite", "combine", "expected"),
     [
         ("couch blue", "Blue Sofa, 3 seats", "expand", "sofa 3 seats"),
         ("red shoes", "red shoe", "expand", ""),
@@ -16,5 +16,5 @@ from agents.text.expansion import rewrite_for_mode
         ("sofa", "", "union", ""),
     ],
 )
-def test_a_rewrite_is_put_as_its_mode_wants_it(query, rewrite, combine, said):
-    assert rewrite_for_mode(query, rewrite, combine) == said
+def test_a_rewrite_takes_the_form_of_its_mode(query, rewrite, combine, expected):
+    assert rewrite_for_mode(query, rewrite, combine) == expected
