@@ -75,8 +75,6 @@ class ServedTeacher:
 
     def sample(self, queries: Sequence[str], temperature: float, seed: int) -> Rollout:
         """One completion of each query: the first line of sampled text, in the student's tokens."""
-        if self.tokenizer is None:
-            raise ConfigError(f"teacher {self.name!r} samples in the student's tokens: give its tokenizer")
         completions = completion_ids(self.tokenizer, self._write(queries, temperature, seed))
         ids = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
         return given_completions(prompt_ids(self.tokenizer, queries), completions, *ids, "cpu")
