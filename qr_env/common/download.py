@@ -1,10 +1,10 @@
-"""Fetch a file with a progress bar, resume what broke off, and keep it only when it is what was pinned.
+"""Download files with a progress bar, resumption and checksums.
 
     path = fetch(Remote("https://…/products.parquet", "products.parquet", sha256="2512…"), cache_root() / "shops")
 
-A download grows in NAME.part and is renamed to NAME when its checksum is right: a file in the cache is whole.
-Where nobody could pin a checksum, the first download's is written to downloads.lock.json beside it, and later
-downloads must agree with it. That guards against a change, not against a first download that was already wrong.
+A download is written to NAME.part and renamed to NAME when its checksum is right: files in the cache are complete.
+Without a pinned checksum, the checksum of the first download is written to downloads.lock.json in the same folder, and
+later downloads must agree with it. This detects changes, but not a first download that was already wrong.
 """
 
 from __future__ import annotations
@@ -31,36 +31,40 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file somewhere else. sha256: its pinned checksum, or "" where none is known. size: bytes, 0 for unknown."""
+    """A file to download."""
 
     url: str
+    """Its address."""
     name: str
+    """Its file name in the cache."""
     sha256: str = ""
+    """Pinned SHA-256 in hexadecimal; "" if none is known."""
     size: int = 0
+    """Bytes; 0 if unknown."""
 
 
-class _BrokenOff(OSError):
-    """The connection ended before the file did."""
+class _ConnectionLost(OSError):
+    """The connection ended before the whole file was received."""
 
 
 def cache_root() -> Path:
-    """Where downloads, weights and indexes are kept: $QR_CACHE, else $XDG_CACHE_HOME/qr-env, else ~/.cache/qr-env."""
+    """Folder of downloads, weights and indexes: $QR_CACHE, else $XDG_CACHE_HOME/qr-env, else ~/.cache/qr-env."""
     if chosen := os.environ.get("QR_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "qr-env"
 
 
 def fetch(remote: Remote, folder: Path, attempts: int = 4, timeout: float = 30.0, pause: float = 1.0) -> Path:
-    """The file in `folder`: already there and right, or downloaded.
+    """Path of the file in `folder`; it is downloaded if it is not there, and its checksum is verified.
 
     Args:
-        attempts: how often a connection that breaks is taken up again, where it broke, before giving up.
-        timeout: seconds without any byte after which a connection counts as broken.
+        attempts: number of connections before giving up; each resumes where the last one broke.
+        timeout: seconds without data after which a connection counts as broken.
         pause: seconds before the second attempt; doubles with each.
 
     Raises:
-        DownloadError: the file cannot be had, or its checksum is wrong. A wrong file is deleted; what a broken
-            connection left stays in NAME.part and the next call goes on from there.
+        DownloadError: the download failed, or the checksum is wrong. A wrong file is deleted; after a broken
+            connection NAME.part is kept and the next call resumes it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / remote.name
@@ -82,22 +86,22 @@ def _download(remote: Remote, part: Path, target: Path, attempts: int, timeout: 
         except HTTPError as error:
             error.close()
             if error.code < 500 or attempt == attempts - 1:
-                raise DownloadError(_by_hand(remote, target, f"HTTP {error.code} {error.reason}")) from None
+                raise DownloadError(_failure_message(remote, target, f"HTTP {error.code} {error.reason}")) from None
         except (OSError, HTTPException, ValueError) as error:
             if attempt == attempts - 1 or isinstance(error, ValueError):
-                raise DownloadError(_by_hand(remote, target, str(error) or type(error).__name__)) from None
+                raise DownloadError(_failure_message(remote, target, str(error) or type(error).__name__)) from None
         time.sleep(pause * 2**attempt)
 
 
-def _by_hand(remote: Remote, target: Path, why: str) -> str:
+def _failure_message(remote: Remote, target: Path, why: str) -> str:
     return (
-        f"{remote.url} could not be fetched ({why}). Try again, or get the file by hand and put it at {target}, "
+        f"{remote.url} could not be downloaded ({why}). Try again, or download the file by hand to {target}, "
         f"or name the folder that holds {remote.name} with --data DIR"
     )
 
 
 def _transfer(remote: Remote, part: Path, timeout: float) -> None:
-    """One connection: append what is missing to `part`, or start anew where the server cannot resume."""
+    """One connection: append the missing bytes to `part`, or start over where the server cannot resume."""
     have = part.stat().st_size if part.exists() else 0
     if have and have == remote.size:
         return
@@ -107,7 +111,7 @@ def _transfer(remote: Remote, part: Path, timeout: float) -> None:
     except HTTPError as error:
         if error.code != 416 or not have:
             raise
-        _settle_416(part, have, error)
+        _handle_range_error(part, have, error)
         return
     with response:
         _append(response, part, have, remote.name)
@@ -127,20 +131,20 @@ def _append(response: HTTPResponse, part: Path, have: int, name: str) -> None:
             bar.update(len(block))
     got = part.stat().st_size
     if total is not None and got < total:
-        raise _BrokenOff(f"the connection ended after {got:,} of {total:,} bytes")
+        raise _ConnectionLost(f"the connection ended after {got:,} of {total:,} bytes")
 
 
-def _settle_416(part: Path, have: int, error: HTTPError) -> None:
-    """The server has no bytes after ours: keep the part if its length is the file's, else drop it and try anew."""
+def _handle_range_error(part: Path, have: int, error: HTTPError) -> None:
+    """HTTP 416, no bytes after ours: keep the part if it has the length of the file, else delete it and retry."""
     total = re.search(r"\*/(\d+)", error.headers.get("Content-Range", ""))
     error.close()
     if total is None or int(total[1]) != have:
         part.unlink()
-        raise _BrokenOff(f"{part.name} held {have:,} bytes, more than the file has")
+        raise _ConnectionLost(f"{part.name} held {have:,} bytes, more than the file has")
 
 
 def _check(remote: Remote, path: Path, folder: Path, target: Path) -> None:
-    """Compare with the pin, or with what the first download was; a wrong .part is deleted."""
+    """Compare the checksum with the pinned one, or with the first download's; a wrong .part is deleted."""
     lock = _read_lock(folder)
     first = lock.get(remote.name, {})
     wanted = remote.sha256 or (first.get("sha256", "") if first.get("url") == remote.url else "")
@@ -153,10 +157,10 @@ def _check(remote: Remote, path: Path, folder: Path, target: Path) -> None:
         if path != target:
             path.unlink()
         pin = "the pinned" if remote.sha256 else f"the first download's (in {folder / LOCK})"
-        way = "It was deleted; try again" if path != target else f"Delete {path} to fetch it anew"
+        way = "It was deleted; try again" if path != target else f"Delete {path} to download it again"
         raise DownloadError(
-            f"{remote.url}: SHA-256 {found} of {size:,} bytes is not {pin} {wanted}. {way}, or get the right file "
-            f"by hand and put it at {target}"
+            f"{remote.url}: SHA-256 {found} of {size:,} bytes is not {pin} {wanted}. {way}, or download the right file "
+            f"by hand to {target}"
         )
 
 
@@ -165,4 +169,4 @@ def _read_lock(folder: Path) -> dict[str, dict[str, str | int]]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     except (ValueError, TypeError):
-        raise DownloadError(f"{path} is damaged: delete it, and the checksums are recorded anew") from None
+        raise DownloadError(f"{path} is damaged: delete it, and the checksums are recorded again") from None

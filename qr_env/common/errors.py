@@ -1,20 +1,20 @@
-"""The errors of the project, one small tree. Every message holds the offending value and the way out.
+"""The exceptions of the project. Every message holds the offending value and a way to resolve it.
 
 QrError
 ├── DataError            a catalogue, query log or qrels file cannot be used
-│   └── BadRowError      one row of it is dirty, and on_bad_row="stop"
-├── DownloadError        a file could not be fetched, or is not what was pinned
+│   └── BadRowError      one row is invalid, and on_bad_row="stop"
+├── DownloadError        a file could not be downloaded, or its checksum is wrong
 ├── IndexMismatchError   an index or a checkpoint belongs to another shop
-├── JudgeError           a judge cannot be used, or too many of its verdicts are missing
-│   └── StoreError       a verdict store is damaged, foreign, read-only, full or busy
-├── SearchError          a checked result list is not what brute force finds
-├── ConfigError          a flag or a setting has an impossible value
-└── RunFolderError       a run folder is taken, foreign, or half written
+├── JudgeError           a judge cannot be used, or too many verdicts are missing
+│   └── StoreError       a verdict store is damaged, foreign, read-only, out of disk space or busy
+├── SearchError          a result list differs from brute-force search
+├── ConfigError          a flag or setting has an invalid value
+└── RunFolderError       a run folder exists, belongs to another run, or is incomplete
 """
 
 
 class QrError(Exception):
-    """Base of all errors that the project raises on purpose."""
+    """Base class of all exceptions that the project raises deliberately."""
 
 
 class DataError(QrError):
@@ -22,23 +22,23 @@ class DataError(QrError):
 
 
 class BadRowError(DataError):
-    """A row is dirty and the caller asked to stop; `str(error)` has file, line and reason."""
+    """A row is invalid and on_bad_row is "stop"; the message has file, line and reason."""
 
 
 class DownloadError(QrError):
-    """A file could not be fetched, or its checksum is not the pinned one."""
+    """A file could not be downloaded, or its checksum is not the pinned one."""
 
 
 class IndexMismatchError(QrError):
-    """A saved index or checkpoint was made for another shop."""
+    """A saved index, checkpoint or state was made for another shop or other settings."""
 
 
 class JudgeError(QrError):
-    """A judge cannot be used, or the share of missing verdicts passed its limit."""
+    """A judge cannot be used, or the share of missing verdicts exceeds its limit."""
 
 
 class StoreError(JudgeError):
-    """A verdict store is damaged, foreign, too new, read-only, out of disk or busy; what it holds is untouched."""
+    """A verdict store is damaged, foreign, too new, read-only, out of disk space or busy; its content is unchanged."""
 
 
 class SearchError(QrError):
@@ -46,7 +46,7 @@ class SearchError(QrError):
 
 
 class ConfigError(QrError):
-    """A flag or setting has an impossible value."""
+    """A flag or setting has an invalid value."""
 
 
 class RunFolderError(QrError):

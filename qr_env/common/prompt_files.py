@@ -1,9 +1,8 @@
-"""Prompt files, for judges and agents alike: a YAML head between two `---` lines, then the text.
+"""Prompt files of judges and agents: a YAML head between two `---` lines, then the text.
 
     name, digest, parsed = read_prompt("grade_v2", Path("judges/llm/prompts"), "grade_v2.md", parse)
 
-Their versions are told apart by a hash of the whole file, so that a changed prompt never meets the verdicts or texts
-of its former self.
+A hash of the whole file identifies the version, so that stored verdicts or texts are never used with a changed prompt.
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ T = TypeVar("T")
 def read_prompt(
     name: str | Path, folder: Path, model: str, parse: Callable[[Mapping[str, Any], str], T]
 ) -> tuple[Path, str, T]:
-    """The file's path, 12 digits of its content's SHA-256, and what `parse` makes of its head and its text.
+    """The file's path, 12 digits of its SHA-256, and the result of `parse(head, text)`.
 
     Args:
-        name: of a prompt in `folder`, or any path that ends with .md.
-        model: the prompt in `folder` that an error shows as the form to follow.
-        parse: (head, text) → the parts; ValueError, KeyError or TypeError where they are not all there.
+        name: name of a prompt in `folder`, or any path that ends with .md.
+        model: file name of a valid prompt in `folder`, quoted in errors as an example.
+        parse: (head, text) → parsed prompt; raises ValueError, KeyError or TypeError where a part is missing.
 
     Raises:
-        ConfigError: there is no such file, or it lacks the form.
+        ConfigError: no such file, or it cannot be parsed.
     """
     path = Path(name) if str(name).endswith(".md") else folder / f"{name}.md"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.md")))
-        raise ConfigError(f"no prompt {str(name)!r}; there are {known}, or give the path of an .md file")
+        raise ConfigError(f"unknown prompt {str(name)!r}; choose one of {known}, or give the path of an .md file")
     text = path.read_text(encoding="utf-8")
     try:
         _, head, body = re.split(r"^---\n", text, maxsplit=2, flags=re.MULTILINE)
         parts = parse(yaml.safe_load(head), body)
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        form = f"{folder.parent.name}/{folder.name}/{model}"
-        raise ConfigError(f"{path}: {error!r}; see {form} for the form of a prompt") from error
+        example = f"{folder.parent.name}/{folder.name}/{model}"
+        raise ConfigError(f"{path}: {error!r}; see {example} for an example") from error
     return path, sha256_text(text, 12), parts

@@ -1,7 +1,8 @@
-"""The nouns that flow through the shop. Frozen; every field says its shape and unit.
+"""The value types shared by all packages: frozen, with shape and unit of every field.
 
-Batch axes are suffixes: `_N` a flat batch, `_P` queries, `_G` rewrites of one query, `_K` products of one list.
-Products are named by their **row** in `Shop.products` (int32); -1 is "no product here".
+Suffixes name batch axes: `_N` a flat batch, `_P` queries, `_G` rewrites of one query, `_T` tokens, `_K` products of one
+result list, `_C` all products of the catalogue, `_D` embedding width.
+Products are identified by their **row** in `Shop.products` (int32); -1 is padding.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ IRRELEVANT, COMPLEMENT, SUBSTITUTE, EXACT = range(4)
 # Gain of each level in nDCG, as in the ESCI paper: I 0, C 0.01, S 0.1, E 1.
 GAINS = np.array([0.0, 0.01, 0.1, 1.0], dtype=np.float32)
 
-# What a retriever is asked: a text, or several texts with weights ("expand" searches the original, kept heavy,
-# together with the rewrite).
+# Input of a retriever: a text, or several texts with weights (mode "expand" searches the original query, with a high
+# weight, together with the rewrite).
 WeightedText = tuple[tuple[str, float], ...]
 SearchText = str | WeightedText
 
@@ -31,46 +32,59 @@ RowArray = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One thing for sale. `row` is its position in the shop; text fields are "" and price is NaN where unknown."""
+    """One product. Text fields are "" and the price is NaN where unknown."""
 
     row: int
+    """Row in `Shop.products`."""
     id: str
+    """Product id of the catalogue."""
     title: str
+    """Title as displayed."""
     description: str = ""
+    """Long text."""
     brand: str = ""
+    """Brand name."""
     category: str = ""
+    """Category, possibly a path with separators."""
     color: str = ""
+    """Colour name."""
     price: float = float("nan")
+    """Price in the shop's currency."""
     attributes: str = ""
+    """Further properties, "name: value | name: value"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a shopper typed. `row` is its position in `Shop.queries` (-1: not of the shop); `frequency` in searches."""
+    """A search query."""
 
     row: int
+    """Row in `Shop.queries`; -1 for a text that is not a query of the shop."""
     id: str
+    """Query id of the shop."""
     text: str
+    """The text that the shopper typed."""
     frequency: float = 1.0
+    """Number of searches."""
     split: str = "train"
+    """"train", "dev" or "test"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """What a retriever found: best first, ghosts dropped, short lists padded on the right.
-
-    rows_NK: int32, product rows, -1 is padding. scores_NK: float32, -inf on padding.
-    """
+    """Result lists of N searches: best product first, short lists padded on the right."""
 
     rows_NK: RowArray
+    """(N, K) int32 product rows; -1 is padding."""
     scores_NK: FloatArray
+    """(N, K) float32 retrieval scores; -inf on padding."""
 
     def __len__(self) -> int:
         return len(self.rows_NK)
 
     @property
     def found_NK(self) -> npt.NDArray[np.bool_]:
-        """True where there is a product."""
+        """(N, K) True where there is a product, False on padding."""
         return self.rows_NK >= 0
 
     def __getitem__(self, index: slice | Sequence[int] | npt.NDArray[np.int_]) -> Hits:
@@ -79,12 +93,13 @@ class Hits:
 
 @dataclass(frozen=True, slots=True)
 class Grades:
-    """A judge's verdicts: probs_NK4 float32, probability of each of `LEVELS`; NaN where the verdict is missing.
+    """A judge's verdicts on N lists of K products.
 
-    A missing verdict is never zero: it is masked in the reward and counted in `judge/failed_fraction`.
+    A missing verdict is NaN, never 0: it is masked in the reward and counted in `judge/failed_fraction`.
     """
 
     probs_NK4: FloatArray
+    """(N, K, 4) float32 probability of each of `LEVELS`; NaN where the verdict is missing."""
 
     @property
     def gain_NK(self) -> FloatArray:
@@ -99,31 +114,31 @@ class Grades:
 
 @dataclass(frozen=True, slots=True)
 class RewardTerms:
-    """One step's reward, term by term. Every value has shape (N,), float32; NaN where a verdict was missing.
-
-    `total` is the reward that the policy is paid; `terms` are its parts by name, already weighted, so that
-    `total = sum(terms.values())`.
-    """
+    """The reward of one step and its terms; NaN where a verdict was missing. `total = sum(terms.values())`."""
 
     total: FloatArray
+    """(N,) float32 reward of the policy."""
     terms: dict[str, FloatArray]
+    """Name → (N,) float32 weighted term."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engagement:
-    """What a shopper does with N result lists of K products: probabilities in [0, 1], float32.
+    """A shopper's behaviour on N result lists of K products: float32 probabilities in [0, 1], click ≥ cart ≥ purchase.
 
-    examine_NK, click_NK, cart_NK, purchase_NK: chance that the product is looked at, clicked, put into the cart,
-    bought; click ≥ cart ≥ purchase. NaN where unknown (a missing grade, a failed answer), never 0, and on padding.
-    some_N3: chance of at least one click, one cart and one purchase in the list (the last is conversion); 0 for an
-    empty list, NaN where unknown.
+    NaN on padding, and where unknown (a missing grade, a failed answer), never 0.
     """
 
     examine_NK: FloatArray
+    """(N, K) probability that the product is examined."""
     click_NK: FloatArray
+    """(N, K) probability of a click."""
     cart_NK: FloatArray
+    """(N, K) probability that the product is put into the cart."""
     purchase_NK: FloatArray
+    """(N, K) probability of a purchase."""
     some_N3: FloatArray
+    """(N, 3) probability of at least one click, cart and purchase (conversion) in the list; 0 for an empty list."""
 
     def __getitem__(self, index: slice | npt.NDArray[np.int_]) -> Engagement:
         return Engagement(

@@ -1,11 +1,11 @@
-"""`Shop`: products, queries, graded relevance and purchases, checked once and hashed.
+"""`Shop`: products, queries, graded relevance and purchases, validated at construction.
 
-Columns are Arrow tables, so a million products stay small; everything else addresses products and queries by row.
+Tables are Arrow tables, compact for millions of products; all other code addresses products and queries by row.
 
-    shop = load_shop("my_folder")          # qr_env.shop.load; files.py reads CSV, JSONL, Parquet and TREC files
+    shop = load_shop("my_folder")          # sources/files.py reads CSV, JSONL, Parquet and TREC files
     shop.products["title"][7].as_py(), shop.split("test")[:3], shop.qrels[shop.split("test")[0].row]
 
-`qr shop my_folder` describes one at the terminal.
+`qr shop my_folder` describes a shop at the terminal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +23,7 @@ import scipy.sparse as sp
 from qr_env.common.errors import DataError
 from qr_env.common.hashing import sha256_text
 from qr_env.common.types import Product, Query
-
-if TYPE_CHECKING:
-    from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.load_report import LoadReport
 
 RowLog = npt.NDArray[np.int64]
 SPLITS = ("train", "dev", "test")
@@ -51,37 +48,39 @@ PURCHASE_SCHEMA = pa.schema([("query_id", pa.string()), ("product_id", pa.string
 
 
 def split_of(text: str) -> str:
-    """80 / 10 / 10 by a hash of the query's text: the same text is in the same split in every shop and session."""
+    """Split by a hash of the query's text, 80 / 10 / 10: equal texts get the same split in every shop."""
     bucket = int(sha256_text(text.strip().lower(), digits=8), 16) % 10
     return "test" if bucket == 9 else "dev" if bucket == 8 else "train"
 
 
 @dataclass(frozen=True)
 class Shop:
-    """A shop as the rest of the project sees it. Build one with a loader of `qr_env.shop.load`.
+    """A shop's data. Load one with `qr_env.shop.load_shop`.
 
-    name: where it came from, for reports.
-    products, queries, purchases: Arrow tables with the schemas above; text is "" and price NaN where unknown.
-        Missing optional columns are filled, nulls become "" or NaN.
-    qrels: (queries, products) CSR matrix of int8, level + 1 of each graded pair (1 Irrelevant … 4 Exact), 0 ungraded.
-    qrels_complete: every pair is graded and what is not stored is Irrelevant (the generated shop).
-    oracle: query id → the rewrite that the construction knows to be best (the generated shop only).
-    slices: slice name → (queries,) bool, groups of queries to report on, such as "typo" or "held-out words".
-    report: what the loader read, left out and renamed; None for a shop that was built in memory.
+    Missing optional columns of the tables are filled; nulls become "" or NaN.
 
     Raises:
-        DataError: a column is missing or foreign, or qrels or a slice has another shape than the tables.
+        DataError: a column is missing or unknown, or qrels or a slice does not have the shape of the tables.
     """
 
     name: str
+    """Name of the source, for reports; no part of the hash."""
     products: pa.Table
+    """Columns of `PRODUCT_SCHEMA`; text is "" and price NaN where unknown."""
     queries: pa.Table
+    """Columns of `QUERY_SCHEMA`; frequency in searches."""
     qrels: sp.csr_matrix
+    """(queries, products) int8, level + 1 of each graded pair (1 Irrelevant … 4 Exact), 0 ungraded."""
     purchases: pa.Table
+    """Columns of `PURCHASE_SCHEMA`, one row per purchase."""
     qrels_complete: bool = False
+    """Whether every pair is graded, and a pair that is not stored is Irrelevant (the generated shop)."""
     oracle: dict[str, str] = field(default_factory=dict)
+    """Query id → the best rewrite by construction (the generated shop only)."""
     slices: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    """Slice name → (queries,) bool: groups of queries to report on, such as "typo" or "held-out words"."""
     report: LoadReport | None = field(default=None, compare=False)
+    """Rows and columns that the loader read, left out and renamed; None for a shop built in memory."""
 
     def __post_init__(self) -> None:
         for name, schema in (("products", PRODUCT_SCHEMA), ("queries", QUERY_SCHEMA), ("purchases", PURCHASE_SCHEMA)):
@@ -97,10 +96,10 @@ class Shop:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over products, queries, qrels and purchases: caches and runs are keyed by it.
+        """SHA-256 over products, queries, qrels and purchases: the key of caches and runs.
 
-        Rows are addresses, so the order of products and queries counts; the order of columns, of qrels and of
-        purchases does not, nor does chunking or the file format that the shop was read from.
+        It depends on the order of products and queries, since rows are addresses. It does not depend on the order of
+        columns, qrels or purchases, on chunking, or on the file format that the shop was read from.
         """
         digest = hashlib.sha256(self.products_hash.encode())
         _hash_table(digest, self.queries, QUERY_SCHEMA)
@@ -113,7 +112,7 @@ class Shop:
 
     @cached_property
     def products_hash(self) -> str:
-        """SHA-256 over the products alone, in row order: what an index depends on."""
+        """SHA-256 over the products alone, in row order: the key of indexes."""
         digest = hashlib.sha256()
         _hash_table(digest, self.products, PRODUCT_SCHEMA)
         return digest.hexdigest()
@@ -139,30 +138,30 @@ class Shop:
         return [query for query in self.all_queries if query.split == name]
 
     def purchase_rows(self, source: str | None = None, split: str | None = None) -> tuple[RowLog, RowLog]:
-        """(query row, product row) of every purchase whose query and product the shop has, in the order of the log.
+        """(query row, product row) of every purchase with a known query and product, in log order.
 
-        source: only "search" or only "outside". split: only purchases for its queries.
+        source: only "search" or only "outside" purchases. split: only purchases for queries of this split.
         """
         log = self.purchases
         if source is not None:
             log = log.filter(pa.compute.equal(log["source"], source))
         query_N = _places(log["query_id"], self.queries["query_id"])
         product_N = _places(log["product_id"], self.products["product_id"])
-        real_N = (query_N >= 0) & (product_N >= 0)
+        known_N = (query_N >= 0) & (product_N >= 0)
         if split is not None:
-            in_split_Q = np.append(np.asarray(self.queries["split"].to_pylist()) == split, False)  # [-1]: no query
-            real_N &= in_split_Q[query_N]
-        return query_N[real_N], product_N[real_N]
+            in_split = np.append(np.asarray(self.queries["split"].to_pylist()) == split, False)  # [-1]: no query
+            known_N &= in_split[query_N]
+        return query_N[known_N], product_N[known_N]
 
     def purchases_of(self, queries: Sequence[Query]) -> tuple[RowLog, RowLog]:
-        """(place in `queries`, product row) of every purchase for one of these queries, in the order of the log."""
+        """(position in `queries`, product row) of every purchase for one of these queries, in log order."""
         query_N, product_N = self.purchase_rows()
-        place_Q = np.full(len(self.queries), -1, np.int64)
-        place_Q[[query.row for query in queries if query.row >= 0]] = [
-            place for place, query in enumerate(queries) if query.row >= 0
+        position = np.full(len(self.queries), -1, np.int64)  # query row → position in `queries`
+        position[[query.row for query in queries if query.row >= 0]] = [
+            at for at, query in enumerate(queries) if query.row >= 0
         ]
-        wanted_N = place_Q[query_N] >= 0
-        return place_Q[query_N[wanted_N]], product_N[wanted_N]
+        wanted_N = position[query_N] >= 0
+        return position[query_N[wanted_N]], product_N[wanted_N]
 
     def product(self, row: int) -> Product:
         """The product at `row`, as an object."""
@@ -170,17 +169,17 @@ class Shop:
         return Product(row=row, id=values.pop("product_id"), **values)
 
     def levels(self, query_rows_N: Sequence[int] | npt.NDArray[np.int_], rows_NK: npt.NDArray[np.int32]) -> np.ndarray:
-        """Known level of each pair, (N, K) int8: 0 Irrelevant … 3 Exact, -1 where nobody graded it or no product.
+        """Level of each pair, (N, K) int8: 0 Irrelevant … 3 Exact, -1 where ungraded or padding.
 
         Raises:
-            IndexError: a query row or product row is beyond the shop. ValueError: not one query row a line.
+            IndexError: a query row or product row is out of range. ValueError: not one query row per list.
         """
         from qr_env.shop import levels_kernel  # noqa: PLC0415 - loads numba
 
         asked_N = np.asarray(query_rows_N, np.int64).reshape(-1)
         rows_NK = np.ascontiguousarray(rows_NK, np.int32)
         if len(asked_N) != len(rows_NK):
-            raise ValueError(f"{len(asked_N)} query rows for {len(rows_NK)} lines of products")
+            raise ValueError(f"{len(asked_N)} query rows for {len(rows_NK)} lists of products")
         self._check_rows(asked_N, rows_NK)
         levels_NK = np.empty(rows_NK.shape, np.int8)
         levels_kernel.fill_levels(*self._labels, asked_N, rows_NK, 0 if self.qrels_complete else -1, levels_NK)
@@ -188,36 +187,38 @@ class Shop:
 
     @cached_property
     def _labels(self) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
-        """indptr, indices and data of `qrels`, in the types of the compiled loop."""
+        """indptr, indices and data of `qrels`, in the dtypes of the compiled loop."""
         matrix = self.qrels
         return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False), matrix.data
 
     def _check_rows(self, query_rows: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]) -> None:
         for what, values, size in (("query", query_rows, len(self.queries)), ("product", rows, len(self.products))):
             if values.size and values.max() >= size:
-                raise IndexError(f"{what} row {values.max()} is beyond the shop's {size:,}: is it of another shop?")
+                raise IndexError(
+                    f"{what} row {values.max()} is out of range, the shop has {size:,}: is it of another shop?"
+                )
 
 
 def _places(names: pa.ChunkedArray, among: pa.ChunkedArray) -> RowLog:
-    """Position of each name in `among`, -1 where it is not there."""
+    """Position of each name in `among`, -1 where it is absent."""
     at = pa.compute.index_in(names, value_set=among.combine_chunks())
     return np.asarray(pa.compute.fill_null(at, -1).to_numpy()).astype(np.int64)
 
 
 def conform(table: pa.Table, schema: pa.Schema, what: str = "table") -> pa.Table:
-    """The table with exactly the schema's columns and types, without nulls; optional columns are filled.
+    """The table with the columns and types of the schema, without nulls; missing optional columns are filled.
 
     Raises:
-        DataError: the first column (the key) is missing, or there is a column that the schema does not know.
+        DataError: the first column (the key) is missing, or there is an unknown column.
     """
-    if foreign := set(table.column_names) - set(schema.names):
-        raise DataError(f"{what}: unknown columns {sorted(foreign)}; known are {schema.names}")
+    if unknown := set(table.column_names) - set(schema.names):
+        raise DataError(f"{what}: unknown columns {sorted(unknown)}; known are {schema.names}")
     if schema.names[0] not in table.column_names:
         raise DataError(f"{what}: no column {schema.names[0]!r}; there are {table.column_names}")
     return pa.table([_conform_column(table, field) for field in schema], schema=schema)
 
 
-_DEFAULTS: dict[str, Any] = {"frequency": 1.0, "price": float("nan"), "source": "search"}
+_DEFAULTS: dict[str, str | float] = {"frequency": 1.0, "price": float("nan"), "source": "search"}
 
 
 def _conform_column(table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
@@ -258,9 +259,9 @@ def _hash_numbers(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
 
 
 def _hash_texts(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
-    """First the lengths of all values, then all bytes: no character can move between cells unseen.
+    """First the lengths of all values, then all bytes, so that moving a character between cells changes the hash.
 
-    Reads Arrow's buffers in place; offsets of slices are honoured, and chunks are simply fed one after the other.
+    Reads Arrow's buffers in place, with the offsets of slices, chunk after chunk.
     """
     for chunk in column.chunks:
         digest.update(np.ascontiguousarray(np.diff(_offsets(chunk)), dtype="<i8").data)
@@ -271,7 +272,7 @@ def _hash_texts(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
 
 
 def _offsets(chunk: pa.StringArray) -> npt.NDArray[np.int32]:
-    """Where each value of the chunk begins and ends in its data buffer, (len + 1,)."""
+    """(len + 1,) offsets of the values in the chunk's data buffer."""
     if not len(chunk):
         return np.zeros(1, np.int32)
     return np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]

@@ -1,8 +1,7 @@
-"""TREC run files out and in: `query_id Q0 product_id rank score tag`, six columns, so that other tools can score
-our hits and we can score theirs.
+"""Read and write TREC run files (`query_id Q0 product_id rank score tag`), to exchange results with other tools.
 
-    qr evaluate --agent spell --run-out spell.trec        then        trec_eval qrels.trec spell.trec
-    qr evaluate --run-in other_system.trec
+qr evaluate --agent spell --run-out spell.trec        then        trec_eval qrels.trec spell.trec
+qr evaluate --run-in other_system.trec
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from qr_env.shop.shop import Shop
 
 
 def write_run(path: str | Path, shop: Shop, queries: Sequence[Query], hits: Hits, tag: str) -> Path:
-    """Write hits of N queries as a run file. Queries without hits have no line.
+    """Write the hits of N queries as a run file; queries without hits have no line.
 
-    trec_eval ignores the rank column and breaks ties by product id, so equal scores are written a hair apart
-    (one float32 step) and the order survives.
+    trec_eval ignores the rank column and breaks ties by product id, so equal scores are written one float32 step apart
+    to keep the order.
 
     Raises:
-        DataError: an id holds white space, which the format cannot express.
+        DataError: an id contains white space, which the format does not allow.
     """
     ids = shop.products["product_id"].to_pylist()
-    scores_NK = strictly_falling(hits.scores_NK)
+    scores_NK = strictly_decreasing(hits.scores_NK)
     tag = "_".join(tag.split()) or "run"
     lines = [
         f"{_column(query.id)} Q0 {_column(ids[row])} {rank} {score!s} {tag}\n"
@@ -39,25 +38,25 @@ def write_run(path: str | Path, shop: Shop, queries: Sequence[Query], hits: Hits
     return Path(path)
 
 
-def strictly_falling(scores_NK: FloatArray) -> FloatArray:
-    """The same scores with ties (and rises) lowered by the smallest float32 step: order becomes value."""
-    falling_NK = np.array(scores_NK, np.float32)
-    for at in range(1, falling_NK.shape[1]):
-        ceiling_N = np.nextafter(falling_NK[:, at - 1], np.float32(-np.inf))
-        falling_NK[:, at] = np.minimum(falling_NK[:, at], ceiling_N)
-    return falling_NK
+def strictly_decreasing(scores_NK: FloatArray) -> FloatArray:
+    """The scores with each one lowered, if needed, to one float32 step below the one before it."""
+    decreasing_NK = np.array(scores_NK, np.float32)
+    for at in range(1, decreasing_NK.shape[1]):
+        ceiling_N = np.nextafter(decreasing_NK[:, at - 1], np.float32(-np.inf))
+        decreasing_NK[:, at] = np.minimum(decreasing_NK[:, at], ceiling_N)
+    return decreasing_NK
 
 
 def _column(name: str) -> str:
     if not name or any(char.isspace() for char in name):
-        raise DataError(f"id {name!r} holds white space or is empty: a TREC file cannot hold it; rename it in the shop")
+        raise DataError(f"id {name!r} is empty or contains white space, not allowed in a TREC file; rename it")
     return name
 
 
 def read_run(path: str | Path, shop: Shop, queries: Sequence[Query], k: int = 100) -> tuple[Hits, str]:
     """Read a run file for these queries.
 
-    Sorted by score, best first, ties by the rank column; cut at k. Lines of the shop's other queries are left out,
+    Sorted by score, best first, ties by the rank column; cut at k. Lines of other queries of the shop are ignored;
     queries without a line get no hits.
 
     Returns:

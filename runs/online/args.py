@@ -137,7 +137,7 @@ class Args:
     evaluate_every: int = 25
     """Updates between evaluations on the dev split; checkpoints are written as often."""
     on_bad_row: Literal["stop", "skip"] = "stop"
-    """What to do with a dirty row of the shop's files."""
+    """What to do with an invalid row of the shop's files."""
     tracker: tuple[Literal["wandb", "trackio", "tensorboard", "none"], ...] = ("none",)
     """Where figures, samples, events and the evaluation go besides the run folder, one or several
     (WANDB_MODE=offline needs no account)."""

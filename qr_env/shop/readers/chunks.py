@@ -1,4 +1,4 @@
-"""What the readers of all formats share: a chunk of rows, the row of a text file, and opening such a file.
+"""Types shared by the readers of all formats, and opening text files.
 
 with open_text(path, newline="") as handle:
     rows = ((number, [line], "") for number, line in enumerate(handle, start=1))
@@ -18,30 +18,31 @@ import pyarrow as pa
 from qr_env.common.errors import DataError
 
 CHUNK_ROWS = 65_536
-Problem = tuple[int, str, str]  # line, reason, value
+Problem = tuple[int, str, str]  # an invalid row: line, reason, value
 Fields = list[str | None]
-Row = tuple[int, Fields | str, str]
-# Given the file's header, says which column has which name here; columns that are not named are not read.
+Row = tuple[int, Fields | str, str]  # line, fields or the reason why it is unreadable, value
+# File header → mapping from a column of the file to our column name; other columns are not read.
 Naming = Callable[[list[str]], dict[str, str]]
 
 
 @dataclass
 class Chunk:
-    """Some rows of a file.
-
-    columns: our name → (N,) strings. lines: (N,) int64, where each row begins, from 1. ordinals: (N,) int64, number
-    of the data row from 0, dirty rows counted. problems: rows that could not be read. rows: all of them.
-    """
+    """Consecutive rows of a file, N of them readable."""
 
     columns: dict[str, pa.Array]
+    """Our column name → (N,) strings."""
     lines: npt.NDArray[np.int64]
+    """(N,) line on which each row begins, from 1."""
     ordinals: npt.NDArray[np.int64]
+    """(N,) number of each data row, from 0, invalid rows included in the count."""
     problems: list[Problem]
+    """Rows that could not be read."""
     rows: int
+    """Number of rows, readable or not."""
 
 
 def open_text(path: Path, newline: str) -> IO[str]:
-    """Text in which undecodable bytes survive as lone surrogates, so that the row can be named later."""
+    """Open as UTF-8; undecodable bytes become lone surrogates, so that the row can be reported later."""
     with path.open("rb") as handle:
         start = handle.read(4)
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -50,5 +51,5 @@ def open_text(path: Path, newline: str) -> IO[str]:
 
 
 def excerpt(line: str) -> str:
-    """The beginning of a line for a message, escaped."""
+    """The first 60 characters of a line, escaped, for a message."""
     return ascii(line.rstrip("\r\n")[:60])

@@ -1,11 +1,10 @@
-"""CSV, TSV, JSONL, Parquet and TREC files as chunks of text columns, with the line of every row.
+"""Read CSV, TSV, JSONL, Parquet and TREC files as chunks of text columns with line numbers.
 
     for chunk in read_chunks(Path("products.jsonl"), lambda keys: {"sku": "product_id", "name": "title"}):
         print(chunk.columns["title"][0], chunk.lines[0])
 
-CSV is read in `formats_csv.py`, Parquet in `formats_parquet.py`, JSONL and TREC here. Nothing is judged except what
-makes a row unreadable: bytes that are not UTF-8, a wrong number of fields, a quote that is never closed, broken JSON.
-`rows.py` judges the values.
+CSV is read in `formats_csv.py`, Parquet in `formats_parquet.py`, JSONL and TREC here. Only unreadable rows are reported
+here: bytes that are not UTF-8, a wrong number of fields, an unclosed quote, broken JSON. `rows.py` validates values.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def read_chunks(path: Path, naming: Naming) -> Iterator[Chunk]:
         raise DataError(f"{path}: unknown format {suffix!r}; known are .csv .tsv .jsonl .parquet and .trec for qrels")
 
 
-# -- text formats: an iterator whose first item is our column names, then (line, fields or the reason, value) a row ---
+# -- Text formats: an iterator over first our column names, then a `Row` for each row -----------------------
 
 
 def _text_chunks(rows: Iterator[Any]) -> Iterator[Chunk]:
@@ -56,7 +55,7 @@ def _text_chunks(rows: Iterator[Any]) -> Iterator[Chunk]:
     names: list[str] = next(rows)
     first, more = 0, True
     while more:
-        with _no_garbage_hunt():
+        with _garbage_collection_off():
             block = list(islice(rows, CHUNK_ROWS))
             more = len(block) == CHUNK_ROWS
             chunk = _text_chunk(names, block, first) if block or not first else None
@@ -66,8 +65,8 @@ def _text_chunks(rows: Iterator[Any]) -> Iterator[Chunk]:
 
 
 @contextmanager
-def _no_garbage_hunt() -> Iterator[None]:
-    """Lists of rows make Python look for cycles again and again: none exist. Saves 40 % of a big CSV's time."""
+def _garbage_collection_off() -> Iterator[None]:
+    """Lists of rows trigger the cycle collector often, without any cycles; off, a large CSV takes 40 % less time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -83,7 +82,7 @@ def _text_chunk(names: list[str], block: list[Row], first: int) -> Chunk:
     try:
         columns = _to_arrow(names, [fields for _, fields, _ in good])
     except UnicodeEncodeError:
-        broken = {line: _broken(fields) for line, fields, _ in good}
+        broken = {line: _invalid_unicode(fields) for line, fields, _ in good}
         problems += [(line, "not UTF-8", value) for line, value in broken.items() if value]
         good = [row for row in good if not broken[row[0]]]
         columns = _to_arrow(names, [fields for _, fields, _ in good])
@@ -96,8 +95,8 @@ def _to_arrow(names: list[str], rows: list[Fields]) -> dict[str, pa.Array]:
     return {name: pa.array(values, pa.string()) for name, values in zip(names, columns, strict=True) if name}
 
 
-def _broken(fields: Fields) -> str:
-    """The first field that is not Unicode, with its bad bytes escaped; "" when all are."""
+def _invalid_unicode(fields: Fields) -> str:
+    """An excerpt of the first field that is not valid Unicode, escaped; "" if all are valid."""
     for field in fields:
         try:
             (field or "").encode()
@@ -108,12 +107,12 @@ def _broken(fields: Fields) -> str:
 
 
 def _jsonl_rows(path: Path, naming: Naming) -> Iterator[Any]:
-    """One JSON object a line. The columns are the keys of the first 1,000 objects."""
+    """One JSON object per line; the columns are the keys of the first 1,000 objects."""
     with open_text(path, newline="\n") as handle:
         head = list(islice(handle, 1000))
         keys = list(dict.fromkeys(key for line in head for key in _keys(line)))
         if not keys:
-            raise DataError(f"{path}: no JSON object in its first {len(head)} lines; JSONL has one object a line")
+            raise DataError(f"{path}: no JSON object in its first {len(head)} lines; JSONL has one object per line")
         names = naming(keys)
         yield list(names.values())
         handle.seek(0)
@@ -148,7 +147,7 @@ def _json_fields(line: str, names: dict[str, str]) -> tuple[Fields | str, str]:
 
 
 def _json_text(value: object, name: str) -> str | None:
-    """Numbers as text; lists and objects of attributes as a flat text; None for what has the wrong type."""
+    """Numbers as text; attribute lists and objects as flat text; None for other types."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
     if name != "attributes":

@@ -1,4 +1,4 @@
-"""CSV and TSV files, row by row: fast where each line is one good row, exact about the line where it is not.
+"""Read CSV and TSV files: a fast path where each line is one valid row, a slow path with exact line numbers.
 
 rows = csv_rows(Path("products.csv"), lambda header: {"sku": "product_id", "name": "title"})
 names = next(rows)  # our name of each column, "" for those not read; then (line, fields or the reason, value) a row
@@ -17,13 +17,13 @@ from typing import IO, Any
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Fields, Naming, Row, excerpt, open_text
 
-BLOCK = 8 * 1024 * 1024  # characters of CSV that are parsed at once
-FIELD_LIMIT = 2 * 1024 * 1024  # characters; longer fields are a quote that was never closed, or no text for a shop
+BLOCK = 8 * 1024 * 1024  # characters of CSV parsed at once
+FIELD_LIMIT = 2 * 1024 * 1024  # characters; a longer field is an unclosed quote
 
 
 @contextmanager
 def _field_limit(limit: int) -> Iterator[None]:
-    """csv's limit is global: set it while a file is read, and put it back."""
+    """Set the csv module's global field size limit while a file is read, then restore it."""
     before = csv.field_size_limit(limit)
     try:
         yield
@@ -32,7 +32,7 @@ def _field_limit(limit: int) -> Iterator[None]:
 
 
 class _Lines:
-    """Physical lines of a file; the lines of the record being read can be put back."""
+    """Physical lines of a file, with push-back of the lines of the current record."""
 
     def __init__(self, handle: IO[str]) -> None:
         self._handle = handle
@@ -50,7 +50,7 @@ class _Lines:
         return line
 
     def put_back(self, lines: list[str]) -> None:
-        """Make the last lines that were taken the next ones again."""
+        """Push back the last lines that were taken."""
         self.number -= len(lines)
         self._back.extendleft(reversed(lines))
 
@@ -63,7 +63,7 @@ class _Lines:
 
 
 def csv_rows(path: Path, naming: Naming) -> Iterator[Any]:
-    """Our names of the columns, then the rows, dirty ones with their reason. Raises DataError without a header."""
+    """First our column names, then the rows, invalid ones with their reason; DataError without a header."""
     with _field_limit(FIELD_LIMIT), open_text(path, newline="") as handle:
         delimiter = _delimiter(path, handle)
         lines = _Lines(handle)
@@ -76,7 +76,7 @@ def csv_rows(path: Path, naming: Naming) -> Iterator[Any]:
 
 
 def _csv_block(lines: _Lines, block: list[str], delimiter: str, width: int) -> Iterator[Row]:
-    """Rows of a block of lines that was just taken: at once where each line is one good row, else one by one."""
+    """Rows of the block of lines just taken: parsed at once if each line is one valid row, else one by one."""
     first, last = lines.number - len(block) + 1, lines.number
     try:
         rows = list(csv.reader(block, delimiter=delimiter, strict=True))
@@ -90,7 +90,7 @@ def _csv_block(lines: _Lines, block: list[str], delimiter: str, width: int) -> I
 
 
 def _delimiter(path: Path, handle: IO[str]) -> str:
-    """A comma or a tab by the suffix; a .csv whose first line has no comma may use tabs or semicolons."""
+    """Tab for .tsv; for .csv the first of comma, tab and semicolon that occurs in the first line."""
     first = handle.readline()
     handle.seek(0)
     if path.suffix.lower() == ".tsv":
@@ -109,7 +109,7 @@ def _csv_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
 
 
 def _csv_records(lines: _Lines, reader: Iterator[list[str]], width: int, last: int) -> Iterator[Row]:
-    """Rows up to the line `last`. After a row with a broken quote, reading goes on with the next physical line."""
+    """Rows up to line `last`; after a row with a broken quote, parsing continues on the next physical line."""
     while lines.number < last:
         lines.record.clear()
         line = lines.number + 1

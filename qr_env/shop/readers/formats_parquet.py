@@ -1,4 +1,4 @@
-"""Parquet files as chunks of text columns, with the number of every row.
+"""Read Parquet files as chunks of text columns with row numbers.
 
 for chunk in parquet_chunks(Path("products.parquet"), lambda header: {"sku": "product_id", "name": "title"}):
     print(chunk.columns["title"][0], chunk.rows)
@@ -21,7 +21,7 @@ from qr_env.shop.readers.chunks import CHUNK_ROWS, Chunk, Naming
 
 
 def parquet_chunks(path: Path, naming: Naming) -> Iterator[Chunk]:
-    """At least one chunk. Raises DataError for a damaged file, or a column of lists or flags."""
+    """Yield at least one chunk; DataError for a damaged file or a nested or boolean column."""
     try:
         file = pq.ParquetFile(path, memory_map=True)
         names = naming(file.schema_arrow.names)
@@ -49,7 +49,7 @@ def _parquet_chunk(path: Path, batch: pa.RecordBatch, first: int) -> Chunk:
 
 
 def _parquet_text(path: Path, name: str, values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """A column as text, and where its bytes are not UTF-8 (Arrow itself does not look)."""
+    """A column as text, and a mask of values that are not UTF-8 (Arrow does not check)."""
     good = np.zeros(len(values), bool)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
@@ -71,7 +71,7 @@ def _parquet_text(path: Path, name: str, values: pa.Array) -> tuple[pa.Array, np
 
 
 def _integral(values: pa.Array) -> bool:
-    """Whole numbers only: pandas turns an integer column with a hole into floats, "12.0" is not an id."""
+    """Whether all values are whole: pandas stores integers with missing values as floats, and "12.0" is not an id."""
     if not len(values) or values.null_count == len(values):
         return False
     try:

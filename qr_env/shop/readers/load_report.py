@@ -1,4 +1,4 @@
-"""What a loader left out and why: each dirty row with its file, line and reason, counted and told.
+"""Report of a loader: every invalid row with file, line and reason, counts, and notes.
 
 report = LoadReport(on_bad_row="skip")
 report.add("products.csv", [(7, "empty title", "")])
@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from qr_env.common.errors import BadRowError, ConfigError
 from qr_env.shop.readers.chunks import Problem
@@ -19,12 +18,16 @@ from qr_env.shop.readers.chunks import Problem
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that was left out. `line` counts from 1: the physical line of a text file, the row of a Parquet file."""
+    """An invalid row that was left out."""
 
     file: str
+    """Path of its file."""
     line: int
+    """From 1: the physical line of a text file, the row of a Parquet file."""
     reason: str
+    """Why it is invalid."""
     value: str
+    """The offending value, shortened; "" if there is none."""
 
     def __str__(self) -> str:
         value = f": {self.value}" if self.value else ""
@@ -34,25 +37,25 @@ class BadRow:
 
 @dataclass
 class LoadReport:
-    """What a loader read, renamed and left out: every dirty row is here, so nothing is dropped silently.
-
-    on_bad_row: "stop" raises BadRowError at the first dirty row, "skip" leaves it out and collects it.
-    rows, kept: data rows of each file, and how many of them are in the shop.
-    notes: sentences for the reader: column aliases that were used, columns that were ignored, ids that were made.
-    """
+    """Rows and columns that a loader read, left out and renamed. It lists every invalid row."""
 
     on_bad_row: str = "stop"
+    """"stop" raises BadRowError at the first invalid row, "skip" leaves invalid rows out and records them."""
     bad_rows: list[BadRow] = field(default_factory=list)
+    """Every row that was left out."""
     rows: dict[str, int] = field(default_factory=dict)
+    """File → number of data rows."""
     kept: dict[str, int] = field(default_factory=dict)
+    """File → number of rows that are in the shop."""
     notes: list[str] = field(default_factory=list)
+    """Messages to the user: column aliases used, columns ignored, ids generated."""
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("stop", "skip"):
             raise ConfigError(f"on_bad_row={self.on_bad_row!r}: must be 'stop' or 'skip'")
 
     def add(self, file: str, problems: Iterable[Problem]) -> None:
-        """Take dirty rows of one chunk, in the order of their lines; stop at the first if so asked."""
+        """Record the invalid rows of one chunk in line order; raises at the first if `on_bad_row` is "stop"."""
         for line, reason, value in sorted(problems, key=lambda problem: problem[0]):
             bad = BadRow(file, line, reason, value)
             if self.on_bad_row == "stop":
@@ -60,20 +63,20 @@ class LoadReport:
             self.bad_rows.append(bad)
 
     def note(self, text: str) -> None:
-        """Remember a sentence, once."""
+        """Add a message, unless it is there already."""
         if text not in self.notes:
             self.notes.append(text)
 
     def by_reason(self) -> dict[str, int]:
-        """Number of dirty rows of each file and reason, most frequent first."""
+        """Number of invalid rows per file and reason, most frequent first."""
         counts = Counter(f"{Path(bad.file).name}: {bad.reason.split(' (')[0]}" for bad in self.bad_rows)
         return dict(counts.most_common())
 
     def summary(self, examples: int = 3) -> str:
-        """Counts by reason with the first few lines of each; "" when no row was dirty."""
+        """Counts by reason with the first few line numbers of each; "" if no row was invalid."""
         if not self.bad_rows:
             return ""
-        lines = [f"{len(self.bad_rows):,} of {sum(self.rows.values()):,} rows were dirty and left out:"]
+        lines = [f"{len(self.bad_rows):,} of {sum(self.rows.values()):,} rows were invalid and left out:"]
         for reason, count in self.by_reason().items():
             name, _, why = reason.partition(": ")
             same = (bad for bad in self.bad_rows if Path(bad.file).name == name and bad.reason.split(" (")[0] == why)
@@ -81,12 +84,12 @@ class LoadReport:
             lines.append(f"  {count:>7,}  {reason} (line {where}{', …' if count > examples else ''})")
         return "\n".join(lines)
 
-    def to_json(self) -> dict[str, Any]:
-        """All of it, every dirty row included, as JSON values."""
+    def to_json(self) -> dict[str, object]:
+        """The whole report, every invalid row included, as JSON values."""
         return {"by_reason": self.by_reason(), **asdict(self)}
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """A value for a message: quoted, escaped, at most `limit` characters and its length."""
+    """A value for a message: quoted and escaped; beyond `limit` characters cut, with its length."""
     text = value if isinstance(value, str) else str(value)
     return repr(text) if len(text) <= limit else f"{text[:limit]!r}… ({len(text):,} characters)"

@@ -1,10 +1,10 @@
-"""Which rows of a file are fit for the shop: column names and checks.
+"""Validate the rows of a shop's files: column names, types, keys and limits.
 
     report = LoadReport(on_bad_row="skip")
     table = checked_table(Path("products.csv"), PRODUCTS, report)
     print(report.summary())
 
-Checks are array operations on chunks of about 65,000 rows; a million rows stay a matter of seconds.
+Tests are array operations on chunks of about 65,000 rows: a million rows take seconds.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ SOURCES = {"search": "search", "outside": "outside", "": "search"}
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: its name here, the names it may have in a file, and what a value must be.
-
-    required: the file must have it. filled: every row must have a value. kind: "text", "price", "frequency", or
-    the name of a word list in `WORDS` ("grade", "split", "source"). limit: longest text, in characters.
-    """
+    """One column of a table and the rules for its values."""
 
     name: str
+    """Our name."""
     aliases: tuple[str, ...] = ()
+    """Other names that it may have in a file."""
     required: bool = False
+    """Whether the file must have it."""
     filled: bool = False
+    """Whether every row must have a value."""
     kind: str = "text"
+    """"text", "price", "frequency", or a key of `WORDS` ("grade", "split", "source")."""
     limit: int = TITLE_LIMIT
+    """Maximum length in characters."""
     empty: str = ""
-
-    def missing(self) -> str:
-        return self.empty or f"missing {self.name}"
+    """Reason reported for an empty value; "" gives "missing NAME"."""
 
 
 WORDS: dict[str, tuple[dict[str, Any], str]] = {
@@ -66,11 +66,14 @@ WORDS: dict[str, tuple[dict[str, Any], str]] = {
 
 @dataclass(frozen=True)
 class Spec:
-    """A table's columns and its key: rows that repeat the key are dirty."""
+    """The columns of a table."""
 
     what: str
+    """Name of the table."""
     columns: tuple[Column, ...]
+    """Known columns."""
     key: str = ""
+    """Column whose values must be unique; "" for none."""
 
 
 _PRODUCT_ID = Column(
@@ -105,7 +108,7 @@ QUERIES = Spec(
     ),
     key="query_id",
 )
-# Labels and purchases name their query by id or, where the log has no ids, by its text.
+# Labels and purchases refer to their query by id or, without ids, by its text.
 QRELS = Spec(
     "qrels",
     (
@@ -135,20 +138,20 @@ RowTest = Callable[[pa.Table], list[tuple[pa.Array, str, str]]]
 
 
 def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | None = None) -> pa.Table:
-    """Read a file and keep its clean rows: text columns trimmed, price, frequency and grade as float64 or int8.
+    """Read a file and keep its valid rows: text trimmed, price and frequency as float64, grade as int8.
 
     Args:
         path: CSV, TSV, JSONL, Parquet or (for qrels) TREC file.
-        spec: what the columns are.
-        report: collects dirty rows, or stops at the first.
-        extra: further row tests, given the clean table of one chunk: (bad mask, reason, column to show) each.
+        spec: the known columns.
+        report: records invalid rows, or raises at the first.
+        extra: further row tests on the valid rows of a chunk, each (mask of invalid rows, reason, column to report).
 
     Returns:
-        Table of the columns that the file has, plus `line` (int64) and `row` (int64, 0-based data row).
+        Table of the known columns of the file, plus `line` (int64) and `row` (int64, data row from 0).
 
     Raises:
-        BadRowError: a row is dirty and the report says stop.
-        DataError: the file cannot be read at all, or a required column is missing.
+        BadRowError: a row is invalid and the report's on_bad_row is "stop".
+        DataError: the file cannot be read, or a required column is missing.
     """
     seen: dict[str, int] = {}
     tables = []
@@ -165,10 +168,10 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
 
 
 def match_columns(path: Path, header: list[str], spec: Spec, report: LoadReport) -> dict[str, str]:
-    """Column of the file → our name. Exact names win over aliases, earlier aliases over later ones.
+    """Column of the file → our name. Exact names take precedence over aliases, earlier aliases over later ones.
 
     Raises:
-        DataError: a required column is missing, or one that is used stands there twice.
+        DataError: a required column is missing, or a column that is used occurs twice.
     """
     plain = [re.sub(r"[\s\-]+", "_", name.strip().lower()) for name in header]
     found: dict[str, str] = {}
@@ -176,11 +179,11 @@ def match_columns(path: Path, header: list[str], spec: Spec, report: LoadReport)
         place = next((name for name in (column.name, *column.aliases) if name in plain), None)
         if place is None and column.required:
             known = ", ".join((column.name, *column.aliases))
-            raise DataError(f"{path}: no column for {column.name!r} among {header}; it may be called {known}")
+            raise DataError(f"{path}: no column for {column.name!r} among {header}; accepted names are {known}")
         if place is None or header[plain.index(place)] in found:
             continue
         if plain.count(place) > 1:
-            raise DataError(f"{path}: the column {place!r} stands there {plain.count(place)} times: {header}")
+            raise DataError(f"{path}: the column {place!r} occurs {plain.count(place)} times: {header}")
         found[header[plain.index(place)]] = column.name
         if place != column.name:
             report.note(f"{path.name}: column {header[plain.index(place)]!r} is read as {column.name!r}")
@@ -190,7 +193,7 @@ def match_columns(path: Path, header: list[str], spec: Spec, report: LoadReport)
 
 
 def _check_chunk(chunk: Chunk, spec: Spec, seen: dict[str, int]) -> tuple[list[Problem], pa.Table]:
-    """The chunk's dirty rows and the table of its clean ones."""
+    """The chunk's invalid rows and the table of its valid ones."""
     problems = list(chunk.problems)
     columns = [column for column in spec.columns if column.name in chunk.columns]
     table = pa.table(
@@ -211,13 +214,13 @@ def _text_tests(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.Array,
     length = pc.utf8_length(values)
     tests = [(pc.match_substring(values, "\0"), f"NUL byte in {column.name}", column.name)]
     if column.filled:
-        tests.append((pc.equal(length, 0), column.missing(), column.name))
+        tests.append((pc.equal(length, 0), column.empty or f"missing {column.name}", column.name))
     limit = f"{column.name} is too long (the limit is {column.limit:,} characters)"
     return [*tests, (pc.greater(length, column.limit), limit, column.name)]
 
 
 def _drop_duplicates(table: pa.Table, name: str, seen: dict[str, int], problems: list[Problem]) -> pa.Table:
-    """Leave out rows whose id stood in an earlier row; `seen` is id → line of its first row, over all chunks."""
+    """Remove rows whose id occurred earlier; `seen` maps id → line of its first row, over all chunks."""
     ids, lines = table[name].to_pylist(), table["line"].to_pylist()
     if len(set(ids)) == len(ids) and seen.keys().isdisjoint(ids):
         seen.update(zip(ids, lines, strict=True))
@@ -231,7 +234,7 @@ def _drop_duplicates(table: pa.Table, name: str, seen: dict[str, int], problems:
 
 
 def _apply(table: pa.Table, tests: list[tuple[pa.Array, str, str]], problems: list[Problem]) -> pa.Table:
-    """Move the rows that fail a test from the table to the problems; a row has one reason, the first."""
+    """Move rows that fail a test from the table to `problems`; a row is reported with the first reason."""
     good = np.ones(len(table), bool)
     for mask, reason, name in tests:
         bad = np.asarray(mask, dtype=bool) & good
@@ -246,7 +249,7 @@ def _apply(table: pa.Table, tests: list[tuple[pa.Array, str, str]], problems: li
 
 
 def _convert(table: pa.Table, column: Column, problems: list[Problem]) -> pa.Table:
-    """Turn a checked text column into numbers or into the words of its list."""
+    """Convert a text column to numbers, or to the meanings of its word list."""
     if column.kind in WORDS:
         return _convert_words(table, column, problems)
     name, values = column.name, table[column.name]
@@ -267,7 +270,7 @@ def _convert(table: pa.Table, column: Column, problems: list[Problem]) -> pa.Tab
 
 def _convert_words(table: pa.Table, column: Column, problems: list[Problem]) -> pa.Table:
     words, reason = WORDS[column.kind]
-    # "2.0" is what pandas makes of an integer column with a hole.
+    # pandas writes an integer column with missing values as "2.0".
     plain = pc.replace_substring_regex(pc.utf8_lower(table[column.name]), r"^(\d+)\.0+$", r"\1")
     at = pc.index_in(plain, pa.array(list(words)))
     table = table.append_column("at", at)

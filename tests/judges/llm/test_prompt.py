@@ -111,10 +111,10 @@ def test_product_texts_do_not_repeat_values():
         (("kind: label", "kind: poem"), "choose one of label"),
         (("title, brand", "title, smell"), "smell"),
         (("Exact:", "Perfect:"), "Exact"),
-        (("===\n", ""), "grade_v2.md for the form"),
+        (("===\n", ""), "grade_v2.md for an example"),
         (("Query: ${query}", "Query: ${query} ${nonce}"), "below the === line"),
         ((" ${product} ", " "), "must hold"),
-        (("kind: label", "kind: [label"), "grade_v2.md for the form"),
+        (("kind: label", "kind: [label"), "grade_v2.md for an example"),
     ],
 )
 def test_a_bad_prompt_file_is_refused(tmp_path, change, message):
@@ -131,5 +131,5 @@ def test_the_hash_follows_the_content(tmp_path):
     path.write_text((FOLDER / "grade_v2.md").read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert Prompt.load(path).name == GRADE.name
     assert Prompt.load(path).hash != GRADE.hash
-    with pytest.raises(ConfigError, match="there are grade_v2, json_v2"):
+    with pytest.raises(ConfigError, match="choose one of grade_v2, json_v2"):
         Prompt.load("grade_v0")

@@ -136,7 +136,7 @@ def test_a_part_of_another_file_does_not_survive_the_checksum(server: Server, tm
 def test_a_file_in_the_cache_that_was_changed_is_refused(server: Server, tmp_path: Path) -> None:
     remote = Remote(server.url, "file.bin", SHA)
     fetch(remote, tmp_path).write_bytes(BODY[:-1] + b"!")
-    with pytest.raises(DownloadError, match=r"Delete .*file\.bin to fetch it anew"):
+    with pytest.raises(DownloadError, match=r"Delete .*file\.bin to download it again"):
         fetch(remote, tmp_path)
 
 

@@ -27,7 +27,7 @@ def test_the_hash_is_of_every_byte(tmp_path: Path) -> None:
 
 def test_a_missing_prompt_names_those_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "grade.md").write_text("")
-    with pytest.raises(ConfigError, match="'grad'; there are grade, or give the path"):
+    with pytest.raises(ConfigError, match="'grad'; choose one of grade, or give the path"):
         read_prompt("grad", tmp_path, "grade.md", kind)
 
 

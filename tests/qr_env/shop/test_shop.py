@@ -197,9 +197,9 @@ def test_levels_of_nothing_and_of_rows_beyond_the_shop() -> None:
     shop = make(IDS, qrels=np.array([[4, 0, 1]]))
     assert shop.levels([], np.zeros((0, 5), np.int32)).shape == (0, 5)
     assert shop.levels([0], np.zeros((1, 0), np.int32)).shape == (1, 0)
-    with pytest.raises(IndexError, match="product row 3 is beyond the shop's 3"):
+    with pytest.raises(IndexError, match="product row 3 is out of range, the shop has 3"):
         shop.levels([0], np.array([[3]], np.int32))
-    with pytest.raises(IndexError, match="query row 1 is beyond the shop's 1"):
+    with pytest.raises(IndexError, match="query row 1 is out of range, the shop has 1"):
         shop.levels([1], np.array([[0]], np.int32))
 
 

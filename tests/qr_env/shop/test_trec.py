@@ -10,7 +10,7 @@ import pytest
 from qr_env.common.errors import DataError
 from qr_env.common.types import Hits, Query
 from qr_env.shop.shop import Shop
-from qr_env.shop.trec import read_run, strictly_falling, write_run
+from qr_env.shop.trec import read_run, strictly_decreasing, write_run
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
 
@@ -33,7 +33,7 @@ def test_round_trip_keeps_the_lists_in_order(shop: Shop, tmp_path: Path) -> None
 
 def test_written_scores_fall_strictly_even_where_the_engine_ties() -> None:
     scores = np.array([[2.0, 2.0, 2.0, 1.0, -np.inf], [0.0, 0.0, -np.inf, -np.inf, -np.inf]], np.float32)
-    falling = strictly_falling(scores)
+    falling = strictly_decreasing(scores)
     assert (np.diff(falling[0, :4]) < 0).all()
     assert falling[1, 1] < falling[1, 0]
     np.testing.assert_allclose(falling[np.isfinite(scores)], scores[np.isfinite(scores)], rtol=1e-6, atol=1e-40)

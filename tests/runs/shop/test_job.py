@@ -70,7 +70,7 @@ def test_invalid_rows_stop_or_are_counted(
     main(["shop", source, "--on-bad-row", "skip", "--json", "-"])
     facts = json.loads(capsys.readouterr().out)
     assert [bad["line"] for bad in facts["report"]["bad_rows"]] == [3]
-    assert "1 of 4 rows were dirty and left out" in caplog.text
+    assert "1 of 4 rows were invalid and left out" in caplog.text
 
 
 def test_one_products_file_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Files to shops: every format gives the same shop, every dirty row is named by file, line and reason."""
+"""Files to shops: every format gives the same shop, every invalid row is reported with file, line and reason."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ DIRTY_PRODUCTS = [
 
 
 @pytest.mark.parametrize(("rows", "line", "reason"), DIRTY_PRODUCTS, ids=lambda value: str(value)[:24])
-def test_each_dirty_product_is_named_by_line_and_reason(tmp_path: Path, rows: str, line: int, reason: str) -> None:
+def test_each_invalid_product_is_named_by_line_and_reason(tmp_path: Path, rows: str, line: int, reason: str) -> None:
     path = folder(tmp_path, f"product_id,title,price\n{rows}")
     assert dirt(path) == [("products.csv", line, reason)]
     with pytest.raises(BadRowError, match=rf"products\.csv:{line}: {reason}.*--on-bad-row=skip") as caught:
@@ -198,7 +198,7 @@ def test_duplicates_across_chunks_are_found(tmp_path: Path) -> None:
     assert dirt(path) == [("products.csv", 70_002, "duplicate product_id")]
 
 
-def test_stop_names_the_first_dirty_row_of_the_file(tmp_path: Path) -> None:
+def test_stop_names_the_first_invalid_row_of_the_file(tmp_path: Path) -> None:
     path = folder(tmp_path, "product_id,title,price\n1,sofa,1\n2,lamp\n3,,1\n1,bed,1\n5,desk,abc\n")
     with pytest.raises(BadRowError, match=r"products\.csv:3: ragged row"):
         read_folder(path)
@@ -217,7 +217,7 @@ def test_stop_names_the_first_dirty_row_of_the_file(tmp_path: Path) -> None:
         ("query,split\ncouch,\nlamp,holdout\n", 3, "split is none of train, dev, test"),
     ],
 )
-def test_each_dirty_query_is_named(tmp_path: Path, queries: str, line: int, reason: str) -> None:
+def test_each_invalid_query_is_named(tmp_path: Path, queries: str, line: int, reason: str) -> None:
     path = folder(tmp_path, queries=queries)
     assert dirt(path) == [("queries.csv", line, reason)]
     with pytest.raises(BadRowError, match=rf"queries\.csv:{line}: {reason}"):
@@ -236,7 +236,7 @@ def test_each_dirty_query_is_named(tmp_path: Path, queries: str, line: int, reas
         ("q1,1", "ragged row"),
     ],
 )
-def test_each_dirty_label_is_named(tmp_path: Path, row: str, reason: str) -> None:
+def test_each_invalid_label_is_named(tmp_path: Path, row: str, reason: str) -> None:
     path = folder(tmp_path, qrels=f"query_id,product_id,grade\nq1,2,1\n{row}\n")
     assert dirt(path) == [("qrels.csv", 3, reason)]
     with pytest.raises(BadRowError, match=r"qrels\.csv:3: "):
@@ -244,7 +244,7 @@ def test_each_dirty_label_is_named(tmp_path: Path, row: str, reason: str) -> Non
     assert read_folder(path, "skip").qrels.toarray().tolist() == [[0, 2]]
 
 
-def test_dirty_purchases_and_trec_lines_are_named(tmp_path: Path) -> None:
+def test_invalid_purchases_and_trec_lines_are_named(tmp_path: Path) -> None:
     path = folder(tmp_path, purchases="query_id,product_id,source\nq1,1,shop\nq1,8,search\nq1,1,outside\n")
     (path / "qrels.trec").write_text("q1 0 1 3\nq1 0 2\n\nq1 0 2 9\n")
     assert dirt(path) == [
@@ -255,7 +255,7 @@ def test_dirty_purchases_and_trec_lines_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_dirty_jsonl_is_named_by_line(tmp_path: Path) -> None:
+def test_invalid_jsonl_is_named_by_line(tmp_path: Path) -> None:
     lines = [
         '{"product_id": 1, "title": "sofa", "attributes": {"legs": 4, "seats": "two"}}',
         '{"product_id": 2, "title": ',
@@ -287,7 +287,7 @@ def test_dirty_jsonl_is_named_by_line(tmp_path: Path) -> None:
     assert shop.products["attributes"].to_pylist() == ["legs: 4 | seats: two", "oak | tall"]
 
 
-def test_dirty_parquet_is_named_by_row(tmp_path: Path) -> None:
+def test_invalid_parquet_is_named_by_row(tmp_path: Path) -> None:
     folder(tmp_path)
     (tmp_path / "products.csv").unlink()
     titles = pa.Array.from_buffers(pa.string(), 3, pa.array([b"sofa", b"caf\xe9", None], pa.binary()).buffers())
@@ -307,15 +307,15 @@ def test_the_report_keeps_every_row_and_sums_up(tmp_path: Path, caplog: pytest.L
     assert len(report["bad_rows"]) == 11
     assert report["bad_rows"][-1]["value"] == "'abc'"
     assert report["by_reason"] == {"products.csv: empty title": 10, "products.csv: price is not a number": 1}
-    assert "11 of 13 rows were dirty and left out" in caplog.text
+    assert "11 of 13 rows were invalid and left out" in caplog.text
     assert "10  products.csv: empty title (line 3, 4, 5, …)" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({"products": "name\nsofa\n"}, r"no column for 'product_id' among \['name'\]; it may be called .*sku"),
-        ({"products": "product_id,title,title\n1,a,b\n"}, "stands there 2 times"),
+        ({"products": "name\nsofa\n"}, r"no column for 'product_id' among \['name'\]; accepted names are .*sku"),
+        ({"products": "product_id,title,title\n1,a,b\n"}, "occurs 2 times"),
         ({"products": ""}, "file is empty"),
         ({"products": "product_id,title\n"}, "no usable product"),
         ({"products": "product_id,title\n,x\n"}, "no usable product. 1 of 1 rows"),
@@ -380,7 +380,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 @settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.tuples(cells, cells), min_size=1, max_size=6))
 def test_any_text_survives_csv_and_keeps_its_line(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
-    """Whatever the cells hold, quotes and newlines too, the rows come back and a dirty last row has its line."""
+    """Whatever the cells hold, quotes and newlines too, the rows come back and an invalid last row has its line."""
     path = tmp_path_factory.mktemp("csv")
     (path / "queries.csv").write_text("query\ncouch\n")
     with (path / "products.csv").open("w", encoding="utf-8", newline="") as handle:
