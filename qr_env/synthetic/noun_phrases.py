@@ -1,9 +1,10 @@
-"""One product's text cut into what queries are made of: noun phrases, sizes, colours, attribute values.
+"""Parse a product's text into noun phrases, sizes, colours and attribute values.
 
     parse(title="HP dv6 notebook case, Black", description="Laptop bag", …).title   # [["notebook", "case", …]]
 
-Titles are cut into noun phrases at punctuation, prepositions and numbers; the head of a phrase ends it ("ink cartridge
-black" → cartridge). Used by `catalogue_words.py`. English word lists; other languages lose only these refinements.
+Titles are split into noun phrases at punctuation, prepositions and numbers; the head noun is the last word that can
+name a thing ("ink cartridge black" → cartridge). The word lists are English; other languages lose only these
+refinements. Used by `vocabulary.py`.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ _UNITS = """
 cm mm m km in inch inches ft kg g mg lb lbs oz l ml gb tb mb kb ghz mhz hz w kw v va a mah wh mp dpi rpm ppm db px pcs
 pieces pack sheets pages x bit pixels
 """
-# Words that end a phrase without naming a thing.
-_NOT_KINDS = """
+# Words that cannot be a head noun.
+_NOT_HEADS = """
 original new genuine compatible indoor outdoor edition version series type set size colour color model kit wireless
 wired portable external internal standard generation mini pro max plus ultra lite ii iii iv vi full high small large
 medium single double dual multi grade class style
 """
 COLOURS = frozenset(_COLOURS.split())
 UNITS = frozenset(_UNITS.split())
-EMPTY = COLOURS | UNITS | frozenset(_NOT_KINDS.split())
+NOT_HEADS = COLOURS | UNITS | frozenset(_NOT_HEADS.split())
 _PREPOSITION_LIST = "for with in by from to of without w up compatible via per on incl including supports"
 _PREPOSITIONS = frozenset(_PREPOSITION_LIST.split())
 _NO_VALUES = frozenset(("true", "false", "yes", "none", "not supported", "not available", "unknown", "other"))
@@ -46,22 +47,30 @@ _TEXT_CHARS = 600
 
 @dataclass(slots=True)
 class Parsed:
-    """One product, cut up. title, rest: phrases without the brand's words. heads: stems of the title phrases' heads, in
-    order."""
+    """The parsed text of one product."""
 
     title: list[list[str]]
+    """Noun phrases of the title, without the brand's words."""
     rest: list[list[str]]
+    """Noun phrases of description and category, without the brand's words."""
     values: list[str]
+    """Attribute values of one or two plain words."""
     brand: str
+    """Normalised brand."""
     colours: tuple[str, ...]
+    """The first known colour, or none."""
     sizes: tuple[tuple[str, str], ...]
+    """At most three sizes of the title, each (number, unit)."""
     heads: tuple[str, ...]
+    """Stems of the head nouns of the title's phrases, in order."""
     title_terms: frozenset[str]
+    """Index terms of the title."""
     terms: frozenset[str]
+    """Index terms of all fields."""
 
 
 def parse(title: str, description: str, brand: str, category: str, colour: str, attributes: str) -> Parsed:
-    """Cut one product's text up; what lies beyond the first 600 characters of a field is not read."""
+    """Parse one product; only the first 600 characters of a field are read."""
     brand = tokenize.normalise(brand).strip()
     brand_words = {brand, *re.findall(r"[^\W_]+", brand)}
     description, attributes = description[:_TEXT_CHARS], attributes[:_TEXT_CHARS]
@@ -75,7 +84,7 @@ def parse(title: str, description: str, brand: str, category: str, colour: str, 
         brand,
         tuple(c for c in re.split(r"[^\w]+", tokenize.normalise(colour)) if c in COLOURS)[:1],
         tuple(_SIZE.findall(tokenize.normalise(title[:_TEXT_CHARS])))[:3],
-        tuple(tokenize.stem(phrase[-1]) for phrase in map(headed, title_phrases) if phrase),
+        tuple(tokenize.stem(phrase[-1]) for phrase in map(up_to_head, title_phrases) if phrase),
         frozenset(tokenize.terms(title[:_TEXT_CHARS])),
         frozenset(tokenize.terms(whole)),
     )
@@ -84,7 +93,7 @@ def parse(title: str, description: str, brand: str, category: str, colour: str, 
 def phrases(text: str) -> list[list[str]]:
     """Noun phrases of a text: runs of words between punctuation, numbers and prepositions.
 
-    What follows a preposition is left out ("filter for laptops" → [["filter"]]): it says what a thing is used with.
+    Words after a preposition are left out ("filter for laptops" → [["filter"]]): they name what a product is used with.
     """
     found: list[list[str]] = []
     for part in _BREAK.split(tokenize.normalise(text).replace("'s ", " ")):
@@ -102,46 +111,55 @@ def phrases(text: str) -> list[list[str]]:
 
 
 def _value(pair: str) -> str:
-    """The value of a folded "key: value" when it is one or two plain words, else ""."""
+    """The value of a normalised "key: value" if it is one or two plain words, else ""."""
     value = pair.split(":", 1)[-1].strip()
     plain = re.fullmatch(r"[a-z]{3,}(?: [a-z]{3,})?", value)
-    said = plain and not EMPTY.issuperset(value.split()) and value not in _NO_VALUES
-    return value if said else ""
+    usable = plain and not NOT_HEADS.issuperset(value.split()) and value not in _NO_VALUES
+    return value if usable else ""
 
 
 def _without(found: list[list[str]], brand_words: set[str]) -> list[list[str]]:
     return [left for phrase in found if (left := [word for word in phrase if word not in brand_words])]
 
 
-def headed(phrase: Sequence[str]) -> Sequence[str]:
-    """The phrase up to its last word that can name a thing."""
+def up_to_head(phrase: Sequence[str]) -> Sequence[str]:
+    """The phrase up to its head noun: the last word that can name a thing."""
     end = len(phrase)
-    while end and not content(phrase[end - 1]):
+    while end and not can_be_head(phrase[end - 1]):
         end -= 1
     return phrase[:end]
 
 
-def content(word: str) -> bool:
-    return len(word) > 1 and "-" not in word and word not in EMPTY
+def can_be_head(word: str) -> bool:
+    """Whether a word can name a thing."""
+    return len(word) > 1 and "-" not in word and word not in NOT_HEADS
 
 
 def stems(found: Iterable[Sequence[str]]) -> set[str]:
+    """The stems of all words of the phrases."""
     return {tokenize.stem(word) for phrase in found for word in phrase}
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Where stems occur: in how many products (titles, rest) and under how many brands; a spelling for each stem."""
+class StemCounts:
+    """Document frequencies of stems over a catalogue."""
 
     size: int
+    """Number of products."""
     title: Counter[str]
+    """Stem → number of products with it in the title."""
     rest: Counter[str]
+    """Stem → number of products with it in description or category."""
     brands: Counter[str]
+    """Stem → number of brands whose products have it."""
     word: dict[str, str]
+    """Stem → its most frequent spelling."""
     title_words: set[str]
+    """All words of the titles without a hyphen."""
 
     @classmethod
-    def of(cls, parsed: Sequence[Parsed]) -> Spread:
+    def of(cls, parsed: Sequence[Parsed]) -> StemCounts:
+        """Count the stems of all products."""
         title, rest, spellings = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
         pairs: set[tuple[str, str]] = set()
         title_words: set[str] = set()
@@ -157,11 +175,11 @@ class Spread:
         return cls(len(parsed), title, rest, Counter(stem for stem, _ in pairs), word, title_words)
 
     @cached_property
-    def floor(self) -> int:
-        """Fewer occurrences than this prove nothing."""
+    def min_count(self) -> int:
+        """Number of occurrences below which counts are ignored."""
         return 3 if self.size >= 200 else 2
 
     @cached_property
-    def two_brands(self) -> int:
-        """How many brands a common word has: two, or one where the shop names no brands."""
+    def min_brands(self) -> int:
+        """Number of brands that a common word must have: two, or one where the shop has no brands."""
         return 2 if self.size >= 200 and max(self.brands.values(), default=1) > 2 else 1

@@ -1,7 +1,7 @@
-"""How shoppers write: typos, joined and split words, units, plurals, a word left out.
+"""Noise in shoppers' queries: typos, joined and split words, units, plurals, omitted words.
 
-careless(["usb", "headphones"], random.Random(0), known={"head", "phones"})  # "usb head phones"
-typo_variant("coffee grinder", random.Random(0))                                     # "cofee grinder"
+noisy_text(["usb", "headphones"], random.Random(0), known={"head", "phones"})  # "usb head phones"
+typo_variant("coffee grinder", random.Random(0))                               # "cofee grinder"
 """
 
 from __future__ import annotations
@@ -20,86 +20,86 @@ _LONG_UNITS = {"inch": ("in", '"'), "m": ("meter", "metre"), "ft": ("foot", "fee
 
 
 def size_text(number: str, unit: str) -> str:
-    """A size as a careful shopper writes it: size_text("500", "gb") is "500 gb"."""
+    """A size in its standard form: size_text("500", "gb") is "500 gb"."""
     return f"{number} {_UNIT_WORDS.get(unit, unit)}"
 
 
-def careless(words: list[str], rng: random.Random, known: Collection[str]) -> str:
-    """The words as a text, with one thing about it careless, sometimes two, where that is possible.
+def noisy_text(words: list[str], rng: random.Random, known: Collection[str]) -> str:
+    """The words as a text with one change of `_CHANGES`, in a quarter of the cases two, where possible.
 
-    `known`: the catalogue's words, by which a compound is split ("headphones" → "head phones").
+    known: the catalogue's words, which decide where a compound is split ("headphones" → "head phones").
     """
-    meant = words
+    original = words
     for _ in range(rng.choice((1, 1, 1, 2))):
         # A weighted order without replacement (Efraimidis and Spirakis 2006).
-        for way, _ in sorted(_WAYS, key=lambda way: rng.random() ** (1 / way[1]), reverse=True):
-            if (changed := way(words, rng, known)) not in (words, meant):
+        for change, _ in sorted(_CHANGES, key=lambda change: rng.random() ** (1 / change[1]), reverse=True):
+            if (changed := change(words, rng, known)) not in (words, original):
                 words = changed
                 break
     return " ".join(words)
 
 
 def typo(word: str, rng: random.Random) -> str:
-    """One slip of the fingers, never on the first letter: swapped, dropped, doubled or neighbouring letters."""
+    """The word with one typing error, never in the first letter: swapped, dropped, doubled or neighbouring letters."""
     at = rng.randrange(1, len(word) - 1)
     letter, after = word[at], word[at + 1]
-    slips = [
+    variants = [
         word[:at] + after + letter + word[at + 2 :],
         word[:at] + word[at + 1 :],
         word[:at] + letter + word[at:],
         word[:at] + rng.choice(_NEAR.get(letter, letter)) + word[at + 1 :],
     ]
-    return rng.choice(slips)
+    return rng.choice(variants)
 
 
 def typo_variant(text: str, rng: random.Random) -> str:
-    """The text with one slip: a typo, a word written as it sounds, two words joined or one split; no list of known
-    words is needed. The text itself where there is nothing to slip on."""
+    """The text with one error: a typo, a phonetic spelling, two words joined or one split; the text itself where none
+    is possible. No list of known words is needed."""
     words = text.split()
-    for way, _ in sorted(_SLIPS, key=lambda way: rng.random() ** (1 / way[1]), reverse=True):
-        if (changed := way(words, rng)) != words:
+    for change, _ in sorted(_TYPO_CHANGES, key=lambda change: rng.random() ** (1 / change[1]), reverse=True):
+        if (changed := change(words, rng)) != words:
             return " ".join(changed)
     return text
 
 
-def sounded(word: str, rng: random.Random) -> str:
-    """The word as somebody spells it who has only heard it: one group of letters by another of the same sound, another
-    vowel, or one of a double letter gone; never the first letter. The word itself where none of it is possible."""
-    ways = [
+def phonetic_misspelling(word: str, rng: random.Random) -> str:
+    """The word with one phonetic spelling error: a letter group replaced by one with the same sound, another vowel, or
+    a double letter written once; never the first letter. The word itself where none is possible."""
+    variants = [
         word[:at] + new + word[at + len(old) :]
         for old, new in _SOUNDS
         for at in range(1, len(word) - len(old) + 1)
         if word.startswith(old, at)
     ]
-    ways += [word[:at] + word[at + 1 :] for at in range(1, len(word)) if word[at] == word[at - 1]]
+    variants += [word[:at] + word[at + 1 :] for at in range(1, len(word)) if word[at] == word[at - 1]]
     vowels = [at for at in range(1, len(word)) if word[at] in "aeiou"]
-    ways += [word[:at] + rng.choice("aeiou".replace(word[at], "")) + word[at + 1 :] for at in vowels]
-    return rng.choice(ways) if ways else word
+    variants += [word[:at] + rng.choice("aeiou".replace(word[at], "")) + word[at + 1 :] for at in vowels]
+    return rng.choice(variants) if variants else word
 
 
-# Spellings of one sound in English, each way round where both are written.
+# Spellings of the same sound in English, in both directions where both occur.
 _SOUNDS = [("ph", "f"), ("f", "ph"), ("ck", "k"), ("c", "k"), ("k", "c"), ("s", "z"), ("z", "s"), ("y", "i")]
 _SOUNDS += [("i", "y"), ("qu", "kw"), ("x", "ks"), ("ee", "ea"), ("ea", "ee"), ("ou", "u"), ("v", "w"), ("w", "v")]
 
 
-def _long(words: list[str]) -> list[int]:
-    """Places of the words that are long enough to slip on."""
+def _long_words(words: list[str]) -> list[int]:
+    """Positions of the alphabetic words of four letters or more."""
     return [at for at, word in enumerate(words) if len(word) > 3 and word.isalpha()]
 
 
-def _slip_typo(words: list[str], rng: random.Random) -> list[str]:
+def _typo_change(words: list[str], rng: random.Random) -> list[str]:
     return _typo(words, rng, ())
 
 
-def _slip_sound(words: list[str], rng: random.Random) -> list[str]:
-    long = _long(words)
+def _phonetic_change(words: list[str], rng: random.Random) -> list[str]:
+    long = _long_words(words)
     if not long:
         return words
     at = rng.choice(long)
-    return [*words[:at], sounded(words[at], rng), *words[at + 1 :]]
+    return [*words[:at], phonetic_misspelling(words[at], rng), *words[at + 1 :]]
 
 
-def _slip_join(words: list[str], rng: random.Random) -> list[str]:
+def _join_change(words: list[str], rng: random.Random) -> list[str]:
     pairs = [at for at in range(len(words) - 1) if (words[at] + words[at + 1]).isalpha()]
     if not pairs:
         return words
@@ -107,8 +107,8 @@ def _slip_join(words: list[str], rng: random.Random) -> list[str]:
     return [*words[:at], words[at] + words[at + 1], *words[at + 2 :]]
 
 
-def _slip_split(words: list[str], rng: random.Random) -> list[str]:
-    long = [at for at in _long(words) if len(words[at]) > 5]
+def _split_change(words: list[str], rng: random.Random) -> list[str]:
+    long = [at for at in _long_words(words) if len(words[at]) > 5]
     if not long:
         return words
     at = rng.choice(long)
@@ -116,16 +116,16 @@ def _slip_split(words: list[str], rng: random.Random) -> list[str]:
     return [*words[:at], words[at][:cut], words[at][cut:], *words[at + 1 :]]
 
 
-_SLIPS: list[tuple[Callable[[list[str], random.Random], list[str]], float]] = [
-    (_slip_typo, 4.0),
-    (_slip_sound, 3.0),
-    (_slip_join, 2.0),
-    (_slip_split, 1.0),
+_TYPO_CHANGES: list[tuple[Callable[[list[str], random.Random], list[str]], float]] = [
+    (_typo_change, 4.0),
+    (_phonetic_change, 3.0),
+    (_join_change, 2.0),
+    (_split_change, 1.0),
 ]
 
 
 def _typo(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
-    long = _long(words)
+    long = _long_words(words)
     if not long:
         return words
     at = rng.choice(long)
@@ -155,7 +155,7 @@ def _split(words: list[str], rng: random.Random, known: Collection[str]) -> list
 
 
 def _plural(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
-    """The other number of the last plain word."""
+    """The last plain word in the other grammatical number."""
     plain = [at for at, word in enumerate(words) if word.isalpha() and len(word) > 2]
     if not plain:
         return words
@@ -186,13 +186,20 @@ def _unit(words: list[str], rng: random.Random, known: Collection[str]) -> list[
 
 
 def _drop(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
-    """Leave out one word, not the last plain one."""
+    """Omit one word, not the last one."""
     if len(words) < 3:
         return words
     at = rng.randrange(len(words) - 1)
     return [*words[:at], *words[at + 1 :]]
 
 
-Way = Callable[[list[str], random.Random, Collection[str]], list[str]]
-# Each way with its weight; a way that cannot apply leaves its turn to the next.
-_WAYS: list[tuple[Way, float]] = [(_typo, 4.0), (_join, 1.5), (_split, 3.0), (_plural, 2.0), (_unit, 6.0), (_drop, 0.5)]
+Change = Callable[[list[str], random.Random, Collection[str]], list[str]]
+# Each change with its weight; if it is impossible, the next one is tried.
+_CHANGES: list[tuple[Change, float]] = [
+    (_typo, 4.0),
+    (_join, 1.5),
+    (_split, 3.0),
+    (_plural, 2.0),
+    (_unit, 6.0),
+    (_drop, 0.5),
+]

@@ -21,7 +21,7 @@ from qr_env.common.types import EXACT
 from qr_env.shop.shop import PRODUCT_SCHEMA, PURCHASE_SCHEMA, QUERY_SCHEMA, Shop
 from qr_env.synthetic.noun_phrases import phrases
 from qr_env.synthetic.queries import with_catalogue_queries
-from qr_env.synthetic.typos import careless, size_text, typo
+from qr_env.synthetic.typos import noisy_text, size_text, typo
 from qr_env.synthetic.vocabulary import learn
 from tests.helpers.fakes import tiny_shop
 
@@ -133,7 +133,7 @@ def test_a_clean_querys_words_are_in_its_exact_products() -> None:
 
 def test_descriptions_teach_the_shoppers_word() -> None:
     shop = bridging_shop()
-    assert learn(shop.products).other_words["notebook"] == ("laptop",)
+    assert learn(shop.products).synonyms["notebook"] == ("laptop",)
     more = with_catalogue_queries(shop, n=500, seed=0)
     found = {query.text: query.row for query in more.all_queries if "laptop" in query.text.split()}
     assert len(found) > 3
@@ -193,14 +193,14 @@ def test_phrases_stop_at_numbers_and_leave_out_what_a_thing_is_used_with() -> No
     ]
 
 
-def test_careless_writing_changes_something_and_keeps_first_letters() -> None:
+def test_noise_changes_the_text_and_keeps_first_letters() -> None:
     rng = random.Random(0)
     known = {"head", "phones", "usb", "memory", "stick"}
-    texts = {careless(["usb", "headphones"], rng, known) for _ in range(300)}
+    texts = {noisy_text(["usb", "headphones"], rng, known) for _ in range(300)}
     assert {"usb head phones", "usb headphone"} <= texts
     assert "usb headphones" not in texts
     assert all(typo("keyboard", rng)[0] == "k" for _ in range(100))
-    sizes = {careless([size_text("500", "gb")], rng, known) for _ in range(50)}
+    sizes = {noisy_text([size_text("500", "gb")], rng, known) for _ in range(50)}
     assert {"500gb", "0.5 tb"} <= sizes
 
 

@@ -1,24 +1,24 @@
-"""Slips: always another text, near the first, never on a first letter; the same for the same seed."""
+"""Typo variants: a different, similar text with the same first letters; deterministic for a seed."""
 
 import random
 from difflib import SequenceMatcher
 
 import pytest
 
-from qr_env.synthetic.typos import sounded, typo_variant
+from qr_env.synthetic.typos import phonetic_misspelling, typo_variant
 
 TEXTS = ["coffee grinder", "wireless noise cancelling headphones", "sofa", "led tv 55 inch", "phone case"]
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_slip_changes_little_and_keeps_the_first_letter(text):
+def test_a_typo_variant_is_similar_and_keeps_the_first_letter(text):
     made = [typo_variant(text, random.Random(seed)) for seed in range(50)]
     assert all(new != text and new[0] == text[0] for new in made)
     assert min(SequenceMatcher(None, text, new).ratio() for new in made) > 0.6
     assert made == [typo_variant(text, random.Random(seed)) for seed in range(50)]
 
 
-def test_every_way_of_slipping_occurs():
+def test_every_kind_of_typo_occurs():
     made = {typo_variant("coffee grinder", random.Random(seed)) for seed in range(400)}
     assert "coffeegrinder" in made  # joined
     assert any(new.count(" ") == 2 for new in made)  # split
@@ -27,11 +27,11 @@ def test_every_way_of_slipping_occurs():
 
 
 @pytest.mark.parametrize("text", ["", "tv", "55 4k", "a b"])
-def test_where_there_is_nothing_to_slip_on_the_text_stays_or_is_joined(text):
+def test_a_text_without_long_words_is_unchanged_or_joined(text):
     assert typo_variant(text, random.Random(0)) in (text, text.replace(" ", ""))
 
 
 def test_a_word_as_it_sounds():
-    made = {sounded("philips", random.Random(seed)) for seed in range(200)}
+    made = {phonetic_misspelling("philips", random.Random(seed)) for seed in range(200)}
     assert {"phylips", "philipz", "phileps"} & made and all(word[0] == "p" for word in made)
-    assert sounded("tv", random.Random(0)) in ("tv", "tw")
+    assert phonetic_misspelling("tv", random.Random(0)) in ("tv", "tw")
