@@ -1,59 +1,200 @@
-"""Measure speed as ratios, each against the engines or the plain loop in the same run.
+"""Measure speed as ratios to what a user would run instead; and the correctness of search and promotion.
 
-    qr bench retrieval --json bench.json
-    qr bench env --shop icecat --data ../shared/data
-    qr bench judge --json bench_judge.json
-    qr bench online --student tiny smollm2-135m
-
-retrieval: our search against bm25s and FAISS called directly (`runs/bench/retrieval.py`).
-env: the vector environment against its engine and against a loop over the scalar one (`runs/bench/env.py`).
-judge: label probabilities against JSON replies, on one vLLM server (`runs/bench/judge.py`).
-online: one learning update against TRL's GRPOTrainer and against a counted floor (`runs/bench/online.py`).
-promotion: how often a candidate that is no better is promoted (`runs/bench/promotion.py`).
-churn: every hit of a running environment while products come and go, against brute force (`runs/bench/churn.py`).
+qr bench retrieval --json bench.json                   # search, against bm25s and FAISS called directly
+qr bench env --shop icecat --data ../shared/data       # the vector environment, against its engine and a scalar loop
+qr bench judge --json bench_judge.json                 # label probabilities, against JSON replies, on one vLLM server
+qr bench online --student tiny smollm2-135m            # one update, against TRL's GRPOTrainer and a roofline
+qr bench pairs                                         # the query graph of a large shop
+qr bench churn                                         # every hit while products change, against brute force
+qr bench promotion                                     # how often a candidate that is no better is promoted
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from agents.examples.graph_pairs import GraphConfig
+
 
 @dataclass
-class Args:
-    """What to measure, on which shop."""
+class ShopArgs:
+    """Settings that the measures on a shop share."""
 
-    what: tyro.conf.Positional[Literal["retrieval", "env", "judge", "online", "churn", "promotion"]]
-    """retrieval: search. env: episodes. judge: verdicts of a language model. online: learning updates. No speed:
-    churn, hits that are wrong or of products that are not on sale (exit code 1 where there is one); promotion, what
-    becomes of candidates that are no better, worse, better."""
     shop: Annotated[str, tyro.conf.arg(aliases=["--source"])] = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
     """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
-    retriever: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25", "hybrid")
-    """env: which engines below the environment"""
-    encoder: str = "minilm-l6"
-    """what embeds: minilm-l6, a Hugging Face id or a folder; "" leaves everything out that needs it"""
-    queries: int = 4000
-    """retrieval: queries in a batch, the shop's own, topped up with words of its titles"""
-    k: int = 50
-    """retrieval: hits a query"""
-    rounds: int = 7
-    """timed turns; the median counts. judge: 3 at most, a quarter of an hour each on two CPU cores"""
-    pairs: int = 640
-    """judge: (query, product) pairs a round, in lists of 20: 640 are 32 requests at once, as many as the others make"""
-    url: str | None = None
-    """judge: a server that runs; default starts vLLM with `model` and stops it"""
-    model: str = "smollm2-135m"
-    """judge: what it starts with"""
-    threads: int = 0
-    """retrieval: threads for both sides; 0 takes OMP_NUM_THREADS, else every core"""
-    student: tuple[str, ...] = ("tiny",)
-    """online: who learns: tiny, smollm2-135m, any causal LM, or a saved student's folder"""
-    results: int = 1_000_000
-    """churn: hits to check"""
     json: str | None = None
     """write the report to this JSON file, "-" for standard output"""
+
+
+@dataclass
+class RetrievalArgs(ShopArgs):
+    """Search against bm25s and FAISS called directly: same queries, one process, timed in turns.
+
+    qr bench retrieval
+    qr bench retrieval --shop icecat --data ../shared/data --json -
+
+    Ratios of the report (ours / theirs, at most 1.3 is the aim):
+
+    bm25                     texts in, hits out; bm25s as its manual calls it: tokenize with the stemmer, then retrieve
+    bm25, theirs tokenized   the same, but bm25s is given its tokens: its tokenizing is not counted, ours is
+    bm25 one by one          the same as the first, one call a query
+    dense                    query vectors known; FAISS is given the matrix, ours has texts, ties and padding to handle
+    dense with embedding     texts in, hits out, without a cache; sentence-transformers' encode, then FAISS
+    """
+
+    encoder: str = "minilm-l6"
+    """text encoder: minilm-l6, a Hugging Face id or a folder; "" leaves out the ratio that needs it"""
+    queries: int = 4000
+    """queries in a batch: the shop's own, then words of its titles"""
+    k: int = 50
+    """hits a query"""
+    rounds: int = 7
+    """timed turns; the median counts"""
+    threads: int = 0
+    """threads of both sides; 0 takes OMP_NUM_THREADS, else every core"""
+
+
+@dataclass
+class EnvArgs(ShopArgs):
+    """The vector environment against its retriever's own time, and against a loop over the scalar environment.
+
+    qr bench env --json bench_env.json
+    qr bench env --retriever bm25 --rounds 15
+
+    `vector / engine` is to be at most 2.0 and `loop / vector` at least 3; runs/bench/env.py says what is timed.
+    """
+
+    retriever: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25", "hybrid")
+    """retrievers of the environment, one after the other"""
+    encoder: str = "minilm-l6"
+    """text encoder: minilm-l6, a Hugging Face id or a folder; "" leaves out the retrievers that need it"""
+    rounds: int = 7
+    """timed turns; the median counts"""
+
+
+@dataclass
+class JudgeBenchArgs(ShopArgs):
+    """The LLM judge's label probabilities against JSON replies, on one live vLLM server.
+
+    make vllm && qr bench judge --json bench_judge.json      # starts a server, and stops it
+    qr bench judge --url http://127.0.0.1:8000/v1            # on a server that runs
+
+    runs/bench/judge.py describes the contenders and the figures.
+    """
+
+    url: str | None = None
+    """base URL of a server that runs; default: start vLLM with `model`, and stop it"""
+    model: str = "smollm2-135m"
+    """model of the server that is started"""
+    pairs: int = 640
+    """(query, product) pairs a round, in lists of 20: 640 are 32 requests at once, as many as the others make"""
+    rounds: int = 3
+    """rounds, 3 at most: a quarter of an hour each on two CPU cores"""
+
+
+@dataclass
+class OnlineArgs(ShopArgs):
+    """One learning update against TRL's GRPOTrainer, and against a roofline of the machine.
+
+    qr bench online
+    qr bench online --student tiny smollm2-135m --rounds 5 --json bench_online.json
+
+    runs/bench/online.py describes what both sides share.
+    """
+
+    student: tuple[str, ...] = ("tiny",)
+    """students: tiny, smollm2-135m, any causal LM, or a saved student's folder"""
+    rounds: int = 7
+    """timed updates; the median counts"""
+
+
+@dataclass
+class ChurnArgs(ShopArgs):
+    """Compare every result list of a running environment with a brute-force search, while products are replaced.
+
+    qr bench churn --results 1000000 --json churn.json
+    qr online --shop generated --drift churn --check-hits      # the same while a student learns
+
+    The vector environment runs on the shop's traffic while a tenth of the assortment is replaced in eight deliveries,
+    spread over the run. Rewrites are such as a learner tries: the oracle's, another query, a typo variant, the query
+    itself. What counts as an error: qr_env/environment/brute_force_check.py. With an error the exit code is 1.
+    """
+
+    results: int = 1_000_000
+    """hits to check"""
+    share: float = 0.1
+    """share of the products that is replaced"""
+    prompts: int = 64
+    """queries a step"""
+    group_size: int = 8
+    """rewrites a query"""
+    seed: int = 0
+    """seed of the environment, the drift and the rewrites"""
+
+
+@dataclass
+class PromotionArgs:
+    """Simulate promotion: hundreds of candidates that are no better, worse or better, each until it is decided.
+
+    qr bench promotion                      # generated pairs, with the ties and the spread of a student's
+    qr bench promotion --run out/drift      # pairs of a run's learning and frozen policy
+
+    With --run, pairs are drawn from outcomes.jsonl of a run with --drift: learning − frozen is the better candidate,
+    frozen − learning the worse one, and the difference with a random sign is no better and no worse.
+    """
+
+    run: Path | None = None
+    """folder of a run with --drift, from whose pairs are drawn"""
+    trials: int = 200
+    """candidates of each kind"""
+    effect: float = 0.02
+    """generated pairs: gain by which better candidates are better, and worse ones worse"""
+    seed: int = 0
+    """seed of the draws"""
+    json: str | None = None
+    """write the report to this JSON file, "-" for standard output"""
+
+
+@dataclass
+class PairsArgs:
+    """Time the query graph at the size of a large shop: 100,000 queries with 2 million labels.
+
+    qr bench pairs
+    qr bench pairs --queries 10_000 --labels 200_000 --json out/bench_pairs.json
+
+    Queries are 2 to 4 generated words; labels are drawn for products by Zipf's law, so that the most popular products
+    connect thousands of queries, which is what the cap on a product's queries is for.
+    """
+
+    queries: int = 100_000
+    """train queries"""
+    labels: int = 2_000_000
+    """Exact and Substitute labels"""
+    products: int = 500_000
+    """products"""
+    zipf: float = 0.8
+    """exponent of the products' popularity"""
+    seed: int = 0
+    """seed of the generated shop"""
+    json: str | None = None
+    """write the report to this JSON file, "-" for standard output"""
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    """which two queries make a pair"""
+
+
+# part → (settings, module with main(args), help)
+PARTS: dict[str, tuple[type, str, str]] = {
+    "retrieval": (RetrievalArgs, "runs.bench.retrieval", "search, against bm25s and FAISS called directly"),
+    "env": (EnvArgs, "runs.bench.env", "the vector environment, against its engine and a loop over the scalar one"),
+    "judge": (JudgeBenchArgs, "runs.bench.judge", "label probabilities against JSON replies, on one vLLM server"),
+    "online": (OnlineArgs, "runs.bench.online", "one learning update, against TRL's GRPOTrainer and a roofline"),
+    "pairs": (PairsArgs, "runs.bench.pairs", "time of the query graph at the size of a large shop"),
+    "churn": (ChurnArgs, "runs.bench.churn", "errors in the hits while products change, against brute force"),
+    "promotion": (PromotionArgs, "runs.bench.promotion", "how often candidates that are no better are promoted"),
+}

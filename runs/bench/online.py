@@ -1,19 +1,17 @@
-"""Speed of one online update against TRL's GRPOTrainer, and its distance from what the machine could do at best.
-
-    qr bench online                                        # `tiny`; runs/bench/job.py calls `bench`
-    qr bench online --student tiny smollm2-135m --rounds 5 --json bench_online.json
+"""`qr bench online`: one online update against TRL's GRPOTrainer, and against a roofline of the machine.
 
 Both sides have the same weights at the start, the same queries each round (which no round had before), group size,
 longest rewrite, reward (search, judge and feedback of the shop) and settings (temperature 1, clip 0.2 / 0.28, no KL,
-one step of AdamW an update, float32, no gradient checkpointing). They take turns within one training run of TRL, who
-goes first changes. What differs is ours to save: prompts read once a group, no padding, logits only of tokens that were
-drawn, no second look at groups whose rewrites all earn the same (their share is reported).
+one step of AdamW an update, float32, no gradient checkpointing). They take turns within one training run of TRL; the
+side that goes first changes. Ours saves time where it may: it reads a prompt once a group, pads nothing, computes
+logits only of sampled tokens, and skips groups whose rewrites have equal rewards (their share is reported).
 
-`TRL / ours` is how many times as long TRL takes, the median over rounds, by the clock and by CPU seconds, which hardly
-depend on what else the machine does.
+`TRL / ours` is the ratio of TRL's time to ours, the median over rounds, by the clock and by CPU seconds, which hardly
+depend on the machine's other load.
 
-The floor of a phase is counted from the batch (`runs/bench/roofline.py`); `above floor` is measured / floor. For search and
-judge it is the engine's own search of the same texts. Phases and floor are in CPU seconds where one thread computes.
+The roofline of a phase is counted from the batch (`runs/bench/roofline.py`); `above roofline` is measured / roofline.
+For search and judge it is the retriever's own search of the same texts. Phases and roofline are in CPU seconds where
+one thread computes.
 """
 
 from __future__ import annotations
@@ -25,52 +23,81 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from datasets import Dataset
 from torch import Tensor
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import GRPOConfig as TRLConfig
+from trl import GRPOTrainer
 
+from agents.policy.losses import zero_variance_groups
 from agents.policy.prompt import parse_completions, prompt_text
 from agents.policy.rollout import Rollout
-from agents.policy.student import Student
+from agents.policy.student import SETTINGS_FILE, Student, pretrained_student
+from agents.rl import grpo
 from agents.rl.grpo import GRPO, GRPOConfig
+from agents.supervised.tiny import pretrain_tiny
 from judges.simple.labels import LabelsJudge
+from qr_env.common.download import cache_root
 from qr_env.common.protocols import Retriever
 from qr_env.common.types import Query
 from qr_env.environment.simulator import Simulator
+from qr_env.retrieval.factory import make_retriever
 from qr_env.reward.reward import Reward
+from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
-from runs.bench.env import Recorder
-from runs.bench.roofline import Machine, Shape, floors, now, one_thread
+from runs.bench.args import OnlineArgs
+from runs.bench.env import RecordingRetriever
+from runs.bench.output import named_values, publish, ratio_lines
+from runs.bench.roofline import Machine, Shape, compute_now, one_thread, rooflines
 
-LEARNING_RATE = 1e-5  # both sides stay near the same policy, so that their rewrites stay as long
-PHASES = ("sample", "retrieve+judge", "score", "backward", "optimiser", "other")
+P = ParamSpec("P")
+R = TypeVar("R")
+LEARNING_RATE = 1e-5  # both sides stay near the same policy, so that their rewrites stay equally long
+PHASES = ("sample", "retrieve+judge", "score", "backward", "optimizer", "other")
 SIZES = {"tiny": (32, 8)}  # queries and rewrites an update
 LARGE = (8, 8)  # of any other student: what two cores do in half a minute
 
 
+def main(args: OnlineArgs) -> None:
+    """Measure, print, write."""
+    shop = load_shop(args.shop, args.data)
+    measured = bench(shop, make_retriever("bm25", shop, cache_root()), args.student, args.rounds)
+    lines = ratio_lines(measured)
+    for name, phases in measured["phases"].items():
+        lines.append(f"{name}: {named_values(measured['updates'][name], '.3g')}")
+        lines += [f"  {phase:15}{named_values(row, '8.4f')}" for phase, row in phases.items()]
+    publish(measured, lines, args.json)
+
+
 @dataclass
 class Stopwatch:
-    """Seconds by phase of the update that runs."""
+    """Times the phases of an update."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """phase → seconds since the last `take`"""
 
-    def around(self, phase: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        """`work`, timed."""
+    def timed(self, phase: str, work: Callable[P, R]) -> Callable[P, R]:
+        """`work`, its seconds added to the phase."""
 
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            start = now()
+        def timed_work(*args: P.args, **kwargs: P.kwargs) -> R:
+            start = compute_now()
             try:
                 return work(*args, **kwargs)
             finally:
-                self.seconds[phase] += now() - start
+                self.seconds[phase] += compute_now() - start
 
-        return timed
+        return timed_work
 
     def take(self, total: float) -> dict[str, float]:
-        """The phases since the last call; "other" is what is left of the total."""
+        """Seconds by phase since the last call; "other" is the rest of the total."""
         taken = {phase: self.seconds.get(phase, 0.0) for phase in PHASES}
         taken["other"] = total - sum(taken.values())
         self.seconds.clear()
@@ -79,78 +106,85 @@ class Stopwatch:
 
 @dataclass
 class RewardService:
-    """Pays rewrites; remembers the texts that the engine was asked for."""
+    """Rewards of rewrites by search, labels and feedback."""
 
     simulator: Simulator
-    engine: Recorder
+    """gives the rewards"""
+    engine: RecordingRetriever
+    """the simulator's retriever, which records the texts searched for"""
 
     @classmethod
     def open(cls, shop: Shop, retriever: Retriever, prompts: int, group_size: int) -> RewardService:
-        engine = Recorder(retriever)
+        """For batches of `prompts` × `group_size` rewrites."""
+        engine = RecordingRetriever(retriever)
         return cls(Simulator(shop, engine, LabelsJudge(shop), Reward(), blocks=prompts, group_size=group_size), engine)
 
-    def pay(self, queries: Sequence[Query], texts: Sequence[str]) -> list[float]:
+    def rewards(self, queries: Sequence[Query], texts: Sequence[str]) -> list[float]:
         """Rewards of P × G rewrites, NaN where missing."""
-        self.engine.asked.clear()
+        self.engine.batches.clear()
         self.simulator.reset(queries)
         return self.simulator.step(texts).rewards_N.tolist()
 
-    def engine_alone(self) -> float:
-        """Seconds of the last payment's searches, without anything around them."""
-        start = now()
-        for texts in self.engine.asked:
+    def search_seconds(self) -> float:
+        """Seconds of the last batch's searches alone."""
+        start = compute_now()
+        for texts in self.engine.batches:
             self.engine.retriever.search(texts, self.simulator.k)
-        return now() - start
+        return compute_now() - start
 
 
 @dataclass
-class Ours:
-    """Our update of a student, by phase."""
+class OurUpdate:
+    """Our update of a student, timed by phase."""
 
     student: Student
-    front: RewardService
+    """the student that learns"""
+    service: RewardService
+    """rewards of its rewrites"""
     group_size: int
+    """rewrites a query"""
     generator: torch.Generator
+    """random numbers of the sampling"""
     watch: Stopwatch = field(default_factory=Stopwatch)
+    """seconds by phase"""
     optimizer: GRPO = field(init=False)
+    """with the timed parts replaced"""
     rollout: Rollout = field(init=False)
+    """the last update's samples"""
     rewards_P_G: Tensor = field(init=False)
+    """(P, G) the last update's rewards"""
 
     def __post_init__(self) -> None:
-        from accelerate import Accelerator
-
         config = GRPOConfig(LEARNING_RATE, warmup_updates=0, kl_coef=0.0, normalize_std=True)
         self.optimizer = GRPO(self.student.model, self.student.tokenizer, config, Accelerator())
-        around, inner = self.watch.around, self.optimizer.optimizer
+        timed, inner = self.watch.timed, self.optimizer.optimizer
         accelerator: Any = self.optimizer.accelerator
-        accelerator.backward = around("backward", accelerator.backward)
-        accelerator.clip_grad_norm_ = around("optimiser", accelerator.clip_grad_norm_)
-        inner.step = around("optimiser", inner.step)  # type: ignore[method-assign]
-        inner.zero_grad = around("optimiser", inner.zero_grad)  # type: ignore[method-assign]
+        accelerator.backward = timed("backward", accelerator.backward)
+        accelerator.clip_grad_norm_ = timed("optimizer", accelerator.clip_grad_norm_)
+        inner.step = timed("optimizer", inner.step)  # type: ignore[method-assign, assignment]
+        inner.zero_grad = timed("optimizer", inner.zero_grad)  # type: ignore[method-assign]
 
     def update(self, queries: Sequence[Query]) -> dict[str, float]:
         """One update; seconds by phase."""
-        start = now()
-        with self._scoring():
-            sample = self.watch.around("sample", self.student.sample)
+        start = compute_now()
+        with self._timed_scoring():
+            sample = self.watch.timed("sample", self.student.sample)
             self.rollout = sample([query.text for query in queries], self.group_size, 1.0, self.generator)
             texts = self.student.texts(self.rollout)
-            rewards = self.watch.around("retrieve+judge", self.front.pay)(queries, texts)
+            rewards = self.watch.timed("retrieve+judge", self.service.rewards)(queries, texts)
             self.rewards_P_G = torch.tensor(rewards).reshape(-1, self.group_size)
             self.optimizer.update(self.rollout, self.rewards_P_G)
-        return self.watch.take(now() - start)
+        return self.watch.take(compute_now() - start)
 
     @contextmanager
-    def _scoring(self) -> Iterator[None]:
-        """GRPO's scoring pass is timed."""
-        import agents.rl.grpo
-
-        plain = agents.rl.grpo.score
-        agents.rl.grpo.score = self.watch.around("score", plain)
+    def _timed_scoring(self) -> Iterator[None]:
+        """Time GRPO's scoring pass."""
+        untimed = grpo.score
+        grpo.score = self.watch.timed("score", untimed)
         try:
             yield
         finally:
-            agents.rl.grpo.score = plain
+            grpo.score = untimed
 
 
 def bench(
@@ -163,140 +197,147 @@ def bench(
     pretrain: int = 4_000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Ratios, seconds and distance from the floor by phase, for each student.
+    """Ratios, and seconds and distance from the roofline by phase, for each student.
 
     Args:
-        sizes: student → (queries, rewrites a query) an update. pretrain: sequences of the shop's text that `tiny`
-            reads first; it sets how long its rewrites are.
+        sizes: student → (queries, rewrites a query) an update.
+        pretrain: sequences of the shop's text that `tiny` is pretrained on; it sets how long its rewrites are.
     """
-    report: dict[str, Any] = {"ratios": {}, "phases": {}, "updates": {}, "sizes": {"shop": repr(shop)}}
-    report["sizes"]["phases in"] = "CPU seconds" if one_thread() else "seconds"
+    measured: dict[str, Any] = {"ratios": {}, "phases": {}, "updates": {}, "sizes": {"shop": repr(shop)}}
+    measured["sizes"]["phases in"] = "CPU seconds" if one_thread() else "seconds"
     for name in students:
         prompts, group_size = (sizes or SIZES).get(name, LARGE)
-        student = _student(name, shop, max_new_tokens, pretrain, seed)
-        turns = _Turns.make(student, shop, retriever, prompts, group_size, rounds, seed)
-        turns.run()
-        report["sizes"][name] = {
+        student = open_student(name, shop, max_new_tokens, pretrain, seed)
+        turns = Turns.make(student, shop, retriever, prompts, group_size, rounds, seed)
+        turns.run(name)
+        measured["sizes"][name] = {
             "prompts": prompts, "group_size": group_size, "max_new_tokens": max_new_tokens,
             "parameters": student.model.num_parameters(), "rounds": rounds, "threads": torch.get_num_threads(),
         }  # fmt: skip
         for what, value in turns.ratios().items():
-            report["ratios"][f"{name}: {what}"] = value
-        report["phases"][name], report["updates"][name] = turns.phases(), turns.facts()
-    return report
+            measured["ratios"][f"{name}: {what}"] = value
+        measured["phases"][name], measured["updates"][name] = turns.phases(), turns.facts()
+    return measured
 
 
-def _student(name: str, shop: Shop, max_new_tokens: int, pretrain: int, seed: int) -> Student:
-    from agents.policy.student import SETTINGS_FILE, pretrained_student
-
+def open_student(name: str, shop: Shop, max_new_tokens: int, pretrain: int, seed: int) -> Student:
+    """A saved student, any causal LM, or `tiny` pretrained on the shop's text."""
     if name != "tiny":
-        from pathlib import Path
-
         saved = (Path(name) / SETTINGS_FILE).is_file()
         return Student.load(name, trainable=True) if saved else pretrained_student(name, max_new_tokens)
-    from agents.supervised.tiny import pretrain_tiny
-
     model, tokenizer, _ = pretrain_tiny(shop, pretrain, seed)
     return Student(model, tokenizer, "tiny", max_new_tokens)
 
 
 @dataclass
-class _Turns:
-    """Updates in turns: theirs within a training run of TRL, ours before or after each of its steps."""
+class Turns:
+    """Updates in turn: TRL's within its training run, ours before or after each of its steps."""
 
-    ours: Ours
+    ours: OurUpdate
+    """our side"""
     theirs: Student
-    front: RewardService
+    """the copy of the student that TRL trains"""
+    service: RewardService
+    """rewards of TRL's rewrites"""
     batches: list[list[Query]]
+    """queries of each round; the first round warms up"""
     clock: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """side → seconds of each round, by the clock and by CPU"""
     taken: list[dict[str, float]] = field(default_factory=list)
+    """our seconds by phase of each round"""
     least: list[dict[str, float]] = field(default_factory=list)
+    """seconds of the roofline by phase of each round"""
     length: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    same: list[float] = field(default_factory=list)
-    paid: int = 0
+    """side → mean tokens of a rewrite of each round"""
+    equal_groups: list[float] = field(default_factory=list)
+    """share of groups with equal rewards of each round"""
+    rewarded: int = 0
+    """batches of TRL's that were rewarded so far"""
 
     @classmethod
     def make(
         cls, student: Student, shop: Shop, retriever: Retriever, prompts: int, group_size: int, rounds: int, seed: int
-    ) -> _Turns:
+    ) -> Turns:
+        """Both sides with the same weights, and one batch of queries a round."""
         queries = shop.split("train") or shop.all_queries
         order = np.random.default_rng(seed).permutation(len(queries)).tolist()
         need = prompts * (rounds + 1)
-        picked = [queries[order[i % len(order)]] for i in range(need)]
+        chosen = [queries[order[i % len(order)]] for i in range(need)]
         theirs = Student(copy.deepcopy(student.model), student.tokenizer, student.name, student.max_new_tokens)
         generator = torch.Generator(student.model.device).manual_seed(seed)
-        ours = Ours(student, RewardService.open(shop, retriever, prompts, group_size), group_size, generator)
-        front = RewardService.open(shop, retriever, prompts, group_size)
-        return cls(ours, theirs, front, [picked[i : i + prompts] for i in range(0, need, prompts)])
+        ours = OurUpdate(student, RewardService.open(shop, retriever, prompts, group_size), group_size, generator)
+        service = RewardService.open(shop, retriever, prompts, group_size)
+        return cls(ours, theirs, service, [chosen[i : i + prompts] for i in range(0, need, prompts)])
 
-    def run(self) -> None:
+    def run(self, name: str) -> None:
         """Train both; the first update of each warms up and is not counted."""
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = trl_trainer(self.theirs, self.batches, self.ours.group_size, self._pay_theirs, folder)
-            trainer.add_callback(_callback(self))
+        with tempfile.TemporaryDirectory() as folder, tqdm(total=len(self.batches), desc=name, unit="round") as bar:
+            trainer = trl_trainer(self.theirs, self.batches, self.ours.group_size, self._reward_theirs, folder)
+            trainer.add_callback(AlternatingTurns(self, bar))
             trainer.train()
 
-    def _pay_theirs(self, completions: Sequence[str], completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
+    def _reward_theirs(
+        self, completions: Sequence[str], completion_ids: Sequence[Sequence[int]], **_: object
+    ) -> list[float | None]:
         texts = parse_completions(self.theirs.tokenizer, completion_ids)
         self.length["TRL"].append(float(np.mean([len(ids) for ids in completion_ids])))
-        self.paid += 1
-        return self.front.pay(self.batches[self.paid - 1], texts)
+        self.rewarded += 1
+        return list(self.service.rewards(self.batches[self.rewarded - 1], texts))
 
-    def turn(self, number: int) -> None:
-        """Our update on the round's queries, and its floor."""
+    def our_turn(self, number: int) -> None:
+        """Our update on the round's queries, and its roofline."""
         start, cpu = time.perf_counter(), time.process_time()
         taken = self.ours.update(self.batches[number])
         self.clock["ours"].append(time.perf_counter() - start)
         self.clock["ours, CPU"].append(time.process_time() - cpu)
         rollout, rewards_P_G = self.ours.rollout, self.ours.rewards_P_G
-        from agents.policy.losses import zero_variance_groups
-
-        same_P = zero_variance_groups(rewards_P_G)
+        equal_P = zero_variance_groups(rewards_P_G)
         machine = Machine.measure(rollout.tokens_N_T.device)
-        least = floors(Shape.of(self.ours.student.model), rollout, (~same_P).nonzero().squeeze(1), machine)
-        self.least.append({**least, "retrieve+judge": self.ours.front.engine_alone()})
+        least = rooflines(Shape.of(self.ours.student.model), rollout, (~equal_P).nonzero().squeeze(1), machine)
+        self.least.append({**least, "retrieve+judge": self.ours.service.search_seconds()})
         self.taken.append(taken)
         self.length["ours"].append(float(rollout.mask_N_T.sum(dim=1).mean()))
-        self.same.append(float(same_P.float().mean()))
+        self.equal_groups.append(float(equal_P.float().mean()))
 
     def ratios(self) -> dict[str, float]:
         """TRL / ours, by the clock and by CPU seconds."""
         return {
-            "TRL / ours": _ratio(self.clock["TRL"], self.clock["ours"]),
-            "TRL / ours, CPU seconds": _ratio(self.clock["TRL, CPU"], self.clock["ours, CPU"]),
+            "TRL / ours": _median_ratio(self.clock["TRL"], self.clock["ours"]),
+            "TRL / ours, CPU seconds": _median_ratio(self.clock["TRL, CPU"], self.clock["ours, CPU"]),
         }
 
     def phases(self) -> dict[str, dict[str, float]]:
-        """Seconds, the floor's, and their ratio, medians over rounds."""
+        """Seconds, seconds of the roofline, and their ratio, medians over rounds."""
         table = {}
         for phase in PHASES:
             taken, least = ([row.get(phase, 0.0) for row in rows[1:]] for rows in (self.taken, self.least))
             row = {"seconds": median(taken)}
-            known = [(t, floor) for t, floor in zip(taken, least, strict=True) if floor]
+            known = [(seconds, roofline) for seconds, roofline in zip(taken, least, strict=True) if roofline]
             if known:
-                row |= {"floor": median(f for _, f in known), "above floor": median(t / f for t, f in known)}
+                row["roofline"] = median(roofline for _, roofline in known)
+                row["above roofline"] = median(seconds / roofline for seconds, roofline in known)
             table[phase] = row
         return table
 
     def facts(self) -> dict[str, float]:
-        """Seconds an update of both, how long the rewrites were (tokens), how many groups were not learned from."""
+        """Seconds an update and tokens a rewrite of both sides, and the share of groups with equal rewards."""
         clock = {f"seconds {who}": median(values[1:]) for who, values in self.clock.items()}
         lengths = {f"mean length {who}": median(values[1:]) for who, values in self.length.items()}
-        return clock | lengths | {"identical groups": median(self.same[1:])}
+        return clock | lengths | {"groups with equal rewards": median(self.equal_groups[1:])}
 
 
-def _ratio(top: Sequence[float], bottom: Sequence[float]) -> float:
+def _median_ratio(top: Sequence[float], bottom: Sequence[float]) -> float:
     return median(a / b for a, b in zip(top[1:], bottom[1:], strict=True))
 
 
 def trl_trainer(
-    student: Student, batches: Sequence[Sequence[Query]], group_size: int, pay: Callable[..., Any], folder: str
-) -> Any:
+    student: Student,
+    batches: Sequence[Sequence[Query]],
+    group_size: int,
+    reward_function: Callable[..., list[float | None]],
+    folder: str,
+) -> GRPOTrainer:
     """TRL's trainer with our settings: one step an update, on the queries of the batches in their order."""
-    from datasets import Dataset
-    from trl import GRPOConfig as TRLConfig
-    from trl import GRPOTrainer
-
     config = TRLConfig(
         output_dir=folder, max_steps=len(batches), per_device_train_batch_size=len(batches[0]) * group_size,
         num_generations=group_size, max_completion_length=student.max_new_tokens, learning_rate=LEARNING_RATE,
@@ -307,25 +348,32 @@ def trl_trainer(
     )  # fmt: skip
     prompts = [prompt_text(query.text) for batch in batches for query in batch]
     return GRPOTrainer(
-        model=student.model, args=config, processing_class=student.tokenizer, reward_funcs=pay,
+        model=student.model, args=config, processing_class=student.tokenizer, reward_funcs=reward_function,
         train_dataset=Dataset.from_dict({"prompt": prompts}),
     )  # fmt: skip
 
 
-def _callback(turns: _Turns) -> Any:
-    """Times each step of TRL, and has us take our turn before it or after it."""
-    from transformers import TrainerCallback
+class AlternatingTurns(TrainerCallback):
+    """Times each step of TRL, and runs our update before it or after it."""
 
-    class Turn(TrainerCallback):
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step % 2:
-                turns.turn(state.global_step)
-            self.start, self.cpu = time.perf_counter(), time.process_time()
+    def __init__(self, turns: Turns, bar: tqdm[Any]) -> None:
+        self.turns, self.bar = turns, bar
+        self.start = self.cpu = 0.0
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            turns.clock["TRL"].append(time.perf_counter() - self.start)
-            turns.clock["TRL, CPU"].append(time.process_time() - self.cpu)
-            if state.global_step % 2:  # counted up by now
-                turns.turn(state.global_step - 1)
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """Our update first in every second round; then start the clock."""
+        if state.global_step % 2:
+            self.turns.our_turn(state.global_step)
+        self.start, self.cpu = time.perf_counter(), time.process_time()
 
-    return Turn()
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """Stop the clock; then our update in the other rounds. TRL has counted its step already."""
+        self.turns.clock["TRL"].append(time.perf_counter() - self.start)
+        self.turns.clock["TRL, CPU"].append(time.process_time() - self.cpu)
+        if state.global_step % 2:
+            self.turns.our_turn(state.global_step - 1)
+        self.bar.update()

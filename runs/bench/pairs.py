@@ -1,95 +1,65 @@
-"""Time of the query graph at the size of a large shop: 100,000 queries with 2 million labels, some products in
-thousands of queries.
-
-    python -m runs.bench.pairs
-    python -m runs.bench.pairs --queries 10_000 --labels 200_000 --json out/bench_pairs.json
-
-Queries are of 2 to 4 made-up words; labels are drawn for products by Zipf's law, so that the most popular ones join
-thousands of queries, which is what the cap is for.
-"""
+"""`qr bench pairs`: time of the query graph at the size of a large shop; settings: `runs/bench/args.py`."""
 
 from __future__ import annotations
 
 import resource
 import time
-from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse as sp
 
-from agents.examples.graph_pairs import GraphConfig, graph_pairs
+from agents.examples.graph_pairs import graph_pairs
+from qr_env.common.messages import print_message
 from qr_env.shop.shop import Shop
-from runs.common.cli import run, write_json
+from runs.bench.args import PairsArgs
+from runs.bench.output import publish
 
-OF_TOPIC = 40
-
-
-@dataclass
-class Args:
-    """Size of the shop, and what is asked of its graph."""
-
-    queries: int = 100_000
-    """train queries"""
-    labels: int = 2_000_000
-    """Exact and Substitute labels"""
-    products: int = 500_000
-    """products"""
-    zipf: float = 0.8
-    """exponent of the products' popularity"""
-    seed: int = 0
-    """of the made-up shop"""
-    json: str | None = None
-    """write the figures here as JSON ("-": standard output)"""
-    graph: GraphConfig = field(default_factory=GraphConfig)
-    """Which two queries pair."""
+PRODUCTS_OF_TOPIC = 40
 
 
-def main(args: Args) -> None:
-    """Make the shop, time the pairs, print."""
-    shop = made_up_shop(args.queries, args.labels, args.products, args.zipf, args.seed)
+def main(args: PairsArgs) -> None:
+    """Generate the shop, time the pairs, print, write."""
+    print_message(f"generating {args.queries:,} queries with {args.labels:,} labels")
+    shop = generated_shop(args.queries, args.labels, args.products, args.zipf, args.seed)
     queries = shop.split("train")
-    started, worked = time.perf_counter(), time.process_time()
+    print_message(f"{shop.qrels.nnz:,} labels; making pairs")
+    start, cpu_start = time.perf_counter(), time.process_time()
     examples, counts = graph_pairs(shop, queries, args.graph)
-    seconds, cpu = time.perf_counter() - started, time.process_time() - worked
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    figures: dict[str, Any] = {
-        "seconds": seconds,
-        "cpu_seconds": cpu,
-        "peak_gib": peak,
-        "pairs": len(examples),
-        "counts": counts,
-    }
-    write_json(args.json, {"verb": "bench_pairs", **figures})
-    if args.json != "-":
-        for name, count in counts.items():
-            print(f"{name:45} {count:>14,}")
-        size = f"{args.queries:,} queries, {shop.qrels.nnz:,} labels"
-        print(f"{size}: {seconds:.1f} s ({cpu:.1f} s CPU), peak memory {peak:.1f} GiB")
+    measured = {"ratios": {}, "seconds": seconds, "cpu_seconds": cpu, "peak_gib": peak, "pairs": len(examples)}
+    measured |= {"counts": counts, "sizes": {"queries": args.queries, "labels": shop.qrels.nnz}}
+    lines = [f"{name:45} {count:>14,}" for name, count in counts.items()]
+    lines.append(f"{seconds:.1f} s ({cpu:.1f} s CPU), peak memory {peak:.1f} GiB")
+    publish(measured, lines, args.json)
 
 
-def made_up_shop(queries: int, labels: int, products: int, zipf: float, seed: int) -> Shop:
-    """A train split of random labels and texts. A topic has a dozen queries, `OF_TOPIC` products and eight words."""
+def generated_shop(queries: int, labels: int, products: int, zipf: float, seed: int) -> Shop:
+    """A train split of random labels and texts. A topic has a dozen queries, 40 products and eight words."""
     rng = np.random.default_rng(seed)
-    topic_Q = rng.integers(max(queries // 12, 1), size=queries)
+    topics = max(queries // 12, 1)
+    topic_P = rng.integers(topics, size=queries)
     words = np.array(["".join(letters) for letters in product("bdfgklmnprst", "aeiou", "bdfgklmnprst", "aeiou")])
-    words_T8 = words[rng.integers(len(words), size=(max(queries // 12, 1), 8))]
-    topic_P = np.arange(products) // OF_TOPIC % len(words_T8)
-    titles = _drawn(words_T8, topic_P, 6, rng)
-    texts = [" ".join(text.split()[: 2 + number % 3]) for number, text in enumerate(_drawn(words_T8, topic_Q, 4, rng))]
-    share_P = 1 / np.arange(1, products + 1) ** zipf
-    popular_L = rng.choice(products, size=labels // 2, p=share_P / share_P.sum())
-    query_L = rng.integers(queries, size=labels)
-    own_L = topic_Q[query_L[labels // 2 :]] * OF_TOPIC + rng.integers(OF_TOPIC, size=labels - labels // 2)
-    at = query_L, np.concatenate([popular_L, own_L % products])
+    words_of_topic = words[rng.integers(len(words), size=(topics, 8))]
+    topic_C = np.arange(products) // PRODUCTS_OF_TOPIC % topics
+    titles = _random_texts(words_of_topic, topic_C, 6, rng)
+    texts = _random_texts(words_of_topic, topic_P, 4, rng)
+    texts = [" ".join(text.split()[: 2 + number % 3]) for number, text in enumerate(texts)]
+    share_C = 1 / np.arange(1, products + 1) ** zipf
+    popular_N = rng.choice(products, size=labels // 2, p=share_C / share_C.sum())
+    query_N = rng.integers(queries, size=labels)
+    own_N = topic_P[query_N[labels // 2 :]] * PRODUCTS_OF_TOPIC
+    own_N = own_N + rng.integers(PRODUCTS_OF_TOPIC, size=labels - labels // 2)
+    at = query_N, np.concatenate([popular_N, own_N % products])
     levels = rng.choice(np.array([3, 4], np.int8), size=labels)
     qrels = sp.csr_matrix((levels, at), shape=(queries, products), dtype=np.int8)
     qrels.data = np.minimum(qrels.data, 4)  # a pair that was drawn twice
     names = [f"q{number}" for number in range(queries)]
     return Shop(
-        name="made up",
+        name="generated for the bench",
         products=pa.table({"product_id": [f"p{number}" for number in range(products)], "title": titles}),
         queries=pa.table({"query_id": names, "query": texts, "split": ["train"] * queries}),
         qrels=qrels,
@@ -97,11 +67,9 @@ def made_up_shop(queries: int, labels: int, products: int, zipf: float, seed: in
     )
 
 
-def _drawn(words_T8: np.ndarray, topic_N: np.ndarray, count: int, rng: np.random.Generator) -> list[str]:
-    """N texts of `count` words of their topics."""
+def _random_texts(
+    words_of_topic: npt.NDArray[np.str_], topic_N: npt.NDArray[np.int64], count: int, rng: np.random.Generator
+) -> list[str]:
+    """N texts of `count` of the eight words of their topics."""
     columns = rng.random((len(topic_N), 8)).argsort(axis=1)[:, :count]
-    return [" ".join(row) for row in np.take_along_axis(words_T8[topic_N], columns, axis=1).tolist()]
-
-
-if __name__ == "__main__":
-    run(Args, main, description=__doc__)
+    return [" ".join(row) for row in np.take_along_axis(words_of_topic[topic_N], columns, axis=1).tolist()]

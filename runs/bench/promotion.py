@@ -1,95 +1,65 @@
-"""How promotion decides: hundreds of candidates that are no better, worse and better, each on trial from end to end.
+"""`qr bench promotion`: candidates on trial until they are decided; settings: `runs/bench/args.py`.
 
-    qr bench promotion                                     # made-up pairs, like those that a student gives
-    python -m runs.bench.promotion --run out/drift         # pairs of a run's learning and frozen policy
-
-Each trial is `agents.serving.promotion.Trial` fed with batches of paired gains until it decides. With --run the pairs are
-drawn from outcomes.jsonl of a run with --drift (`runs/stream/job.py`): learning − frozen is the better candidate, frozen −
-learning the worse one, and with its sign drawn for each pair it is no better and no worse, whatever the two are.
-Without it pairs are normal, with the ties and the spread that a student's have (`differences`).
+Each trial is `agents.serving.promotion.Trial`, fed with batches of paired gains. Generated pairs are normal, with the
+share of ties and the spread of a student's pairs (`generated_differences`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
+from tqdm import tqdm
 
 from agents.serving.promotion import PromotionConfig, Trial
-from runs.common.cli import run, write_json
+from runs.bench.args import PromotionArgs
+from runs.bench.output import named_values, publish
+from runs.stream.job import outcomes_of
 
-BATCH = 32
+BATCH = 32  # pairs a step of a trial
 Floats = npt.NDArray[np.float64]
 Draw = Callable[[int], Floats]  # n paired differences, candidate − serving
 
 
-@dataclass
-class Args:
-    """What to simulate."""
-
-    run: Path | None = None
-    """folder of a run with --drift, whose pairs are drawn from"""
-    trials: int = 200
-    """candidates of each kind"""
-    effect: float = 0.02
-    """made-up pairs: gain by which better candidates are better and worse ones worse"""
-    seed: int = 0
-    """of the draws"""
-    json: str | None = None
-    """write the figures to this JSON file, "-" for standard output"""
-
-
-def main(args: Args) -> None:
+def main(args: PromotionArgs) -> None:
     """Simulate, print, write."""
     figures = simulate(args)
-    if args.json != "-":
-        show(figures)
-    write_json(args.json, figures)
+    lines = [f"{kind}: {named_values(values, '.4g')}" for kind, values in figures.items()]
+    publish({"ratios": {}, "candidates": figures, "sizes": {"trials": args.trials}}, lines, args.json)
 
 
-def simulate(args: Args) -> dict[str, dict[str, float]]:
-    """Figures of each kind of candidate; `promoted` has the upper end of its exact 95 % interval beside it."""
+def simulate(args: PromotionArgs) -> dict[str, dict[str, float]]:
+    """Figures of each kind of candidate; "promoted at most" is the upper end of the exact 95 % interval."""
     real_N: Floats | None = None
     if args.run is not None:
-        from runs.stream.job import outcomes_of
-
         gains = outcomes_of(args.run).gains
         real_N = gains["learning"] - gains["frozen"]
-    return {kind: _outcome(args, kind, number, real_N) for number, kind in enumerate(("no better", "worse", "better"))}
+    kinds = {"no better": 0, "worse": -1, "better": 1}
+    return {kind: _figures(args, kind, number, sign, real_N) for number, (kind, sign) in enumerate(kinds.items())}
 
 
-def show(figures: dict[str, dict[str, float]]) -> None:
-    """Print a line a kind."""
-    for kind, told in figures.items():
-        print(f"{kind}: " + "  ".join(f"{name} {value:.4g}" for name, value in told.items()))
-
-
-def _outcome(args: Args, kind: str, number: int, real_N: Floats | None) -> dict[str, float]:
-    from scipy.stats import binomtest
-    from tqdm import tqdm
-
-    ends = []
+def _figures(args: PromotionArgs, kind: str, number: int, sign: int, real_N: Floats | None) -> dict[str, float]:
+    trials: list[tuple[Trial, list[float]]] = []
     for trial_number in tqdm(range(args.trials), desc=kind, unit="trial", mininterval=1.0):
-        rng, sign = np.random.default_rng([args.seed, number, trial_number]), {"worse": -1, "better": 1}.get(kind, 0)
-        draw = differences(rng, sign * args.effect) if real_N is None else resampled(rng, real_N, sign)
-        ends.append(trial(PromotionConfig(), draw))
-    promoted = [one.seen for one, _ in ends if one.stage == "promoted"]
+        rng = np.random.default_rng([args.seed, number, trial_number])
+        draw = generated_differences(rng, sign * args.effect) if real_N is None else resampled(rng, real_N, sign)
+        trials.append(run_trial(PromotionConfig(), draw))
+    promoted = [one.seen for one, _ in trials if one.stage == "promoted"]
     return {
-        "candidates": len(ends),
-        "promoted": len(promoted) / len(ends),
-        "promoted at most": float(binomtest(len(promoted), len(ends)).proportion_ci().high),
-        "saw a canary share": float(np.mean([max(shares) > 0 for _, shares in ends])),
+        "candidates": len(trials),
+        "promoted": len(promoted) / len(trials),
+        "promoted at most": float(binomtest(len(promoted), len(trials)).proportion_ci().high),
+        "saw a canary share": float(np.mean([max(shares) > 0 for _, shares in trials])),
         "queries until promoted, median": float(np.median(promoted)) if promoted else math.nan,
-        "queries, median": float(np.median([one.seen for one, _ in ends])),
+        "queries, median": float(np.median([one.seen for one, _ in trials])),
     }
 
 
-def trial(config: PromotionConfig, draw: Draw, number: int = 1) -> tuple[Trial, list[float]]:
-    """A candidate's way through pairs that `draw(n)` gives: the trial at its end, the shares of traffic it had."""
+def run_trial(config: PromotionConfig, draw: Draw, number: int = 1) -> tuple[Trial, list[float]]:
+    """Feed a trial with `draw(n)` until it is decided: the trial at its end, and its traffic share at each step."""
     one, traffic = Trial("candidate", number, config, config.queries), [0.0]
     while one.stage in ("shadow", "canary"):
         one.test.add(draw(BATCH), np.zeros(BATCH))
@@ -98,8 +68,8 @@ def trial(config: PromotionConfig, draw: Draw, number: int = 1) -> tuple[Trial, 
     return one, traffic
 
 
-def differences(rng: np.random.Generator, effect: float, deviation: float = 0.15, share: float = 0.3) -> Draw:
-    """Made-up pairs of which a share differs, with a mean and a deviation over all of them."""
+def generated_differences(rng: np.random.Generator, effect: float, deviation: float = 0.15, share: float = 0.3) -> Draw:
+    """Draws pairs of which a share differs; `effect` and `deviation` are over all pairs."""
 
     def draw(n: int) -> Floats:
         wins = rng.normal(effect / share, deviation / math.sqrt(share), n)
@@ -109,14 +79,10 @@ def differences(rng: np.random.Generator, effect: float, deviation: float = 0.15
 
 
 def resampled(rng: np.random.Generator, real_N: Floats, sign: int) -> Draw:
-    """Pairs drawn from real ones, as they are (1), the other way round (−1), or with a sign drawn for each (0)."""
+    """Draws real pairs as they are (sign 1), reversed (−1), or with a random sign each (0)."""
 
     def draw(n: int) -> Floats:
         signs = rng.choice([-1.0, 1.0], n) if sign == 0 else np.full(n, float(sign))
         return rng.choice(real_N, n) * signs
 
     return draw
-
-
-if __name__ == "__main__":
-    run(Args, main, description=__doc__)

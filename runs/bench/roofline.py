@@ -1,9 +1,9 @@
-"""The least time that an online update can take on a machine, counted from its batch: operations of its matrix products
-over the measured peak, or bytes that must pass over the measured bandwidth, whichever takes longer.
+"""A roofline of one online update: the least time that it can take on a machine, counted from its batch.
 
-    least = floors(Shape.of(model), rollout, useful_P, Machine.measure(device))     # seconds by phase
+    least = rooflines(Shape.of(model), rollout, useful_P, Machine.measure(device))     # seconds by phase
 
-Python, small arrays, softmax and norms are not in it.
+Each pass takes the operations of its matrix products over the measured peak, or the bytes that it must move over the
+measured bandwidth, whichever is longer (Williams et al. 2009). Python, small arrays, softmax and norms are left out.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from agents.policy.rollout import Rollout
 
@@ -23,11 +24,12 @@ FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Machine:
-    """flops: operations a second of a large matrix product. bandwidth: bytes a second of a sum in
-    place, read and written."""
+    """The measured peak of a device."""
 
     flops: float
+    """operations a second of a large matrix product"""
     bandwidth: float
+    """bytes a second, read and written, of a sum in place"""
 
     @classmethod
     def measure(cls, device: torch.device, size: int = 1_024, length: int = 1 << 24) -> Machine:
@@ -35,7 +37,9 @@ class Machine:
         a = torch.rand(size, size, device=device)
         source = torch.rand(length, device=device)
         target = torch.zeros_like(source)
-        product, added = (min(_timed(work) for _ in range(3)) for work in (lambda: a @ a, lambda: target.add_(source)))
+        product, added = (
+            min(_seconds(work) for _ in range(3)) for work in (lambda: a @ a, lambda: target.add_(source))
+        )
         return cls(2 * size**3 / product, 3 * FLOAT * length / added)
 
     def least(self, operations: float, moved: float) -> float:
@@ -43,81 +47,97 @@ class Machine:
         return max(operations / self.flops, moved / self.bandwidth)
 
 
-def now() -> float:
-    """Seconds, when all that was started is done: of CPU where one thread computes, for other jobs do not disturb
-    them, else of the wall."""
+def compute_now() -> float:
+    """Seconds after all started work is done.
+
+    CPU seconds where one thread computes, as other jobs do not affect them; else wall-clock seconds.
+    """
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.process_time() if one_thread() else time.perf_counter()
 
 
 def one_thread() -> bool:
-    """Whether the work is done on the processor, by a single thread."""
+    """Whether a single thread of the CPU computes."""
     return torch.get_num_threads() == 1 and not torch.cuda.is_available()
 
 
-def _timed(work: Callable[[], Any]) -> float:
-    start = now()
+def _seconds(work: Callable[[], object]) -> float:
+    start = compute_now()
     work()
-    return now() - start
+    return compute_now() - start
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a causal LM costs. inner, head: weights of its layers and of its output layer. width: of its states."""
+    """The size of a causal LM."""
 
     weights: int
+    """all weights"""
     inner: int
+    """weights of its layers"""
     head: int
+    """weights of its output layer"""
     width: int
+    """dimensions of a hidden state"""
     layers: int
+    """number of layers"""
     vocabulary: int
+    """number of tokens"""
 
     @classmethod
-    def of(cls, model: Any) -> Shape:
-        config, head = model.config.get_text_config(), model.get_output_embeddings().weight
-        embedding = model.get_input_embeddings().weight
+    def of(cls, model: PreTrainedModel) -> Shape:
+        """The size of a model."""
+        config = model.config.get_text_config()
+        head = cast(Tensor, model.get_output_embeddings().weight)
+        embedding = cast(Tensor, model.get_input_embeddings().weight)
         weights = sum(p.numel() for p in model.parameters())
         inner = weights - embedding.numel() - (0 if head is embedding else head.numel())
         return cls(weights, inner, head.numel(), config.hidden_size, config.num_hidden_layers, head.shape[0])
 
-    def operations(self, read: float, predicted: float, looks: float) -> float:
-        """Of a forward pass: positions read, positions whose logits are made, pairs of positions in attention."""
-        return 2 * self.inner * read + 2 * self.head * predicted + 4 * self.width * self.layers * looks
+    def operations(self, read: float, predicted: float, attended: float) -> float:
+        """Operations of a forward pass.
+
+        Args:
+            read: positions read.
+            predicted: positions whose logits are computed.
+            attended: pairs of positions that attention compares.
+        """
+        return 2 * self.inner * read + 2 * self.head * predicted + 4 * self.width * self.layers * attended
 
 
-def floors(shape: Shape, rollout: Rollout, useful_P: Tensor, machine: Machine) -> dict[str, float]:
-    """Least seconds of sampling this rollout and of learning from its useful groups, by phase."""
+def rooflines(shape: Shape, rollout: Rollout, useful_P: Tensor, machine: Machine) -> dict[str, float]:
+    """Least seconds, by phase, of sampling this rollout and of one update on the groups `useful_P` (indices)."""
     step = rollout.select(useful_P) if len(useful_P) else None
     least = {"sample": _sampling(shape, rollout, machine)}
     if step is None:
         return least
     prompt_P, fed_N = step.prompt_mask_P_Tp.sum(dim=1).double(), (step.mask_N_T.sum(dim=1) - 1).double()
     predicted = len(prompt_P) + float(fed_N.sum())
-    looks = float((prompt_P * (prompt_P + 1) / 2).sum() + _looks(prompt_P, fed_N, step.group_size))
-    operations = shape.operations(float(prompt_P.sum() + fed_N.sum()), predicted, looks)
+    attended = float((prompt_P * (prompt_P + 1) / 2).sum() + _attended(prompt_P, fed_N, step.group_size))
+    operations = shape.operations(float(prompt_P.sum() + fed_N.sum()), predicted, attended)
     logits, weights = FLOAT * predicted * shape.vocabulary, FLOAT * shape.weights
     least["score"] = machine.least(operations, weights + 2 * logits)
     least["backward"] = machine.least(2 * operations, 2 * weights + 2 * logits)
     # The norm reads the gradients; AdamW reads weights, gradients and two moments and writes all but the gradients.
-    least["optimiser"] = machine.least(0, 8 * weights)
+    least["optimizer"] = machine.least(0, 8 * weights)
     return least
 
 
-def _looks(prompt_P: Tensor, fed_N: Tensor, group_size: int) -> Tensor:
+def _attended(prompt_P: Tensor, fed_N: Tensor, group_size: int) -> Tensor:
     """Pairs of positions that attention compares for the completions."""
     return (prompt_P.repeat_interleave(group_size) * fed_N + fed_N * (fed_N + 1) / 2).sum()
 
 
 def _sampling(shape: Shape, rollout: Rollout, machine: Machine) -> float:
-    """The prompts in one pass, then a pass a step, which reads all weights and the keys and values of who goes on."""
+    """One pass over the prompts, then a pass a step over all weights, and keys and values of unfinished rewrites."""
     prompt_P, weights = rollout.prompt_mask_P_Tp.sum(dim=1).double(), FLOAT * (shape.inner + shape.head)
     first = shape.operations(float(prompt_P.sum()), len(prompt_P), float((prompt_P * (prompt_P + 1) / 2).sum()))
     total = machine.least(first, weights)
     prompt_N = prompt_P.repeat_interleave(rollout.group_size)
     for step in range(1, rollout.tokens_N_T.shape[1]):
         alive_N = rollout.mask_N_T[:, step].double()
-        rows, looks = float(alive_N.sum()), float((alive_N * (prompt_N + step)).sum())
-        cache = 2 * FLOAT * shape.width * shape.layers * looks
-        total += machine.least(shape.operations(rows, rows, looks), weights + cache)
+        rows, attended = float(alive_N.sum()), float((alive_N * (prompt_N + step)).sum())
+        cache = 2 * FLOAT * shape.width * shape.layers * attended
+        total += machine.least(shape.operations(rows, rows, attended), weights + cache)
     return total

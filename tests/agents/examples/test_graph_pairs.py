@@ -9,7 +9,7 @@ from agents.query_log import graph
 from agents.query_log.graph import capped, default_min_shared, most_similar, query_products
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT
-from runs.bench.pairs import made_up_shop
+from runs.bench.pairs import generated_shop
 from tests.helpers.fakes import tiny_shop
 
 
@@ -141,7 +141,7 @@ def test_impossible_settings_are_told():
 
 
 def test_five_thousand_queries_and_a_popular_product_take_seconds():
-    shop = made_up_shop(queries=5_000, labels=100_000, products=20_000, zipf=1.0, seed=0)
+    shop = generated_shop(queries=5_000, labels=100_000, products=20_000, zipf=1.0, seed=0)
     config = GraphConfig(min_support=0, max_queries=200)
     examples, counts = graph_pairs(shop, shop.split("train"), config)
     assert counts["edges cut from them"] > 0 and counts["products with too many queries"] > 0

@@ -16,7 +16,7 @@ from agents.serving.promotion import Promotion, PromotionConfig, Trial, received
 from agents.tracking.base import make_tracker
 from qr_env.common.errors import ConfigError, RunFolderError
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
-from runs.bench.promotion import differences, trial
+from runs.bench.promotion import generated_differences, run_trial
 from tests.agents.rl.test_loop import GROUP, PROMPTS, SHOP, held_out, lines, make_envs, online, run
 from tests.helpers.fakes import CountingJudge, FailingJudge
 from tests.helpers.models import copied, same_weights, small_student, taught_student
@@ -25,7 +25,10 @@ QUICK = PromotionConfig(every=2, min_pairs=8, queries=400)
 
 
 def test_of_200_candidates_that_are_no_better_at_most_one_in_twenty_is_promoted():
-    ends = [trial(PromotionConfig(), differences(np.random.default_rng(seed), 0.0))[0].stage for seed in range(200)]
+    ends = [
+        run_trial(PromotionConfig(), generated_differences(np.random.default_rng(seed), 0.0))[0].stage
+        for seed in range(200)
+    ]
     assert set(ends) <= {"promoted", "rolled back"}
     assert ends.count("promoted") <= 10
 
@@ -33,14 +36,16 @@ def test_of_200_candidates_that_are_no_better_at_most_one_in_twenty_is_promoted(
 def test_with_spending_the_bound_is_the_whole_runs():
     config, runs = PromotionConfig(spend=True, queries=1024), 0
     for seed in range(40):
-        draw = differences(np.random.default_rng(1000 + seed), 0.0)
-        runs += any(trial(config, draw, number)[0].stage == "promoted" for number in range(1, 7))
+        draw = generated_differences(np.random.default_rng(1000 + seed), 0.0)
+        runs += any(run_trial(config, draw, number)[0].stage == "promoted" for number in range(1, 7))
     assert runs / 40 <= 0.05
     assert sum(Trial("", number, config, 1).alpha for number in range(1, 10_000)) == pytest.approx(0.05, abs=1e-4)
 
 
 def test_a_planted_bad_candidate_never_reaches_full_traffic():
-    ends = [trial(PromotionConfig(), differences(np.random.default_rng(seed), -0.02)) for seed in range(100)]
+    ends = [
+        run_trial(PromotionConfig(), generated_differences(np.random.default_rng(seed), -0.02)) for seed in range(100)
+    ]
     assert {one.stage for one, _ in ends} == {"rolled back"}
     assert max(max(traffic) for _, traffic in ends) <= PromotionConfig().canary
     assert np.mean([one.seen for one, _ in ends]) < 600
@@ -48,26 +53,28 @@ def test_a_planted_bad_candidate_never_reaches_full_traffic():
 
 @pytest.mark.parametrize(("effect", "queries"), [(0.02, 1500), (0.05, 450)])
 def test_a_better_candidate_is_promoted_within_a_stated_number_of_queries(effect, queries):
-    ends = [trial(PromotionConfig(), differences(np.random.default_rng(seed), effect)) for seed in range(60)]
+    ends = [
+        run_trial(PromotionConfig(), generated_differences(np.random.default_rng(seed), effect)) for seed in range(60)
+    ]
     assert sum(one.stage == "promoted" and one.seen <= queries for one, _ in ends) >= 48
     assert all(PromotionConfig().canary in traffic for one, traffic in ends if one.stage == "promoted")
 
 
 def test_a_candidate_that_does_the_same_is_given_up_soon():
-    one, _ = trial(PromotionConfig(), np.zeros)
+    one, _ = run_trial(PromotionConfig(), np.zeros)
     assert (one.stage, one.seen < 1200, one.evidence()["share_worse"]) == ("rolled back", True, 0.0)
 
 
 def test_neither_little_nor_patchy_evidence_promotes():
-    one, _ = trial(PromotionConfig(), lambda n: np.full(n, 0.9))
+    one, _ = run_trial(PromotionConfig(), lambda n: np.full(n, 0.9))
     assert (one.stage, one.seen) == ("promoted", 256)
-    one, traffic = trial(PromotionConfig(), lambda n: np.where(np.arange(n) % 3 == 0, np.nan, 0.9))
+    one, traffic = run_trial(PromotionConfig(), lambda n: np.where(np.arange(n) % 3 == 0, np.nan, 0.9))
     assert (one.stage, max(traffic)) == ("rolled back", 0.0)
     assert one.evidence()["missing"] == one.seen - one.evidence()["pairs"] > one.seen / 4
 
 
 def test_evidence_is_plain_json_and_agrees_with_the_decision():
-    one, _ = trial(PromotionConfig(), differences(np.random.default_rng(0), 0.1))
+    one, _ = run_trial(PromotionConfig(), generated_differences(np.random.default_rng(0), 0.1))
     evidence = json.loads(json.dumps(one.evidence(), allow_nan=False))
     assert one.stage == "promoted"
     assert evidence["e_value"] >= 20 > 1 > evidence["e_value_worse"]

@@ -1,4 +1,4 @@
-"""The churn check finds nothing in our search, and finds a search that ignores what is on sale."""
+"""The churn check finds no error in our search, and finds a search that ignores which products are on sale."""
 
 import json
 
@@ -7,36 +7,38 @@ import pytest
 from qr_env.environment.brute_force_check import ERRORS
 from qr_env.retrieval.bm25 import BM25
 from qr_env.shop.generated.generate import generate
-from runs.bench import job as bench
-from runs.bench.churn import Args, check, main
+from runs.bench import churn
+from runs.bench.args import ChurnArgs
+from runs.bench.churn import check, main
 
 SHOP = generate(seed=2, n_products=4_000, n_queries=1_500)
 
 
 def test_nothing_is_wrong_while_a_tenth_of_the_shop_is_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr("qr_env.shop.load.load_shop", lambda *_: SHOP)
-    main(Args(results=20_000, prompts=16, json=str(tmp_path / "churn.json")))
-    counts = json.loads((tmp_path / "churn.json").read_text())
+    monkeypatch.setattr("runs.bench.churn.load_shop", lambda *_: SHOP)
+    main(ChurnArgs(results=20_000, prompts=16, json=str(tmp_path / "churn.json")))
+    report = json.loads((tmp_path / "churn.json").read_text())
+    counts, errors = report["sizes"], report["errors"]
     assert counts["results"] >= 20_000 and counts["replaced"] == 360 and counts["epochs"] == 9
-    assert counts["ghosts"] == counts["wrong"] == counts["holes"] == 0
+    assert errors["ghosts"] == errors["wrong"] == errors["holes"] == 0
 
 
 def test_search_that_ignores_the_assortment_is_caught(monkeypatch):
     search = BM25.search
     monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_C=None: search(self, queries, k))
-    assert check(Args(results=3_000, prompts=16), SHOP)["ghosts"] > 100
-    monkeypatch.setattr("qr_env.shop.load.load_shop", lambda *_: SHOP)
+    assert check(ChurnArgs(results=3_000, prompts=16), SHOP)["ghosts"] > 100
+    monkeypatch.setattr("runs.bench.churn.load_shop", lambda *_: SHOP)
     with pytest.raises(SystemExit):
-        main(Args(results=3_000, prompts=16))
+        main(ChurnArgs(results=3_000, prompts=16))
 
 
-def test_qr_bench_churn_counts_the_same(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("qr_env.shop.load.load_shop", lambda *_: SHOP)
-    monkeypatch.setattr("runs.bench.churn.check", lambda args, _: {"results": args.results, **dict.fromkeys(ERRORS, 0)})
-    bench.main(bench.Args("churn", results=7, json=str(tmp_path / "churn.json")))
+def test_the_report_holds_the_errors_and_exit_code_1_says_that_there_are_some(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(churn, "load_shop", lambda *_: SHOP)
+    monkeypatch.setattr(churn, "check", lambda args, _: {"results": args.results, **dict.fromkeys(ERRORS, 0)})
+    main(ChurnArgs(results=7, json=str(tmp_path / "churn.json")))
     assert "ghosts 0  wrong 0  holes 0" in capsys.readouterr().out
     report = json.loads((tmp_path / "churn.json").read_text())
     assert report["sizes"] == {"results": 7} and report["machine"]["cores"]
-    monkeypatch.setattr("runs.bench.churn.check", lambda args, _: {"results": 7, "ghosts": 0, "wrong": 2, "holes": 0})
+    monkeypatch.setattr(churn, "check", lambda args, _: {"results": 7, "ghosts": 0, "wrong": 2, "holes": 0})
     with pytest.raises(SystemExit):
-        bench.main(bench.Args("churn"))
+        main(ChurnArgs())

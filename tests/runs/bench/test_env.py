@@ -1,4 +1,4 @@
-"""`qr bench env` on a tiny shop: the figures are there, finite and of the right things. Speed itself is not tested."""
+"""`qr bench env` on a tiny shop: every figure is reported and finite. Speed itself is not tested."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 
 import pytest
 
-from runs.bench.env import Recorder, bench
+from runs.bench.env import RecordingRetriever, Size, bench
 from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
 
-SIZES = {"bm25": (8, 2, 2, 4), "hybrid": (8, 2, 2, 4)}
+SIZES = {"bm25": Size(8, 2, 2, 4), "hybrid": Size(8, 2, 2, 4)}
 
 
 @pytest.mark.parametrize("kind", ["bm25", "hybrid"])
@@ -24,7 +24,7 @@ def test_ratios_are_reported(kind: str) -> None:
     json.dumps(report)
 
 
-def test_the_recorder_notes_what_is_asked_and_changes_nothing() -> None:
-    recorder = Recorder(WordRetriever(tiny_shop()))
+def test_the_recording_retriever_records_batches_and_changes_nothing() -> None:
+    recorder = RecordingRetriever(WordRetriever(tiny_shop()))
     hits = recorder.search(["sofa", "couch"], 3)
-    assert recorder.asked == [["sofa", "couch"]] and hits.rows_NK.tolist() == [[0, 1, 2], [-1, -1, -1]]
+    assert recorder.batches == [["sofa", "couch"]] and hits.rows_NK.tolist() == [[0, 1, 2], [-1, -1, -1]]

@@ -1,4 +1,4 @@
-"""`qr bench online` on a tiny shop: both sides learn the same, the floor is counted right. Speed is not tested."""
+"""`qr bench online` on a tiny shop: both sides learn the same, the roofline is counted right. Speed is not tested."""
 
 import json
 import math
@@ -9,13 +9,13 @@ import torch
 from agents.policy.prompt import prompt_ids, prompt_text
 from agents.policy.rollout import Rollout
 from runs.bench.online import PHASES, Stopwatch, bench
-from runs.bench.roofline import Machine, Shape, floors
+from runs.bench.roofline import Machine, Shape, rooflines
 from tests.helpers.fakes import WordRetriever, tiny_shop
 from tests.helpers.models import small_model, small_student
 
 
 @pytest.mark.filterwarnings("ignore")  # TRL's
-def test_every_figure_is_there(tmp_path, monkeypatch):
+def test_every_figure_is_reported(tmp_path, monkeypatch):
     student = small_student(max_new_tokens=3)
     student.save(tmp_path)
     shop, name = tiny_shop(), str(tmp_path)
@@ -26,7 +26,7 @@ def test_every_figure_is_there(tmp_path, monkeypatch):
     facts = report["updates"][name]
     assert facts["mean length TRL"] == pytest.approx(3, abs=0.2)  # an untrained student hardly ever ends by itself
     assert facts["mean length ours"] == pytest.approx(3, abs=0.2)
-    assert report["phases"][name]["sample"]["above floor"] > 0
+    assert report["phases"][name]["sample"]["above roofline"] > 0
     json.dumps(report)
 
 
@@ -36,9 +36,9 @@ def test_trl_reads_the_prompts_that_we_read():
     assert tokenizer([prompt_text(query) for query in queries])["input_ids"] == prompt_ids(tokenizer, queries)
 
 
-def test_the_stopwatch_knows_what_is_left():
+def test_the_stopwatch_reports_the_rest_as_other():
     watch = Stopwatch()
-    watch.around("sample", lambda: None)()
+    watch.timed("sample", lambda: None)()
     taken = watch.take(5.0)
     assert taken["other"] == pytest.approx(5.0, abs=0.1)
     assert sum(taken.values()) == pytest.approx(5.0)
@@ -59,19 +59,19 @@ def test_operations_are_those_that_torch_counts():
     assert counter.get_total_flops() == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_floor_of_a_batch_by_hand():
+def test_the_roofline_of_a_batch_by_hand():
     shape = Shape(weights=100, inner=60, head=40, width=2, layers=1, vocabulary=20)
     tokens = torch.zeros((2, 3), dtype=torch.long)
     mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     prompt = torch.ones((1, 4), dtype=torch.long)
     rollout = Rollout(prompt, prompt, tokens, mask, torch.zeros(2, 3), 2)
-    counted = floors(shape, rollout, torch.tensor([0]), Machine(flops=1.0, bandwidth=1e12))
+    counted = rooflines(shape, rollout, torch.tensor([0]), Machine(flops=1.0, bandwidth=1e12))
     # Read: 4 + 2 positions; predicted: 1 + 2; looks: 1+2+3+4 in the prompt, then 5 and 6.
     forward = 2 * 60 * 6 + 2 * 40 * 3 + 4 * 2 * (10 + 5 + 6)
     assert counted["score"] == forward
     assert counted["backward"] == 2 * forward
     assert counted["sample"] == forward
-    moved = floors(shape, rollout, torch.tensor([0]), Machine(flops=1e12, bandwidth=1.0))
-    assert moved["optimiser"] == 8 * 400
+    moved = rooflines(shape, rollout, torch.tensor([0]), Machine(flops=1e12, bandwidth=1.0))
+    assert moved["optimizer"] == 8 * 400
     assert moved["sample"] == 3 * 400 + 16 * (5 + 6)
-    assert floors(shape, rollout, torch.tensor([], dtype=torch.long), Machine(1.0, 1.0)).keys() == {"sample"}
+    assert rooflines(shape, rollout, torch.tensor([], dtype=torch.long), Machine(1.0, 1.0)).keys() == {"sample"}

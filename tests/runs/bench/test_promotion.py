@@ -1,4 +1,4 @@
-"""The simulation of promotion: its figures are those of its trials, made-up pairs or a run's own."""
+"""The simulation of promotion: its figures are those of its trials, generated pairs or a run's own."""
 
 import json
 import math
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from qr_env.common.errors import ConfigError
-from runs.bench import job as bench
-from runs.bench.promotion import Args, main, resampled, simulate
+from runs.bench import promotion
+from runs.bench.args import PromotionArgs
+from runs.bench.promotion import main, resampled, simulate
 from runs.stream.job import OUTCOMES
 
 
@@ -22,16 +23,16 @@ def outcomes(folder, effect):
     return folder
 
 
-def test_made_up_candidates_end_as_their_kind_should(tmp_path):
-    main(Args(trials=40, effect=0.05, json=str(tmp_path / "promotion.json")))
-    figures = json.loads((tmp_path / "promotion.json").read_text())
+def test_generated_candidates_end_as_their_kind_should(tmp_path):
+    main(PromotionArgs(trials=40, effect=0.05, json=str(tmp_path / "promotion.json")))
+    figures = json.loads((tmp_path / "promotion.json").read_text())["candidates"]
     assert figures["no better"]["promoted"] <= 0.05 < figures["no better"]["promoted at most"]
     assert figures["worse"]["promoted"] == figures["worse"]["saw a canary share"] == 0.0
     assert figures["better"]["promoted"] == 1.0 and figures["better"]["queries until promoted, median"] < 450
 
 
 def test_a_runs_own_pairs_are_drawn_from(tmp_path):
-    figures = simulate(Args(run=outcomes(tmp_path, 0.1), trials=20))
+    figures = simulate(PromotionArgs(run=outcomes(tmp_path, 0.1), trials=20))
     assert figures["better"]["promoted"] == 1.0 and figures["worse"]["promoted"] == 0.0
     assert figures["no better"]["promoted"] <= 0.1
     assert math.isnan(figures["worse"]["queries until promoted, median"])
@@ -45,11 +46,10 @@ def test_a_drawn_sign_leaves_no_difference():
 
 def test_a_run_without_drift_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"outcomes\.jsonl is not there: make the run with --drift"):
-        simulate(Args(run=tmp_path))
+        simulate(PromotionArgs(run=tmp_path))
 
 
-def test_qr_bench_promotion_needs_no_shop(monkeypatch, capsys):
-    monkeypatch.setattr("qr_env.shop.load.load_shop", None)
-    monkeypatch.setattr("runs.bench.promotion.simulate", lambda args: {"worse": {"candidates": args.trials}})
-    bench.main(bench.Args("promotion"))
+def test_the_verb_prints_a_line_a_kind(monkeypatch, capsys):
+    monkeypatch.setattr(promotion, "simulate", lambda args: {"worse": {"candidates": args.trials}})
+    main(PromotionArgs())
     assert "worse: candidates 200" in capsys.readouterr().out
