@@ -39,13 +39,10 @@ def main(argv: list[str] | None = None) -> None:
     if not argv or argv[0] in ("-h", "--help") or argv[0] not in VERBS:
         _usage(argv)
         return
-    if argv[0] == "judge":  # a verb with parts of its own
-        try:
-            importlib.import_module("runs.judge.job").main(argv[1:])
-        except QrError as error:
-            _fail(error)
-        return
     settings = importlib.import_module(f"runs.{argv[0]}.args")
+    if hasattr(settings, "PARTS"):  # a verb with parts, such as `qr judge serve`
+        _run_part(argv[0], settings.__doc__ or "", settings.PARTS, argv[1:])
+        return
     run(settings.Args, _job(argv[0]), argv[1:], prog=f"qr {argv[0]}", description=settings.__doc__)
 
 
@@ -56,6 +53,20 @@ def _job(verb: str) -> Callable[[Any], Any]:
         return importlib.import_module(f"runs.{verb}.job").main(args)
 
     return action
+
+
+def _run_part(verb: str, description: str, parts: dict[str, tuple[type, str, str]], argv: list[str]) -> None:
+    """Parse the settings of a part, then import its module and call `main(args)`."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(description)
+        for name, (_, _, text) in parts.items():
+            print(f"  {name:10} {text}")
+    elif argv[0] not in parts:
+        _fail(ConfigError(f"qr {verb}: no {argv[0]!r}; choose one of {', '.join(parts)}"))
+    else:
+        args_type, module, _ = parts[argv[0]]
+        main_of_part = importlib.import_module(module).main if {"-h", "--help"}.isdisjoint(argv) else print
+        run(args_type, main_of_part, argv[1:], prog=f"qr {verb} {argv[0]}", description=args_type.__doc__)
 
 
 def _usage(argv: list[str]) -> None:
