@@ -1,4 +1,4 @@
-"""Small stand-ins that ship with the tests: a shop of 30 products with known truth, an encoder, a retriever, judges.
+"""Fakes for tests: a shop of 30 products with complete labels, an encoder, a retriever, judges, a language model.
 
     from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
 
@@ -78,18 +78,18 @@ def tiny_shop() -> Shop:
     products = _products()
     queries = {"query_id": list(QUERIES), "query": [q[0] for q in QUERIES.values()]}
     queries |= {"frequency": [q[1] for q in QUERIES.values()], "split": [q[2] for q in QUERIES.values()]}
-    levels_PN = np.array([_levels(q[3], q[4]) for q in QUERIES.values()])
+    levels_PC = np.array([_levels(q[3], q[4]) for q in QUERIES.values()])
     bought = [
         (query, products["product_id"][row], source)
-        for query, levels_N in zip(QUERIES, levels_PN, strict=True)
-        for row, source in zip(np.flatnonzero(levels_N == EXACT)[:2], ("search", "outside"), strict=False)
+        for query, levels_C in zip(QUERIES, levels_PC, strict=True)
+        for row, source in zip(np.flatnonzero(levels_C == EXACT)[:2], ("search", "outside"), strict=False)
     ]
     purchases = dict(zip(PURCHASE_SCHEMA.names, map(list, zip(*bought, strict=True)), strict=True))
     return Shop(
         name="tiny",
         products=pa.table(products, schema=PRODUCT_SCHEMA),
         queries=pa.table(queries, schema=QUERY_SCHEMA),
-        qrels=sp.csr_matrix((levels_PN + 1).astype(np.int8)),
+        qrels=sp.csr_matrix((levels_PC + 1).astype(np.int8)),
         purchases=pa.table(purchases, schema=PURCHASE_SCHEMA),
         qrels_complete=True,
         oracle={name: query[5] for name, query in QUERIES.items()},
@@ -98,7 +98,7 @@ def tiny_shop() -> Shop:
 
 
 def tiny_simulator(blocks: int, group_size: int) -> Simulator:
-    """The tiny shop searched by words, graded by its labels and paid by the default reward."""
+    """The tiny shop searched by words, graded by its labels, with the default reward."""
     shop = tiny_shop()
     return Simulator(shop, WordRetriever(shop), LabelsJudge(shop), Reward(), blocks=blocks, group_size=group_size)
 
@@ -129,7 +129,7 @@ def _levels(type_name: str, color: str) -> list[int]:
 
 
 class HashEncoder:
-    """An encoder without weights: the unit sum of one fixed random vector a word, synonyms sharing a vector."""
+    """An encoder without weights: the normalized sum of one fixed random vector a word; synonyms share a vector."""
 
     name = "hash"
 
@@ -156,7 +156,7 @@ class WordRetriever:
     def __init__(self, shop: Shop) -> None:
         titles = [set(words(title)) for title in shop.titles]
         self.vocabulary = {word: n for n, word in enumerate(sorted(set().union(*titles)))}
-        self.holds_VN = np.array([[word in title for title in titles] for word in self.vocabulary], np.float32)
+        self.holds_TC = np.array([[word in title for title in titles] for word in self.vocabulary], np.float32)
         self.calls = 0
         self.texts: list[list[SearchText]] = []
 
@@ -164,16 +164,16 @@ class WordRetriever:
         """Best k products of each text; padding where fewer hold any of its words."""
         self.calls += 1
         self.texts.append(list(queries))
-        weights_NV = np.zeros((len(queries), len(self.vocabulary)), np.float32)
+        weights_NT = np.zeros((len(queries), len(self.vocabulary)), np.float32)
         for n, query in enumerate(queries):
             for text, weight in ((query, 1.0),) if isinstance(query, str) else query:
                 for word in words(text):
                     if word in self.vocabulary:
-                        weights_NV[n, self.vocabulary[word]] += weight
-        scores_NP = weights_NV @ self.holds_VN
-        k = min(k, scores_NP.shape[1])
-        order_NK = np.argsort(-scores_NP, axis=1, kind="stable")[:, :k]
-        scores_NK = np.take_along_axis(scores_NP, order_NK, axis=1)
+                        weights_NT[n, self.vocabulary[word]] += weight
+        scores_NC = weights_NT @ self.holds_TC
+        k = min(k, scores_NC.shape[1])
+        order_NK = np.argsort(-scores_NC, axis=1, kind="stable")[:, :k]
+        scores_NK = np.take_along_axis(scores_NC, order_NK, axis=1)
         found_NK = scores_NK > 0
         return Hits(
             np.where(found_NK, order_NK, -1).astype(np.int32),
@@ -182,7 +182,7 @@ class WordRetriever:
 
 
 class CountingJudge:
-    """Passes on to a judge and counts: `calls`, and `pairs` for the products asked about."""
+    """Wraps a judge and counts `calls` and graded `pairs`."""
 
     def __init__(self, judge: object) -> None:
         self.judge = judge
@@ -198,7 +198,7 @@ class CountingJudge:
 
 
 class CountingShopper:
-    """Passes on to a shopper and counts: `calls`, and `lists` for the result lists shown."""
+    """Wraps a shopper and counts `calls` and result `lists`."""
 
     def __init__(self, shopper: Shopper) -> None:
         self.shopper = shopper
@@ -232,7 +232,7 @@ class ScriptedModel:
 
 
 class FailingJudge:
-    """A judge whose service is down: every verdict is missing."""
+    """A judge whose verdicts are all missing, as if its service were down."""
 
     name = "failing"
 

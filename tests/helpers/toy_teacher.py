@@ -12,15 +12,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agents.policy.rollout import sample
 
 
 class ServedModel:
-    """The server. most: `--max-logprobs`. seen: bodies of all requests."""
+    """The server.
 
-    def __init__(self, model: Any, tokenizer: Any, most: int = 10_000) -> None:
-        self.model, self.tokenizer, self.most = model, tokenizer, most
+    Args:
+        model: a causal LM.
+        tokenizer: its tokenizer.
+        max_logprobs: most log-probabilities of one token, as vLLM's `--max-logprobs`.
+
+    `seen` lists the bodies of all requests.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_logprobs: int = 10_000) -> None:
+        self.model, self.tokenizer, self.max_logprobs = model, tokenizer, max_logprobs
         self.seen: list[dict[str, Any]] = []
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
@@ -40,28 +49,28 @@ class ServedModel:
             return {"tokens": self.tokenizer(body["prompt"], add_special_tokens=False)["input_ids"]}
         rows = [self._ids(prompt) for prompt in body["prompt"]]
         choices = [self.choice(ids, body) | {"index": i} for i, ids in enumerate(rows)]
-        return {"choices": choices[::-1]}  # a server owes no order
+        return {"choices": choices[::-1]}  # the order of choices is not guaranteed
 
     def _ids(self, prompt: str | list[int]) -> list[int]:
         return self.tokenizer(prompt, add_special_tokens=False)["input_ids"] if isinstance(prompt, str) else prompt
 
     def choice(self, ids: list[int], body: dict[str, Any]) -> dict[str, Any]:
-        """Text that continues the ids, and the log-probabilities of the ids themselves."""
+        """A sampled continuation of the ids, and the log-probabilities of the ids."""
         eos, generator = self.tokenizer.eos_token_id, torch.Generator().manual_seed(body.get("seed", 0))
         rollout = sample(self.model, [ids], 1, body["max_tokens"], eos, eos, body["temperature"], generator)
         text = self.tokenizer.decode(rollout.completions()[0], skip_special_tokens=True)
         return {"text": text, "prompt_logprobs": self.logprobs(ids, body.get("prompt_logprobs"))}
 
     def logprobs(self, ids: list[int], top: int | None) -> list[dict[str, Any] | None] | None:
-        """One entry a token: the likeliest ones, and the token that is there."""
+        """One entry a token: the most probable tokens and the actual one."""
         if top is None:
             return None
         with torch.no_grad():
-            told = self.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(dim=-1)
+            logprobs = self.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(dim=-1)
         entries: list[dict[str, Any] | None] = [None]
         for at, token in enumerate(ids[1:]):
-            names = {*told[at].topk(min(top, self.most, told.shape[1])).indices.tolist(), token}
-            entries.append({str(name): {"logprob": told[at, name].item()} for name in names})
+            names = {*logprobs[at].topk(min(top, self.max_logprobs, logprobs.shape[1])).indices.tolist(), token}
+            entries.append({str(name): {"logprob": logprobs[at, name].item()} for name in names})
         return entries
 
 

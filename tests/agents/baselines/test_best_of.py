@@ -1,4 +1,4 @@
-"""Best of N: the judge's choice among proposals and the original, its ties and holes, and what it costs."""
+"""Best of N: selection by the judge, ties, missing verdicts and costs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shop() -> Shop:
     return tiny_shop()
 
 
-def test_the_judges_best_is_taken_and_the_original_wins_ties(shop: Shop) -> None:
+def test_the_judges_best_is_selected_and_the_original_wins_ties(shop: Shop) -> None:
     base = Proposing(TABLE)
     agent = BestOf(base, 4, shop, WordRetriever(shop), LabelsJudge(shop), "replace")
     rewrites = agent.rewrite(["couch", "sofa", "settee", "unknown query"])
@@ -60,11 +60,11 @@ def test_costs_are_counted_a_query(shop: Shop) -> None:
     assert agent.costs == {"searches/query": 3.5, "verdicts/query": (30 + 20) / 2}
 
 
-def test_missing_verdicts_choose_nothing(shop: Shop) -> None:
+def test_missing_verdicts_keep_the_original(shop: Shop) -> None:
     agent = BestOf(Proposing(TABLE), 4, shop, WordRetriever(shop), FailingJudge(), "replace")
     assert agent.rewrite(["sofa"]) == [["sofa"]]
 
 
-def test_one_candidate_is_no_choice(shop: Shop) -> None:
+def test_one_candidate_is_refused(shop: Shop) -> None:
     with pytest.raises(ConfigError, match="best-of-1"):
         BestOf(Proposing(TABLE), 1, shop, WordRetriever(shop), LabelsJudge(shop))

@@ -1,4 +1,4 @@
-"""The rewriters that do not learn: what they change, and what they must leave alone."""
+"""Rewriters without training: which queries they change and which they keep."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_spelling_prefers_the_more_frequent_of_equally_near_words(shop: Shop) ->
     assert agent.rewrite(["blaci"])[0][0] == "black"
 
 
-def test_rm3_is_the_textbook_sum(shop: Shop) -> None:
+def test_rm3_equals_the_textbook_sum(shop: Shop) -> None:
     retriever = WordRetriever(shop)
     agent = RM3(shop, retriever, fb_docs=4, fb_terms=3, max_share=0.5)
     hits = retriever.search(["red"], 4)
@@ -70,7 +70,7 @@ def test_rm3_is_the_textbook_sum(shop: Shop) -> None:
     assert min(weight[word] for word in picked) >= sorted(weight.values())[-3] - 1e-9
 
 
-def test_rm3_keeps_a_query_that_finds_nothing_and_lives_with_negative_scores(shop: Shop) -> None:
+def test_rm3_keeps_a_query_without_results_and_accepts_negative_scores(shop: Shop) -> None:
     class Negative:
         name = "dense"
 

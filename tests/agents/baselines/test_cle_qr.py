@@ -1,4 +1,4 @@
-"""CLE-QR: the head learns who buys the same, neighbours are ranked by what they promise, thresholds abstain."""
+"""CLE-QR: the trained head, the expected increment of neighbours, and the thresholds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shop() -> Shop:
     return tiny_shop()
 
 
-def test_the_head_draws_together_queries_that_buy_the_same() -> None:
+def test_the_head_moves_queries_with_the_same_purchases_together() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(40, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -48,7 +48,7 @@ def test_the_head_draws_together_queries_that_buy_the_same() -> None:
     assert gap(vectors @ head) > gap(vectors) + 0.05
 
 
-def test_beliefs_and_gain_are_their_formulas() -> None:
+def test_demand_and_gain_equal_their_formulas() -> None:
     bought = sp.csr_matrix([[1, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
     near, cosine = np.array([[0, 2], [1, 0]]), np.array([[0.9, 0.8], [0.5, -np.inf]])
     found = expected_demand(near, cosine, bought).toarray()
@@ -59,13 +59,13 @@ def test_beliefs_and_gain_are_their_formulas() -> None:
     np.testing.assert_allclose(expected_gain(sp.csr_matrix(found), hits), expected, atol=1e-6)
 
 
-def test_thresholds_let_pass_what_is_near_and_promises_something() -> None:
+def test_thresholds_accept_near_neighbours_with_a_positive_increment() -> None:
     choice = Choice(np.zeros(4, np.int64), np.array([1.0, 0.0, 0.5, 2.0]), np.array([0.9, 0.9, 0.2, 0.5]))
     assert Thresholds().accept(choice).tolist() == [True, False, True, True]
     assert Thresholds(0.4, 0.8).accept(choice).tolist() == [True, False, False, True]
 
 
-def test_an_unknown_query_takes_the_words_of_its_neighbour(shop: Shop) -> None:
+def test_an_unknown_query_gets_the_words_of_its_neighbour(shop: Shop) -> None:
     # "settee" finds nothing; its vector is that of "sofa", whose purchases the log holds.
     agent = CleQR(shop, WordRetriever(shop), HashEncoder(), neighbours=4)
     assert agent.rewrite(["settee"], n=2)[0] == ["sofa", "sofa"]
@@ -77,7 +77,7 @@ def test_an_unknown_query_takes_the_words_of_its_neighbour(shop: Shop) -> None:
     assert agent.rewrite([]) == []
 
 
-def test_a_query_is_no_neighbour_of_itself(shop: Shop) -> None:
+def test_a_query_is_not_its_own_neighbour(shop: Shop) -> None:
     agent = CleQR(shop, WordRetriever(shop), HashEncoder(), "replace")
     for query, (rewrite,) in zip(("couch", "COUCH "), agent.rewrite(["couch", "COUCH "]), strict=True):
         assert rewrite == query or rewrite.strip().lower() != "couch"  # left alone, or another query's words
@@ -86,7 +86,7 @@ def test_a_query_is_no_neighbour_of_itself(shop: Shop) -> None:
     assert any(itself) and np.isneginf(cosine[0, itself]).all()
 
 
-def test_thresholds_are_fitted_so_that_bad_neighbours_are_not_taken(shop: Shop) -> None:
+def test_fitted_thresholds_reject_bad_neighbours(shop: Shop) -> None:
     # Vectors that say nothing: whatever neighbour comes, dev queries find no more by it.
     agent = CleQR(shop, WordRetriever(shop), Blind(), "replace")
     dev = PurchaseLog.of(shop, shop.split("dev"))
@@ -107,7 +107,7 @@ def test_only_train_and_dev_logs_are_read(shop: Shop) -> None:
     assert with_labels == without
 
 
-def test_a_shop_without_a_log_is_refused_and_labels_stand_in_for_purchases(shop: Shop) -> None:
+def test_labels_replace_purchases_and_a_shop_without_either_is_refused(shop: Shop) -> None:
     labelled = replace(shop, purchases=PURCHASE_SCHEMA.empty_table())
     log = PurchaseLog.of(labelled, labelled.split("train"))
     assert len(log.queries) == 7 and log.bought_PC.shape == (7, 30)

@@ -1,4 +1,4 @@
-"""Synonyms: the four forms of a dictionary, which of its words are added, and where there is none."""
+"""Synonyms: the four dictionary formats, which words are added, and a missing dictionary."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def written(folder: Path, form: str) -> Path:
 
 
 @pytest.mark.parametrize("form", [".dat", ".tsv", ".jsonl", "wordnet"])
-def test_every_form_says_the_same(shop: Shop, tmp_path: Path, form: str) -> None:
+def test_every_file_format_gives_the_same_synonyms(shop: Shop, tmp_path: Path, form: str) -> None:
     agent = Synonyms(shop, written(tmp_path, form))
     found = [row[0] for row in agent.rewrite(["Blue Couch", "couches", "trainers", "frosta", "", "zzz"])]
     # "lounge" is in no title; a word that is not in the dictionary, or known to the catalogue, is left alone.
@@ -50,12 +50,12 @@ def test_every_form_says_the_same(shop: Shop, tmp_path: Path, form: str) -> None
     assert set(found[2].replace("shoes", "shoe").split()) == {"running", "shoe"}
 
 
-def test_mythes_broader_words_and_verbs_are_no_synonyms(tmp_path: Path) -> None:
+def test_broader_words_and_verbs_of_mythes_are_skipped(tmp_path: Path) -> None:
     entries = list(read_dictionary(written(tmp_path, ".dat")))
     assert entries == [("couch", ["sofa", "lounge"]), ("trainers", ["running shoes"])]
 
 
-def test_known_words_phrases_and_the_most_common(shop: Shop, tmp_path: Path) -> None:
+def test_known_words_are_skipped_and_frequent_synonyms_preferred(shop: Shop, tmp_path: Path) -> None:
     path = tmp_path / "s.tsv"
     path.write_text("red\tcrimson|black|pink\nrunning shoes\tsofa\nshoes\trefrigerator\nfrost box\trefrigerator\n")
     assert Synonyms(shop, path).rewrite(["red sofa"]) == [["red sofa"]]
@@ -65,7 +65,9 @@ def test_known_words_phrases_and_the_most_common(shop: Shop, tmp_path: Path) -> 
     assert Synonyms(shop, path).rewrite(["frost box"], n=2) == [["refrigerator"] * 2]
 
 
-def test_without_a_dictionary_the_way_out_is_named(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_dictionary_is_refused_with_a_remedy(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(synonyms, "DEFAULT_PATHS", (tmp_path / "nowhere",))
     with pytest.raises(ConfigError, match="wordnet-base"):
         Synonyms(shop)

@@ -1,4 +1,4 @@
-"""AnchorPairs: the log's suggestions for streaming queries, paid by engine and judge, replayed, resumable."""
+"""Anchor pairs: rewrites of the query log for streaming queries, kept by reward, replayed and resumable."""
 
 from dataclasses import replace
 
@@ -23,14 +23,14 @@ def setup():
     return train, word_model(shop, train), score
 
 
-def test_a_couch_is_hinted_to_be_a_sofa_and_a_sofa_is_left_alone(setup):
+def test_couch_pairs_with_sofa_and_sofa_is_kept(setup):
     train, model, score = setup
     pairs = dict(AnchorPairs(model, score).pairs(train))
     assert "sofa" in pairs["couch"].split()
     assert pairs["sofa"] == ""
 
 
-def test_earlier_queries_are_replayed_and_asked_once(setup):
+def test_earlier_queries_are_replayed_and_looked_up_once(setup):
     train, model, score = setup
     asked = []
 
@@ -49,7 +49,7 @@ def test_earlier_queries_are_replayed_and_asked_once(setup):
     assert len(asked) == len(known)  # each text once
 
 
-def test_a_twin_is_the_same_wish_typed_with_one_slip(setup):
+def test_a_typo_variant_is_the_same_query_with_one_typo(setup):
     train, model, score = setup
     query = next(query for query in train if query.text == "couch")
     made = typo_variants(query, 6, seed=1)
@@ -62,7 +62,7 @@ def test_a_twin_is_the_same_wish_typed_with_one_slip(setup):
     assert len(AnchorPairs(model, score, typo_variants=0).pairs([query])) == 1 + REPLAYED
 
 
-def test_a_query_in_other_words_or_another_assortment_is_looked_up_again(setup):
+def test_a_changed_text_or_assortment_is_looked_up_again(setup):
     train, model, score = setup
     query = next(query for query in train if query.text == "couch")
     epochs, asked = [0, 0, 0, 1, 1], []
@@ -81,7 +81,7 @@ def test_a_query_in_other_words_or_another_assortment_is_looked_up_again(setup):
     assert AnchorPairs(model, score).pairs([replace(query, row=-1, id="log:x", text="x")]) == []
 
 
-def test_only_recent_looks_are_replayed_where_words_change(setup):
+def test_only_recent_queries_are_replayed_if_limited(setup):
     train, model, score = setup
     anchor_pairs = AnchorPairs(model, score, typo_variants=0, recent=2)
     anchor_pairs.pairs(train)
@@ -98,14 +98,14 @@ def test_a_query_without_a_verdict_has_no_pair(setup):
     assert options == []
 
 
-def test_the_querys_own_words_are_kept_where_the_rewrite_is_searched_alone(setup):
+def test_keep_words_prepends_the_query(setup):
     train, model, score = setup
     pairs = AnchorPairs(model, score, keep_words=True).pairs(train)
     assert all(not rewrite or rewrite.startswith(f"{text} ") for text, rewrite in pairs)
     assert any(rewrite for _, rewrite in pairs)
 
 
-def test_a_restored_one_goes_on_the_same(setup):
+def test_restored_anchor_pairs_continue_identically(setup):
     train, model, score = setup
     first = AnchorPairs(model, score)
     first.pairs(train[:3])

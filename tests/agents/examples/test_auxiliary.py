@@ -1,4 +1,4 @@
-"""Auxiliary tasks: balanced answers, hard cases first, thoughts that say what is known; and a model that confirms."""
+"""Auxiliary tasks: balanced answers, hard cases first, thoughts; and a language model that confirms pairs."""
 
 import numpy as np
 import pytest
@@ -44,14 +44,14 @@ def test_quality_is_balanced_and_takes_the_hard_queries_first(shop):
     assert quality_examples(scored(train[:2], np.zeros((2, 0)))) == ([], {"yes": 0, "no": 0})
 
 
-def test_where_nothing_is_graded_relevance_tags(shop):
+def test_without_labels_tags_come_from_relevance(shop):
     train = shop.split("train")
     examples, _ = relevance_tags(scored(train[:3], [[0.9, 0.1], [0.5, 0.4], [1.0, 0.9]]), seed=1)
     assert sorted(example.response for example in examples) == [NO, YES]
     assert {example.task for example in examples} == {"tagging"}
 
 
-def test_tags_say_whether_two_queries_want_the_same(shop):
+def test_tags_state_whether_two_queries_mean_the_same(shop):
     asked = [query for query in shop.all_queries if query.split != "dev"]  # "couch white" among them
     examples, counts = tagging_examples(shop, asked)
     pairs = {frozenset((e.query, e.rewrite)): e.response for e in examples}
@@ -66,13 +66,13 @@ def test_tags_say_whether_two_queries_want_the_same(shop):
         assert not pair & held_out
 
 
-def test_titles_are_what_was_bought(shop):
+def test_title_examples_are_bought_titles(shop):
     train = shop.split("train")
     examples = title_examples(bought_titles(shop, train), train, limit=1)
     assert [(e.query, e.response) for e in examples][:2] == [(q.text, shop.titles[0]) for q in train[:2]]
 
 
-def test_a_thought_names_the_word_that_no_title_has_and_those_that_were_bought(shop):
+def test_a_thought_lists_unknown_words_and_shared_bought_words(shop):
     train = shop.split("train")
     titles, known = bought_titles(shop, train), title_stems(shop)
     rewrites = [

@@ -1,4 +1,4 @@
-"""BEQUE's filter: thresholds, order, context, leaving alone."""
+"""BEQUE's filter: thresholds, order, context, and queries that keep the original."""
 
 import numpy as np
 import pytest
@@ -41,10 +41,10 @@ def test_both_thresholds_and_the_order_by_reward(world):
     assert examples[0].reward == pytest.approx(0.3) and examples[0].query_id == train[0].id
     dropped = [counts[name] for name in ("without a verdict", "relevance 0.5 or less", "increment 0 or less")]
     assert dropped == [1, 1, 1] and counts["candidates"] == 5 and counts["kept"] == 2
-    assert counts["queries that keep the original"] == 0  # silence is no evidence that the original is good
+    assert counts["queries that keep the original"] == 0  # a missing verdict is no evidence that the original is good
 
 
-def test_a_query_whose_candidates_all_fail_is_left_alone(world):
+def test_a_query_whose_candidates_all_fail_keeps_its_original(world):
     _, train, _ = world
     verdicts = scored(train[:2], [["a"], []], [[0.9], [NAN]], [[0.0], [NAN]], [[0.5], [NAN]])
     examples, counts = engine_pairs(verdicts)
@@ -53,7 +53,7 @@ def test_a_query_whose_candidates_all_fail_is_left_alone(world):
     assert engine_pairs(verdicts, EngineConfig(keep_original=False))[0] == []
 
 
-def test_the_thresholds_are_strict_and_most_are_kept(world):
+def test_the_thresholds_are_strict_and_the_number_of_rewrites_is_limited(world):
     _, train, _ = world
     verdicts = scored(train[:1], [["a", "b", "c"]], [[0.5, 0.6, 0.7]], [[1.0] * 3], [[0.2, 0.3, 0.4]])
     examples, counts = engine_pairs(verdicts, EngineConfig(min_relevance=0.5, max_rewrites=1))
@@ -61,7 +61,7 @@ def test_the_thresholds_are_strict_and_most_are_kept(world):
     assert (counts["relevance 0.5 or less"], counts["beyond 1 a query"]) == (1, 1)
 
 
-def test_context_is_what_was_bought_for_a_share_of_the_examples(world):
+def test_a_share_of_the_examples_has_bought_titles_as_context(world):
     shop, train, _ = world
     titles = bought_titles(shop, train)
     assert titles["q01"] == shop.titles[:2]
@@ -75,7 +75,7 @@ def test_context_is_what_was_bought_for_a_share_of_the_examples(world):
     assert half == engine_pairs(verdicts, EngineConfig(context_share=0.5), titles)
 
 
-def test_the_engine_approves_of_a_sofa_for_a_couch(world):
+def test_the_engine_approves_sofa_for_couch(world):
     _, train, simulator = world
     couch = [query for query in train if query.text == "couch"]
     verdicts = score_options(couch, [["sofa", "refrigerator", "couch", "sofa"]], FeedbackScorer(simulator), "fake")
@@ -102,6 +102,6 @@ def test_rewrites_of_any_source_are_approved_by_reward(world):
     assert ("divan", "sofa") in [(example.query, example.response) for example in kept]
 
 
-def test_impossible_settings_are_told():
+def test_impossible_settings_are_refused():
     with pytest.raises(ConfigError, match=r"context_share=1\.5"):
         EngineConfig(context_share=1.5)

@@ -1,4 +1,4 @@
-"""The query graph: equal to slow counts, bounded, of the train split only; and the rewrites that it gives."""
+"""The query graph: equal to slow counts, bounded, of the train split only; and the rewrites from it."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def slow_pairs(gains, min_shared, min_similarity, most):
 
 
 @pytest.mark.parametrize("block", [1, 200, 1 << 22])
-def test_strongest_equals_a_slow_count_whatever_the_block(block, monkeypatch):
+def test_most_similar_equals_a_slow_count_for_any_block_size(block, monkeypatch):
     monkeypatch.setattr(graph, "BLOCK_TERMS", block)
     gains = random_graph()
     pairs, counts = most_similar(gains, 100, 2, 0.12)
@@ -44,7 +44,7 @@ def test_strongest_equals_a_slow_count_whatever_the_block(block, monkeypatch):
     assert counts["share a product"] - counts["share too few"] - counts["too dissimilar"] == len(pairs)
 
 
-def test_the_strongest_come_first_and_the_others_are_counted():
+def test_the_most_similar_come_first_and_the_others_are_counted():
     gains = random_graph(seed=1)
     every, _ = most_similar(gains, 100)
     few, counts = most_similar(gains, 3)
@@ -55,7 +55,7 @@ def test_the_strongest_come_first_and_the_others_are_counted():
         assert alike == pytest.approx(np.sort(every.similarity_N[every.query_N == row])[::-1][:3], abs=1e-5)
 
 
-def test_a_popular_product_keeps_the_queries_that_it_says_most_about():
+def test_a_popular_product_keeps_its_most_specific_queries():
     gains = sp.csr_matrix(np.array([[1, 1, 1], [1, 0, 0], [0.1, 0, 0], [1, 1, 0]], np.float32))
     cut, counts = capped(gains, 2)
     assert cut.toarray()[:, 0].tolist() == [0, 1, 0, 1]  # Exact before Substitute, then the fewest products
@@ -77,12 +77,12 @@ def test_the_graph_is_of_exact_and_substitute_labels_or_of_purchases():
         query_products(shop, train, "clicks")
 
 
-def test_k_follows_how_dense_labels_are():
+def test_the_default_number_of_shared_products_depends_on_label_density():
     assert default_min_shared(query_products(tiny_shop(), tiny_shop().split("train"))) == 5
     assert default_min_shared(query_products(tiny_shop(), tiny_shop().split("train"), "purchases")) == 1
 
 
-def test_a_couch_gets_the_sofa_but_no_colour_and_no_typo():
+def test_couch_gets_sofa_but_no_color_and_no_typo():
     shop = tiny_shop()
     examples, counts = graph_pairs(shop, shop.split("train"), GraphConfig(max_rewrites=5))
     found = {(example.query, example.response) for example in examples}
@@ -93,13 +93,13 @@ def test_a_couch_gets_the_sofa_but_no_colour_and_no_typo():
     assert counts["kept"] == len(examples) == len(found)
 
 
-def test_a_whole_rewrite_says_nothing_that_its_products_do_not():
+def test_a_whole_rewrite_has_only_words_of_its_products_titles():
     shop = tiny_shop()
     examples, _ = graph_pairs(shop, shop.split("train"), GraphConfig(max_rewrites=5), combine="replace")
     assert {example.response for example in examples if example.query == "couch"} == {"sofa"}
 
 
-def test_without_support_every_word_goes_in_and_direction_is_both():
+def test_without_min_support_every_word_is_allowed_in_both_directions():
     shop = tiny_shop()
     examples, _ = graph_pairs(shop, shop.split("train"), GraphConfig(max_rewrites=9, min_support=0), combine="replace")
     found = {(example.query, example.response) for example in examples}
@@ -116,7 +116,7 @@ def test_held_out_queries_are_not_read():
     assert graph_pairs(shop, train) == graph_pairs(other, train)
 
 
-def test_who_confirms_decides_and_is_counted():
+def test_confirm_decides_and_is_counted():
     shop = tiny_shop()
     asked = []
 
@@ -135,7 +135,7 @@ def test_no_queries_and_no_edges_give_no_pairs():
     assert graph_pairs(shop, shop.split("train"), source="purchases", config=GraphConfig(min_shared=99))[0] == []
 
 
-def test_impossible_settings_are_told():
+def test_impossible_settings_are_refused():
     with pytest.raises(ConfigError, match="max_rewrites=0"):
         GraphConfig(max_rewrites=0)
 

@@ -1,4 +1,4 @@
-"""Warm-start pairs: the log's candidates, kept only where engine and judge pay for them."""
+"""Rejection sampling: candidates of the query log, kept by reward."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def world():
     return shop, shop.split("train")
 
 
-def test_rejection_keeps_the_best_paid_and_leaves_the_rest_alone(world):
+def test_rejection_keeps_the_highest_reward_or_the_original(world):
     _, train = world
     options = [["a", "b"], ["c"], [], ["d"]]
     rewards = np.array([[0.1, 0.3], [-0.2, np.nan], [np.nan, np.nan], [np.nan, np.nan]], np.float32)
@@ -24,7 +24,7 @@ def test_rejection_keeps_the_best_paid_and_leaves_the_rest_alone(world):
     assert (found.candidates, found.rewritten, found.unchanged, found.unjudged) == (4, 1, 2, 1)
 
 
-def test_a_query_is_left_alone_only_where_every_candidate_was_judged(world):
+def test_the_original_is_kept_only_if_every_candidate_was_judged(world):
     _, train = world
     nan = np.nan
     rewards = np.array([[nan, nan, -0.1], [0.01, nan, nan], [nan, 0.5, nan], [-0.1, -0.2, 0.01]], np.float32)
@@ -34,7 +34,7 @@ def test_a_query_is_left_alone_only_where_every_candidate_was_judged(world):
     assert (found.rewritten, found.unchanged, found.unjudged) == (1, 2, 1)
 
 
-def test_the_shop_itself_scores_candidates(world):
+def test_candidates_are_scored_by_the_simulator(world):
     shop, train = world
     options = candidates(word_model(shop, train), train)
     found = rejection_sample(train, options, RewardScorer(tiny_simulator, chunk=3))

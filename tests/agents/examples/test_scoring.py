@@ -1,4 +1,4 @@
-"""Candidates are paid as a step of the shop itself pays them."""
+"""Rewards and feedback of candidates equal those of a simulator step."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def world():
     return shop, shop.split("train"), tiny_simulator
 
 
-def test_figures_are_those_of_a_step_and_missing_where_there_is_no_candidate(world):
+def test_figures_equal_those_of_a_step_and_are_nan_without_a_candidate(world):
     _, train, simulator = world
     options = [["sofa", "red"], ["refrigerator"], []]
     found = FeedbackScorer(simulator, chunk=2)(train[:3], options)

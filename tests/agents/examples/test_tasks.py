@@ -1,4 +1,4 @@
-"""Examples: a prompt for each task, loss on the response only, and a file that gives back what it was given."""
+"""Examples: a prompt for each task, loss on the response only, and the Parquet file."""
 
 import math
 from dataclasses import replace
@@ -16,7 +16,7 @@ from tests.helpers.models import small_model
 EXAMPLE = Example("rewrite", "couch  blue", "sofa", "sofa", ("Blue Sofa", "Sofa Bed"), "log", "q1", 0.5, 1.0, 0.2)
 
 
-def test_a_rewrite_is_asked_for_as_it_is_online():
+def test_the_rewrite_prompt_equals_the_online_prompt():
     _, tokenizer = small_model()
     example = replace(EXAMPLE, context=())
     assert prompt_of(example) == prompt_text("couch blue")
@@ -29,7 +29,7 @@ def test_every_task_has_a_prompt_of_its_own_that_starts_with_the_query():
     assert all(prompt.startswith("Query: couch blue\n") for prompt in prompts)
 
 
-def test_context_comes_before_the_query_and_is_cut():
+def test_context_precedes_the_query_and_is_truncated():
     long = replace(EXAMPLE, context=("x" * 500, "b\nc", "d", "never read"))
     assert prompt_of(long) == f"Bought: {'x' * 80} | b c | d\n" + prompt_text("couch blue")
 
@@ -50,7 +50,7 @@ def test_loss_is_on_the_response_and_its_end_only():
         assert all(label == i for i, label in zip(row["input_ids"][-len(learnt) :], learnt, strict=True))
 
 
-def test_a_file_gives_back_what_it_was_given(tmp_path):
+def test_examples_survive_a_file_round_trip(tmp_path):
     examples = [EXAMPLE, Example("title", "sofa", "Blue Sofa", held_out=True)]
     write_examples(tmp_path / "new" / "pairs.parquet", examples)
     first, second = read_examples(tmp_path / "new" / "pairs.parquet")
@@ -58,7 +58,7 @@ def test_a_file_gives_back_what_it_was_given(tmp_path):
     assert second.held_out and math.isnan(second.relevance) and second.context == ()
 
 
-def test_mistakes_are_told(tmp_path):
+def test_unknown_tasks_and_unusable_files_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="unknown task 'poem'"):
         Example("poem", "sofa", "")
     with pytest.raises(ConfigError, match="qr pairs SHOP"):
@@ -68,7 +68,7 @@ def test_mistakes_are_told(tmp_path):
         read_examples(tmp_path / "other.parquet")
 
 
-def test_no_examples_are_an_empty_file(tmp_path):
+def test_no_examples_give_an_empty_file(tmp_path):
     write_examples(tmp_path / "pairs.parquet", [])
     assert read_examples(tmp_path / "pairs.parquet") == []
     assert task_sequences(small_model()[1], []) == []

@@ -1,4 +1,4 @@
-"""Rewrites of a teacher: Boolean text taken apart, files read, what is held out left out."""
+"""Rewrites of a teacher: Boolean queries, file formats, and held-out queries that are left out."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ REWRITES = Path("../shared/data/rewrites")
         ("", (), ()),
     ],
 )
-def test_boolean_text_is_taken_apart(text, groups, excluded):
+def test_boolean_queries_are_parsed(text, groups, excluded):
     assert parse(text) == Boolean(groups, excluded)
 
 
@@ -47,7 +47,7 @@ def test_boolean_text_is_taken_apart(text, groups, excluded):
     ("text", "boolean"),
     [("a OR b", True), ("(a or b) c", True), ("salt and pepper", False), ('"war AND peace" book', True), ("a|b", True)],
 )
-def test_words_are_no_operators(text, boolean):
+def test_plain_text_is_not_boolean(text, boolean):
     assert is_boolean(text) == boolean
 
 
@@ -63,16 +63,16 @@ def test_words_are_no_operators(text, boolean):
         ("a sofa", "(sofa OR couch OR settee OR divan OR lounge OR futon OR seat)", "couch settee divan lounge"),
     ],
 )
-def test_alternatives_of_what_the_query_says_are_added(query, boolean, added):
+def test_alternatives_to_the_querys_words_are_added(query, boolean, added):
     assert expansion_terms(query, boolean) == added
 
 
-def test_words_that_the_catalogue_lacks_are_not_added():
+def test_words_outside_the_catalogue_are_not_added():
     assert expansion_terms("couch", "couch OR sofa OR settee", known=frozenset(["sofa", "couch"])) == "sofa"
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
-def test_files_of_all_kinds_are_read_and_held_out_queries_left_out(suffix, tmp_path):
+def test_all_file_formats_are_read_without_held_out_queries(suffix, tmp_path):
     rows = [
         ("couch", "(couch OR sofa)"), ("Settee", "sofa"), ("fridge", ""), ("lamp", "lamp"), ("couch", "sofa"),
         ("running shoes", "trainers"), ("stool", "bar stool high"), ("x", " ".join("abcdefghij")),
@@ -93,7 +93,7 @@ def test_files_of_all_kinds_are_read_and_held_out_queries_left_out(suffix, tmp_p
     assert list(counts.values()) == [8, 1, 1, 2, 1, 1, 1, 2]
 
 
-def test_files_that_cannot_be_used_are_told(tmp_path):
+def test_unusable_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="no file of rewrites"):
         read_rewrites(tmp_path / "none.csv")
     (tmp_path / "a.csv").write_text("query,other\na,b\n")
@@ -116,7 +116,7 @@ class Teacher:
         return [[query.replace("couch", "sofa")] * n for query in queries]
 
 
-def test_an_agent_teaches_what_it_rewrites_and_its_silence_nothing():
+def test_an_agents_rewrites_become_examples_but_kept_queries_do_not():
     shop = tiny_shop()
     examples, counts = teacher_rewrites(Teacher(), shop, shop.split("train"), n=3)
     assert {(e.query, e.response) for e in examples} == {("couch", "sofa"), ("blue couch", "sofa")}
@@ -126,7 +126,7 @@ def test_an_agent_teaches_what_it_rewrites_and_its_silence_nothing():
 
 
 @pytest.mark.skipif(not REWRITES.is_dir(), reason="no shared rewrites here")
-def test_a_large_models_rewrites_are_read_whole():
+def test_a_file_of_a_large_models_rewrites_is_read():
     path = REWRITES / "esci_gpt4o_boolean.parquet"
     examples, counts = file_rewrites(path, tiny_shop())
     assert counts["rows"] == 4_507 and counts["Boolean, parsed"] > 4_490 and counts["kept"] > 3_000
@@ -139,7 +139,7 @@ def test_a_large_models_rewrites_are_read_whole():
 
 
 @pytest.mark.skipif(not REWRITES.is_dir(), reason="no shared rewrites here")
-def test_peoples_rewrites_are_whole_queries():
+def test_a_file_of_human_rewrites_is_read():
     examples, counts = file_rewrites(REWRITES / "webshop_human.parquet", tiny_shop(), combine="replace")
     assert counts["kept"] > 1_900
     assert all(len(e.response.split()) <= MAX_WORDS + len(e.query.split()) for e in examples)

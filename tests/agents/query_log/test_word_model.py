@@ -1,4 +1,4 @@
-"""Words of bought titles: shares as a slow loop counts them, candidates that say something new."""
+"""Statistics of bought titles equal a slow count; candidates add new words."""
 
 import numpy as np
 import pytest
@@ -8,26 +8,26 @@ from tests.helpers.fakes import tiny_shop
 
 
 @pytest.fixture(scope="module")
-def world():
+def shop_and_train():
     shop = tiny_shop()
     return shop, shop.split("train")
 
 
-def test_the_log_says_that_a_couch_is_a_sofa(world):
-    shop, train = world
+def test_the_log_suggests_sofa_for_couch(shop_and_train):
+    shop, train = shop_and_train
     options = dict(zip([q.text for q in train], candidates(word_model(shop, train), train), strict=True))
     assert any("sofa" in text.split() for text in options["couch"])
     assert any("refrigerator" in text.split() for text in options["fridge"])
 
 
-def test_no_candidate_repeats_the_query(world):
-    shop, train = world
+def test_no_candidate_repeats_the_query(shop_and_train):
+    shop, train = shop_and_train
     for query, texts in zip(train, candidates(word_model(shop, train), train), strict=True):
         assert all(set(words_of(text)).isdisjoint(words_of(query.text)) for text in texts)
 
 
-def test_shares_equal_a_slow_count(world):
-    shop, train = world
+def test_shares_equal_a_slow_count(shop_and_train):
+    shop, train = shop_and_train
     model = word_model(shop, train)
     for i, query in enumerate(train):
         pairs = zip(shop.purchases["query_id"].to_pylist(), shop.purchases["product_id"].to_pylist(), strict=True)
@@ -37,8 +37,8 @@ def test_shares_equal_a_slow_count(world):
             assert model.bought_PT[i, column] == pytest.approx(share)
 
 
-def test_test_queries_purchases_are_not_read(world):
-    shop, train = world
+def test_only_purchases_of_the_given_queries_are_read(shop_and_train):
+    shop, train = shop_and_train
     model = word_model(shop, train[:1])
     assert model.bought_PT.shape[0] == 1
     assert set(model.query_words) == set(words_of(train[0].text))

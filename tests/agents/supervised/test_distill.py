@@ -1,5 +1,5 @@
-"""Distillation: the loss is TRL's, reverse KL picks a mode where forward averages, and a student comes to write as
-its teacher, here or behind a server."""
+"""Distillation: the loss equals TRL's, reverse KL is mode-seeking and forward KL averages, and a student learns its
+teacher's rewrites, from a local or a served teacher."""
 
 import copy
 from types import SimpleNamespace
@@ -41,7 +41,7 @@ def test_beta_1_is_reverse_and_beta_0_forward():
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 0.5, 1.0])
-def test_loss_and_gradient_are_trls(beta):
+def test_loss_and_gradient_equal_those_of_trl(beta):
     from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
 
     hidden = torch.randn((2, 7, 16), generator=torch.Generator().manual_seed(0))
@@ -58,7 +58,7 @@ def test_loss_and_gradient_are_trls(beta):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
-def test_what_a_server_names_bounds_the_divergence_from_below(beta):
+def test_top_k_divergence_is_a_lower_bound(beta):
     student, teacher = logprobs(9, 40, 0), logprobs(9, 40, 1)
     whole = generalized_jsd(student, teacher, beta)
     ids = teacher.topk(39, dim=1).indices
@@ -115,7 +115,7 @@ def started(on_policy):
 
 
 @pytest.mark.parametrize(("beta", "on_policy", "epochs"), [(1.0, True, 25), (0.0, False, 60)])
-def test_a_student_comes_to_write_as_its_teacher_the_same_twice(teacher, beta, on_policy, epochs):
+def test_distillation_is_reproducible_and_reaches_the_teachers_rewrites(teacher, beta, on_policy, epochs):
     students = [started(on_policy) for _ in range(2)]
     settings = {"beta": beta, "on_policy": on_policy, "learning_rate": 1e-2, "batch_size": 4, "seed": 3}
     first, second = (distill(student, teacher, QUERIES, epochs=epochs, **settings) for student in students)
@@ -126,7 +126,7 @@ def test_a_student_comes_to_write_as_its_teacher_the_same_twice(teacher, beta, o
     assert same_weights(*(student.model for student in students))
 
 
-def test_every_sampled_token_is_compared_where_it_was_drawn(teacher):
+def test_distributions_are_compared_at_every_sampled_token(teacher):
     """The logits of the packed row are those of the prompt and its completion read alone."""
     rollout = teacher.sample(QUERIES, group_size=2, generator=torch.Generator().manual_seed(0))
     (part,) = chunks(rollout)
@@ -143,7 +143,7 @@ def test_every_sampled_token_is_compared_where_it_was_drawn(teacher):
     assert at == len(found)
 
 
-def test_other_tokenizers_are_refused_with_the_way_out(teacher):
+def test_other_tokenizers_are_refused_with_a_remedy(teacher):
     student = small_student()
     other = Student(student.model, train_tokenizer(["other words of another shop"] * 3), "other")
     with pytest.raises(ConfigError, match=r"different tokenizers.*sequence_kd"):
@@ -163,7 +163,7 @@ def test_impossible_settings_are_refused(teacher, settings):
         distill(small_student(), teacher, [])
 
 
-def test_sequence_kd_takes_any_rewriter_and_each_text_once():
+def test_sequence_kd_takes_any_rewriter_and_drops_duplicates():
     class Fixed:
         name = "fixed"
 
@@ -176,7 +176,7 @@ def test_sequence_kd_takes_any_rewriter_and_each_text_once():
 
 
 @pytest.mark.live
-def test_a_served_teacher_says_what_a_local_one_says(teacher):
+def test_a_served_teacher_equals_a_local_one(teacher):
     student = copied(small_student(seed=5))
     rollout = student.sample(QUERIES * 6, generator=torch.Generator().manual_seed(1))
     whole = LocalTeacher(teacher).support(rollout, 1.0)
@@ -207,11 +207,11 @@ def test_a_student_learns_from_a_served_teacher(teacher):
 
 
 @pytest.mark.live
-def test_a_served_teacher_refuses_what_it_cannot_answer(teacher):
+def test_a_served_teacher_refuses_unsupported_requests(teacher):
     student = small_student()
     other = train_tokenizer(["other words of another shop"] * 3)
     rollout = student.sample(QUERIES, generator=torch.Generator().manual_seed(1))
-    with ServedModel(teacher.model, teacher.tokenizer, most=3) as server, Client(server.url) as client:
+    with ServedModel(teacher.model, teacher.tokenizer, max_logprobs=3) as server, Client(server.url) as client:
         served = ServedTeacher(client, "toy", student.tokenizer)
         with pytest.raises(ConfigError, match=r"different tokenizers.*sequence_kd"):
             served.check(Student(student.model, other))

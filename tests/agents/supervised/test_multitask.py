@@ -1,4 +1,4 @@
-"""Multi-task fine-tuning: the mixture has its weights, tasks are kept apart, scores agree with greedy decoding."""
+"""Multi-task fine-tuning: the mixture has its weights, tasks do not interfere, scores agree with greedy decoding."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def counts(examples):
     return {task: sum(example.task == task for example in examples) for task in ("rewrite", "title")}
 
 
-def test_a_student_learns_two_tasks_apart_by_their_instruction():
+def test_a_student_learns_two_tasks_distinguished_by_their_prompts():
     student = copied(small_student())
     report = fine_tune_tasks(
         student, EXAMPLES * 20 + HELD_OUT, weights={"rewrite": 1, "title": 1}, learning_rate=1e-2, epochs=14,
@@ -41,7 +41,7 @@ def test_a_student_learns_two_tasks_apart_by_their_instruction():
     assert report.training["train_loss"] > 0
 
 
-def test_scores_are_the_models_own_whatever_the_batch():
+def test_scores_do_not_depend_on_the_batch():
     student = small_student()
     sequences = task_sequences(student.tokenizer, EXAMPLES)
     loss_N, right_N, tokens_N = response_scores(student.model, sequences)
@@ -55,7 +55,7 @@ def test_scores_are_the_models_own_whatever_the_batch():
         assert tokens_N[at] == int(kept.sum())
 
 
-def test_exact_says_what_greedy_decoding_writes():
+def test_exact_agrees_with_greedy_decoding():
     student = replace(small_student(), max_new_tokens=3)
     tokenizer = student.tokenizer
     written = [row[0] for row in student.rewrite(QUERIES)]
@@ -72,7 +72,7 @@ def test_exact_says_what_greedy_decoding_writes():
     )
 
 
-def test_the_mixture_has_its_weights_and_is_the_same_twice():
+def test_the_mixture_has_its_weights_and_is_reproducible():
     pool = EXAMPLES[:4] * 10 + EXAMPLES[4:]
     drawn = mixture(pool, {"rewrite": 3, "title": 1}, seed=1)
     assert (
@@ -102,7 +102,7 @@ def test_impossible_weights_are_refused(weights, message):
         mixture(EXAMPLES, weights)
 
 
-def test_examples_held_out_do_not_train_and_tasks_not_named_are_not_measured():
+def test_held_out_examples_are_not_trained_on_and_unweighted_tasks_not_scored():
     with pytest.raises(ConfigError, match="nothing to train on"):
         fine_tune_tasks(small_student(), HELD_OUT, learning_rate=1e-3)
     student = copied(small_student())

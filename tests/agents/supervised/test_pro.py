@@ -1,4 +1,4 @@
-"""PRO: which candidates are compared, their Parquet file, and a student that ends up ranking as the engine pays."""
+"""PRO: selection of candidates, their Parquet file, and a student that learns the order of the rewards."""
 
 import copy
 import math
@@ -31,7 +31,7 @@ def some_candidates(rewards=(0.3, 0.1, 0.2, -0.1, 0.0)):
     return ScoredCandidates(TEXTS, (OPTIONS,) * 4, np.array([rewards] * 4, np.float32))
 
 
-def test_candidates_are_different_bounded_and_hold_the_empty_rewrite():
+def test_candidates_are_distinct_limited_and_include_the_empty_rewrite():
     candidates = sample_candidates(small_student(max_new_tokens=2), QUERIES, 6, by_length, seed=1)
     assert candidates.queries == TEXTS
     for texts, rewards in zip(candidates.texts_PG, candidates.rewards_PG, strict=True):
@@ -47,14 +47,14 @@ def test_candidates_are_different_bounded_and_hold_the_empty_rewrite():
     assert sample_candidates(small_student(), QUERIES, 6, by_length, seed=2).texts_PG != candidates.texts_PG
 
 
-def test_beams_find_what_the_student_thinks_most_probable():
+def test_beam_search_finds_the_most_probable_rewrites():
     student = taught_student([("couch", "sofa"), ("fridge", "freezer")])
     found = sample_candidates(student, QUERIES[:2], 3, by_length, temperature=0.0)
     assert [texts[0] for texts in found.texts_PG] == ["sofa", "freezer"]
     assert all(len(texts) >= 3 for texts in found.texts_PG)
 
 
-def test_the_parquet_file_gives_the_candidates_back(tmp_path):
+def test_candidates_survive_a_parquet_round_trip(tmp_path):
     rewards = np.array([[0.5, NAN, NAN], [0.1, -0.2, NAN]], np.float32)
     candidates = ScoredCandidates(("couch", "röd"), (("",), ("a b", "", "c")), rewards)
     candidates.save(tmp_path / "candidates.parquet")
@@ -65,13 +65,13 @@ def test_the_parquet_file_gives_the_candidates_back(tmp_path):
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "candidates.parquet").read_bytes()
 
 
-def test_a_list_is_the_best_the_worst_and_a_spread_between():
+def test_a_list_is_the_best_the_worst_and_evenly_spaced_ranks():
     texts, rewards = [str(i) for i in range(9)], np.array([4, 0, 8, 3, 1, 7, 2, 6, 5]) / 10
     chosen = {n: [int(10 * rewards[i]) for i in select_contrast(texts, rewards, n)] for n in (2, 3, 4, 5)}
     assert chosen == {2: [8, 0], 3: [8, 4, 0], 4: [8, 5, 3, 0], 5: [8, 6, 4, 2, 0]}
 
 
-def test_of_ties_the_shortest_is_taken_and_the_others_only_fill_up():
+def test_the_shortest_of_tied_candidates_is_preferred():
     texts, rewards = ["long one", "x y", "", "bad", "worse"], np.array([0.0, 0.0, 0.0, -0.1, NAN])
     assert [texts[i] for i in select_contrast(texts, rewards, 2)] == ["", "bad"]
     assert [texts[i] for i in select_contrast(texts, rewards, 3)] == ["", "x y", "bad"]
@@ -82,7 +82,7 @@ def test_of_ties_the_shortest_is_taken_and_the_others_only_fill_up():
 
 
 @pytest.mark.parametrize("rewards", [[0.2, 0.2, NAN], [NAN, NAN, NAN], [NAN, 0.3, NAN]])
-def test_a_list_of_ties_is_none(rewards):
+def test_tied_candidates_make_no_list(rewards):
     assert select_contrast(["a", "b", "c"], np.array(rewards), 4) == []
 
 
@@ -96,7 +96,7 @@ def mean_logprobs(student, query, texts):
     return means
 
 
-def test_alignment_teaches_the_engines_order_and_abstention():
+def test_alignment_learns_the_order_of_rewards_and_abstention():
     student, rewards = copied(small_student()), np.array([[0.3, 0.1, 0.2, -0.1, 0.0]] * 4, np.float32)
     rewards[3] = [-0.3, -0.2, -0.4, -0.1, 0.0]  # here nothing is better than to leave the query alone
     candidates = ScoredCandidates(TEXTS, (OPTIONS,) * 4, rewards)
@@ -110,7 +110,7 @@ def test_alignment_teaches_the_engines_order_and_abstention():
     assert np.argmax(mean_logprobs(student, "couch", OPTIONS)) == 0
 
 
-def test_the_first_loss_is_that_of_plain_forward_passes():
+def test_the_first_loss_equals_plain_forward_passes():
     """What `align` measures before learning, against the formula on log-probabilities taken one text at a time."""
     student, candidates = small_student(), some_candidates()
     metrics = align(copied(student), candidates, PROConfig(contrast=3, epochs=1))
@@ -130,7 +130,7 @@ def test_the_first_loss_is_that_of_plain_forward_passes():
     assert metrics["before/pro_loss"] == pytest.approx(total / 4, abs=1e-5)
 
 
-def test_ties_are_skipped_and_counted_and_teach_nothing():
+def test_tied_lists_are_skipped_counted_and_change_nothing():
     student, candidates = small_student(), some_candidates([0.1, 0.1, 0.1, NAN, 0.1])
     before = copy.deepcopy(student.model)
     assert align(student, candidates) == {"lists": 0.0, "skipped": 4.0}
@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_student():
     assert same_weights(students[0].model, students[1].model)
 
 
-def test_only_the_best_is_imitated_if_asked():
+def test_only_the_best_is_imitated_with_gold_best():
     results = {}
     for gold in ("all", "best"):
         student = copied(small_student())
@@ -157,6 +157,6 @@ def test_only_the_best_is_imitated_if_asked():
     assert results["best"][1] < results["all"][1]
 
 
-def test_a_contrast_that_the_paper_does_not_have_is_refused():
+def test_a_contrast_outside_the_papers_range_is_refused():
     with pytest.raises(ConfigError, match="contrast 6"):
         PROConfig(contrast=6)

@@ -52,7 +52,7 @@ def test_share_is_one_for_the_teacher_zero_for_identity_nan_without_gain(evaluat
     assert math.isnan(measure_retention(Slow(99, 0), Identity(), evaluator, batch_sizes=()).share)
 
 
-def test_agents_are_timed_in_turn_on_the_same_queries():
+def test_latency_alternates_agents_on_the_same_queries():
     turns = []
 
     class Recorder:

@@ -1,4 +1,4 @@
-"""Fine-tuning: the loss is on the response, and a pair can be learned by heart."""
+"""Fine-tuning: the loss is on the response, and pairs can be memorized."""
 
 import copy
 
@@ -12,7 +12,7 @@ from tests.helpers.models import copied, small_student
 PAIRS = [("couch", "sofa"), ("fridge", "freezer"), ("red", "")]
 
 
-def test_the_prompt_carries_no_loss():
+def test_the_prompt_has_no_loss():
     student = small_student()
     for row in response_sequences(student.tokenizer, PAIRS):
         counted = [label for label in row["labels"] if label != IGNORED]
@@ -21,7 +21,7 @@ def test_the_prompt_carries_no_loss():
     assert sum(label != IGNORED for label in row["labels"]) == 1  # "" is the end token alone
 
 
-def test_pairs_are_learned_by_heart():
+def test_pairs_are_memorized():
     student = small_student()
     sequences = response_sequences(student.tokenizer, PAIRS * 40)
     result = fine_tune(student.model, student.tokenizer, sequences, learning_rate=5e-3, batch_size=12, epochs=12)
@@ -51,7 +51,7 @@ def four_steps(packing):
     return result["train_loss"], student.model.state_dict()
 
 
-def test_packed_and_padded_rows_have_one_loss_and_one_gradient():
+def test_packed_and_padded_rows_have_equal_losses_and_gradients():
     """Five sequences in one row see nothing of each other."""
     (packed, packed_weights), (padded, padded_weights) = four_steps(True), four_steps(False)
     assert packed == pytest.approx(padded, rel=1e-5)
@@ -60,7 +60,7 @@ def test_packed_and_padded_rows_have_one_loss_and_one_gradient():
         assert (value - padded_weights[name]).norm() < 1e-3 * (value - start[name]).norm(), name
 
 
-def test_packing_refuses_what_it_would_cut_or_mix():
+def test_packing_refuses_long_sequences_and_mixing_attention():
     student = copied(small_student())
     long = [{"input_ids": [1] * 600, "labels": [1] * 600}]
     with pytest.raises(ConfigError, match="600 tokens"):

@@ -33,7 +33,7 @@ def slow_rouge(first, second):
     return 2 * precision * recall / (precision + recall)
 
 
-def test_rouge_l_is_the_textbooks():
+def test_rouge_l_equals_the_textbook_recursion():
     rng = np.random.default_rng(0)
     texts, references = (
         [" ".join(rng.choice(["sofa", "red", "blue", "3", "seater"], rng.integers(0, 9))) for _ in range(300)]
@@ -44,13 +44,13 @@ def test_rouge_l_is_the_textbooks():
     assert 0.2 < np.mean(expected) < 0.8
 
 
-def test_scores_by_hand():
+def test_scores_equal_a_calculation_by_hand():
     assert rouge_l(["the Red, sofa", "a", ""], ["red sofa", "b", "x"]).tolist() == [0.8, 0.0, 0.0]
     assert rouge_l([], []).shape == (0,)
     assert exact_match(["Red  sofa!", "sofa red", ""], ["red sofa", "red sofa", ""]).tolist() == [1.0, 0.0, 1.0]
 
 
-def test_a_student_that_knows_the_pairs_scores_full():
+def test_a_student_that_memorized_the_pairs_scores_full_marks():
     student = taught_student(PAIRS)
     examples = [Example("rewrite", query, text) for query, text in PAIRS]
     scores = text_scores(student, examples)
@@ -61,7 +61,7 @@ def test_a_student_that_knows_the_pairs_scores_full():
     assert other["cross-entropy"] > 1.0
 
 
-def test_other_examples_are_refused():
+def test_examples_of_other_tasks_are_refused():
     student = taught_student(PAIRS, steps=1)
     with pytest.raises(ConfigError, match="0 examples"):
         text_scores(student, [])

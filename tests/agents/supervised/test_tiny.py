@@ -1,4 +1,4 @@
-"""`tiny`: small enough, reads only what it may, and learns the shop's words."""
+"""`tiny`: its size, the data that it reads, and its pretraining."""
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -24,7 +24,7 @@ def test_it_has_at_most_8_million_parameters():
     assert new_model(tokenizer, 0).num_parameters() <= 8_000_000
 
 
-def test_any_text_can_be_tokenized_and_read_back():
+def test_any_text_survives_a_tokenizer_round_trip():
     tokenizer = train_tokenizer(tiny_shop().titles)
     text = "沙发 ünknown 1.7 l"
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
@@ -38,7 +38,7 @@ def test_it_reads_purchases_of_train_queries_only():
     assert {query for query, _ in pairs} <= train
 
 
-def test_pretraining_pairs_hold_no_test_query_and_say_what_a_couch_is():
+def test_pretraining_pairs_hold_no_test_query_and_map_couch_to_sofa():
     pairs = pretraining_pairs(tiny_shop(), 500, seed=0)
     assert len(pairs) == 500
     assert pairs == pretraining_pairs(tiny_shop(), 500, seed=0)
@@ -46,7 +46,7 @@ def test_pretraining_pairs_hold_no_test_query_and_say_what_a_couch_is():
     assert not any("icebox" in text for text, _ in pairs)
 
 
-def test_tokens_of_one_text_get_near_vectors_the_same_twice():
+def test_tokens_that_co_occur_get_near_vectors_reproducibly():
     texts = [[1, 2], [1, 2], [1, 2, 5], [3, 4], [3, 4], [3, 4, 5]] * 3
     vectors = token_vectors(texts, 8, 4, seed=0)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -56,14 +56,14 @@ def test_tokens_of_one_text_get_near_vectors_the_same_twice():
     assert np.isfinite(vectors).all()
 
 
-def test_damage_changes_a_word_by_one_slip_and_is_seeded():
+def test_damage_makes_one_typo_and_is_seeded():
     words = [damage("refrigerator", np.random.default_rng(seed)) for seed in range(50)]
     assert words == [damage("refrigerator", np.random.default_rng(seed)) for seed in range(50)]
     assert len(set(words)) > 20
     assert all(abs(len(word) - len("refrigerator")) <= 1 for word in words)
 
 
-def test_pretraining_learns_and_is_the_same_twice():
+def test_pretraining_learns_and_is_reproducible():
     shop = tiny_shop()
     model, _, result = pretrain_tiny(shop, 640, seed=0)
     again, _, _ = pretrain_tiny(shop, 640, seed=0)
