@@ -272,16 +272,16 @@ class Simulator:
         fresh: Sequence[Query],
     ) -> tuple[Hits, Grades]:
         """Result lists and grades after U rewrites; a kept original has its own, unchanged."""
-        asked = np.flatnonzero(~kept_U)
+        changed = np.flatnonzero(~kept_U)
         mode, weight = self.mode, self.original_weight
-        if len(asked) == len(kept_U):
+        if len(changed) == len(kept_U):
             return self._search_and_grade(combine.combined_texts(originals_U, rewrites_U, mode, weight), slots_U, fresh)
-        originals, rewrites = ([texts_U[u] for u in asked.tolist()] for texts_U in (originals_U, rewrites_U))
+        originals, rewrites = ([texts_U[u] for u in changed.tolist()] for texts_U in (originals_U, rewrites_U))
         wanted = combine.combined_texts(originals, rewrites, mode, weight)
         hits, grades = self.cache.hits(slots_U), self.cache.grades(slots_U)
-        found, verdicts = self._search_and_grade(wanted, slots_U[asked], fresh)
-        hits.rows_NK[asked], hits.scores_NK[asked] = found.rows_NK, found.scores_NK
-        grades.probs_NK4[asked] = verdicts.probs_NK4
+        found, verdicts = self._search_and_grade(wanted, slots_U[changed], fresh)
+        hits.rows_NK[changed], hits.scores_NK[changed] = found.rows_NK, found.scores_NK
+        grades.probs_NK4[changed] = verdicts.probs_NK4
         return hits, grades
 
     def _search_and_grade(self, wanted: list[SearchText], slots: Slots, fresh: Sequence[Query]) -> tuple[Hits, Grades]:

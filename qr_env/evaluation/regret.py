@@ -9,8 +9,8 @@ Input: one JSON line a query, in any order, with the gains of several policies o
     {"at": 6400, "query": "Q00017", "segment": "Furniture", "gain": {"learning": 0.21, "frozen": 0.0, "oracle": 0.4}}
     {"at": 6400, "event": "words", "length": 0, "share": 1.0, "what": ""}
 
-`gain` is the gain in DCG over the query as typed (qr_env/reward/feedback.py), so leaving it alone earns 0; null is a
-missing verdict, and a query for which any policy's is missing is left out for all. The oracle may leave a query alone,
+`gain` is the gain in DCG over the original query (qr_env/reward/feedback.py), so keeping the original earns 0. null is
+a missing verdict; a query with a missing verdict for any policy is left out for all. The oracle may keep the original
 too: its gain is max(oracle, 0).
 
 - regret: running sum of oracle − policy, in gains. (It decreases where a policy beats the oracle.)

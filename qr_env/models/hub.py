@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.download import cache_root
@@ -30,6 +30,9 @@ from qr_env.common.messages import print_message
 from qr_env.models import wheels
 from qr_env.models.progress import no_weight_bars
 from qr_env.models.wheels import Wheel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MANIFEST = "qr_model.json"
 HUB_TIMEOUT_SECONDS = 5.0
@@ -145,7 +148,7 @@ def load_causal_lm(name: str, cache_dir: Path | str | None = None, dtype: str = 
     return model, tokenizer
 
 
-def _set_padding(model: Any, tokenizer: Any) -> None:
+def _set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Give tokenizer and model the same pad token; a new token only where no existing one can serve."""
     if tokenizer.pad_token_id is None:
         if spare := tokenizer.eos_token or tokenizer.unk_token:
@@ -153,7 +156,8 @@ def _set_padding(model: Any, tokenizer: Any) -> None:
         else:
             tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
     tokenizer.padding_side = "left"
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    embeddings = model.get_input_embeddings()
+    if len(tokenizer) > embeddings.num_embeddings:  # type: ignore[operator]
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     if model.generation_config is not None:

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -28,6 +28,9 @@ from qr_env.common.types import FloatArray, SearchText
 from qr_env.models.progress import no_weight_bars
 from qr_env.retrieval.base import weighted_texts
 from qr_env.shop.shop import Shop
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 # Embedded columns of a product: its title, and each further one that the title does not contain.
 PRODUCT_FIELDS = ("title", "brand", "color")
@@ -90,7 +93,7 @@ class Encoder:
             self._vectors.popitem(last=False)
 
     @cached_property
-    def _model(self) -> Any:
+    def _model(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
 
         with no_weight_bars():
@@ -102,7 +105,7 @@ class Encoder:
 
         model = self._model
         prompt = model.prompts.get(model.default_prompt_name, "") if model.default_prompt_name else ""
-        texts = [prompt + text for text in texts]
+        texts = [(prompt or "") + text for text in texts]
         order = np.argsort([-len(ids) for ids in model.tokenizer(texts, truncation=True)["input_ids"]], kind="stable")
         size = _BATCH_GPU if model.device.type == "cuda" else _BATCH_CPU
         vectors = []
@@ -110,8 +113,8 @@ class Encoder:
             for start in range(0, len(texts), size):
                 batch = [texts[n] for n in order[start : start + size]]
                 features = model.preprocess(batch).items()
-                features = {name: x.to(model.device) if torch.is_tensor(x) else x for name, x in features}
-                sentence_MD = model(features)["sentence_embedding"]
+                inputs = {name: x.to(model.device) if torch.is_tensor(x) else x for name, x in features}
+                sentence_MD = model(inputs)["sentence_embedding"]
                 vectors.append(torch.nn.functional.normalize(sentence_MD.float()).cpu().numpy())
                 bar.update(len(batch))
         out_ND = np.empty((len(texts), vectors[0].shape[1]), np.float32)

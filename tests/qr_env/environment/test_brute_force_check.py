@@ -52,7 +52,7 @@ def test_every_list_is_counted_and_none_is_wrong(settings):
     assert not any(envs.counts[name] for name in ERRORS)
 
 
-def test_counting_goes_on_after_a_resume():
+def test_a_resumed_environment_continues_the_counts():
     assortment = Assortment(4_000)
     envs = BruteForceCheck(environment(LiveRetriever(ENGINE, assortment)))
     envs.reset(seed=0)

@@ -65,7 +65,7 @@ def test_seeded_runs_are_equal_to_the_byte(max_turns: int) -> None:
     assert played(make(max_turns=max_turns), 5) != played(make(max_turns=max_turns), 6)
 
 
-def test_one_turn_pays_the_gain_and_ends() -> None:
+def test_one_turn_is_rewarded_with_the_gain_and_ends() -> None:
     env = make()
     observation, info = env.reset(options={"query": SHOP.all_queries[1]})
     assert observation == {"query": "couch", "context": ""} and info["query_id"] == "q01"
@@ -136,7 +136,7 @@ def test_state_comes_back_in_the_middle_of_an_episode() -> None:
     assert [other.step("red sofa")[:3], other.step("running shoes")[:3], other.reset()[0]] == expected
 
 
-def test_reset_without_a_seed_goes_on_with_the_stream() -> None:
+def test_reset_without_a_seed_continues_the_stream() -> None:
     env = make(reward=Reward(GAIN_ONLY))
     drawn = [env.reset(seed=1)[1]["query_id"], *(env.reset()[1]["query_id"] for _ in range(30))]
     assert len(set(drawn)) > 3

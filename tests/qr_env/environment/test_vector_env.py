@@ -96,7 +96,7 @@ def test_a_shopper_joins_figures_and_reward_alike_in_both_environments(max_turns
             assert reward == 0.0 or actions_N[n] != ""
 
 
-def test_engagement_in_the_step_is_what_the_shopper_says_of_the_lists_shown() -> None:
+def test_engagement_of_a_step_is_the_shoppers_for_the_result_lists() -> None:
     shopper = ModelShopper(SHOP)
     envs = make(len(TRAIN), shopper=shopper, combine="replace")
     envs.reset(options={"queries": TRAIN})
@@ -127,7 +127,7 @@ def test_without_a_shopper_there_is_no_engagement() -> None:
         make(reward=Reward(SHOPPING))
 
 
-def test_ungraded_products_make_paid_engagement_nan_never_zero() -> None:
+def test_ungraded_products_make_rewarded_engagement_nan_never_zero() -> None:
     envs = make(judge=FailingJudge(), shopper=ModelShopper(SHOP), reward=Reward(SHOPPING))
     envs.reset(options={"queries": TRAIN[:4]})
     _, rewards_N, *_, infos = envs.step(["refrigerator", "sofa", "", "running shoes"])

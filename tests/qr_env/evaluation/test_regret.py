@@ -82,7 +82,7 @@ def test_who_never_fell_has_recovered_after_one_window() -> None:
     assert one is not None and one.queries == 500
 
 
-def test_what_cannot_be_measured_is_left_out() -> None:
+def test_events_that_cannot_be_measured_are_left_out() -> None:
     assert recovery(FALL, "learning", 300, window=500) is None, "no window before it"
     assert recovery(FALL, "learning", 4_000, until=4_400, window=500) is None, "no window before the next event"
     assert recovery(FALL, "learning", 4_000, until=5_000, window=500).queries is None  # type: ignore[union-attr]

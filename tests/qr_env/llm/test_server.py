@@ -67,7 +67,7 @@ def gone(pid: int, seconds: float = 15.0) -> bool:
     return not alive(pid)
 
 
-def test_ready_inside_with_and_nothing_is_left_after(server: VLLMServer) -> None:
+def test_ready_inside_with_and_no_process_remains_after(server: VLLMServer) -> None:
     with server:
         assert server.url == f"http://127.0.0.1:{server.port}/v1" and healthy(server.port)
         leader, child = server.pid, child_of(server)

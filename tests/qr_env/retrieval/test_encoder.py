@@ -35,7 +35,7 @@ def test_equals_sentence_transformers_called_directly() -> None:
     assert mine[0] @ mine[1] > 0.5 > mine[0] @ mine[4]
 
 
-def test_seen_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder(minilm().model_dir, remember=3)
     encoder.__dict__["_model"] = minilm()._model
     encoder.__dict__["dim"] = 384

@@ -45,19 +45,19 @@ def masks() -> list[np.ndarray]:
     return [rng.random(SIZE) < share for share in (1.0, 0.9, 0.02)] + [block_P, np.arange(SIZE) == 77, block_P & False]
 
 
-def sifted(everything: Hits, mask_C: np.ndarray, k: int) -> list[list[int]]:
+def filtered(everything: Hits, mask_C: np.ndarray, k: int) -> list[list[int]]:
     """Brute force: the whole ranking without what is not on sale, one list at a time."""
     lists = [[row for row in rows if row >= 0 and mask_C[row]][:k] for rows in everything.rows_NK.tolist()]
     return [rows + [-1] * (k - len(rows)) for rows in lists]
 
 
 @pytest.mark.parametrize("name", ["bm25", "dense", "cells"])
-def test_equals_the_whole_ranking_without_what_is_not_on_sale(name: str) -> None:
+def test_equals_the_full_ranking_without_products_off_sale(name: str) -> None:
     engine = ENGINES[name]
     everything = engine.search(QUERIES, SIZE)
     for mask_C in masks():
         hits = engine.search(QUERIES, K, mask_C)
-        assert hits.rows_NK.tolist() == sifted(everything, mask_C, K)
+        assert hits.rows_NK.tolist() == filtered(everything, mask_C, K)
         place = {(n, row): s for n, rows in enumerate(everything.rows_NK.tolist()) for s, row in enumerate(rows)}
         for n, rows in enumerate(hits.rows_NK.tolist()):
             known = [everything.scores_NK[n, place[n, row]] for row in rows if row >= 0]
@@ -66,7 +66,7 @@ def test_equals_the_whole_ranking_without_what_is_not_on_sale(name: str) -> None
 
 def test_a_hybrid_fuses_lists_of_one_assortment() -> None:
     for mask_C in masks():
-        lists = [np.array(sifted(engine.search(QUERIES, SIZE), mask_C, DEPTH), np.int32) for engine in (WORDS, FLAT)]
+        lists = [np.array(filtered(engine.search(QUERIES, SIZE), mask_C, DEPTH), np.int32) for engine in (WORDS, FLAT)]
         expected = fuse(lists, K)
         hits = ENGINES["hybrid"].search(QUERIES, K, mask_C)
         assert hits.rows_NK.tolist() == expected.rows_NK.tolist()
@@ -77,7 +77,7 @@ def test_threads_and_weights_do_not_change_what_a_mask_hides() -> None:
     mask_C = masks()[1]
     asked = [((text, 2.0), (other, 1.0)) for text, other in zip(QUERIES, reversed(QUERIES), strict=True)]
     one, three = (engine.search(asked, K, mask_C).rows_NK for engine in (WORDS, many))
-    assert one.tolist() == three.tolist() == sifted(WORDS.search(asked, SIZE), mask_C, K)
+    assert one.tolist() == three.tolist() == filtered(WORDS.search(asked, SIZE), mask_C, K)
 
 
 def test_an_epoch_is_frozen_and_counted() -> None:

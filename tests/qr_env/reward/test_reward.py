@@ -24,39 +24,39 @@ def figures(**values: float | bool) -> Feedback:
 DEFAULT = Weights()
 
 
-def paid(weights: Weights = DEFAULT, **values: float | bool) -> float:
+def reward_of(weights: Weights = DEFAULT, **values: float | bool) -> float:
     return float(Reward(weights)(figures(**values)).total[0])
 
 
 def test_gain_is_the_backbone_and_a_loss_weighs_more() -> None:
-    assert paid(gain=0.4) == pytest.approx(0.4)
-    assert paid(gain=-0.4) == pytest.approx(-0.6)
-    assert paid(replace(GAIN_ONLY, worse=0.0), gain=-0.4) == pytest.approx(-0.4)
-    assert paid(Weights(gain=2.0), gain=0.2) == pytest.approx(0.4)
+    assert reward_of(gain=0.4) == pytest.approx(0.4)
+    assert reward_of(gain=-0.4) == pytest.approx(-0.6)
+    assert reward_of(replace(GAIN_ONLY, worse=0.0), gain=-0.4) == pytest.approx(-0.4)
+    assert reward_of(Weights(gain=2.0), gain=0.2) == pytest.approx(0.4)
 
 
 def test_gate_takes_back_a_gain_that_came_with_rubbish() -> None:
-    assert paid(gain=0.4, mean_relevance=0.25) == pytest.approx(0.4)  # exactly at the floor of one half
-    assert paid(gain=0.4, mean_relevance=0.125) == pytest.approx(0.2)
-    assert paid(gain=0.4, mean_relevance=0.0) == 0.0
-    assert paid(gain=-0.4, mean_relevance=0.0) == pytest.approx(-0.6)  # a loss is not softened
-    assert paid(gain=0.4, mean_relevance=0.1, mean_relevance_before=0.0) == pytest.approx(0.4)
-    assert paid(replace(GAIN_ONLY, floor=0.0), gain=0.4, mean_relevance=0.0) == pytest.approx(0.4)
+    assert reward_of(gain=0.4, mean_relevance=0.25) == pytest.approx(0.4)  # exactly at the floor of one half
+    assert reward_of(gain=0.4, mean_relevance=0.125) == pytest.approx(0.2)
+    assert reward_of(gain=0.4, mean_relevance=0.0) == 0.0
+    assert reward_of(gain=-0.4, mean_relevance=0.0) == pytest.approx(-0.6)  # a loss is not softened
+    assert reward_of(gain=0.4, mean_relevance=0.1, mean_relevance_before=0.0) == pytest.approx(0.4)
+    assert reward_of(replace(GAIN_ONLY, floor=0.0), gain=0.4, mean_relevance=0.0) == pytest.approx(0.4)
 
 
 def test_length_is_priced_beyond_the_budget_and_copying_in_proportion() -> None:
-    assert paid(words=5) == 0.0  # 2.5 × two words are free
-    assert paid(words=9) == pytest.approx(-0.04)
-    assert paid(copied=1) == pytest.approx(-0.005)
-    assert paid(Weights(length=0.1, budget=1.0, copy=0.0), words=4, copied=4) == pytest.approx(-0.2)
+    assert reward_of(words=5) == 0.0  # 2.5 × two words are free
+    assert reward_of(words=9) == pytest.approx(-0.04)
+    assert reward_of(copied=1) == pytest.approx(-0.005)
+    assert reward_of(Weights(length=0.1, budget=1.0, copy=0.0), words=4, copied=4) == pytest.approx(-0.2)
 
 
 def test_optional_objectives() -> None:
-    assert paid(increment=3.0, hitrate_gain=0.5, diversity=0.2) == 0.0
+    assert reward_of(increment=3.0, hitrate_gain=0.5, diversity=0.2) == 0.0
     weights = Weights(increment=0.4, hitrate=0.2, diversity=0.5)
     values = {"increment": 3.0, "hitrate_gain": 0.5, "diversity": 0.2}
-    assert paid(weights, **values) == pytest.approx(0.3 + 0.1 + 0.1)
-    assert paid(weights, **values, mean_relevance=0.0) == 0.0  # all of it behind the gate
+    assert reward_of(weights, **values) == pytest.approx(0.3 + 0.1 + 0.1)
+    assert reward_of(weights, **values, mean_relevance=0.0) == 0.0  # all of it behind the gate
 
 
 def test_terms_add_up_and_are_named() -> None:
@@ -69,27 +69,27 @@ def test_terms_add_up_and_are_named() -> None:
 SHOPPING = Weights(click=0.5, cart=1.0, purchase=2.0)
 
 
-def test_a_shopper_pays_for_clicks_carts_and_purchases() -> None:
+def test_clicks_carts_and_purchases_are_rewarded_with_a_shopper() -> None:
     values = {"click": 0.2, "cart": 0.1, "purchase": 0.05}
-    assert paid(**values) == 0.0, "off unless weighted"
-    assert paid(SHOPPING, **values) == pytest.approx(0.1 + 0.1 + 0.1)
-    assert paid(SHOPPING, click=-0.2, cart=0.0, purchase=-0.05) == pytest.approx(-0.2)
-    assert paid(SHOPPING, **values, mean_relevance=0.0) == pytest.approx(0.0, abs=1e-7), "behind the gate"
-    assert paid(SHOPPING, click=-0.2, cart=0.1, purchase=0.0, mean_relevance=0.0) == pytest.approx(-0.1)
+    assert reward_of(**values) == 0.0, "off unless weighted"
+    assert reward_of(SHOPPING, **values) == pytest.approx(0.1 + 0.1 + 0.1)
+    assert reward_of(SHOPPING, click=-0.2, cart=0.0, purchase=-0.05) == pytest.approx(-0.2)
+    assert reward_of(SHOPPING, **values, mean_relevance=0.0) == pytest.approx(0.0, abs=1e-7), "behind the gate"
+    assert reward_of(SHOPPING, click=-0.2, cart=0.1, purchase=0.0, mean_relevance=0.0) == pytest.approx(-0.1)
     terms = Reward(SHOPPING)(figures(**values)).terms
     assert tuple(terms) == TERMS + ENGAGEMENT and terms["purchase"][0] == pytest.approx(0.1)
 
 
-def test_missing_engagement_is_nan_where_it_is_paid_for() -> None:
+def test_missing_engagement_is_nan_where_it_has_a_weight() -> None:
     values = {"click": float("nan"), "cart": 0.0, "purchase": 0.0}
-    assert np.isnan(paid(SHOPPING, **values))
-    assert paid(gain=0.1, **values) == pytest.approx(0.1), "a term that is off needs no figure"
-    assert paid(SHOPPING, kept=True, **values) == 0.0
+    assert np.isnan(reward_of(SHOPPING, **values))
+    assert reward_of(gain=0.1, **values) == pytest.approx(0.1), "a term that is off needs no figure"
+    assert reward_of(SHOPPING, kept=True, **values) == 0.0
 
 
 def test_engagement_needs_a_shopper() -> None:
     with pytest.raises(ConfigError, match="shopper"):
-        paid(Weights(purchase=1.0))
+        reward_of(Weights(purchase=1.0))
 
 
 @pytest.mark.parametrize("gain", [0.0, float("nan")])
