@@ -67,6 +67,17 @@ def test_judges_by_name(bert):
     assert clean.grade(query, ROWS).probs_NK4.shape == (1, 3, 4)
 
 
+def test_a_judge_of_another_package_opens_by_name(monkeypatch):
+    class Point:
+        name, value = "constant", "another_package:build"
+
+        def load(self):
+            return lambda shop, argument, options=None: (shop.name, argument, options.split)
+
+    monkeypatch.setattr("qr_env.common.plugins.entry_points", lambda group, name=None: [Point()])
+    assert open_judge("constant:exact", SHOP, JudgeOptions(split="dev")) == (SHOP.name, "exact", "dev")
+
+
 @pytest.mark.parametrize("name", ["oracle", "labels:x", "llm:x", "ensemble:labels", "replay", "cross-encoder"])
 def test_unknown_names_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # no out/distill here

@@ -1,4 +1,4 @@
-"""The LLM judge on a real vLLM server with SmolLM2: proof, verdicts, store, replay, a server killed and restarted.
+"""The LLM judge on a real vLLM server with SmolLM2: capabilities, verdicts, store, replay, a killed and restarted server.
 
 One server for the whole file (`make vllm`); it takes 35–45 s to start on two quiet cores, and is started twice.
 """
@@ -36,11 +36,11 @@ SLOW = 600.0  # seconds: a busy machine needs minutes for what a quiet one does 
 TOLERANCE = 0.05 if has_gpu() else 0.005
 
 
-def judge_on(server: VLLMServer, **settings: object) -> LLMJudge:
-    asked: dict[str, Any] = {"timeout": SLOW, "patience": SLOW, "concurrency": 8, "backoff": 0.5}
-    asked |= {name: settings.pop(name) for name in asked if name in settings}
-    given: dict[str, Any] = {"model": server.name, "min_mass": 0.0} | settings
-    return LLMJudge(Client(server.url, **asked), **given)
+def open_llm_judge(server: VLLMServer, **settings: object) -> LLMJudge:
+    client_options: dict[str, Any] = {"timeout": SLOW, "patience": SLOW, "concurrency": 8, "backoff": 0.5}
+    client_options |= {name: settings.pop(name) for name in client_options if name in settings}
+    judge_options: dict[str, Any] = {"model": server.name, "min_mass": 0.0} | settings
+    return LLMJudge(Client(server.url, **client_options), **judge_options)
 
 
 def pairs_of(judge: LLMJudge, queries: int, products: int) -> list[tuple[str, str]]:
@@ -60,20 +60,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMServer]:
 
 
 def test_the_server_proves_what_it_can(server: VLLMServer) -> None:
-    with judge_on(server) as judge:
+    with open_llm_judge(server) as judge:
         found = judge.capabilities[0]
     assert found.version and found.model == "smollm2-135m" and found.context == server.max_model_len
     assert found.top == 20 and found.choice and found.json and found.tokenize
     assert found.held and found.batches
     assert found.masked  # vLLM's log-probabilities are taken after the grammar's mask
-    with judge_on(server, model="gpt-5") as other, pytest.raises(JudgeError, match=r"gpt-5.*smollm2-135m"):
+    with open_llm_judge(server, model="gpt-5") as other, pytest.raises(JudgeError, match=r"gpt-5.*smollm2-135m"):
         other.grade_pairs([("sofa", "a sofa")])
 
 
-def test_ways_of_reading_the_labels_agree(server: VLLMServer) -> None:
+def test_grading_methods_agree(server: VLLMServer) -> None:
     verdicts = {}
     for method in ("top", "choice"):
-        with judge_on(server, method=method) as judge:
+        with open_llm_judge(server, method=method) as judge:
             pairs = pairs_of(judge, queries=2, products=3)
             verdicts[method] = judge.grade_pairs([*pairs, pairs[0]])
             stats = judge.stats()
@@ -84,7 +84,7 @@ def test_ways_of_reading_the_labels_agree(server: VLLMServer) -> None:
 
 @pytest.mark.parametrize("prompt", ["json_v2", "list_v2"])
 def test_other_prompts_are_answered(server: VLLMServer, prompt: str) -> None:
-    with judge_on(server, prompt=prompt, batch=3) as judge:
+    with open_llm_judge(server, prompt=prompt, batch=3) as judge:
         probs_M4 = judge.grade_pairs(pairs_of(judge, queries=1, products=3))
         stats = judge.stats()
     assert is_verdict(probs_M4)
@@ -93,7 +93,7 @@ def test_other_prompts_are_answered(server: VLLMServer, prompt: str) -> None:
 
 
 def test_labels_without_mass_are_missing(server: VLLMServer) -> None:
-    with judge_on(server, min_mass=0.999999) as judge:
+    with open_llm_judge(server, min_mass=0.999999) as judge:
         pairs = pairs_of(judge, queries=1, products=8)
         assert np.isnan(judge.grade_pairs(pairs[:2])).all()
         assert judge.stats()["missing/low_mass"] == 2
@@ -103,7 +103,7 @@ def test_labels_without_mass_are_missing(server: VLLMServer) -> None:
 
 def test_a_run_replays_from_its_store_without_a_server(server: VLLMServer, tmp_path: Path) -> None:
     queries, rows_NK = SHOP.all_queries[:2], np.array([[0, 5, 29, -1], [5, 0, 12, 12]], np.int32)
-    with judge_on(server) as llm, VerdictStore(tmp_path) as store:
+    with open_llm_judge(server) as llm, VerdictStore(tmp_path) as store:
         judge = ShopJudge(SHOP, llm, store)
         live, again = judge.grade(queries, rows_NK), judge.grade(queries, rows_NK)
         asked, hits = llm.stats()["asked"], judge.stats()["store/hits"]
@@ -114,7 +114,7 @@ def test_a_run_replays_from_its_store_without_a_server(server: VLLMServer, tmp_p
     assert live.probs_NK4.tobytes() == again.probs_NK4.tobytes() == replayed.probs_NK4.tobytes()
 
 
-def test_the_shopper_is_held_to_its_list(server: VLLMServer, tmp_path: Path) -> None:
+def test_the_shopper_answers_for_its_list_only(server: VLLMServer, tmp_path: Path) -> None:
     queries, rows_NK = SHOP.all_queries[:2], np.array([[0, 5, 29], [5, 0, -1]], np.int32)
     nobody = Grades(np.full((2, 3, 4), np.nan, np.float32))
     client = Client(server.url, concurrency=1, timeout=SLOW, patience=SLOW, retries=0)
@@ -133,7 +133,7 @@ def test_the_shopper_is_held_to_its_list(server: VLLMServer, tmp_path: Path) -> 
     np.testing.assert_array_equal(again.some_N3, done.some_N3)
 
 
-def test_the_bench_reports_every_contender(server: VLLMServer) -> None:
+def test_the_bench_reports_every_method(server: VLLMServer) -> None:
     report = bench(SHOP, WordRetriever(SHOP), server.url, pairs=4, k=4, rounds=1, group=server.pid)
     json.dumps(report)
     assert report["verdicts_per_second"].keys() == {*CONTENDERS, "store"}
@@ -145,8 +145,8 @@ def test_the_bench_reports_every_contender(server: VLLMServer) -> None:
     assert report["a_verdict"]["label"]["cached tokens"] >= 96 * 3 / 4 or has_gpu()
 
 
-def test_a_server_killed_in_the_middle_costs_no_verdict(server: VLLMServer) -> None:
-    with judge_on(server, concurrency=2, batch=1) as judge:
+def test_a_killed_server_costs_no_verdict(server: VLLMServer) -> None:
+    with open_llm_judge(server, concurrency=2, batch=1) as judge:
         pairs = pairs_of(judge, queries=2, products=6)
         undisturbed = judge.grade_pairs(pairs)
         before = judge.stats()
@@ -168,8 +168,8 @@ def test_a_server_killed_in_the_middle_costs_no_verdict(server: VLLMServer) -> N
     assert stats["retries"] > before.get("retries", 0)
 
 
-def test_a_server_that_stays_away_leaves_gaps_and_no_process(server: VLLMServer) -> None:
-    with judge_on(server, patience=0.5, backoff=0.01, max_missing=1.0) as judge:
+def test_a_stopped_server_leaves_missing_verdicts_and_no_process(server: VLLMServer) -> None:
+    with open_llm_judge(server, patience=0.5, backoff=0.01, max_missing=1.0) as judge:
         pairs = pairs_of(judge, queries=1, products=4)
         assert judge.method == "top"
         group = server.pid
@@ -178,10 +178,10 @@ def test_a_server_that_stays_away_leaves_gaps_and_no_process(server: VLLMServer)
         stats = judge.stats()
     kinds = {name: count for name, count in stats.items() if name.startswith("missing/")}
     assert stats["missing"] == 4 == sum(kinds.values()) and set(kinds) <= {"missing/connect", "missing/breaker"}
-    assert not healthy(server.port) and not members(group or 0)
+    assert not healthy(server.port) and not living_processes(group or 0)
 
 
-def members(group: int) -> list[str]:
+def living_processes(group: int) -> list[str]:
     """Living processes of a process group."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -76,8 +76,8 @@ class ShopServer:
         if "You play one shopper" not in text:
             return '{"code": "mauve-7"}' if "response_format" in request else "Q"
         self.requests.append(request)
-        said = self.visitor(text, re.findall(r"^\d+ \([a-z]{4}\) (.*) \(/[a-z]{4}\)$", text, flags=re.MULTILINE))
-        return said if isinstance(said, (int, str)) else json.dumps(said)
+        reply = self.visitor(text, re.findall(r"^\d+ \([a-z]{4}\) (.*) \(/[a-z]{4}\)$", text, flags=re.MULTILINE))
+        return reply if isinstance(reply, (int, str)) else json.dumps(reply)
 
 
 @pytest.fixture
@@ -129,8 +129,8 @@ def test_several_profiles_give_shares(serve: Callable[..., ShopServer]) -> None:
     done = shopper_of(server, profiles=PROFILES).engage(QUERIES, ROWS_NK, GRADES)
     np.testing.assert_allclose(done.purchase_NK[0], [0.8, 0, 0, 0])
     np.testing.assert_allclose(done.some_N3[0], [1, 1, 0.8], rtol=1e-6)
-    told = {request["messages"][0]["content"] for request in server.requests}
-    assert all(any(profile.about in text for text in told) for profile in PROFILES)
+    prompts = {request["messages"][0]["content"] for request in server.requests}
+    assert all(any(profile.about in text for text in prompts) for profile in PROFILES)
 
 
 def test_the_request_constrains_the_reply_and_habits_are_optional(serve: Callable[..., ShopServer]) -> None:
@@ -176,9 +176,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("kind", "said"), [(kind, said) for kind, cases in REFUSED.items() for said in cases])
-def test_an_invalid_reply_is_a_failure_of_its_kind(kind: str, said: Any) -> None:
-    content = said if isinstance(said, str) else json.dumps(said)
+@pytest.mark.parametrize(("kind", "reply"), [(kind, reply) for kind, cases in REFUSED.items() for reply in cases])
+def test_an_invalid_reply_is_a_failure_of_its_kind(kind: str, reply: Any) -> None:
+    content = reply if isinstance(reply, str) else json.dumps(reply)
     with pytest.raises(Failure) as caught:
         read_visit({"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}, 2)
     assert caught.value.kind == kind

@@ -70,12 +70,12 @@ def test_intervals_resample_queries_not_pairs() -> None:
 
 def test_calibration_error_is_zero_for_a_calibrated_judge_and_the_gap_for_an_overconfident_one() -> None:
     rng = np.random.default_rng(0)
-    said = rng.choice([0.15, 0.55, 0.95], 60_000)
-    true = rng.random(60_000) < said
+    stated = rng.choice([0.15, 0.55, 0.95], 60_000)
+    true = rng.random(60_000) < stated
     query, weights = np.zeros(60_000, int), resample_weights(1)
-    assert calibration_error(said, true, query, weights)[0] < 0.01
+    assert calibration_error(stated, true, query, weights)[0] < 0.01
     assert calibration_error(np.full(60_000, 0.99), true, query, weights)[0] == pytest.approx(0.99 - true.mean())
-    assert [round(p, 2) for p, _, _ in reliability(said, true)] == [0.15, 0.55, 0.95]
+    assert [round(p, 2) for p, _, _ in reliability(stated, true)] == [0.15, 0.55, 0.95]
 
 
 def test_slope_measures_bias_and_not_the_truth() -> None:
