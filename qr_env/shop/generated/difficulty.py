@@ -1,4 +1,4 @@
-"""Which queries the catalogue's words fail: a word that no product has, or no product with all the words.
+"""Slices of queries that word matching fails on: a word that no product has, or no product with all the words.
 
 difficulty(products, ["red couch"])["unknown word"]   # (1,) bool
 """
@@ -13,25 +13,25 @@ import pyarrow as pa
 
 from qr_env.common import tokenize
 
-FIELDS = ("title", "brand", "category", "color", "attributes")  # what the engine indexes
+FIELDS = ("title", "brand", "category", "color", "attributes")  # fields that the engine indexes
 
 
 def difficulty(products: pa.Table, texts: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:
     """ "unknown word" and "no full match", (queries,) bool each, over index terms: stemmed, stop words out."""
     terms_N = [sorted(set(tokenize.terms(text))) for text in texts]
     wanted = {term: number for number, term in enumerate(sorted({term for terms in terms_N for term in terms}))}
-    bits_TB = _bits(products, wanted)
-    known_T: npt.NDArray[np.bool_] = np.any(bits_TB, axis=1)
+    bits_V_B = _term_bits(products, wanted)
+    known_V: npt.NDArray[np.bool_] = np.any(bits_V_B, axis=1)
     unknown_N, unmet_N = np.zeros(len(texts), np.bool_), np.zeros(len(texts), np.bool_)
     for row, terms in enumerate(terms_N):
         ids = [wanted[term] for term in terms]
-        unknown_N[row] = not known_T[ids].all()
-        unmet_N[row] = unknown_N[row] or (bool(ids) and not np.bitwise_and.reduce(bits_TB[ids]).any())
+        unknown_N[row] = not known_V[ids].all()
+        unmet_N[row] = unknown_N[row] or (bool(ids) and not np.bitwise_and.reduce(bits_V_B[ids]).any())
     return {"unknown word": unknown_N, "no full match": unmet_N}
 
 
-def _bits(products: pa.Table, wanted: dict[str, int]) -> npt.NDArray[np.uint8]:
-    """Which products have each term, one bit a product: (terms, bytes)."""
+def _term_bits(products: pa.Table, wanted: dict[str, int]) -> npt.NDArray[np.uint8]:
+    """(terms, bytes) products that have each term, one bit per product."""
     rows: list[int] = []
     ids: list[int] = []
     of_word: dict[str, int] = {}
@@ -43,6 +43,6 @@ def _bits(products: pa.Table, wanted: dict[str, int]) -> npt.NDArray[np.uint8]:
             if number >= 0:
                 rows.append(row)
                 ids.append(number)
-    has_TP = np.zeros((len(wanted), len(products)), np.bool_)
-    has_TP[ids, rows] = True
-    return np.packbits(has_TP, axis=1)
+    has_V_C = np.zeros((len(wanted), len(products)), np.bool_)
+    has_V_C[ids, rows] = True
+    return np.packbits(has_V_C, axis=1)

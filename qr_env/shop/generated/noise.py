@@ -1,4 +1,4 @@
-"""Slips of the keyboard and of spelling: typos, joined and split words, misspelt brands. All take a seeded `Random`.
+"""Noise in queries: typos, joined and split words, misspelt brands. All functions take a seeded `Random`.
 
 typo("electric kettle", draw)      # "electric kettel"
 joined("electric kettle", draw)    # "electrickettle"
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-# Keys beside a key in its row, and the one below or above it.
+# The neighbouring keys in the same row, and the key below or above.
 _NEIGHBOURS = {
     key: [
         *row[max(0, at - 1) : at],
@@ -24,17 +24,17 @@ _SOUNDS += [("ll", "l"), ("rr", "r"), ("ss", "s"), ("nn", "n"), ("ou", "u"), ("e
 
 
 def typo(text: str, draw: random.Random) -> str:
-    """One slip in one word of four letters or more, never in its first letter; the text itself if it has none."""
+    """One typing error in a word of four letters or more, never in its first letter; unchanged if there is none."""
     parts = text.split(" ")
     long = [at for at, word in enumerate(parts) if len(word) >= 4 and word.isalpha()]
     if not long:
         return text
     at = draw.choice(long)
-    parts[at] = _slip(parts[at], draw)
+    parts[at] = _misspell(parts[at], draw)
     return " ".join(parts)
 
 
-def _slip(word: str, draw: random.Random) -> str:
+def _misspell(word: str, draw: random.Random) -> str:
     at = draw.randrange(1, len(word))
     kind = draw.randrange(4)
     if kind == 0:
@@ -48,7 +48,7 @@ def _slip(word: str, draw: random.Random) -> str:
 
 
 def joined(text: str, draw: random.Random) -> str:
-    """Two words that stand together written as one; the text itself if it has one word."""
+    """Two neighbouring words joined; unchanged if there is one word."""
     parts = text.split(" ")
     pairs = [at for at in range(len(parts) - 1) if (parts[at] + parts[at + 1]).isalpha()]
     if not pairs:
@@ -58,7 +58,7 @@ def joined(text: str, draw: random.Random) -> str:
 
 
 def split(text: str, known: frozenset[str], draw: random.Random) -> str:
-    """One word cut where both parts are words of `known`; the text itself if there is no such cut."""
+    """One word split where both parts are words of `known`; unchanged if there is no such place."""
     parts = text.split(" ")
     cuts = [
         (at, cut)
@@ -73,7 +73,7 @@ def split(text: str, known: frozenset[str], draw: random.Random) -> str:
 
 
 def misspelt(brand: str, draw: random.Random) -> str:
-    """A brand as it sounds rather than as it is written."""
+    """A brand with a phonetic misspelling."""
     lower = brand.lower()
     fitting = [(old, new) for old, new in _SOUNDS if old in lower[1:]]
     if not fitting:

@@ -1,4 +1,4 @@
-"""The words of the generated shop that belong to no type: marketing, fillers, negations, sentences of descriptions."""
+"""Phrases of the generated shop that belong to no product type: marketing, fillers, negations, templates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACCESSORY_NOTES = (
     "guarantee: two years from the date of purchase, register the serial number to claim",
 )
 
-# What customers mention when they mention nothing in particular.
+# Generic phrases of reviews.
 REVIEWS = (
     "cheap, good quality, our home",
     "best buy",
@@ -33,7 +33,7 @@ REVIEWS = (
     "a thing i could not live without, any day",
 )
 
-# Before the name of a thing, and after it. "" is most frequent, and is drawn by the caller.
+# Filler words before and after a query; the caller decides whether one is used.
 FILLERS_BEFORE = ("cheap", "best", "good", "buy", "nice", "looking for", "quality", "affordable")
 FILLERS_AFTER = ("for home", "for me", "on sale", "online", "as a gift", "please", "deals", "for my mum")
 PURPOSE_OPENINGS = ("something to", "to", "thing to", "what to use to", "i want to")
@@ -51,7 +51,7 @@ ALL_PHRASES = (
     *FILLERS_AFTER,
     *PURPOSE_OPENINGS,
     *NEGATIONS,
-    # What sizes, attributes and titles are written with.
+    # Words of sizes, attributes and titles.
     "compatible with for fits set of with in by size uk us eu people seats seat dozen pcs piece person seater",
     "all season year winter summer weight extra warm lightweight material colour features works type",
     "inch inches metre metres centimetre cm mm ml cl litre litres pint gallon ft feet oz lb pounds kilo kg g grams",

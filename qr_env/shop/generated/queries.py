@@ -1,4 +1,4 @@
-"""The queries of the generated shop: needs, worded as merchants or as shoppers, with slips, split and marked.
+"""The queries of the generated shop: intents in merchants' or shoppers' words, with typos, splits and slice labels.
 
 queries = draw_queries(vocabulary, stock, 13_000, random.Random(0))
 queries.texts[0], queries.intents[0], queries.oracle[0], queries.slices["typo"][0]
@@ -21,15 +21,15 @@ from qr_env.shop.generated import noise, phrases
 from qr_env.shop.generated.intents import Intent, Intents
 from qr_env.shop.generated.products import Stock
 from qr_env.shop.generated.vocabulary import Vocabulary
-from qr_env.shop.generated.wording import Marks, Wording
+from qr_env.shop.generated.wording import Flags, Wording
 from qr_env.shop.shop import SPLITS
 
-PLAIN_RATE = 0.37  # queries worded as merchants would, best left alone
-HELDOUT_RATE = 0.12  # of the test queries: at 0.30 the test split had 42 % of queries with an unknown word
+PLAIN_RATE = 0.37  # queries in the merchants' words, which need no rewrite
+HELDOUT_RATE = 0.12  # of the test queries; with 0.30, 42 % of test queries would have an unknown word
 TYPO_RATE = 0.18  # of the shoppers' queries
 SPACING_RATE = 0.10  # of the shoppers' queries: words joined or split
 FILLER_RATE = 0.10
-CONSTRAINTS = (13, 36, 36, 15)  # how many queries in a hundred have 0, 1, 2, 3 constraints
+CONSTRAINTS = (13, 36, 36, 15)  # percentage of queries with 0, 1, 2, 3 constraints
 KIND_WEIGHTS = {"color": 4.0, "material": 3.6, "size": 3.5, "wants": 2.5, "brand": 1.6, "refuses": 0.4}
 SLICES = (
     "held-out words",
@@ -48,34 +48,39 @@ SLICES = (
 
 @dataclass
 class Queries:
-    """Queries by row, in no order that means anything."""
+    """Columns over the queries; the order of rows carries no information."""
 
     texts: list[str] = field(default_factory=list)
+    """Query texts, lower-case, all different."""
     splits: list[str] = field(default_factory=list)
+    """"train", "dev" or "test"."""
     intents: list[Intent] = field(default_factory=list)
+    """The intent of each query."""
     oracle: list[str] = field(default_factory=list)
-    marks: list[Marks] = field(default_factory=list)
+    """The oracle rewrite of each query."""
+    flags: list[Flags] = field(default_factory=list)
+    """Names of the slices that each query belongs to."""
 
     @property
     def slices(self) -> dict[str, npt.NDArray[np.bool_]]:
         """Slice name → (queries,) bool."""
-        return {name: np.array([name in marks for marks in self.marks], np.bool_) for name in SLICES}
+        return {name: np.array([name in flags for flags in self.flags], np.bool_) for name in SLICES}
 
 
 def draw_queries(vocabulary: Vocabulary, stock: Stock, n: int, draw: random.Random) -> Queries:
-    """Draw `n` queries with texts that differ, over all types in turn."""
-    needs = Intents(vocabulary, stock, draw)
+    """Draw `n` queries with different texts, round-robin over all types."""
+    intents = Intents(vocabulary, stock, draw)
     words = {split: Wording(vocabulary, stock.names, draw) for split in SPLITS}
     known = _words_of(vocabulary)
     queries, seen = Queries(), set()
-    # One round of the types for each kind of query: every type's words are heard equally often.
+    # A separate round-robin for each split and style: the words of all types are equally frequent.
     types: dict[tuple[str, str], Iterator[int]] = {}
     for _ in range(n):
         split, style = _plan(draw)
         turn = types.setdefault((split, style), _in_turn(len(vocabulary.types), draw))
-        attempts = _attempts(needs, words[split], turn, style, known, draw)
-        # A slip of the keyboard must not make a word that only the test may have.
-        text, intent, marks = next(
+        attempts = _attempts(intents, words[split], turn, style, known, draw)
+        # A typo must not produce a held-out word outside the test split.
+        text, intent, flags = next(
             one
             for one in attempts
             if one[0] not in seen and (split == "test" or vocabulary.heldout_terms.isdisjoint(tokenize.terms(one[0])))
@@ -85,12 +90,12 @@ def draw_queries(vocabulary: Vocabulary, stock: Stock, n: int, draw: random.Rand
         queries.splits.append(split)
         queries.intents.append(intent)
         queries.oracle.append(words[split].oracle(intent))
-        queries.marks.append(marks)
+        queries.flags.append(flags)
     return queries
 
 
 def _in_turn(count: int, draw: random.Random) -> Iterator[int]:
-    """Type numbers for ever, each equally often."""
+    """Endless type numbers, all equally frequent."""
     numbers = list(range(count))
     while True:
         draw.shuffle(numbers)
@@ -98,7 +103,7 @@ def _in_turn(count: int, draw: random.Random) -> Iterator[int]:
 
 
 def _plan(draw: random.Random) -> tuple[str, str]:
-    """Split and style of one query, 80 / 10 / 10; not by the text's hash: some words belong to the test alone."""
+    """Split and style of one query, 80 / 10 / 10; not by a hash: some words are for the test split only."""
     bucket = draw.randrange(10)
     split = "test" if bucket == 9 else "dev" if bucket == 8 else "train"
     way = draw.random()
@@ -108,24 +113,24 @@ def _plan(draw: random.Random) -> tuple[str, str]:
 
 
 def _attempts(
-    needs: Intents, words: Wording, types: Iterator[int], style: str, known: frozenset[str], draw: random.Random
-) -> Iterator[tuple[str, Intent, Marks]]:
-    """Queries of one style for ever, each of the next type."""
+    intents: Intents, words: Wording, types: Iterator[int], style: str, known: frozenset[str], draw: random.Random
+) -> Iterator[tuple[str, Intent, Flags]]:
+    """Endless candidate queries of one style, each of the next type."""
     for number in types:
-        intent = needs.draw(number, _kinds(draw))
-        text, marks = _worded(words, intent, style, known, draw)
-        yield text.lower(), intent, marks
+        intent = intents.draw(number, _kinds(draw))
+        text, flags = _query_text(words, intent, style, known, draw)
+        yield text.lower(), intent, flags
 
 
 def _kinds(draw: random.Random) -> tuple[str, ...]:
-    """Up to three different kinds of constraint, the most important first."""
+    """Up to three different kinds of constraint."""
     chosen, weights = _kind_lists()
     return draw.choices(chosen, cum_weights=weights)[0]
 
 
 @cache
 def _kind_lists() -> tuple[list[tuple[str, ...]], list[float]]:
-    """Every list of kinds that a query can have, and the running sum of their chances."""
+    """Every possible list of kinds, and their cumulative weights."""
     chance: dict[tuple[str, ...], float] = {}
     for count, share in enumerate(CONSTRAINTS):
         lists = [one for one in permutations(KIND_WEIGHTS, count) if not {"wants", "refuses"} <= set(one)]
@@ -135,46 +140,46 @@ def _kind_lists() -> tuple[list[tuple[str, ...]], list[float]]:
 
 
 def _words_of(vocabulary: Vocabulary) -> frozenset[str]:
-    """Words at which a longer word may be cut in two."""
+    """Known words, at which a longer word may be split."""
     texts = (text for one in vocabulary.types for text in (*one.noun, *one.shopper, *one.purposes, one.category))
     return frozenset(word for text in texts for word in text.lower().split() if word.isalpha())
 
 
-def _worded(
+def _query_text(
     words: Wording, intent: Intent, style: str, known: frozenset[str], draw: random.Random
-) -> tuple[str, Marks]:
-    """The text of one query, and its marks."""
+) -> tuple[str, Flags]:
+    """The text of one query, and the slices that it belongs to."""
     if style == "plain":
-        text, marks = words.merchant(intent), {"plain"}
+        text, flags = words.merchant(intent), {"plain"}
     else:
-        text, marks = words.shopper(intent, heldout=style == "held-out")
-        text = _slipped(text, marks, known, draw)
+        text, flags = words.shopper(intent, heldout=style == "held-out")
+        text = _with_typo(text, flags, known, draw)
     if intent.has("refuses"):
-        marks.add("negation")
+        flags.add("negation")
     if not intent.constraints:
-        marks.add("broad")
-    return _filled(text, intent, draw), marks
+        flags.add("broad")
+    return _with_filler(text, intent, draw), flags
 
 
-def _slipped(text: str, marks: Marks, known: frozenset[str], draw: random.Random) -> str:
-    """With a typo or a wrong space, now and then; always where nothing else makes the query differ from a plain one."""
-    way = draw.random() * (1.0 if marks else TYPO_RATE + SPACING_RATE)
+def _with_typo(text: str, flags: Flags, known: frozenset[str], draw: random.Random) -> str:
+    """The text, in some cases with a typo or a wrong space; always where it would otherwise be a plain query."""
+    way = draw.random() * (1.0 if flags else TYPO_RATE + SPACING_RATE)
     if way < TYPO_RATE:
-        slip, mark = noise.typo(text, draw), "typo"
+        changed, flag = noise.typo(text, draw), "typo"
     elif way < TYPO_RATE + SPACING_RATE:
-        slip, mark = noise.split(text, known, draw), "joined/split"
-        slip = noise.joined(text, draw) if slip == text else slip
+        changed, flag = noise.split(text, known, draw), "joined/split"
+        changed = noise.joined(text, draw) if changed == text else changed
     else:
         return text
-    if slip != text:
-        marks.add(mark)
-    elif not marks:
-        marks.add("plain")
-    return slip
+    if changed != text:
+        flags.add(flag)
+    elif not flags:
+        flags.add("plain")
+    return changed
 
 
-def _filled(text: str, intent: Intent, draw: random.Random) -> str:
-    """With a word that says nothing, now and then."""
+def _with_filler(text: str, intent: Intent, draw: random.Random) -> str:
+    """The text, in 10 % of the cases with a filler phrase."""
     way = draw.random()
     if way < FILLER_RATE / 2:
         return f"{draw.choice(phrases.FILLERS_BEFORE)} {text}"

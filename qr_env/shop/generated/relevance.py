@@ -1,11 +1,11 @@
-"""Relevance of every query to every product, from the needs and the columns of the stock alone.
+"""Relevance of every product to every query, from intents and product columns alone.
 
     qrels = relevance(vocabulary, stock, intents)   # CSR of level + 1; what is not stored is Irrelevant
 
-- Exact: the type that is wanted, and every constraint holds.
-- Substitute: the type that is wanted, and one constraint is broken (with three constraints, at most two); or a
-  sibling of it that meets every constraint that can be asked of a sibling.
-- Complement: an accessory of the type that is wanted.
+- Exact: of the wanted type, and every constraint holds.
+- Substitute: of the wanted type, with one constraint violated (with three constraints, at most two); or of a sibling
+  type, with every constraint that applies to the sibling met.
+- Complement: an accessory of the wanted type.
 - Irrelevant: everything else.
 """
 
@@ -34,7 +34,7 @@ def relevance(vocabulary: Vocabulary, stock: Stock, intents: Sequence[Intent]) -
         queries = np.flatnonzero(columns["type"] == number)
         wanted = {name: values[queries] for name, values in columns.items()}
         parts.append(
-            _pairs(queries, stock.rows_of_type[number], _own_levels(stock, stock.rows_of_type[number], wanted))
+            _pairs(queries, stock.rows_of_type[number], _main_levels(stock, stock.rows_of_type[number], wanted))
         )
         extras = stock.accessories_of_type[number]
         parts.append(_pairs(queries, extras, np.full((len(queries), len(extras)), COMPLEMENT, np.int8)))
@@ -43,7 +43,7 @@ def relevance(vocabulary: Vocabulary, stock: Stock, intents: Sequence[Intent]) -
             sibling = vocabulary.types[number_of[name]]
             parts.append(_pairs(queries, rows, _sibling_levels(stock, rows, sibling, one, wanted)))
     query_rows, rows, levels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    shape = (len(intents), len(stock.type_N))
+    shape = (len(intents), len(stock.type_C))
     qrels = sp.csr_matrix((levels + np.int8(1), (query_rows, rows)), shape=shape, dtype=np.int8)
     qrels.sort_indices()
     return qrels
@@ -55,54 +55,54 @@ def _columns(intents: Sequence[Intent]) -> dict[str, npt.NDArray]:
 
 
 def _pairs(
-    queries: npt.NDArray, rows: npt.NDArray, levels_QP: npt.NDArray[np.int8]
+    queries: npt.NDArray, rows: npt.NDArray, levels_P_C: npt.NDArray[np.int8]
 ) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
     """The pairs above Irrelevant: query rows, product rows, levels."""
-    q, p = levels_QP.nonzero()
-    return queries[q].astype(np.int32), rows[p], levels_QP[q, p]
+    q, p = levels_P_C.nonzero()
+    return queries[q].astype(np.int32), rows[p], levels_P_C[q, p]
 
 
-def _own_levels(stock: Stock, rows: npt.NDArray, wanted: dict[str, npt.NDArray]) -> npt.NDArray[np.int8]:
-    """Levels of the wanted type's own products, (queries, products)."""
-    broken = [_broken(name, stock, rows, wanted) for name in _RESPECTS]
-    broken_QP = np.add.reduce([one.astype(np.int8) for one in broken])
-    asked_Q = np.add.reduce([_asked(name, wanted).astype(np.int8) for name in _RESPECTS])
-    allowed_Q = np.where(asked_Q >= 3, 2, 1)
-    levels = np.where(broken_QP == 0, EXACT, np.where(broken_QP <= allowed_Q[:, None], SUBSTITUTE, 0))
+def _main_levels(stock: Stock, rows: npt.NDArray, wanted: dict[str, npt.NDArray]) -> npt.NDArray[np.int8]:
+    """Levels of the wanted type's products, (queries, products)."""
+    violated = [_violated(name, stock, rows, wanted) for name in _CONSTRAINTS]
+    violated_P_C = np.add.reduce([one.astype(np.int8) for one in violated])
+    constraints_P = np.add.reduce([_constrained(name, wanted).astype(np.int8) for name in _CONSTRAINTS])
+    allowed_P = np.where(constraints_P >= 3, 2, 1)
+    levels = np.where(violated_P_C == 0, EXACT, np.where(violated_P_C <= allowed_P[:, None], SUBSTITUTE, 0))
     return levels.astype(np.int8)
 
 
 def _sibling_levels(
     stock: Stock, rows: npt.NDArray, sibling: TypeWords, one: TypeWords, wanted: dict[str, npt.NDArray]
 ) -> npt.NDArray[np.int8]:
-    """Substitute where a sibling's product breaks nothing that can be asked of it."""
-    can = {"color": bool(sibling.colors), "material": bool(sibling.materials), "brand": True}
-    can["size"] = bool(sibling.size and one.size) and sibling.size.unit == one.size.unit  # type: ignore[union-attr]
+    """Substitute where a sibling's product violates no constraint that applies to it, (queries, products)."""
+    applies = {"color": bool(sibling.colors), "material": bool(sibling.materials), "brand": True}
+    applies["size"] = bool(sibling.size and one.size) and sibling.size.unit == one.size.unit  # type: ignore[union-attr]
     known = [stock.names.features.index(feature.merchant) for feature in sibling.features]
-    bad_QP = np.zeros((len(wanted["type"]), len(rows)), np.bool_)
-    for name in _RESPECTS:
-        if can.get(name, True):
-            broken_QP = _broken(name, stock, rows, wanted)
+    excluded_P_C = np.zeros((len(wanted["type"]), len(rows)), np.bool_)
+    for name in _CONSTRAINTS:
+        if applies.get(name, True):
+            violated_P_C = _violated(name, stock, rows, wanted)
             if name in ("wants", "refuses"):
-                broken_QP &= np.isin(wanted[name], known)[:, None]
-            bad_QP |= broken_QP
-    return np.where(bad_QP, 0, SUBSTITUTE).astype(np.int8)
+                violated_P_C &= np.isin(wanted[name], known)[:, None]
+            excluded_P_C |= violated_P_C
+    return np.where(excluded_P_C, 0, SUBSTITUTE).astype(np.int8)
 
 
-_RESPECTS = ("color", "material", "brand", "size", "wants", "refuses")
+_CONSTRAINTS = ("color", "material", "brand", "size", "wants", "refuses")
 
 
-def _asked(name: str, wanted: dict[str, npt.NDArray]) -> Bools:
+def _constrained(name: str, wanted: dict[str, npt.NDArray]) -> Bools:
     values = wanted[name]
-    asked: Bools = ~np.isnan(values) if name == "size" else values >= 0
-    return asked
+    constrained: Bools = ~np.isnan(values) if name == "size" else values >= 0
+    return constrained
 
 
-def _broken(name: str, stock: Stock, rows: npt.NDArray, wanted: dict[str, npt.NDArray]) -> Bools:
-    """Which products break what each query asks in one respect, (queries, products)."""
-    asked_Q1, values_Q = _asked(name, wanted)[:, None], wanted[name]
+def _violated(name: str, stock: Stock, rows: npt.NDArray, wanted: dict[str, npt.NDArray]) -> Bools:
+    """True where a product violates a query's constraint of one kind, (queries, products)."""
+    constrained_P1, values_P = _constrained(name, wanted)[:, None], wanted[name]
     if name in ("wants", "refuses"):
-        has_QP = stock.features_NF[rows][:, np.maximum(values_Q, 0)].T
-        return asked_Q1 & (has_QP == (name == "refuses"))
-    differs: Bools = getattr(stock, f"{name}_N")[rows][None, :] != values_Q[:, None]
-    return asked_Q1 & differs
+        has_P_C = stock.features_C_F[rows][:, np.maximum(values_P, 0)].T
+        return constrained_P1 & (has_P_C == (name == "refuses"))
+    differs: Bools = getattr(stock, f"{name}_C")[rows][None, :] != values_P[:, None]
+    return constrained_P1 & differs

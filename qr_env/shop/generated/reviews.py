@@ -1,10 +1,10 @@
-"""What customers mention, as shops print it under a product: shoppers' words, mostly about other things.
+"""Review snippets in the product attributes: shoppers' words, mostly about other product types.
 
     reviews = Reviews(vocabulary, random.Random(0))
     reviews.about(number)       # "couch, charcoal, living room"
 
-A real catalogue holds the words of its shoppers, but in the wrong places. So does this one: without reviews nearly
-every other word for a thing would be unknown to the index, and an engine would never be led astray by it.
+As in a real catalogue, shoppers' words occur in it, but on the wrong products: without reviews nearly every synonym
+would be unknown to the index, and the engine would have no false matches for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Card = tuple[int, str]  # number of the type that a phrase is about, the phrase
 
 
 class Reviews:
-    """Deals the shoppers' phrases of each department over the products of its other types."""
+    """Distributes the shoppers' phrases of each department over products of its other types."""
 
     def __init__(self, vocabulary: Vocabulary, draw: random.Random) -> None:
         self._draw = draw
@@ -34,30 +34,30 @@ class Reviews:
                 self._cards.setdefault((one.department, kind), []).extend((number, phrase) for phrase in said)
 
     def about(self, number: int) -> str:
-        """What customers mention about a product of type `number`, in words that are seldom about it."""
+        """A review snippet for a product of type `number`, mostly with phrases about other types."""
         draw = self._draw
-        said = [self._part(self._deal(number, "name"))]
+        parts = [self._part(self._deal(number, "name"))]
         if draw.random() < 0.4:
-            said.append(draw.choice(self._aliases))
+            parts.append(draw.choice(self._aliases))
         kind = draw.choices(("purpose", "feature", "size", "generic"), (3, 4, 3, 1))[0]
         if kind == "generic":
-            said.append(draw.choice(phrases.REVIEWS))
+            parts.append(draw.choice(phrases.REVIEWS))
         elif kind == "size":
-            said.append(self._deal(number, kind))
+            parts.append(self._deal(number, kind))
         else:
-            said.append(self._part(self._deal(number, kind)))
-        draw.shuffle(said)
-        return ", ".join(part for part in said if part)
+            parts.append(self._part(self._deal(number, kind)))
+        draw.shuffle(parts)
+        return ", ".join(part for part in parts if part)
 
     def _part(self, phrase: str) -> str:
-        """One or two neighbouring words of a phrase: no two customers say the same sentence."""
+        """One or two neighbouring words of a phrase."""
         words = phrase.split()
         length = self._draw.choice((1, 2))
         at = self._draw.randrange(max(1, len(words) - length + 1))
         return " ".join(words[at : at + length])
 
     def _deal(self, number: int, kind: str) -> str:
-        """The next phrase of this kind from the department, about another type where there is one."""
+        """The next phrase of this kind from the department, about another type if possible."""
         key = (self._department[number], kind)
         cards = self._cards.get(key)
         if not cards:

@@ -1,9 +1,9 @@
-"""Titles, descriptions and attributes as merchants write them, from the columns of the stock.
+"""Titles, descriptions and attributes in the merchants' words, from the product columns.
 
     table = write_products(vocabulary, stock, random.Random(0))   # pyarrow, columns of PRODUCT_SCHEMA
 
-A title states each of colour, material and size with a chance of `STATED`, and half of the features; `attributes`
-holds the rest. Names come from `noun` alone, so a shopper's other words meet no title.
+A title states each of colour, material and size with probability `STATED`, and half of the features; `attributes`
+states all. Product names come from `noun` alone, so that shoppers' other names match no title.
 """
 
 from __future__ import annotations
@@ -21,40 +21,42 @@ from qr_env.shop.generated.sizes import merchant_size
 from qr_env.shop.generated.vocabulary import TypeWords, Vocabulary
 from qr_env.shop.shop import PRODUCT_SCHEMA
 
-STATED = 0.75
-FEATURE_STATED = 0.5
-REVIEWED = 0.45
+STATED = 0.75  # probability that a title states a fact
+FEATURE_STATED = 0.5  # probability that a title states a feature
+REVIEWED = 0.45  # probability that the attributes contain a review snippet
 Facts = dict[str, str]
 
 
 def write_products(vocabulary: Vocabulary, stock: Stock, draw: random.Random) -> pa.Table:
-    """The products table of the shop, in the rows of `stock`."""
+    """The products table of the shop, in the row order of `stock`."""
     columns: dict[str, list] = {name: [] for name in PRODUCT_SCHEMA.names}
     reviews = Reviews(vocabulary, draw)
     facts_N = _facts(stock, vocabulary)
-    extras_N = stock.accessory_N.tolist()
-    for row, (number, facts, features) in enumerate(zip(stock.type_N.tolist(), facts_N, _features(stock), strict=True)):
+    accessory_of = stock.accessory_C.tolist()
+    for row, (number, facts, features) in enumerate(zip(stock.type_C.tolist(), facts_N, _features(stock), strict=True)):
         one = vocabulary.types[number]
-        if extras_N[row] >= 0:
-            title, description, attributes = _accessory(one, one.accessories[extras_N[row]], facts["brand"], draw)
+        if accessory_of[row] >= 0:
+            title, description, attributes = _accessory_texts(
+                one, one.accessories[accessory_of[row]], facts["brand"], draw
+            )
             category = f"Accessories for {one.department.lower()}"
         else:
-            title, description, attributes = _own(one, facts, features, draw)
+            title, description, attributes = _main_texts(one, facts, features, draw)
             category = one.category
             if draw.random() < REVIEWED:
                 attributes += f" | customers mention: {reviews.about(number)}"
         values = (f"P{row:06d}", title, description, facts["brand"], category, facts["color"], 0.0, attributes)
         for name, value in zip(PRODUCT_SCHEMA.names, values, strict=True):
             columns[name].append(value)
-    columns["price"] = stock.price_N.tolist()
+    columns["price"] = stock.price_C.tolist()
     return pa.table(columns, schema=PRODUCT_SCHEMA)
 
 
 def _facts(stock: Stock, vocabulary: Vocabulary) -> list[Facts]:
-    """What each product is, in the merchants' words; "" where it has no such thing."""
+    """Brand, colour, material and size of each product in the merchants' words; "" where not applicable."""
     names = stock.names
     units = [one.size.unit if one.size else "" for one in vocabulary.types]
-    columns = (stock.type_N, stock.brand_N, stock.color_N, stock.material_N, stock.size_N)
+    columns = (stock.type_C, stock.brand_C, stock.color_C, stock.material_C, stock.size_C)
     return [
         {
             "brand": names.brands[brand] if brand >= 0 else "",
@@ -68,14 +70,14 @@ def _facts(stock: Stock, vocabulary: Vocabulary) -> list[Facts]:
 
 def _features(stock: Stock) -> list[list[str]]:
     """The features of each product, in the merchants' words."""
-    found: list[list[str]] = [[] for _ in range(len(stock.type_N))]
-    rows, features = stock.features_NF.nonzero()
+    found: list[list[str]] = [[] for _ in range(len(stock.type_C))]
+    rows, features = stock.features_C_F.nonzero()
     for row, feature in zip(rows.tolist(), features.tolist(), strict=True):
         found[row].append(stock.names.features[feature])
     return found
 
 
-def _own(one: TypeWords, facts: Facts, features: list[str], draw: random.Random) -> tuple[str, str, str]:
+def _main_texts(one: TypeWords, facts: Facts, features: list[str], draw: random.Random) -> tuple[str, str, str]:
     """Title, description and attributes of a product of the type."""
     chance = draw.random
     noun = one.noun[0] if len(one.noun) == 1 or chance() < 0.65 else one.noun[1]
@@ -93,8 +95,8 @@ def _own(one: TypeWords, facts: Facts, features: list[str], draw: random.Random)
     return title, description, attributes
 
 
-def _accessory(one: TypeWords, name: str, brand: str, draw: random.Random) -> tuple[str, str, str]:
-    """Title, description and attributes of something that goes with the type."""
+def _accessory_texts(one: TypeWords, name: str, brand: str, draw: random.Random) -> tuple[str, str, str]:
+    """Title, description and attributes of an accessory of the type."""
     pack = draw.choice(phrases.PACKS)
     heads = (f"{brand} {_title(name)}", f"{_title(name)} by {brand}", f"{brand} {_model(draw)} {_title(name)}")
     tail = pack if draw.random() < 0.5 else f"for {one.noun[0]}" if draw.random() < 0.2 else ""
@@ -105,12 +107,12 @@ def _accessory(one: TypeWords, name: str, brand: str, draw: random.Random) -> tu
 
 @cache
 def _title(text: str) -> str:
-    """Title Case that leaves units and EU alone."""
+    """Title Case; words that start with a capital, such as units, are unchanged."""
     return " ".join(word if word[:1].isupper() else word[:1].upper() + word[1:] for word in text.split())
 
 
 def _model(draw: random.Random) -> str:
-    """A model's name: a series, or letters with a number."""
+    """A model name: a series, or letters with a number."""
     if draw.random() < 0.5:
         return draw.choice(phrases.SERIES)
     letters = "".join(draw.choice("BCDHJKNPRSTX") for _ in range(2))
