@@ -1,4 +1,7 @@
-"""What `qr dashboard` does; its settings, and the commands, are in `runs/dashboard/args.py`."""
+"""`qr dashboard`: the W&B workspace and report; settings: `runs/dashboard/args.py`.
+
+wandb and wandb_workspaces are optional, so they are imported where the pages are built: a dry run needs neither.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,28 @@ from qr_env.common.errors import ConfigError
 from runs.common.cli import write_json
 from runs.dashboard.args import Args
 
-# Section → (title, metrics over updates) and what it tells in the report. A table's metric is its name.
+# Section → (its text in the report, its charts: (title, metrics over updates)).
 CURVES: dict[str, tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]] = {
     "Held-out queries": (
-        "The student on dev queries, greedy, by people's labels or the shop's known truth.",
+        "The student's greedy rewrites on dev queries, by human labels or the generated shop's true grades.",
         (
             ("nDCG@10", ("eval/nDCG@10", "eval/identity/nDCG@10", "eval/oracle/nDCG@10")),
             ("Headroom closed", ("eval/headroom",)),
             ("Better and worse", ("eval/better", "eval/worse")),
-            ("Left alone", ("eval/kept",)),
+            ("Originals kept", ("eval/kept",)),
             ("Words", ("eval/words ratio",)),
         ),
     ),
     "Judge and labels": (
-        "A training judge that rises while the labels do not is being exploited, not satisfied.",
+        "A training judge whose figure rises while the labels' does not is being exploited.",
         (
-            ("Who says that it got better", ("eval/judge nDCG@10", "eval/nDCG@10")),
-            ("Planted products that fool the judge", ("judge/exploit_rate",)),
+            ("nDCG@10 by source of the grades", ("eval/judge nDCG@10", "eval/nDCG@10")),
+            ("Exploit rate of planted products", ("judge/exploit_rate",)),
             ("Rewards without a verdict", ("judge/failed_fraction",)),
         ),
     ),
     "Learning": (
-        "What each update saw of its own rewrites.",
+        "Statistics of the rewrites sampled in each update.",
         (
             ("Reward", ("reward", "reward_std")),
             ("Reward, term by term", ("reward/gain", "reward/worse", "reward/gate", "reward/length", "reward/copy")),
@@ -38,28 +41,31 @@ CURVES: dict[str, tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]] = {
             ("Length", ("completions/mean_length",)),
             ("KL to the warm start", ("kl",)),
             ("Entropy", ("entropy",)),
-            ("Silent groups", ("groups/zero_variance",)),
+            ("Groups without a gradient", ("groups/zero_variance",)),
             ("Clipped", ("clip_ratio",)),
             ("Loss", ("loss", "anchor_loss")),
             ("Gradient norm", ("grad_norm",)),
         ),
     ),
     "Promotion": (
-        "What shoppers were served, and the evidence for each candidate.",
+        "Gain of the rewrites served, and the evidence for each candidate.",
         (
-            ("What shoppers got", ("serve/gain",)),
+            ("Gain served", ("serve/gain",)),
             ("Candidate minus serving", ("serve/difference",)),
             ("Evidence, log e", ("serve/log_e",)),
-            ("Canary's share", ("serve/canary",)),
+            ("Canary's share of the traffic", ("serve/canary",)),
         ),
     ),
 }
+# Section → (its text in the report, names of its tables).
 TABLES = {
-    "Rewrites": ("Sampled rewrites with what they found and its verdicts.", ("samples",)),
-    "Decisions": ("Every candidate's way, with its evidence.", ("promotion/decisions",)),
-    "At the end": ("All agents on held-out queries, by slice.", ("evaluation by slice",)),
+    "Rewrites": ("Sampled rewrites, the products they found, and the judge's verdicts.", ("samples",)),
+    "Decisions": ("Every decision about a candidate, with its evidence.", ("promotion/decisions",)),
+    "At the end": ("Final evaluation of all agents on held-out queries, by slice.", ("evaluation by slice",)),
 }
-NAME = "qr-env: rewriting, judged and served"
+NAME = "qr-env: query rewriting"
+WAY_OUT = "; `qr dashboard --dry-run --json FILE` shows what would be built"
+JsonDict = dict[str, Any]
 
 
 def main(args: Args) -> None:
@@ -75,40 +81,39 @@ def main(args: Args) -> None:
         print(url)
 
 
-def specification(entity: str, project: str) -> dict[str, Any]:
-    """What is built, as JSON values: sections of panels, each with a kind, a title and the names of its metrics."""
+def specification(entity: str, project: str) -> JsonDict:
+    """What is built: sections of panels, each panel with a kind, a title and the names of its metrics."""
     sections = [
-        {"name": name, "says": says, "panels": [_panel("line", title, metrics) for title, metrics in panels]}
-        for name, (says, panels) in CURVES.items()
+        {"name": name, "text": text, "panels": [_panel("line", title, metrics) for title, metrics in panels]}
+        for name, (text, panels) in CURVES.items()
     ]
     sections += [
-        {"name": name, "says": says, "panels": [_panel("table", table, (table,)) for table in tables]}
-        for name, (says, tables) in TABLES.items()
+        {"name": name, "text": text, "panels": [_panel("table", table, (table,)) for table in tables]}
+        for name, (text, tables) in TABLES.items()
     ]
     return {"entity": entity, "project": project, "name": NAME, "x": "update", "sections": sections}
 
 
-def _panel(kind: str, title: str, metrics: tuple[str, ...]) -> dict[str, Any]:
+def _panel(kind: str, title: str, metrics: tuple[str, ...]) -> JsonDict:
     return {"kind": kind, "title": title, "metrics": list(metrics)}
 
 
-def metrics_of(spec: dict[str, Any]) -> list[str]:
-    """Every metric and table that the pages show."""
+def metrics_of(spec: JsonDict) -> list[str]:
+    """Names of all metrics and tables of the pages."""
     return [name for section in spec["sections"] for panel in section["panels"] for name in panel["metrics"]]
 
 
-def publish(spec: dict[str, Any]) -> list[str]:
-    """Build both pages and give their addresses.
+def publish(spec: JsonDict) -> list[str]:
+    """Build both pages; their addresses.
 
     Raises:
         ConfigError: packages, account or network are missing; nothing was built then.
     """
-    way_out = "; `qr dashboard --dry-run --json FILE` shows what would be built"
     if (mode := os.environ.get("WANDB_MODE", "online")) != "online":
-        raise ConfigError(f"WANDB_MODE={mode}: the pages are W&B's, unset it to build them{way_out}")
+        raise ConfigError(f"WANDB_MODE={mode}: the pages are W&B's, unset it to build them{WAY_OUT}")
     try:
-        import wandb
-        import wandb_workspaces  # noqa: F401
+        import wandb  # noqa: PLC0415
+        import wandb_workspaces  # noqa: F401, PLC0415
     except ImportError as error:
         raise ConfigError(f"qr dashboard needs pip install 'qr-env[dashboard]' ({error.name} is missing)") from error
     try:
@@ -118,14 +123,14 @@ def publish(spec: dict[str, Any]) -> list[str]:
         workspace.save()
         report.save()
     except (wandb.errors.Error, OSError) as error:  # no account, a wrong key; no network
-        raise ConfigError(f"W&B could not be reached as your account: {error}{way_out}") from error
+        raise ConfigError(f"W&B could not be reached as your account: {error}{WAY_OUT}") from error
     return [workspace.url, report.url]
 
 
-def pages(spec: dict[str, Any]) -> tuple[Any, Any]:
-    """The workspace and the report as objects of wandb-workspaces, not saved."""
-    import wandb_workspaces.reports.v2 as reports
-    import wandb_workspaces.workspaces as workspaces
+def pages(spec: JsonDict) -> tuple[Any, Any]:
+    """The workspace and the report, not saved yet."""
+    import wandb_workspaces.reports.v2 as reports  # noqa: PLC0415
+    import wandb_workspaces.workspaces as workspaces  # noqa: PLC0415
 
     settings = workspaces.WorkspaceSettings(x_axis=spec["x"])
     sections = [
@@ -139,12 +144,12 @@ def pages(spec: dict[str, Any]) -> tuple[Any, Any]:
     blocks: list[Any] = [reports.TableOfContents()]
     for section in spec["sections"]:
         grid = reports.PanelGrid(runsets=[reports.Runset(**where)], panels=_panels(spec, section))
-        blocks += [reports.H2(text=section["name"]), reports.P(text=section["says"]), grid]
+        blocks += [reports.H2(text=section["name"]), reports.P(text=section["text"]), grid]
     return workspace, reports.Report(**where, title=spec["name"], blocks=blocks)
 
 
-def _panels(spec: dict[str, Any], section: dict[str, Any]) -> list[Any]:
-    import wandb_workspaces.reports.v2 as reports
+def _panels(spec: JsonDict, section: JsonDict) -> list[Any]:
+    import wandb_workspaces.reports.v2 as reports  # noqa: PLC0415
 
     return [
         reports.LinePlot(title=panel["title"], x=spec["x"], y=panel["metrics"])

@@ -1,4 +1,4 @@
-"""Fetch weights into the cache, or list what is there.
+"""Fetch model weights into the cache, or list the cached ones.
 
 qr models fetch smollm2-135m minilm-l6
 qr models fetch Qwen/Qwen2.5-0.5B-Instruct
@@ -19,12 +19,12 @@ class Args:
     """What to do, and with which models."""
 
     action: tyro.conf.Positional[Literal["fetch", "list"]]
-    """fetch: make sure that the models are in the cache. list: what is known and what is cached."""
+    """fetch: make sure that the models are in the cache. list: models with pinned weights, and cached models"""
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """smollm2-135m, minilm-l6, any Hugging Face id, or a local folder to check."""
+    """smollm2-135m, minilm-l6, any Hugging Face id, or a local folder to check"""
     cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where to keep them; default $QR_CACHE, else ~/.cache/qr-env."""
+    """cache folder; default $QR_CACHE, else ~/.cache/qr-env"""
     check: bool = False
-    """Hash every file of models that are cached already, instead of comparing sizes and times."""
+    """hash every file of cached models instead of comparing sizes and times"""
     json: str | None = None
-    """Write the result as JSON to this file, "-" for standard output."""
+    """write the result as JSON to this file, "-" for standard output"""

@@ -1,4 +1,7 @@
-"""W&B's pages as code, and what is said when they cannot be built; runs log what they show: test_runs_online.py."""
+"""The pages of W&B as a specification, and the errors when they cannot be built.
+
+tests/runs/online checks that runs log the metrics that the pages show.
+"""
 
 import json
 import os
@@ -42,8 +45,8 @@ def test_offline_is_refused_with_the_way_out(monkeypatch, mode):
 
 
 @pytest.fixture
-def stranger(tmp_path, monkeypatch):
-    """Nobody whom W&B knows; it reads the environment once a process, so it is made to forget before and after."""
+def no_account(tmp_path, monkeypatch):
+    """An environment without a W&B account; W&B reads the environment once a process, so its state is reset."""
     import wandb
 
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
@@ -58,7 +61,7 @@ def stranger(tmp_path, monkeypatch):
 
 @OLD_PYDANTIC
 @pytest.mark.live
-@pytest.mark.usefixtures("stranger")
-def test_without_an_account_it_says_so():
+@pytest.mark.usefixtures("no_account")
+def test_a_missing_account_is_reported():
     with pytest.raises(ConfigError, match=r"could not be reached as your account: No API key.*--dry-run"):
         main(Args(entity="me"))
