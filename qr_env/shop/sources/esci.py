@@ -5,7 +5,7 @@
 
 Reddy et al. 2022, arXiv 2206.06588. Labels are E/S/C/I; there is no price, category or frequency. Upstream's test
 split is kept; a tenth of its train split, by a hash of the text, becomes dev. Checksums are those of upstream's
-Git LFS pointers. Products without a title are left out, with their labels, and counted in the report's notes.
+Git LFS pointers. Products without a title, and their labels, are left out and counted in the report's notes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from qr_env.common.hashing import sha256_text
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.shop import Shop, split_of
 from qr_env.shop.sources.files import read_files, read_folder
-from qr_env.shop.sources.public import is_ours, locate
+from qr_env.shop.sources.public import has_our_format, locate
 
 _UPSTREAM = "https://media.githubusercontent.com/media/amazon-science/esci-data"
 COMMIT = "7e0e3073f5ca36c0b5ff79e847cf99a74597645d"
@@ -50,18 +50,18 @@ COLUMNS = {
     "product_color": "color",
     "product_bullet_point": "attributes",
 }
-CONVERSION = 1  # rises when `convert` changes, so that older conversions in the cache are not used
+CONVERSION = 1  # raise when `convert` changes: part of the cache key
 
 
 def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
-    """Read the converted ESCI, converting first where that was not done. Raises as `qr_env.shop.load.load_shop`."""
+    """Read ESCI, converted on first use. Raises as `qr_env.shop.load.load_shop`."""
     raw = locate("esci", (EXAMPLES, PRODUCTS), data)
-    if is_ours(raw):
+    if has_our_format(raw):
         return read_folder(raw, on_bad_row)
     converted = cache_root() / "shops" / f"esci-us-{CONVERSION}-{_key(raw)}"
     if not converted.is_dir():
-        with atomic_cache_folder(converted) as scratch:
-            convert(raw, scratch)
+        with atomic_cache_folder(converted) as temporary:
+            convert(raw, temporary)
     report = LoadReport(on_bad_row)
     report.notes += json.loads((converted / "notes.json").read_text(encoding="utf-8"))
     products, queries, qrels = (converted / f"{stem}.parquet" for stem in ("products", "queries", "qrels"))
@@ -69,28 +69,30 @@ def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
 
 
 def _key(raw: Path) -> str:
-    """Which upstream files a conversion was made of: sizes and times are enough, the download checked their bytes."""
+    """Cache key of the upstream files: sizes and times suffice, since the download verified their bytes."""
     stats = [(raw / remote.name).stat() for remote in (EXAMPLES, PRODUCTS)]
     return sha256_text(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]), 12)
 
 
 def convert(raw: Path, out: Path) -> None:
-    """Write upstream's US rows as products, queries and qrels in our format, and notes.json. Streams the products."""
+    """Write upstream's US rows as products, queries and qrels in our format, and notes.json; products are streamed."""
     try:
         ids, untitled = _convert_products(raw / PRODUCTS.name, out / "products.parquet")
         examples = _examples(raw / EXAMPLES.name)
     except (pa.ArrowException, KeyError) as error:
-        raise DataError(f"{raw}: not as upstream's files are ({str(error).splitlines()[0]}); fetch them anew") from None
+        raise DataError(
+            f"{raw}: not in the format of upstream's files ({str(error).splitlines()[0]}); download them again"
+        ) from None
     pq.write_table(_queries(examples), out / "queries.parquet")
     known = pc.is_in(examples["product_id"], ids)
     pq.write_table(examples.filter(known).select(["query_id", "product_id", "esci_label"]), out / "qrels.parquet")
     notes = [f"esci: {untitled:,} products without a title are left out"]
-    notes.append(f"esci: {len(examples) - pc.sum(known).as_py():,} labels of products that are not there are left out")
+    notes.append(f"esci: {len(examples) - pc.sum(known).as_py():,} labels of unknown products are left out")
     (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
 
 
 def _convert_products(source: Path, target: Path) -> tuple[pa.Array, int]:
-    """Ids of the products that were written, and how many had no title."""
+    """Write the products; returns their ids, and the number of products without a title."""
     scanner = ds.dataset(source).scanner(columns=list(COLUMNS), filter=ds.field("product_locale") == "us")
     schema = pa.schema([(name, pa.string()) for name in COLUMNS.values()])
     ids, untitled = [], 0
@@ -113,11 +115,11 @@ def _examples(source: Path) -> pa.Table:
 
 
 def _queries(examples: pa.Table) -> pa.Table:
-    """One row a query, in upstream's order; a tenth of train becomes dev."""
+    """One row per query, in upstream's order; a tenth of train becomes dev."""
     seen = examples.group_by("query_id", use_threads=False).aggregate([("query", "first"), ("split", "first")])
     texts, splits = seen["query_first"].to_pylist(), seen["split_first"].to_pylist()
-    ours = [
+    new_splits = [
         "dev" if split == "train" and split_of(text) == "dev" else split
         for text, split in zip(texts, splits, strict=True)
     ]
-    return pa.table({"query_id": seen["query_id"], "query": texts, "split": ours})
+    return pa.table({"query_id": seen["query_id"], "query": texts, "split": new_splits})

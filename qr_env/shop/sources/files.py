@@ -7,17 +7,15 @@
 
     qr shop my_folder --on-bad-row skip
 
-Only products and queries are needed. Other common column names are understood (`rows.py` lists them) and reported.
+Only products and queries are required. Other common column names are accepted (`readers/rows.py`) and reported.
 Queries without ids get "q1", "q2", … by row; without a split, 80/10/10 by a hash of the text; without a frequency, 1.
-White space at the ends of values is removed; nothing else is changed.
+Leading and trailing white space of values is removed; nothing else is changed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +25,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from qr_env.common.errors import DataError
+from qr_env.common.types import JsonDict
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.rows import PRODUCTS, PURCHASES, QRELS, QUERIES, Spec, checked_table
 from qr_env.shop.shop import PURCHASE_SCHEMA, QUERY_SCHEMA, Shop, conform, split_of
@@ -40,11 +39,11 @@ def read_folder(path: str | Path, on_bad_row: str = "stop") -> Shop:
 
     Args:
         path: folder with products.* and queries.*, or a products file.
-        on_bad_row: "stop" raises at the first dirty row, "skip" leaves such rows out; `shop.report` has all of them.
+        on_bad_row: "stop" raises at the first invalid row, "skip" leaves invalid rows out; `shop.report` lists them.
 
     Raises:
-        BadRowError: a row is dirty and on_bad_row is "stop".
-        DataError: there is no products file, or a file cannot be used at all.
+        BadRowError: a row is invalid and on_bad_row is "stop".
+        DataError: there is no products file, or a file cannot be read.
     """
     path, report = Path(path), LoadReport(on_bad_row)
     if path.is_file():
@@ -54,8 +53,8 @@ def read_folder(path: str | Path, on_bad_row: str = "stop") -> Shop:
     shop = read_files(
         path.resolve().name,
         report,
-        products=_find(path, "products", TABLE_SUFFIXES, required=True),
-        queries=_find(path, "queries", TABLE_SUFFIXES, required=True),
+        products=_find_required(path, "products"),
+        queries=_find_required(path, "queries"),
         qrels=_find(path, "qrels", QRELS_SUFFIXES),
         purchases=_find(path, "purchases", TABLE_SUFFIXES),
     )
@@ -66,13 +65,12 @@ def read_folder(path: str | Path, on_bad_row: str = "stop") -> Shop:
 def read_files(
     name: str,
     report: LoadReport,
-    products: Path | None,
+    products: Path,
     queries: Path | None = None,
     qrels: Path | None = None,
     purchases: Path | None = None,
 ) -> Shop:
     """Read a shop from these files; `read_folder` finds them by name."""
-    assert products is not None
     product_table = checked_table(products, PRODUCTS, report)
     if not len(product_table):
         raise DataError(f"{products}: no usable product. {report.summary() or 'The file has no rows.'}")
@@ -90,9 +88,9 @@ def read_files(
 
 
 def write_shop(shop: Shop, folder: str | Path) -> None:
-    """Write a shop as Parquet files that `read_folder` reads back, the same to its hash; makes the folder.
+    """Write a shop as Parquet files that `read_folder` reads back with the same hash; creates the folder.
 
-    `shop.json` holds what is no table: the name, qrels_complete, oracle and slices.
+    `shop.json` holds the other fields: name, qrels_complete, oracle and slices.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,36 +114,39 @@ def write_shop(shop: Shop, folder: str | Path) -> None:
 
 
 def _with_extra(shop: Shop, path: Path) -> Shop:
-    """The shop with the name, oracle and slices that `write_shop` left beside it."""
+    """The shop with the name, qrels_complete, oracle and slices of a `shop.json` by `write_shop`."""
     try:
-        extra: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        extra: JsonDict = json.loads(path.read_text(encoding="utf-8"))
         slices = {name: np.zeros(len(shop.queries), bool) for name in extra["slices"]}
         for name, mask in slices.items():
             mask[extra["slices"][name]] = True
         name, complete, oracle = extra["name"], bool(extra["qrels_complete"]), dict(extra["oracle"])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DataError(
-            f"{path}: not as `write_shop` leaves it ({error!r}); delete it or write the shop anew"
-        ) from None
+        raise DataError(f"{path}: not a file of `write_shop` ({error!r}); delete it or write the shop again") from None
     return Shop(name, shop.products, shop.queries, shop.qrels, shop.purchases, complete, oracle, slices, shop.report)
 
 
-def _find(folder: Path, stem: str, suffixes: tuple[str, ...], required: bool = False) -> Path | None:
+def _find(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path | None:
+    """The one file STEM.SUFFIX of the folder, None if there is none."""
     found = [folder / f"{stem}{suffix}" for suffix in suffixes if (folder / f"{stem}{suffix}").is_file()]
     if len(found) > 1:
         raise DataError(f"{folder}: {' and '.join(path.name for path in found)} both hold the {stem}; keep one of them")
-    if not found and required:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        raise DataError(
-            f"{folder}: no {stem} file ({', '.join(stem + suffix for suffix in suffixes)}); there is {there}"
-        )
     return found[0] if found else None
+
+
+def _find_required(folder: Path, stem: str) -> Path:
+    found = _find(folder, stem, TABLE_SUFFIXES)
+    if found is None:
+        accepted = ", ".join(stem + suffix for suffix in TABLE_SUFFIXES)
+        there = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        raise DataError(f"{folder}: no {stem} file ({accepted}); there is {there}")
+    return found
 
 
 def _queries(path: Path, report: LoadReport) -> pa.Table:
     table = checked_table(path, QUERIES, report)
     if "query_id" not in table.column_names:
-        report.note(f'{path.name}: no query ids; they are made from the row: "q1", "q2", …')
+        report.note(f'{path.name}: no query ids; they are generated from the row: "q1", "q2", …')
         ids = pc.binary_join_element_wise("q", pc.add(table["row"], 1).cast(pa.string()), "")
         table = table.append_column("query_id", ids)
     table = conform(table.drop_columns(["line", "row"]), QUERY_SCHEMA, path.name)
@@ -161,21 +162,21 @@ def _queries(path: Path, report: LoadReport) -> pa.Table:
 
 
 def _qrels(path: Path, queries: pa.Table, products: pa.Table, report: LoadReport) -> sp.csr_matrix:
-    """(queries, products) int8, level + 1. A pair that stands there twice keeps its first grade."""
+    """(queries, products) int8, level + 1; a pair that occurs twice keeps its first grade."""
     table, query_N, product_N = _pairs(path, QRELS, queries, products, report)
     keys = query_N * len(products) + product_N
     _, firsts = np.unique(keys, return_index=True)
     if len(firsts) < len(keys):
         again = np.setdiff1d(np.arange(len(keys)), firsts)
         rows = table.take(pa.array(again)).to_pylist()
-        report.add(str(path), [(row["line"], "pair graded twice", shorten(_pair(row))) for row in rows])
+        report.add(str(path), [(row["line"], "pair graded twice", shorten(_pair_text(row))) for row in rows])
         report.kept[str(path)] = len(firsts)
     levels = np.asarray(table["grade"].combine_chunks())[firsts] + 1
     shape = (len(queries), len(products))
     return sp.csr_matrix((levels.astype(np.int8), (query_N[firsts], product_N[firsts])), shape=shape)
 
 
-def _pair(row: dict[str, Any]) -> str:
+def _pair_text(row: JsonDict) -> str:
     return f"{row.get('query_id') or row.get('query')} {row['product_id']}"
 
 
@@ -190,7 +191,7 @@ def _purchases(path: Path, queries: pa.Table, products: pa.Table, report: LoadRe
 def _pairs(
     path: Path, spec: Spec, queries: pa.Table, products: pa.Table, report: LoadReport
 ) -> tuple[pa.Table, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows that name a query and a product of the shop: the table, query rows (N,), product rows (N,)."""
+    """The rows with a known query and product: the table, query rows (N,), product rows (N,)."""
     rows_of: dict[str, list[npt.NDArray[np.int64]]] = {"query": [], "product": []}
 
     def unknown(table: pa.Table) -> list[tuple[pa.Array, str, str]]:
@@ -208,7 +209,8 @@ def _pairs(
 
 
 def _query_column(path: Path, table: pa.Table) -> str:
-    by: Callable[[str], bool] = table.column_names.__contains__
-    if not by("query_id") and not by("query"):
-        raise DataError(f"{path}: no column names the query; it may be called query_id, or query for its text")
-    return "query_id" if by("query_id") else "query"
+    """The column that identifies the query: its id, else its text."""
+    column = next((name for name in ("query_id", "query") if name in table.column_names), None)
+    if column is None:
+        raise DataError(f"{path}: no column names the query; accepted are query_id, or query for its text")
+    return column

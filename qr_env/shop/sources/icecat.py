@@ -4,9 +4,9 @@
     qr shop icecat                           # downloads from upstream and converts
 
 The grades are in querqy/chorus (Apache-2.0); product content is by Icecat under its Open Content License, "as is".
-All queries are in the test split: 89 are too few to train on. Upstream's `rating` is taken as it is; the folder above
-was made by majority of the three raters over the same catalogue, so its queries and some grades differ. Upstream's
-checksums could not be had where this was written: the first download's are recorded, later ones must agree.
+All queries are in the test split: 89 are too few to train on. Upstream's `rating` is used unchanged; the folder above
+holds the majority of the three raters over the same catalogue, so its queries and some grades differ. Upstream's
+checksums are not pinned: those of the first download are recorded, and later ones must agree.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import re
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qr_env.common.download import Remote
 from qr_env.common.errors import DataError
+from qr_env.common.types import JsonDict
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_files, read_folder
-from qr_env.shop.sources.public import is_ours, locate
+from qr_env.shop.sources.public import has_our_format, locate
 
 RATINGS = Remote(
     "https://raw.githubusercontent.com/querqy/chorus/96edf8b5/katas/Broad_Query_Set_rated.csv",
@@ -42,12 +42,12 @@ PRODUCTS = Remote(
 def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
     """Read Icecat from a folder in our format or upstream's, or download it. Raises as `qr_env.shop.load.load_shop`."""
     raw = locate("icecat", (RATINGS, PRODUCTS), data)
-    if is_ours(raw):
+    if has_our_format(raw):
         return read_folder(raw, on_bad_row)
     report = LoadReport(on_bad_row)
-    with tempfile.TemporaryDirectory() as scratch:
-        report.notes += convert(raw, Path(scratch))
-        products, queries, qrels = (Path(scratch) / f"{stem}.parquet" for stem in ("products", "queries", "qrels"))
+    with tempfile.TemporaryDirectory() as temporary:
+        report.notes += convert(raw, Path(temporary))
+        products, queries, qrels = (Path(temporary) / f"{stem}.parquet" for stem in ("products", "queries", "qrels"))
         return read_files("icecat", report, products=products, queries=queries, qrels=qrels)
 
 
@@ -57,7 +57,7 @@ def convert(raw: Path, out: Path) -> list[str]:
     with (raw / RATINGS.name).open(encoding="utf-8-sig", newline="") as handle:
         ratings = list(csv.DictReader(handle))
     if not ratings or not {"query", "docid", "rating"} <= set(ratings[0]):
-        raise DataError(f"{raw / RATINGS.name}: the columns query, docid and rating are not there")
+        raise DataError(f"{raw / RATINGS.name}: the columns query, docid and rating are missing")
     ids = {product["product_id"] for product in products}
     kept = [row for row in ratings if row["docid"] in ids]
     texts = sorted({row["query"] for row in kept})
@@ -69,7 +69,7 @@ def convert(raw: Path, out: Path) -> list[str]:
     return [f"icecat: {len(ratings) - len(kept):,} ratings of products outside the catalogue are left out"]
 
 
-def _catalogue(path: Path) -> list[dict[str, Any]]:
+def _catalogue(path: Path) -> list[JsonDict]:
     """The JSON array inside the archive."""
     try:
         with tarfile.open(path) as archive:
@@ -78,10 +78,10 @@ def _catalogue(path: Path) -> list[dict[str, Any]]:
             assert handle is not None
             return list(json.load(handle))
     except (tarfile.TarError, StopIteration, ValueError, OSError) as error:
-        raise DataError(f"{path}: no archive with a JSON array of products ({error!r}); fetch it anew") from None
+        raise DataError(f"{path}: no archive with a JSON array of products ({error!r}); download it again") from None
 
 
-def _product(item: dict[str, Any]) -> dict[str, Any]:
+def _product(item: JsonDict) -> JsonDict:
     price = item.get("price")
     return {
         "product_id": str(item.get("id", "")),
@@ -94,14 +94,14 @@ def _product(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _attributes(item: dict[str, Any]) -> list[str]:
+def _attributes(item: JsonDict) -> list[str]:
     """Upstream's attr_t_product_colour: "Black" as "product colour: Black"."""
     found = ((re.fullmatch(r"attr_\w_(.+)", key), value) for key, value in item.items())
     return [f"{match[1].replace('_', ' ')}: {_text(value)}" for match, value in found if match and value is not None]
 
 
-def _text(value: Any) -> str:
-    """Upstream has lists where an attribute has several values."""
+def _text(value: object) -> str:
+    """A value as text; upstream has lists where an attribute has several values."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)

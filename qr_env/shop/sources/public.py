@@ -1,4 +1,4 @@
-"""What the public shops share: where their files are, on this machine or upstream.
+"""Locate the files of a public shop, locally or by download.
 
 folder = locate("wands", FILES, data=None)   # DIR, DIR/wands, $QR_DATA, $QR_DATA/wands, or the download cache
 """
@@ -15,15 +15,15 @@ from qr_env.shop.sources.files import TABLE_SUFFIXES
 
 
 def locate(name: str, remotes: Sequence[Remote], data: str | None) -> Path:
-    """The folder with a public shop's files, upstream's or in our format (see `is_ours`).
+    """The folder with a public shop's files, upstream's or in our format (see `has_our_format`).
 
     Args:
-        name: of the shop; also the sub-folder that is looked for in `data` and $QR_DATA.
-        remotes: upstream's files, all needed; downloaded where no local folder has them.
-        data: a folder that must have them, or None to look in $QR_DATA and then download.
+        name: name of the shop, and of its sub-folder in `data` and $QR_DATA.
+        remotes: upstream's files, all required; downloaded if no local folder has them.
+        data: a folder that must have them; None looks in $QR_DATA, then downloads.
 
     Raises:
-        DataError: `data` has neither. DownloadError: a file could not be fetched.
+        DataError: `data` has neither format. DownloadError: a download failed.
     """
     names = [remote.name for remote in remotes]
     if data is not None:
@@ -41,7 +41,7 @@ def locate(name: str, remotes: Sequence[Remote], data: str | None) -> Path:
     return folder
 
 
-def is_ours(folder: Path) -> bool:
+def has_our_format(folder: Path) -> bool:
     """Whether the folder holds products.* and queries.* as `files.py` reads them."""
     return all(
         any((folder / f"{stem}{suffix}").is_file() for suffix in TABLE_SUFFIXES) for stem in ("products", "queries")
@@ -50,6 +50,6 @@ def is_ours(folder: Path) -> bool:
 
 def _local(place: Path, name: str, names: list[str]) -> Path | None:
     for folder in (place, place / name):
-        if is_ours(folder) or all((folder / each).is_file() for each in names):
+        if has_our_format(folder) or all((folder / each).is_file() for each in names):
             return folder
     return None

@@ -5,8 +5,8 @@
 
 Chen et al., "WANDS: Dataset for Product Search Relevance Assessment", ECIR 2022. Exact is level Exact, Partial is
 Substitute; there is no Complement, price, colour or frequency. Upstream has no splits: 80/10/10 by a hash of the text.
-The files are tab-separated in spite of their names. Their checksums could not be had where this was written, so the
-first download's are recorded and later ones must agree (`qr_env/common/download.py`).
+The files are tab-separated despite their names. Their checksums are not pinned: those of the first download are
+recorded, and later ones must agree (`qr_env/common/download.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from qr_env.common.download import Remote
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_files, read_folder
-from qr_env.shop.sources.public import is_ours, locate
+from qr_env.shop.sources.public import has_our_format, locate
 
 COMMIT = "37f00c95b2a2abca6396680976378dc899babb7c"
 FILES = tuple(
@@ -27,7 +27,7 @@ FILES = tuple(
 def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
     """Read WANDS from a folder, or download it. Raises as `qr_env.shop.load.load_shop`."""
     folder = locate("wands", FILES, data)
-    if is_ours(folder):
+    if has_our_format(folder):
         return read_folder(folder, on_bad_row)
     products, queries, labels = (folder / remote.name for remote in FILES)
     return read_files("wands", LoadReport(on_bad_row), products=products, queries=queries, qrels=labels)

@@ -12,18 +12,18 @@ TEXTS = ["coffee grinder", "wireless noise cancelling headphones", "sofa", "led 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_typo_variant_is_similar_and_keeps_the_first_letter(text):
-    made = [typo_variant(text, random.Random(seed)) for seed in range(50)]
-    assert all(new != text and new[0] == text[0] for new in made)
-    assert min(SequenceMatcher(None, text, new).ratio() for new in made) > 0.6
-    assert made == [typo_variant(text, random.Random(seed)) for seed in range(50)]
+    variants = [typo_variant(text, random.Random(seed)) for seed in range(50)]
+    assert all(new != text and new[0] == text[0] for new in variants)
+    assert min(SequenceMatcher(None, text, new).ratio() for new in variants) > 0.6
+    assert variants == [typo_variant(text, random.Random(seed)) for seed in range(50)]
 
 
 def test_every_kind_of_typo_occurs():
-    made = {typo_variant("coffee grinder", random.Random(seed)) for seed in range(400)}
-    assert "coffeegrinder" in made  # joined
-    assert any(new.count(" ") == 2 for new in made)  # split
-    assert "koffee grinder" not in made and {"cofee grinder", "coffee grynder"} <= made  # as it sounds
-    assert "coffee girnder" in made  # letters swapped
+    variants = {typo_variant("coffee grinder", random.Random(seed)) for seed in range(400)}
+    assert "coffeegrinder" in variants  # joined
+    assert any(new.count(" ") == 2 for new in variants)  # split
+    assert "koffee grinder" not in variants and {"cofee grinder", "coffee grynder"} <= variants  # as it sounds
+    assert "coffee girnder" in variants  # letters swapped
 
 
 @pytest.mark.parametrize("text", ["", "tv", "55 4k", "a b"])
@@ -32,6 +32,6 @@ def test_a_text_without_long_words_is_unchanged_or_joined(text):
 
 
 def test_a_word_as_it_sounds():
-    made = {phonetic_misspelling("philips", random.Random(seed)) for seed in range(200)}
-    assert {"phylips", "philipz", "phileps"} & made and all(word[0] == "p" for word in made)
+    variants = {phonetic_misspelling("philips", random.Random(seed)) for seed in range(200)}
+    assert {"phylips", "philipz", "phileps"} & variants and all(word[0] == "p" for word in variants)
     assert phonetic_misspelling("tv", random.Random(0)) in ("tv", "tw")

@@ -323,7 +323,7 @@ def test_the_report_keeps_every_row_and_sums_up(tmp_path: Path, caplog: pytest.L
         ({"qrels": "product_id,grade\n1,3\n"}, "no column names the query"),
     ],
 )
-def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, files: dict[str, str], reason: str) -> None:
+def test_an_unusable_file_raises_with_its_reason(tmp_path: Path, files: dict[str, str], reason: str) -> None:
     path = folder(tmp_path)
     for stem, text in files.items():
         (path / f"{stem}.csv").write_text(text)
@@ -349,7 +349,7 @@ def test_missing_and_ambiguous_files_say_why(tmp_path: Path) -> None:
         read_folder(tmp_path / "shop.xlsx")
 
 
-def test_load_shop_refuses_what_makes_no_sense(tmp_path: Path) -> None:
+def test_load_shop_rejects_invalid_arguments(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="'nowhere' is no shop: it must be one of generated, generated-v1, icecat, esci, wands"
     ):
@@ -370,7 +370,7 @@ def test_a_written_shop_reads_back_the_same(tmp_path: Path) -> None:
     assert (back.name, back.qrels_complete, back.oracle) == ("odd name", True, {"x": "y"})
     np.testing.assert_array_equal(back.slices["even"], marks)
     (tmp_path / "deep" / "copy" / "shop.json").write_text("{}")
-    with pytest.raises(DataError, match=r"shop\.json: not as `write_shop` leaves it"):
+    with pytest.raises(DataError, match=r"shop\.json: not a file of `write_shop`"):
         read_folder(tmp_path / "deep" / "copy")
 
 

@@ -104,7 +104,7 @@ def test_esci(tmp_path: Path) -> None:
     assert shop.qrels.toarray().tolist() == [[4, 3], [1, 2], [0, 1]]
     assert shop.report is not None
     assert "esci: 1 products without a title are left out" in shop.report.notes
-    assert "esci: 1 labels of products that are not there are left out" in shop.report.notes
+    assert "esci: 1 labels of unknown products are left out" in shop.report.notes
 
 
 def test_esci_is_converted_once_and_again_when_its_files_change(
@@ -125,7 +125,7 @@ def test_esci_is_converted_once_and_again_when_its_files_change(
 def test_a_failed_conversion_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
     write_esci(tmp_path / "esci")
     pq.write_table(pa.table({"query": ["couch"]}), tmp_path / "esci" / esci.EXAMPLES.name)
-    with pytest.raises(DataError, match="not as upstream's files are"):
+    with pytest.raises(DataError, match="not in the format of upstream's files"):
         load_shop("esci", data=str(tmp_path))
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
@@ -209,4 +209,4 @@ def test_upstream_addresses_are_pinned() -> None:
     assert all(remote.url.startswith("https://") and remote.url.endswith(remote.name) for remote in remotes)
     assert all("/main/" not in remote.url and "/master/" not in remote.url for remote in remotes)
     assert [len(remote.sha256) for remote in (esci.EXAMPLES, esci.PRODUCTS)] == [64, 64]
-    assert not public.is_ours(Path("/nowhere"))
+    assert not public.has_our_format(Path("/nowhere"))
