@@ -10,7 +10,7 @@ Each task's prompt has a last line of its own. `rewrite` without context has exa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +76,15 @@ SCHEMA = pa.schema(
 
 def prompt_of(example: Example) -> str:
     """The prompt of an example; the student must continue it with the response."""
-    return _PROMPTS[example.task](example)
+    if example.task == "rewrite":
+        return _context(example) + prompt_text(example.query)
+    last_lines = {
+        "quality": f"Rewrite: {example.rewrite}\nGood:",
+        "title": "Title:",
+        "thought": "Thought:",
+        "tagging": f"Other: {example.rewrite}\nSame:",
+    }
+    return _prompt_ending_in(example, last_lines[example.task])
 
 
 def _context(example: Example) -> str:
@@ -88,15 +96,6 @@ def _prompt_ending_in(example: Example, ending: str) -> str:
     """The student's prompt for rewriting with `ending` in place of its last line."""
     head = prompt_text(example.query).rpartition("\n")[0]
     return f"{head}\n{ending}"
-
-
-_PROMPTS: dict[str, Callable[[Example], str]] = {
-    "rewrite": lambda example: _context(example) + prompt_text(example.query),
-    "quality": lambda example: _prompt_ending_in(example, f"Rewrite: {example.rewrite}\nGood:"),
-    "title": lambda example: _prompt_ending_in(example, "Title:"),
-    "thought": lambda example: _prompt_ending_in(example, "Thought:"),
-    "tagging": lambda example: _prompt_ending_in(example, f"Other: {example.rewrite}\nSame:"),
-}
 
 
 def task_sequences(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[dict[str, list[int]]]:
