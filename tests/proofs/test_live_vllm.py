@@ -1,4 +1,4 @@
-"""The LLM judge on a real vLLM server with SmolLM2: capabilities, verdicts, store, replay, a killed and restarted server.
+"""The LLM judge on a real vLLM server with SmolLM2: capabilities, verdicts, store, replay, a killed server.
 
 One server for the whole file (`make vllm`); it takes 35–45 s to start on two quiet cores, and is started twice.
 """
