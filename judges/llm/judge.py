@@ -141,7 +141,8 @@ class LLMJudge:
     def capabilities(self) -> tuple[Capabilities, ...]:
         """Features of each server, probed once. Raises JudgeError where one cannot be used, or they differ."""
         with self._probe_lock:
-            found = tuple(probe_capabilities(self.client, endpoint.url, self.model) for endpoint in self.client.endpoints)
+            urls = [endpoint.url for endpoint in self.client.endpoints]
+            found = tuple(probe_capabilities(self.client, url, self.model) for url in urls)
         alike = {(server.model, server.root, server.api, server.version, server.template) for server in found}
         if len(alike) > 1:
             raise JudgeError(
