@@ -20,18 +20,15 @@ import copy
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from datasets import Dataset
-from torch import Tensor
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig as TRLConfig
@@ -39,29 +36,19 @@ from trl import GRPOTrainer
 
 from agents.policy.losses import zero_variance_groups
 from agents.policy.prompt import parse_completions, prompt_text
-from agents.policy.rollout import Rollout
 from agents.policy.student import SETTINGS_FILE, Student, pretrained_student
-from agents.rl import grpo
-from agents.rl.grpo import GRPO, GRPOConfig
 from agents.supervised.tiny import pretrain_tiny
-from judges.simple.labels import LabelsJudge
 from qr_env.common.download import cache_root
 from qr_env.common.protocols import Retriever
 from qr_env.common.types import Query
-from qr_env.environment.simulator import Simulator
 from qr_env.retrieval.factory import make_retriever
-from qr_env.reward.reward import Reward
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
 from runs.bench.args import OnlineArgs
-from runs.bench.env import RecordingRetriever
 from runs.bench.output import named_values, publish, ratio_lines
-from runs.bench.roofline import Machine, Shape, compute_now, one_thread, rooflines
+from runs.bench.roofline import Machine, Shape, one_thread, rooflines
+from runs.bench.update import LEARNING_RATE, PHASES, OurUpdate, RewardService
 
-P = ParamSpec("P")
-R = TypeVar("R")
-LEARNING_RATE = 1e-5  # both sides stay near the same policy, so that their rewrites stay equally long
-PHASES = ("sample", "retrieve+judge", "score", "backward", "optimizer", "other")
 SIZES = {"tiny": (32, 8)}  # queries and rewrites an update
 LARGE = (8, 8)  # of any other student: what two cores do in half a minute
 
@@ -75,116 +62,6 @@ def main(args: OnlineArgs) -> None:
         lines.append(f"{name}: {named_values(measured['updates'][name], '.3g')}")
         lines += [f"  {phase:15}{named_values(row, '8.4f')}" for phase, row in phases.items()]
     publish(measured, lines, args.json)
-
-
-@dataclass
-class Stopwatch:
-    """Times the phases of an update."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """phase → seconds since the last `take`"""
-
-    def timed(self, phase: str, work: Callable[P, R]) -> Callable[P, R]:
-        """`work`, its seconds added to the phase."""
-
-        def timed_work(*args: P.args, **kwargs: P.kwargs) -> R:
-            start = compute_now()
-            try:
-                return work(*args, **kwargs)
-            finally:
-                self.seconds[phase] += compute_now() - start
-
-        return timed_work
-
-    def take(self, total: float) -> dict[str, float]:
-        """Seconds by phase since the last call; "other" is the rest of the total."""
-        taken = {phase: self.seconds.get(phase, 0.0) for phase in PHASES}
-        taken["other"] = total - sum(taken.values())
-        self.seconds.clear()
-        return taken
-
-
-@dataclass
-class RewardService:
-    """Rewards of rewrites by search, labels and feedback."""
-
-    simulator: Simulator
-    """gives the rewards"""
-    engine: RecordingRetriever
-    """the simulator's retriever, which records the texts searched for"""
-
-    @classmethod
-    def open(cls, shop: Shop, retriever: Retriever, prompts: int, group_size: int) -> RewardService:
-        """For batches of `prompts` × `group_size` rewrites."""
-        engine = RecordingRetriever(retriever)
-        return cls(Simulator(shop, engine, LabelsJudge(shop), Reward(), blocks=prompts, group_size=group_size), engine)
-
-    def rewards(self, queries: Sequence[Query], texts: Sequence[str]) -> list[float]:
-        """Rewards of P × G rewrites, NaN where missing."""
-        self.engine.batches.clear()
-        self.simulator.reset(queries)
-        return self.simulator.step(texts).rewards_N.tolist()
-
-    def search_seconds(self) -> float:
-        """Seconds of the last batch's searches alone."""
-        start = compute_now()
-        for texts in self.engine.batches:
-            self.engine.retriever.search(texts, self.simulator.k)
-        return compute_now() - start
-
-
-@dataclass
-class OurUpdate:
-    """Our update of a student, timed by phase."""
-
-    student: Student
-    """the student that learns"""
-    service: RewardService
-    """rewards of its rewrites"""
-    group_size: int
-    """rewrites a query"""
-    generator: torch.Generator
-    """random numbers of the sampling"""
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    """seconds by phase"""
-    optimizer: GRPO = field(init=False)
-    """with the timed parts replaced"""
-    rollout: Rollout = field(init=False)
-    """the last update's samples"""
-    rewards_P_G: Tensor = field(init=False)
-    """(P, G) the last update's rewards"""
-
-    def __post_init__(self) -> None:
-        config = GRPOConfig(LEARNING_RATE, warmup_updates=0, kl_coef=0.0, normalize_std=True)
-        self.optimizer = GRPO(self.student.model, self.student.tokenizer, config, Accelerator())
-        timed, inner = self.watch.timed, self.optimizer.optimizer
-        accelerator: Any = self.optimizer.accelerator
-        accelerator.backward = timed("backward", accelerator.backward)
-        accelerator.clip_grad_norm_ = timed("optimizer", accelerator.clip_grad_norm_)
-        inner.step = timed("optimizer", inner.step)  # type: ignore[method-assign, assignment]
-        inner.zero_grad = timed("optimizer", inner.zero_grad)  # type: ignore[method-assign]
-
-    def update(self, queries: Sequence[Query]) -> dict[str, float]:
-        """One update; seconds by phase."""
-        start = compute_now()
-        with self._timed_scoring():
-            sample = self.watch.timed("sample", self.student.sample)
-            self.rollout = sample([query.text for query in queries], self.group_size, 1.0, self.generator)
-            texts = self.student.texts(self.rollout)
-            rewards = self.watch.timed("retrieve+judge", self.service.rewards)(queries, texts)
-            self.rewards_P_G = torch.tensor(rewards).reshape(-1, self.group_size)
-            self.optimizer.update(self.rollout, self.rewards_P_G)
-        return self.watch.take(compute_now() - start)
-
-    @contextmanager
-    def _timed_scoring(self) -> Iterator[None]:
-        """Time GRPO's scoring pass."""
-        untimed = grpo.score
-        grpo.score = self.watch.timed("score", untimed)
-        try:
-            yield
-        finally:
-            grpo.score = untimed
 
 
 def bench(

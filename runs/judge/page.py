@@ -16,6 +16,7 @@ from runs.report.charts import Chart, Line, chart
 from runs.report.html import Cell, Row, render, write_page
 
 Report = Mapping[str, Any]  # of one judge (judges/validation/calibrate.py), or of `qr judge calibrate`
+Figure = Mapping[str, Any] | float | None  # value, low and high of an estimate, or a number
 LEVEL_COLORS = (5, 0, 3, 2)  # number of the CSS variable, by level
 CALIBRATOR_COLORS = {"as is": 0, "temperature": 3, "isotonic": 2}
 STYLE = """.charts { grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
@@ -82,11 +83,11 @@ def write_judge_page(path: Path, report: Report) -> Path:
     return write_page(path, f"Judges on {report['shop']}", sections, STYLE)
 
 
-def value_at(report: Report, path: Sequence[str]) -> Any:
+def value_at(report: Report, path: Sequence[str]) -> Figure:
     """The value of a report at a path; None where the path does not exist."""
-    value: Any = report
+    value: Figure = report
     for name in path:
-        value = (value or {}).get(name)
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from qr_env.common.errors import RunFolderError
 from runs.report.args import Args
-from runs.report.curves import learning_section
-from runs.report.evaluation import evaluation_section
-from runs.report.examples import rewrite_section
-from runs.report.goodhart import goodhart_section
 from runs.report.html import write_page
-from runs.report.overview import glossary_section, headline_section, settings_section
-from runs.report.promotion import promotion_section
 from runs.report.run_files import EVAL_FILE, REPORT_FILE, read_json, read_json_lines
-from runs.report.stream import stream_section
+from runs.report.sections.curves import learning_section
+from runs.report.sections.evaluation import evaluation_section
+from runs.report.sections.examples import rewrite_section
+from runs.report.sections.goodhart import goodhart_section
+from runs.report.sections.overview import glossary_section, headline_section, settings_section
+from runs.report.sections.promotion import promotion_section
+from runs.report.sections.stream import stream_section
 
 
 def main(args: Args) -> None:

@@ -28,7 +28,7 @@ from qr_env.common.errors import ConfigError, RunFolderError
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import Evaluation
 from qr_env.shop.shop import Shop
-from runs.report.examples import choose_examples
+from runs.report.sections.examples import choose_examples
 
 EVAL_FILE, REPORT_FILE = "eval.json", "report.html"
 JsonDict = dict[str, Any]

@@ -8,8 +8,9 @@ import torch
 
 from agents.policy.prompt import prompt_ids, prompt_text
 from agents.policy.rollout import Rollout
-from runs.bench.online import PHASES, Stopwatch, bench
+from runs.bench.online import bench
 from runs.bench.roofline import Machine, Shape, rooflines
+from runs.bench.update import PHASES, Stopwatch
 from tests.helpers.fakes import WordRetriever, tiny_shop
 from tests.helpers.models import small_model, small_student
 

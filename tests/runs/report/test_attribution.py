@@ -10,9 +10,9 @@ from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import Evaluation
 from qr_env.shop.shop import Shop
 from runs.report.attribution import attribute, single_word_changes
-from runs.report.examples import rewrite_section
 from runs.report.job import write_report
 from runs.report.run_files import write_eval
+from runs.report.sections.examples import rewrite_section
 from tests.runs.report.conftest import EVIL
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from markupsafe import Markup
 
 from runs.report.charts import Chart, Line, Point, chart
-from runs.report.curves import MetricRows, series
 from runs.report.html import render
+from runs.report.sections.curves import MetricRows, series
 
 TRAINING_JUDGE = "training judge"
 # (metric, name of its source, color)

@@ -10,8 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from runs.report.charts import Chart, Line, chart
-from runs.report.curves import MetricRows, series
 from runs.report.html import Cell, Row, render, sign_color
+from runs.report.sections.curves import MetricRows, series
 
 HEADS = ("event", "candidate", "pairs", "difference", "e-value", "better", "worse", "reason")
 SHOWN_DECISIONS = 200  # the newest ones

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qr_env.evaluation.result import Evaluation
 from qr_env.shop.shop import Shop
-from runs.report.examples import EXAMPLES, choose_examples
+from runs.report.sections.examples import EXAMPLES, choose_examples
 
 
 def test_examples_are_sorted_disjoint_and_bounded(shop: Shop, evaluations: dict[str, Evaluation]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from qr_env.evaluation.tables import number
 from runs.common.provenance import machine_line
-from runs.report.curves import MetricRows
 from runs.report.html import render
+from runs.report.sections.curves import MetricRows
 
 LONGEST = 300  # characters of a setting's value
 GLOSSARY = {
