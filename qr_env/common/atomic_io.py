@@ -36,8 +36,8 @@ def saving(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunFolderError(
-            f"{path} could not be written ({error}); what was saved before is whole: "
-            "free disk space, or mend the disk, and go on with --resume"
+            f"{path} could not be written ({error}); what was saved before is intact: "
+            "free disk space, or repair the disk, and go on with --resume"
         ) from error
 
 

@@ -176,13 +176,13 @@ class Shop:
         """
         from qr_env.shop import levels_kernel  # noqa: PLC0415 - loads numba
 
-        asked_N = np.asarray(query_rows_N, np.int64).reshape(-1)
+        query_N = np.asarray(query_rows_N, np.int64).reshape(-1)
         rows_NK = np.ascontiguousarray(rows_NK, np.int32)
-        if len(asked_N) != len(rows_NK):
-            raise ValueError(f"{len(asked_N)} query rows for {len(rows_NK)} lists of products")
-        self._check_rows(asked_N, rows_NK)
+        if len(query_N) != len(rows_NK):
+            raise ValueError(f"{len(query_N)} query rows for {len(rows_NK)} lists of products")
+        self._check_rows(query_N, rows_NK)
         levels_NK = np.empty(rows_NK.shape, np.int8)
-        levels_kernel.fill_levels(*self._labels, asked_N, rows_NK, 0 if self.qrels_complete else -1, levels_NK)
+        levels_kernel.fill_levels(*self._labels, query_N, rows_NK, 0 if self.qrels_complete else -1, levels_NK)
         return levels_NK
 
     @cached_property

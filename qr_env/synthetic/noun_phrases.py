@@ -74,7 +74,7 @@ def parse(title: str, description: str, brand: str, category: str, colour: str, 
     brand = tokenize.normalise(brand).strip()
     brand_words = {brand, *re.findall(r"[^\W_]+", brand)}
     description, attributes = description[:_TEXT_CHARS], attributes[:_TEXT_CHARS]
-    whole = " ".join((title, description, brand, category, colour, attributes))
+    all_text = " ".join((title, description, brand, category, colour, attributes))
     title_phrases = _without(phrases(title[:_TEXT_CHARS]), brand_words)
     leaf = re.split(r"[>/|]", category)[-1]
     return Parsed(
@@ -86,7 +86,7 @@ def parse(title: str, description: str, brand: str, category: str, colour: str, 
         tuple(_SIZE.findall(tokenize.normalise(title[:_TEXT_CHARS])))[:3],
         tuple(tokenize.stem(phrase[-1]) for phrase in map(up_to_head, title_phrases) if phrase),
         frozenset(tokenize.terms(title[:_TEXT_CHARS])),
-        frozenset(tokenize.terms(whole)),
+        frozenset(tokenize.terms(all_text)),
     )
 
 

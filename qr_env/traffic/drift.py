@@ -74,8 +74,8 @@ class Drift:
         self._draw_until(at)
         share_N = np.where(self._not_launched(at), 0.0, weights_N)
         share_N /= share_N.sum()
-        for event, among_N in zip(self._events, self._targets, strict=True):
-            within_N = share_N * among_N
+        for event, target_N in zip(self._events, self._targets, strict=True):
+            within_N = share_N * target_N
             if event.kind in TRAFFIC and event.active(at) and within_N.any():
                 share_N = (1 - event.share) * share_N + event.share * within_N / within_N.sum()
         return share_N
@@ -180,9 +180,9 @@ class Drift:
         rng = np.random.default_rng([self.plan.seed, 3, len(self._events)])
         find: Callable[[Event, np.random.Generator], tuple[str, BoolArray]] | None
         find = {"season": self._season, "trend": self._trend, "brand": self._brand}.get(event.kind)
-        what, among_N = find(event, rng) if find else (event.what, np.zeros(len(self.queries), np.bool_))
+        what, target_N = find(event, rng) if find else (event.what, np.zeros(len(self.queries), np.bool_))
         self._events.append(replace(event, what=what))
-        self._targets.append(among_N)
+        self._targets.append(target_N)
         if event.kind == "words":
             self._replacement(len(self._events) - 1)  # raises now, not at the event, where no synonyms are known
 
@@ -201,22 +201,22 @@ class Drift:
 
     def _trend(self, event: Event, rng: np.random.Generator) -> tuple[str, BoolArray]:
         if event.what:
-            among_N = queries_naming(self.queries, event.what)
-            if not among_N.any():
+            target_N = queries_naming(self.queries, event.what)
+            if not target_N.any():
                 raise ConfigError(f"trend: no query holds {event.what!r}")
-            return event.what, among_N
+            return event.what, target_N
         frequency_N = np.array([query.frequency for query in self.queries])
         tail = np.flatnonzero(frequency_N <= np.median(frequency_N))
         chosen = rng.choice(tail, min(TREND_QUERIES, len(tail)), replace=False)
-        among_N = np.zeros(len(self.queries), np.bool_)
-        among_N[chosen] = True
-        return " | ".join(self.queries[n].text for n in chosen.tolist()), among_N
+        target_N = np.zeros(len(self.queries), np.bool_)
+        target_N[chosen] = True
+        return " | ".join(self.queries[n].text for n in chosen.tolist()), target_N
 
     def _brand(self, event: Event, rng: np.random.Generator) -> tuple[str, BoolArray]:
         sold = self.shop.products["brand"].unique().to_pylist()
         for what in [event.what] if event.what else rng.permutation(sorted(filter(None, sold))).tolist():
-            if what in sold and (among_N := queries_naming(self.queries, what)).any():
-                return what, among_N
+            if what in sold and (target_N := queries_naming(self.queries, what)).any():
+                return what, target_N
         raise ConfigError(f"brand: no product and query of brand {event.what!r}: name another, or leave it open")
 
     @cached_property

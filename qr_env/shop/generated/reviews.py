@@ -30,8 +30,8 @@ class Reviews:
         self._cards: dict[tuple[str, str], list[Card]] = {}
         self._left: dict[tuple[str, str], list[Card]] = {}
         for number, one in enumerate(vocabulary.types):
-            for kind, said in _phrases(one).items():
-                self._cards.setdefault((one.department, kind), []).extend((number, phrase) for phrase in said)
+            for kind, texts in _phrases(one).items():
+                self._cards.setdefault((one.department, kind), []).extend((number, phrase) for phrase in texts)
 
     def about(self, number: int) -> str:
         """A review snippet for a product of type `number`, mostly with phrases about other types."""
@@ -75,7 +75,7 @@ class Reviews:
 
 def _phrases(one: TypeWords) -> dict[str, Sequence[str]]:
     """The shoppers' phrases about a type, by kind."""
-    sizes = [said for value in one.size.values for said in shopper_sizes(one.size, value)] if one.size else []
+    sizes = [text for value in one.size.values for text in shopper_sizes(one.size, value)] if one.size else []
     return {
         "name": one.shopper,
         "purpose": one.purposes,

@@ -81,11 +81,11 @@ def _main_texts(one: TypeWords, facts: Facts, features: list[str], draw: random.
     """Title, description and attributes of a product of the type."""
     chance = draw.random
     noun = one.noun[0] if len(one.noun) == 1 or chance() < 0.65 else one.noun[1]
-    said = {key: value if chance() < STATED else "" for key, value in facts.items()}
-    said["brand"] = facts["brand"] if chance() < 0.85 else ""
-    said["noun"] = noun
-    said["features"] = [feature for feature in features if chance() < FEATURE_STATED]  # type: ignore[assignment]
-    title = draw.choice(_TEMPLATES)(said, draw)
+    stated = {key: value if chance() < STATED else "" for key, value in facts.items()}
+    stated["brand"] = facts["brand"] if chance() < 0.85 else ""
+    stated["noun"] = noun
+    stated["features"] = [feature for feature in features if chance() < FEATURE_STATED]  # type: ignore[assignment]
+    title = draw.choice(_TEMPLATES)(stated, draw)
     listed = {"type": noun, "material": facts["material"], "colour": facts["color"], "features": ", ".join(features)}
     if one.size:
         listed[one.size.label] = facts["size"]
@@ -131,31 +131,35 @@ def _marketing(draw: random.Random, rate: float = 0.4) -> str:
     return draw.choice(phrases.MARKETING) if draw.random() < rate else ""
 
 
-def _brand_first(said: Facts, draw: random.Random) -> str:
-    head = _words(said["brand"], _model(draw), _title(said["noun"]))
-    return _joined(head, said["size"], said["color"], said["material"], *said["features"])
+def _brand_first(stated: Facts, draw: random.Random) -> str:
+    head = _words(stated["brand"], _model(draw), _title(stated["noun"]))
+    return _joined(head, stated["size"], stated["color"], stated["material"], *stated["features"])
 
 
-def _listed(said: Facts, draw: random.Random) -> str:
-    head = _words(_title(said["material"]), _title(said["noun"]), said["size"])
-    return _joined(_words(_marketing(draw), head), _title(said["color"]), *said["features"], said["brand"], by=" - ")
+def _listed(stated: Facts, draw: random.Random) -> str:
+    head = _words(_title(stated["material"]), _title(stated["noun"]), stated["size"])
+    return _joined(
+        _words(_marketing(draw), head), _title(stated["color"]), *stated["features"], stated["brand"], by=" - "
+    )
 
 
-def _sentence(said: Facts, draw: random.Random) -> str:
-    head = _words(said["brand"], _marketing(draw, 0.3), _title(said["material"]), _title(said["noun"]))
-    color = f"in {_title(said['color'])}" if said["color"] else ""
-    return _joined(_words(head, color, said["size"]), *said["features"])
+def _sentence(stated: Facts, draw: random.Random) -> str:
+    head = _words(stated["brand"], _marketing(draw, 0.3), _title(stated["material"]), _title(stated["noun"]))
+    color = f"in {_title(stated['color'])}" if stated["color"] else ""
+    return _joined(_words(head, color, stated["size"]), *stated["features"])
 
 
-def _noun_first(said: Facts, draw: random.Random) -> str:
-    head = _joined(_title(said["noun"]), said["size"], *said["features"])
-    tail = f"({said['color']})" if said["color"] else ""
-    return _words(head, tail, said["material"], said["brand"], _model(draw))
+def _noun_first(stated: Facts, draw: random.Random) -> str:
+    head = _joined(_title(stated["noun"]), stated["size"], *stated["features"])
+    tail = f"({stated['color']})" if stated["color"] else ""
+    return _words(head, tail, stated["material"], stated["brand"], _model(draw))
 
 
-def _bars(said: Facts, draw: random.Random) -> str:
-    head = _words(_title(said["color"]), _title(said["noun"]), f"by {said['brand']}" if said["brand"] else "")
-    return _joined(_words(_marketing(draw, 0.6), head), said["material"], said["size"], *said["features"], by=" | ")
+def _bars(stated: Facts, draw: random.Random) -> str:
+    head = _words(_title(stated["color"]), _title(stated["noun"]), f"by {stated['brand']}" if stated["brand"] else "")
+    return _joined(
+        _words(_marketing(draw, 0.6), head), stated["material"], stated["size"], *stated["features"], by=" | "
+    )
 
 
 _TEMPLATES: tuple[Callable[[Facts, random.Random], str], ...] = (_brand_first, _listed, _sentence, _noun_first, _bars)

@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: not readable as YAML ({error}); reinstall qr-env or mend the file") from error
+        raise DataError(f"{path}: not readable as YAML ({error}); reinstall qr-env or repair the file") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: must hold a mapping, but holds {type(content).__name__}")
     return content
