@@ -30,6 +30,7 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Judge, Retriever, Shopper
 from qr_env.common.types import Engagement, Grades, Hits, Query, RewardTerms, SearchText
 from qr_env.environment.original_results import OriginalResultsCache, Slots, check_capacity, excellent_products
+from qr_env.environment.results import Results, choose_rows, take_rows
 from qr_env.retrieval import combine
 from qr_env.retrieval.live_catalogue import LiveRetriever, View
 from qr_env.reward.feedback import Feedback, feedback
@@ -39,7 +40,6 @@ from qr_env.shop.shop import Shop
 
 CAPACITY = 16_384  # queries in the cache of original results
 Observation = dict[str, tuple[str, ...]]
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +73,6 @@ class Step:
     def observation(self) -> Observation:
         """The observation after the step, before any new episode. Computed on access: few callers need it."""
         return {"query": self.query_texts, "context": tuple(self.cache.contexts(self.hits_after))}
-
-
-@dataclass(frozen=True, slots=True)
-class _Results:
-    """Result lists of N queries with everything computed from them."""
-
-    hits: Hits
-    """(N, K)"""
-    grades: Grades
-    """verdicts on the hits"""
-    figures: Feedback
-    """feedback against the original's list"""
-    terms: RewardTerms
-    """R_t of the module docstring, by term"""
 
 
 class Simulator:
@@ -125,7 +111,7 @@ class Simulator:
         self.queries_P: list[Query] = []
         self._rewrites: list[list[str]] = []
         self._slots_N: Slots = np.zeros(0, np.int64)
-        self._current: _Results | None = None
+        self._current: Results | None = None
         self._last_reward: dict[str, npt.NDArray[np.float32]] = {}
         self.retriever = retriever  # of a live one, the view that the current episodes began with
         self._take_newest_epoch()
@@ -247,8 +233,8 @@ class Simulator:
             None if self.shopper is None else self._engagement(slots_U, before, grades_before, after, grades_after)
         )
         figures = feedback(before, after, grades_before, grades_after, texts, self.excellent_C, bought, engaged)
-        results = _Results(after, grades_after, figures, self.reward(figures))
-        terms, now = self._turn_reward(_take(results, inverse_N), texts.kept[inverse_N])
+        results = Results(after, grades_after, figures, self.reward(figures))
+        terms, now = self._turn_reward(take_rows(results, inverse_N), texts.kept[inverse_N])
         return Step(
             query=query,
             query_texts=self._query_texts(),
@@ -315,12 +301,12 @@ class Simulator:
         both = self.shopper.engage(queries, rows, Grades(probs))
         return both[place_U], both[len(slots_B) :]
 
-    def _turn_reward(self, new: _Results, kept_N: npt.NDArray[np.bool_]) -> tuple[RewardTerms, _Results]:
+    def _turn_reward(self, new: Results, kept_N: npt.NDArray[np.bool_]) -> tuple[RewardTerms, Results]:
         """Reward of the turn, R_t − R_{t−1} by term, and the current results; a kept original changes neither."""
         if self.max_turns == 1:
             return new.terms, new
         if self._current is not None:
-            new = _where(kept_N, self._current, new)
+            new = choose_rows(kept_N, self._current, new)
         now = {"total": new.terms.total, **new.terms.terms}
         reward = {name: values - self._last_reward.get(name, np.float32(0)) for name, values in now.items()}
         reward = {name: np.where(kept_N, np.float32(0), values) for name, values in reward.items()}
@@ -331,28 +317,3 @@ class Simulator:
         }
         self._current = new
         return RewardTerms(reward.pop("total"), reward), new
-
-
-def _take(results: _Results, index_N: npt.NDArray[np.int64]) -> _Results:
-    """Row index_N[n] of every array."""
-    by_name = {name: values[index_N] for name, values in results.terms.terms.items()}
-    terms = RewardTerms(results.terms.total[index_N], by_name)
-    grades = Grades(results.grades.probs_NK4[index_N])
-    return _Results(results.hits[index_N], grades, results.figures[index_N], terms)
-
-
-def _where(mask_N: npt.NDArray[np.bool_], yes: _Results, no: _Results) -> _Results:
-    """Row n of `yes` where mask_N[n], else of `no`: concatenates both, then takes rows."""
-    n = len(mask_N)
-    hits = Hits(*(np.concatenate([getattr(yes.hits, f), getattr(no.hits, f)]) for f in ("rows_NK", "scores_NK")))
-    grades = Grades(np.concatenate([yes.grades.probs_NK4, no.grades.probs_NK4]))
-    names = Feedback.__dataclass_fields__
-    both: dict[str, Any] = {f: _concatenated(getattr(yes.figures, f), getattr(no.figures, f)) for f in names}
-    parts = {t: np.concatenate([yes.terms.terms[t], no.terms.terms[t]]) for t in no.terms.terms}
-    terms = RewardTerms(np.concatenate([yes.terms.total, no.terms.total]), parts)
-    return _take(_Results(hits, grades, Feedback(**both), terms), np.where(mask_N, np.arange(n), n + np.arange(n)))
-
-
-def _concatenated(first: Array | None, second: Array | None) -> Array | None:
-    """Both arrays; None where the figure was not computed."""
-    return None if first is None or second is None else np.concatenate([first, second])

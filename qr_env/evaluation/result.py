@@ -106,7 +106,7 @@ class Evaluation:
         return report
 
 
-def plain_json(value: Any) -> Any:
+def plain_json(value: object) -> Any:
     """The value with numpy numbers as Python numbers, and NaN and infinities as None, which JSON can hold."""
     if isinstance(value, Mapping):
         return {key: plain_json(part) for key, part in value.items()}
