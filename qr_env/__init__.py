@@ -1,4 +1,5 @@
-"""The simulated shop: data, retrieval, feedback, reward, environment, evaluation. Importing it registers the environment.
+"""The simulated shop: data, retrieval, feedback, reward, environment, evaluation. Importing it
+registers the environment.
 
 import gymnasium
 env = gymnasium.make("qr_env:QueryRewrite-v0", shop="generated")

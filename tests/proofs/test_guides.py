@@ -1,4 +1,4 @@
-"""The code of the guides runs as it stands: runs/guides/extend.md as an installed package, README's Python as a script."""
+"""The code of the guides runs as it stands: extend.md as an installed package, README.md's Python as a script."""
 
 import importlib
 import re
@@ -61,7 +61,7 @@ def test_a_judge_a_retriever_and_a_reward_of_another_package_work_by_name(other_
 
 
 def test_a_rewriter_of_another_package_works_by_name(other_package, shop):
-    agent = make_agent("lowercase", shop, AgentOptions(BM25.build(shop)))
+    agent = make_agent("lowercase", AgentOptions(shop, BM25.build(shop)))
     assert agent.rewrite(["Red LAMP"]) == [["red lamp"]]
 
 
