@@ -45,7 +45,7 @@ from qr_env.retrieval.factory import make_retriever
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
 from runs.bench.args import OnlineArgs
-from runs.bench.output import named_values, publish, ratio_lines
+from runs.bench.output import named_values, publish, ratio_lines, refreshed
 from runs.bench.roofline import Machine, Shape, one_thread, rooflines
 from runs.bench.update import LEARNING_RATE, PHASES, OurUpdate, RewardService
 
@@ -151,7 +151,8 @@ class Turns:
         with tempfile.TemporaryDirectory() as folder, tqdm(total=len(self.batches), desc=name, unit="round") as bar:
             trainer = trl_trainer(self.theirs, self.batches, self.ours.group_size, self._reward_theirs, folder)
             trainer.add_callback(AlternatingTurns(self, bar))
-            trainer.train()
+            with refreshed(bar):
+                trainer.train()
 
     def _reward_theirs(
         self, completions: Sequence[str], completion_ids: Sequence[Sequence[int]], **_: object

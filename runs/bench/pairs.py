@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse as sp
+from tqdm import tqdm
 
 from agents.examples.graph_pairs import graph_pairs
 from qr_env.common.messages import print_message
 from qr_env.shop.shop import Shop
 from runs.bench.args import PairsArgs
-from runs.bench.output import publish
+from runs.bench.output import publish, refreshed
 
 PRODUCTS_OF_TOPIC = 40
 
@@ -25,10 +26,10 @@ def main(args: PairsArgs) -> None:
     print_message(f"generating {args.queries:,} queries with {args.labels:,} labels")
     shop = generated_shop(args.queries, args.labels, args.products, args.zipf, args.seed)
     queries = shop.split("train")
-    print_message(f"{shop.qrels.nnz:,} labels; making pairs")
-    start, cpu_start = time.perf_counter(), time.process_time()
-    examples, counts = graph_pairs(shop, queries, args.graph)
-    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+    with tqdm(desc=f"pairs from {shop.qrels.nnz:,} labels", bar_format="{desc}: {elapsed}") as bar, refreshed(bar):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        examples, counts = graph_pairs(shop, queries, args.graph)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     measured = {"ratios": {}, "seconds": seconds, "cpu_seconds": cpu, "peak_gib": peak, "pairs": len(examples)}
     measured |= {"counts": counts, "sizes": {"queries": args.queries, "labels": shop.qrels.nnz}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from typing import Any
 
@@ -12,6 +12,7 @@ import faiss
 import numpy as np
 import Stemmer
 
+from qr_env.common.messages import print_message
 from qr_env.common.types import FloatArray
 from qr_env.models.hub import resolve
 from qr_env.retrieval.bm25 import BM25
@@ -48,17 +49,23 @@ def bench(
     engine = BM25.build(shop, threads=threads)
     texts = _queries(shop, engine, queries)
     k = min(k, len(shop.products))
-    timed = _bm25(shop, engine, texts, k, pairs, engine.threads) | _dense(shop, texts, k, pairs, engine.threads)
+    pairs_by_name = _bm25(shop, engine, texts, k, pairs, engine.threads) | _dense(shop, texts, k, pairs, engine.threads)
     if encoder is not None:
-        timed |= _embedding(shop, encoder, texts[:EMBEDDED], k, pairs)
+        pairs_by_name |= _embedding(shop, encoder, texts[:EMBEDDED], k, pairs)
     counts = {"bm25 one by one": min(ONE_BY_ONE, len(texts)), "dense with embedding": min(EMBEDDED, len(texts))}
-    measured = report(timed)
+    measured = report(pairs_by_name)
     measured["queries_per_second"] = {
         name: {who: round(counts.get(name, len(texts)) / spent) for who, spent in both.items()}
         for name, both in measured["seconds"].items()
     }
     sizes = {"shop": shop.name, "products": len(shop.products), "queries": len(texts), "k": k}
     return {**measured, "sizes": {**sizes, **counts, "pairs": pairs, "threads": engine.threads}}
+
+
+def timed(name: str, ours: Callable[[], object], theirs: Callable[[], object], pairs: int) -> Pair:
+    """`alternate` with a message, so that the command is not silent."""
+    print_message(f"timing {name}: {pairs} pairs of turns")
+    return alternate(ours, theirs, pairs)
 
 
 def _queries(shop: Shop, engine: BM25, count: int) -> list[str]:
@@ -86,9 +93,12 @@ def _bm25(shop: Shop, engine: BM25, queries: list[str], k: int, pairs: int, thre
     tokens = tokenize(queries)
     known = [text for text in queries if tokenize([text]).vocab.keys() & direct.vocab_dict.keys() - {""}][:ONE_BY_ONE]
     return {
-        "bm25": alternate(lambda: engine.search(queries, k), lambda: retrieve(tokenize(queries)), pairs),
-        "bm25, theirs tokenized": alternate(lambda: engine.search(queries, k), lambda: retrieve(tokens), pairs),
-        "bm25 one by one": alternate(
+        "bm25": timed("bm25", lambda: engine.search(queries, k), lambda: retrieve(tokenize(queries)), pairs),
+        "bm25, theirs tokenized": timed(
+            "bm25, theirs tokenized", lambda: engine.search(queries, k), lambda: retrieve(tokens), pairs
+        ),
+        "bm25 one by one": timed(
+            "bm25 one by one",
             lambda: [engine.search([text], k) for text in known],
             lambda: [retrieve(tokenize([text]), 1) for text in known],
             pairs,
@@ -128,7 +138,7 @@ def _dense(shop: Shop, queries: list[str], k: int, pairs: int, threads: int) -> 
     vectors_ND, direct = encoder.encode(queries), ours.index
     ours.search(queries[:1], k)
     faiss.omp_set_num_threads(threads)
-    return {"dense": alternate(lambda: ours.search(queries, k), lambda: direct.search(vectors_ND, k), pairs)}
+    return {"dense": timed("dense", lambda: ours.search(queries, k), lambda: direct.search(vectors_ND, k), pairs)}
 
 
 def _embedding(shop: Shop, encoder: Encoder, queries: list[str], k: int, pairs: int) -> dict[str, Pair]:
@@ -138,4 +148,4 @@ def _embedding(shop: Shop, encoder: Encoder, queries: list[str], k: int, pairs: 
     def theirs() -> object:
         return direct.search(model.encode(queries, normalize_embeddings=True, show_progress_bar=False), k)
 
-    return {"dense with embedding": alternate(lambda: ours.search(queries, k), theirs, pairs)}
+    return {"dense with embedding": timed("dense with embedding", lambda: ours.search(queries, k), theirs, pairs)}

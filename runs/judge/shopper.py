@@ -36,6 +36,7 @@ from judges.shoppers.llm import LLMShopper
 from judges.shoppers.model import AVERAGE, PROFILES, Biases, ModelShopper, Profile
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.messages import print_message
 from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import Engagement, Grades, Query, RowArray
 from qr_env.evaluation.bootstrap import interval, resampled_means
@@ -82,6 +83,7 @@ def main(args: ShopperArgs) -> None:
     retriever = make_retriever(args.retriever, shop, cache_root(), encoder)
     judge = open_judge(args.judge, shop, args.options())
     report: dict[str, Any] = {"shop": shop.name, "shopper": args.shopper, "judge": judge.name, "k": args.k}
+    print_message(f"grading the lists with {judge.name}")
     lists, clicked_NK = _lists(args, shop, retriever, judge)
     report |= {"lists": len(lists.queries), "from": str(args.log or f"{args.retriever}, {args.split}")}
     predictions = _baselines(lists)
@@ -130,6 +132,7 @@ def _fitted_profile(args: ShopperArgs, shop: Shop, retriever: Retriever, judge: 
     """The average profile fitted to the purchases of training queries; None where there are none."""
     if args.fit < 1 or not shop.split("train"):
         return None
+    print_message(f"fitting the shopper's taste on up to {args.fit:,} training queries")
     train = _retrieved(choose_queries(shop, "train", False, args.fit, args.seed)[0], retriever, judge, args.k)
     bought_NK = purchased_products(shop, train.queries, train.rows_NK)
     graded_NK = ~np.isnan(train.grades.probs_NK4[..., 0])
