@@ -50,10 +50,15 @@ MIN_GRADED = 8  # with fewer rewrites that need a verdict, missing ones do not s
 class RewriteEnv(Protocol):
     """A batched environment of N = P × G rewrites, neighbours in blocks of G on one query: `QueryRewriteVectorEnv`."""
 
-    group_size: int
-    """G."""
-    simulator: Simulator
-    """The shop: the queries that are worked on, and the turn."""
+    @property
+    def group_size(self) -> int:
+        """G."""
+        ...
+
+    @property
+    def simulator(self) -> Simulator:
+        """The shop: the queries that are worked on, and the turn."""
+        ...
 
     def reset(self, *, seed: int) -> tuple[Observation, dict[str, Any]]:
         """The observation of the stream's first queries, and infos."""

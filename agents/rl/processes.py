@@ -64,8 +64,8 @@ class Processes:
         """Whether `flag` is True on any process."""
         return any(self.gather(flag))
 
-    def main_only(self, work: Callable[[], T]) -> T | None:
-        """Call `work` on the main process while the others wait; its result there, None elsewhere.
+    def main_only(self, work: Callable[..., T], *args: object) -> T | None:
+        """Call `work(*args)` on the main process while the others wait; its result there, None elsewhere.
 
         Raises:
             QrError: `work` raised it; every process raises the same one.
@@ -73,27 +73,27 @@ class Processes:
         result, error = None, None
         if self.is_main:
             try:
-                result = work()
+                result = work(*args)
             except QrError as caught:
                 error = caught
         if (main_error := self.gather(error)[0]) is not None:
             raise main_error
         return result
 
-    def broadcast(self, work: Callable[[], T]) -> T:
+    def broadcast(self, work: Callable[..., T], *args: object) -> T:
         """`main_only`, with the main process's result on every process."""
-        return cast(T, self.gather(self.main_only(work))[0])
+        return cast(T, self.gather(self.main_only(work, *args))[0])
 
-    def main_first(self, work: Callable[[], T]) -> T:
-        """Call `work` on the main process and then on the others, without their output.
+    def main_first(self, work: Callable[..., T], *args: object) -> T:
+        """Call `work(*args)` on the main process and then on the others, without their output.
 
         The others find on disk what the main process downloaded or built.
         """
-        result = self.main_only(work)
+        result = self.main_only(work, *args)
         if self.is_main:
             return cast(T, result)
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            return work()
+            return work(*args)
 
     def run_in_subprocess(self, work: Callable[..., T], *args: object) -> T:
         """Call `work(*args)` in a new process without the launcher's variables: TRL's trainer would wait for the

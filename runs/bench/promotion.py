@@ -17,7 +17,7 @@ from tqdm import tqdm
 from agents.serving.promotion import PromotionConfig, Trial
 from runs.bench.args import PromotionArgs
 from runs.bench.output import named_values, publish
-from runs.stream.job import outcomes_of
+from runs.report.drift import run_outcomes
 
 BATCH = 32  # pairs a step of a trial
 Floats = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ def simulate(args: PromotionArgs) -> dict[str, dict[str, float]]:
     """Figures of each kind of candidate; "promoted at most" is the upper end of the exact 95 % interval."""
     real_N: Floats | None = None
     if args.run is not None:
-        gains = outcomes_of(args.run).gains
+        gains = run_outcomes(args.run).gains
         real_N = gains["learning"] - gains["frozen"]
     kinds = {"no better": 0, "worse": -1, "better": 1}
     return {kind: _figures(args, kind, number, sign, real_N) for number, (kind, sign) in enumerate(kinds.items())}

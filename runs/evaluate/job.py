@@ -29,7 +29,7 @@ from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
 from qr_env.shop.trec import read_run, write_run
 from runs.common.cli import write_json
-from runs.common.query_log import with_past
+from runs.common.query_log import with_query_log
 from runs.evaluate.args import DEFAULT_ENCODER, Args
 
 AGENT_KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms):")
@@ -46,7 +46,7 @@ def main(args: Args) -> None:
     combine, weight = resolve_combine(args)  # before anything is read: checkpoints may not fit in one table
     started = time.perf_counter()
     shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
-    log_shop = with_past(shop) if any(map(reads_query_log, args.agent)) else shop
+    log_shop = with_query_log(shop) if any(map(reads_query_log, args.agent)) else shop
     tables = []
     for retriever in dict.fromkeys(args.retriever):
         evaluator = open_evaluator(args, shop, retriever, combine, weight)

@@ -1,21 +1,22 @@
-"""The main job: a student warm-starts from the shop's past and keeps learning from its query stream.
+"""Train a student online: it warm-starts from the shop's query log and keeps learning from the query stream.
 
     qr online generated --out out/quickstart                        # the embedded default, minutes on two cores
     qr online my_shop/ --judge embedding --out out/mine             # products.csv and queries.csv are enough
-    qr online generated --student smollm2-135m --out out/smollm     # a student that knows words the shop never wrote
-    qr online generated --out out/quickstart --resume               # go on after Ctrl-C
-    qr online generated --promotion on --forever                    # until told to stop; serves only what is proven
-    accelerate launch --multi_gpu --num_processes 2 -m runs.online generated --out out/two      # a process a GPU
+    qr online generated --student smollm2-135m --out out/smollm     # a pretrained student
+    qr online generated --out out/quickstart --resume               # continue after Ctrl-C
+    qr online generated --promotion on --forever                    # until stopped; serves only proven policies
+    qr online generated --set learning.epochs=2 reward.copy=0       # a setting without a flag of its own
+    accelerate launch --multi_gpu --num_processes 2 -m runs.online generated --out out/two      # one process per GPU
     torchrun --nproc-per-node 2 -m runs.online generated --out out/two                          # without GPUs
 
-Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge like →
-GRPO, PPO or DPO on the stream → evaluation on held-out queries → report.html. All of it lands in --out.
+Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge accept →
+GRPO, PPO or DPO on the stream → evaluation on held-out queries → report.html. Everything is written to --out.
 
-Several processes share the online stage: each rewrites and searches its part of an update's --prompts, one step of the
-optimiser is taken for all. Refused with them: --prompts that they cannot share equally, --promotion on, --drift,
---check-hits.
+Several processes share the online stage: each rewrites and searches its part of an update's --prompts, and one
+optimizer step is taken for all. They refuse --prompts that cannot be divided equally, --promotion on, --drift and
+traffic.check_hits.
 
-A resumed run has those of its beginning; `FREE` are the ones that may be stated anew.
+A resumed run has the settings it was started with; those in `FREE` may be given anew.
 """
 
 from __future__ import annotations
@@ -26,26 +27,32 @@ from typing import Annotated, Literal
 
 import tyro
 
-from qr_env.reward.paper_rewards import RewardScheme
+from judges.llm.prompt import GRADE
 from qr_env.reward.reward import Weights
-from runs.online.setup import JudgeFlags
-from runs.stream.job import StreamFlags
 
-# What decides nothing that was learned: how far it goes, who is told, where things are (the shop's hash says whether it
-# is the same), and the gate's bar, which its own refusal offers to lower.
+# Settings that a resumed run may change: they do not decide what was learned (how long it runs, where it logs, where
+# its inputs are — the shop's hash tells whether it is the same — and the bar of the judge gate, which its error offers
+# to lower).
 FREE = (
     "shop", "data", "out", "resume", "on_bad_row", "updates", "forever", "tracker", "judge_url", "judge_store",
-    "report_judge", "min_kappa", "low_kappa", "kappa_labels", "check_hits",
+    "report_judge", "judging.min_kappa", "judging.low_kappa", "judging.kappa_labels", "traffic.check_hits",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class LearningFlags:
+class WarmStartSettings:
+    """What the student learns before the online stage."""
+
+    pretrain: int = 16_000
+    """Sequences of the shop's own text on which `tiny` is pretrained."""
+    queries: int = 1_500
+    """Queries of the query log for supervised fine-tuning, the most frequent first; 0 skips it."""
+
+
+@dataclass(frozen=True)
+class LearningSettings:
     """How the online stage learns."""
 
-    optimizer: Literal["grpo", "ppo", "dpo"] = "grpo"
-    """grpo: the group's mean reward is the baseline. ppo: a value head predicts it, token by token. dpo: a group's best
-    rewrite is preferred to its worst."""
     epochs: int | None = None
     """Passes over a rollout; None is 1 for grpo and dpo, 2 for ppo."""
     ratio: Literal["token", "sequence"] = "token"
@@ -53,102 +60,179 @@ class LearningFlags:
     leave_one_out: bool = False
     """grpo: compare a rewrite with the others of its group only (RLOO)."""
     kl_target: float = 0.0
-    """ppo: nats a token that the price of KL is steered to; 0 leaves it at kl_coef."""
+    """ppo: nats per token that the KL coefficient is steered to; 0 keeps it at kl_coef."""
     dpo_beta: float = 0.1
-    """dpo: price of leaving the warm start; reference-free it wants 1 and more."""
+    """dpo: strength of the constraint to the warm start; reference-free it needs 1 or more."""
     dpo_margin: float = 0.0
-    """dpo: rewrites make a pair when their rewards differ by as much; ties never do."""
+    """dpo: smallest difference of rewards that makes two rewrites a pair; ties never do."""
     dpo_all_pairs: bool = False
-    """dpo: every pair of a group instead of its best and worst."""
+    """dpo: every pair of a group instead of its best and worst rewrite."""
     reference_free: bool = False
-    """dpo: mean log-probabilities a token (SimPO) instead of ratios to the warm start."""
+    """dpo: mean log-probabilities per token (SimPO) instead of ratios to the warm start."""
     kl_coef: float = 0.001
-    """grpo, ppo: price of leaving the warm start; 0 saves the reference pass."""
+    """grpo, ppo: coefficient of the KL divergence from the warm start; 0 saves the reference pass."""
     normalize_std: bool = True
-    """Divide advantages by their group's deviation: faster with a judge that can be trusted, easier to exploit else."""
+    """Divide advantages by the standard deviation of their group: faster with a judge that can be trusted, otherwise
+    easier to exploit."""
     policy_coef: float = 1.0
-    """Weight of the reinforcement loss; 0 is the anchor alone, to see what either adds."""
+    """Weight of the reinforcement loss; 0 trains on the anchor alone, an ablation."""
     anchor_coef: float = 1.0
-    """Weight of the supervised loss on rewrites that the log suggests for the streaming queries; 0 is GRPO alone."""
-    pay: Literal["weights", RewardScheme] = "weights"
-    """weights: ours, by --reward.*. Else another system's reward, as it is (qr_env/reward/paper_rewards.py)."""
-    max_turns: int = 1
-    """Rewrites of a query, one after the other: on later turns the student sees what it wrote and what was found, and
-    is paid for what the new one adds. An update is a turn. grpo and ppo."""
-    frequency_exponent: float = 0.25
-    """Traffic is drawn by frequency to this power: 1 as it is, 0 every query alike."""
+    """Weight of the supervised loss on rewrites that the query log suggests for the streaming queries; 0 learns from
+    rewards alone."""
+    lora_rank: int = 0
+    """0 trains all weights; otherwise LoRA adapters of this rank."""
+    max_new_tokens: int = 10
+    """Longest rewrite, in tokens."""
 
 
 @dataclass(frozen=True)
-class PromotionFlags:
-    """What serves while the student learns, and for how long."""
+class JudgingSettings:
+    """The LLM judge's model and prompt, and the gate that checks a judge against human grades."""
 
-    promotion: Literal["off", "on"] = "off"
-    """on: a policy of its own serves the stream, and a copy of the student takes its place only when a paired
-    sequential test has proven it better; an alarm rolls back. checkpoints/serving, promotions.jsonl."""
+    model: str | None = None
+    """llm: the model's name at the server; by default the only one there."""
+    prompt: str = GRADE
+    """llm: a file of judges/llm/prompts/ by name (grade_v2; title_v1, without descriptions; list_v2, several products a
+    request; json_v2; reason_v2), or a path."""
+    sanitize: bool = False
+    """Remove text that is written for a judge from product texts before the judge reads them."""
+    min_kappa: float = 0.0
+    """The gate: smallest agreement (Cohen's κ) with the shop's train and dev grades that a judge must have, at the
+    start and at every evaluation; 0 disables it."""
+    kappa_labels: Path | None = None
+    """Graded pairs of your own for the gate, where the shop has no grades of train or dev queries: CSV, TSV, JSONL or
+    Parquet with query, product_id and level (0 … 3, or a name)."""
+    low_kappa: Literal["refuse", "downweight"] = "refuse"
+    """What to do with a judge below min_kappa: refuse it, or scale the learning rate by κ / min_kappa."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is measured while the student learns."""
+
+    every: int = 25
+    """Updates between evaluations on the dev split; checkpoints are written as often."""
+    dev_queries: int = 500
+    """Dev queries that are scored at each evaluation."""
+    probes: int = 32
+    """Queries with planted products that are graded at every evaluation (judge/exploit_rate); 0 disables them."""
+    watch_test_labels: bool = False
+    """Also plot the test split's labels, where a shop has no others (Icecat). They select nothing; but tuning a run by
+    them uses them up."""
+
+
+@dataclass(frozen=True)
+class PromotionSettings:
+    """How the policy that serves is replaced by a better one (`--promotion on`)."""
+
     canary: float = 0.1
     """Share of the traffic that a candidate serves once half of the evidence is there."""
-    promotion_alpha: float = 0.05
-    """Bound on promoting a candidate that is not better, however often one looks."""
-    promotion_spend: bool = False
-    """The bound is for all candidates of the run together; else it is for each."""
-    promotion_queries: int = 4_096
-    """Queries after which a candidate that is not proven better is given up; the first ones get an eighth of it."""
-    forever: bool = False
-    """Learn until Ctrl-C or SIGTERM, whatever --updates says; then --resume goes on."""
+    alpha: float = 0.05
+    """Bound on the probability of promoting a candidate that is not better, however often the test is evaluated."""
+    spend: bool = False
+    """The bound holds for all candidates of the run together; otherwise for each."""
+    queries: int = 4_096
+    """Queries after which a candidate that is not proven better is dropped; the first ones get an eighth of it."""
+
+
+@dataclass(frozen=True)
+class TrafficSettings:
+    """How queries arrive."""
+
+    frequency_exponent: float = 0.25
+    """Queries are drawn in proportion to frequency to this power: 1 is the log's own traffic, 0 uniform."""
+    zipf: float = 0.0
+    """For a log without counts: Zipf's law, the n-th query with frequency n⁻ˢ, s about 1; 0 keeps the frequencies of
+    the shop. frequency_exponent flattens it."""
+    sessions: float = 0.0
+    """Share of the queries that follow up another query of the same shopper, in the same department."""
+    check_hits: bool = False
+    """bm25: compare every result list that the student learns from with a brute-force search of what is on sale at that
+    time, count products that are not on sale, wrong hits and missing hits in OUT/hits.json, and fail on any."""
 
 
 @dataclass
 class Args:
+    """Settings of `qr online`; those in groups have no flag and are set by --set or --config."""
+
     shop: Annotated[str, tyro.conf.arg(name="shop"), tyro.conf.Positional] = "generated"
-    """Where products and queries come from: generated, icecat, esci, wands, or a folder of your own files."""
+    """Source of products and queries: generated, icecat, esci, wands, or a folder of your own files."""
     out: Path = Path("out/quickstart")
     """The run's folder; never overwritten, continued with --resume."""
     data: str | None = None
-    """Local folder of a named source (else it is downloaded)."""
+    """Local folder of a named source (otherwise it is downloaded)."""
+    on_bad_row: Literal["stop", "skip"] = "stop"
+    """What to do with an invalid row of the shop's files."""
     student: str = "tiny"
     """tiny, smollm2-135m, or any causal LM: a Hugging Face id or a local folder."""
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
-    """The engine that searches."""
+    """The search engine."""
     judge: str = "auto"
     """Who grades while learning: labels (the shop's own grades or known truth), embedding (needs no labels), llm (a
     server), cross-encoder[:MODEL] (`qr judge distill`), replay, ensemble:A,B. auto takes labels where the shop knows
-    its whole truth (generated), else embedding."""
+    its whole truth (generated), otherwise embedding."""
+    judge_url: tuple[str, ...] = ()
+    """llm: base URLs of OpenAI-compatible servers, such as `qr judge serve` starts; by default QR_JUDGE_URL."""
+    judge_store: Path | None = None
+    """Folder of the verdict store, which keeps every verdict; OUT/verdicts by default."""
+    report_judge: str = "auto"
+    """Who grades the final evaluation: auto is labels where there are any, otherwise embedding. If it also trained the
+    student, that is printed. One that is named here is also measured at every evaluation, for the report's Goodhart
+    plot."""
+    shopper: Literal["none", "model", "llm"] = "none"
+    """Simulated shopper who clicks and buys: computed from grades, prices and tastes, or played by the judge's server.
+    Set reward.click, reward.cart, reward.purchase; without them a purchase weighs 0.5."""
+    reward_scheme: str = "weights"
+    """weights: this project's reward, by the weights reward.*. Otherwise another system's reward by name
+    (qr_env/reward/paper_rewards.py), or one that an installed package registers as `qr_env.rewards`."""
     combine: Literal["expand", "replace", "union"] = "expand"
-    """How a rewrite meets its original: added to its words, instead of them, or both lists merged."""
+    """How a rewrite meets the original query: added to its words, instead of them, or both result lists merged."""
     weight: float = 1.0
-    """Weight of the original's words in "expand"; the rewrite's is 1. Heavier is safer and gains less."""
-    pretrain: int = 16_000
-    """Sequences of the shop's own text that `tiny` reads first."""
-    warm_queries: int = 1_500
-    """Queries of the past for the warm start, the most frequent first; 0 skips it."""
+    """Weight of the original's words in "expand"; the rewrite's is 1. A larger one is safer and gains less."""
     updates: int = 600
     """Online updates."""
     prompts: int = 32
-    """Queries an update."""
+    """Queries per update."""
     group_size: int = 8
-    """Rewrites a query."""
+    """Rewrites per query."""
+    optimizer: str = "grpo"
+    """grpo: the group's mean reward is the baseline. ppo: a value head predicts it, token by token. dpo: a group's best
+    rewrite is preferred to its worst. Or one that an installed package registers as `qr_env.optimizers`."""
     learning_rate: float | None = None
     """Of warm start and online stage; None is 1e-3 for tiny, 4e-5 for a pretrained student."""
-    lora_rank: int = 0
-    """0 trains all weights; else LoRA adapters of this rank."""
-    max_new_tokens: int = 10
-    """Longest rewrite, in tokens."""
-    evaluate_every: int = 25
-    """Updates between evaluations on the dev split; checkpoints are written as often."""
-    on_bad_row: Literal["stop", "skip"] = "stop"
-    """What to do with an invalid row of the shop's files."""
+    max_turns: int = 1
+    """Rewrites of a query, one after the other: on later turns the student sees what it wrote and what was found, and
+    is rewarded for what the new one adds. An update is a turn. grpo and ppo."""
+    drift: str | None = None
+    """What changes in the stream: a preset (words, churn, busy, random) or a YAML file as in
+    qr_env/traffic/drift_plan.py."""
+    replay: Path | None = None
+    """A timestamped log to replay instead of drawing queries: CSV, JSONL or Parquet with time, query, session. Lines
+    that ask for the shop's dev or test queries are left out."""
+    promotion: Literal["off", "on"] = "off"
+    """on: a separate policy serves the stream, and a copy of the student replaces it only when a paired sequential test
+    has proven it better; an alarm rolls back. checkpoints/serving, promotions.jsonl."""
+    forever: bool = False
+    """Learn until Ctrl-C or SIGTERM, whatever --updates is; then --resume continues."""
     tracker: tuple[Literal["wandb", "trackio", "tensorboard", "none"], ...] = ("none",)
-    """Where figures, samples, events and the evaluation go besides the run folder, one or several
+    """Where metrics, samples, events and the evaluation go besides the run folder, one or several
     (WANDB_MODE=offline needs no account)."""
     resume: bool = False
-    """Go on exactly where the run in --out stopped, with its settings. More --updates, --forever and another --tracker
-    may be stated anew; what decides learning may not."""
+    """Continue the run in --out exactly where it stopped, with its settings. More --updates, --forever and another
+    --tracker may be given; what decides learning may not."""
     seed: int = 0
-    """Of everything."""
-    learning: Annotated[LearningFlags, tyro.conf.arg(name="")] = field(default_factory=LearningFlags)
-    judging: Annotated[JudgeFlags, tyro.conf.arg(name="")] = field(default_factory=JudgeFlags)
-    serving: Annotated[PromotionFlags, tyro.conf.arg(name="")] = field(default_factory=PromotionFlags)
-    streaming: Annotated[StreamFlags, tyro.conf.arg(name="")] = field(default_factory=StreamFlags)
-    reward: Weights = field(default_factory=Weights)
+    """Seed of every random draw."""
+    warm_start: Annotated[WarmStartSettings, tyro.conf.Fixed] = field(default_factory=WarmStartSettings)
+    """Pretraining and supervised fine-tuning before the online stage."""
+    learning: Annotated[LearningSettings, tyro.conf.Fixed] = field(default_factory=LearningSettings)
+    """The optimizer's settings."""
+    judging: Annotated[JudgingSettings, tyro.conf.Fixed] = field(default_factory=JudgingSettings)
+    """The judge's settings and its gate."""
+    evaluation: Annotated[EvaluationSettings, tyro.conf.Fixed] = field(default_factory=EvaluationSettings)
+    """Measurements while learning."""
+    serving: Annotated[PromotionSettings, tyro.conf.Fixed] = field(default_factory=PromotionSettings)
+    """The promotion test's settings."""
+    traffic: Annotated[TrafficSettings, tyro.conf.Fixed] = field(default_factory=TrafficSettings)
+    """The query stream's settings."""
+    reward: Annotated[Weights, tyro.conf.Fixed] = field(default_factory=Weights)
     """Weights of the reward's terms (qr_env/reward/reward.py)."""

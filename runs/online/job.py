@@ -1,4 +1,4 @@
-"""What `qr online` does; its settings, and the commands, are in `runs/online/args.py`."""
+"""What `qr online` does; its settings and example commands are in `runs/online/args.py`."""
 
 from __future__ import annotations
 
@@ -6,120 +6,124 @@ import math
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
+import torch
+from accelerate import Accelerator
+from rich.console import Console
 from tqdm import tqdm
 
+from agents.baselines.classic import RM3, Identity, Oracle, Spell
+from agents.policy.checkpoint import checkpoints, load_checkpoint
+from agents.policy.prompt import TEMPLATE
+from agents.policy.student import Student
+from agents.rl.alarms import Alarms
+from agents.rl.loop import Loop, LoopConfig
 from agents.rl.processes import SINGLE_PROCESS, Processes, process_group
+from agents.tracking.base import Trackers, make_tracker, send_evaluation
 from qr_env.common.messages import print_message
-from runs.common.query_log import read_shop
+from qr_env.common.protocols import Agent
+from qr_env.environment.brute_force_check import BruteForceCheck
+from qr_env.environment.vector_env import QueryRewriteVectorEnv
+from qr_env.evaluation.tables import comparison_table
+from qr_env.traffic.stream import StreamShare
+from runs.common.folder import open_run, run_config, run_lock
+from runs.common.query_log import load_training_shop
 from runs.online.args import FREE, Args
-from runs.online.learners import check, check_processes, make_learner, make_promotion, needs_reference
-from runs.online.setup import TrainingSetup
-from runs.online.warm_start import save_warm_start
-from runs.stream.job import OUTCOMES, OutcomeLogger, tell_hits
+from runs.online.evaluation import TrainingEvaluation, report_judge
+from runs.online.learners import check_processes, check_settings, make_optimizer, make_promotion, needs_reference
+from runs.online.setup import TrainingSetup, build_setup
+from runs.online.traffic import OutcomeLogger, make_stream, report_hit_counts
+from runs.online.warm_start import write_warm_start, write_warm_start_in_subprocess
+from runs.report.drift import OUTCOMES_FILE
+from runs.report.job import write_report
+from runs.report.run_files import write_eval
 
-if TYPE_CHECKING:
-    from agents.policy.student import Student
-    from agents.tracking.base import Trackers
-    from qr_env.common.protocols import Agent
+Environment = QueryRewriteVectorEnv | BruteForceCheck | OutcomeLogger
 
 
 def main(args: Args) -> None:
-    """Run every stage that is not done yet, alone in the run folder."""
-    from runs.common.folder import only_one
-
-    with process_group() as processes, ExitStack() as held:
-        processes.main_only(lambda: held.enter_context(only_one(args.out)))
+    """Run every stage that is not done yet, with exclusive use of the run folder."""
+    with process_group() as processes, ExitStack() as locks:
+        processes.main_only(locks.enter_context, run_lock(args.out))
         run_stages(args, processes)
 
 
 def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
-    """Read the shop, warm start, learn, evaluate and report."""
-    import torch
-
-    from agents.policy.prompt import TEMPLATE
-    from runs.common.folder import open_run
-
-    check(args)
+    """Read the shop, warm start, learn online, evaluate and report."""
+    check_settings(args)
     check_processes(args, processes.count)
     torch.manual_seed(args.seed)
-    shop = processes.main_first(lambda: read_shop(args))
+    shop = processes.main_first(load_training_shop, args.shop, args.data, args.on_bad_row)
     if args.judge == "auto":
         args = replace(args, judge="labels" if shop.qrels_complete else "embedding")
     facts = {"shop": shop.hash, "template": TEMPLATE}
-    processes.main_only(lambda: open_run(args.out, args, facts, args.resume, FREE))
-    processes.main_only(lambda: print_message(f"{shop!r}; run folder {args.out}"))
-    if processes.broadcast(lambda: is_finished(args)):
-        report = (args.out / "report.html").resolve()
-        processes.main_only(lambda: print(f"finished already (raise --updates to go on); report: {report}"))
+    processes.main_only(open_run, args.out, args, facts, args.resume, FREE)
+    if processes.is_main:
+        print_message(f"{shop!r}; run folder {args.out}")
+    if processes.broadcast(is_finished, args):
+        if processes.is_main:
+            report = (args.out / "report.html").resolve()
+            print(f"finished already (raise --updates to continue); report: {report}")
         return
-    world = processes.main_first(lambda: TrainingSetup.make(args, shop))
-    processes.main_only(lambda: warm_up(args, world, processes))
-    stopped = learn_online(args, world, processes)
-    processes.main_only(lambda: part_for_now(args) if stopped else finish(args, world))
-
-
-def warm_up(args: Args, world: TrainingSetup, processes: Processes) -> None:
-    """Make the warm start if there is none yet."""
-    if (args.out / "checkpoints" / "warm" / "student.json").is_file():
-        return
-    if processes.count == 1:
-        save_warm_start(args, world)
-    else:
-        processes.run_in_subprocess(save_warm_start, args)
-
-
-def part_for_now(args: Args) -> None:
-    """What is said of a run that was told to stop."""
-    print_message(f"stopped; go on with: qr online {args.shop} --out {args.out} --resume")
-    if args.serving.forever:  # its only end: what can be told without an hour of evaluation
-        from runs.report.job import write_report
-
-        print(f"report: {write_report(args.out).resolve()}")
+    setup = processes.main_first(build_setup, args, shop)
+    processes.main_only(make_warm_start, args, setup, processes)
+    interrupted = learn_online(args, setup, processes)
+    processes.main_only(report_interruption if interrupted else evaluate_and_report, args, setup)
 
 
 def is_finished(args: Args) -> bool:
-    """All updates done, evaluated and reported."""
-    if args.serving.forever:
+    """Whether all updates are done, evaluated and reported."""
+    if args.forever:
         return False
     last = args.out / "checkpoints" / f"update-{args.updates:06d}"
     return all(path.exists() for path in (last, args.out / "eval.json", args.out / "report.html"))
 
 
-def learn_online(args: Args, world: TrainingSetup, processes: Processes = SINGLE_PROCESS) -> bool:
+def make_warm_start(args: Args, setup: TrainingSetup, processes: Processes) -> None:
+    """Make the warm start if the run folder has none yet."""
+    if (args.out / "checkpoints" / "warm" / "student.json").is_file():
+        return
+    if processes.count == 1:
+        write_warm_start(args, setup)
+    else:
+        processes.run_in_subprocess(write_warm_start_in_subprocess, args)
+
+
+def learn_online(args: Args, setup: TrainingSetup, processes: Processes = SINGLE_PROCESS) -> bool:
     """The online stage, from the warm start or the newest checkpoint; True when it was interrupted."""
-    import torch
-    from accelerate import Accelerator
-
-    from agents.policy.checkpoint import checkpoints, load_checkpoint
-    from agents.policy.student import Student
-    from agents.rl.alarms import Alarms
-    from agents.rl.loop import Loop, LoopConfig
-
     folder, warm_folder = args.out / "checkpoints", args.out / "checkpoints" / "warm"
-    state: dict[str, Any] | None = None
-    if args.resume and processes.broadcast(lambda: bool(checkpoints(folder))):
+    state = None
+    if args.resume and processes.broadcast(has_checkpoint, folder):
         student, state = load_checkpoint(folder)
         state = processes.own_state(state)
     else:
         student = Student.load(warm_folder, trainable=True)
-    student.keep_hidden = args.learning.optimizer == "ppo"
-    reference = Student.load(warm_folder).model.requires_grad_(False) if needs_reference(args.learning) else None
+    student.keep_hidden = args.optimizer == "ppo"
+
     accelerator = Accelerator()
-    if reference is not None:
-        reference.to(accelerator.device)
-    optimizer = make_learner(args, student, accelerator, reference)
-    envs = open_envs(args, world, student, processes)
-    generator = torch.Generator(accelerator.device).manual_seed(processes.seed(args.seed))
-    hints = world.hints() if args.learning.anchor_coef else None
-    alarms = Alarms(max_length=args.max_new_tokens - 0.5)
-    tracker = open_tracker(args, world, None if state is None else state["update"], processes)
-    config = LoopConfig(math.inf if args.serving.forever else args.updates, args.evaluate_every, args.evaluate_every)
+    reference = None
+    if needs_reference(args.optimizer, args.learning):
+        reference = Student.load(warm_folder).model.requires_grad_(False).to(accelerator.device)
+    optimizer = make_optimizer(args, student, accelerator, reference)
+    envs, hit_check = open_environment(args, setup, student, processes)
+    resume_from = None if state is None else state["update"]
+    tracker = processes.main_only(open_tracker, args, setup, resume_from) or Trackers([])
+    updates = math.inf if args.forever else args.updates
     loop = Loop(
-        student, optimizer, envs, config, evaluate=world.held_out_score(), tracker=tracker, folder=args.out,
-        generator=generator, alarms=alarms, anchor_pairs=hints, promotion=make_promotion(args), processes=processes,
-    )  # fmt: skip
+        student,
+        optimizer,
+        envs,
+        LoopConfig(updates, evaluate_every=args.evaluation.every, checkpoint_every=args.evaluation.every),
+        evaluate=TrainingEvaluation(setup, args),
+        tracker=tracker,
+        folder=args.out,
+        generator=torch.Generator(accelerator.device).manual_seed(processes.seed(args.seed)),
+        alarms=Alarms(max_length=args.learning.max_new_tokens - 0.5),
+        anchor_pairs=setup.anchor_pairs() if args.learning.anchor_coef else None,
+        promotion=make_promotion(args),
+        processes=processes,
+    )
     try:
         if state is None:
             loop.reset(args.seed)
@@ -128,64 +132,65 @@ def learn_online(args: Args, world: TrainingSetup, processes: Processes = SINGLE
         progress = loop.run()
     finally:
         tracker.close()
-    if args.streaming.check_hits:
-        tell_hits(args.out, envs.counts)
+    if hit_check:
+        report_hit_counts(args.out, hit_check.counts)
     return progress.stopped
 
 
-def open_envs(args: Args, world: TrainingSetup, student: Student, processes: Processes) -> Any:
-    """The environment of this process's share; where asked for, with every list checked, and with a log of how the
-    student and its warm start would have rewritten each query."""
-    from agents.policy.student import Student
-    from qr_env.environment.brute_force_check import BruteForceCheck
+def has_checkpoint(folder: Path) -> bool:
+    """Whether the online stage has written a checkpoint."""
+    return bool(checkpoints(folder))
 
-    envs: Any = processes.main_first(lambda: world.envs(processes.rank, processes.count))
-    if args.streaming.check_hits:
-        envs = BruteForceCheck(envs)
-    if world.drift is None:
-        return envs
+
+def open_environment(
+    args: Args, setup: TrainingSetup, student: Student, processes: Processes
+) -> tuple[Environment, BruteForceCheck | None]:
+    """The environment on this process's share of the stream, and the check of its result lists, if any.
+
+    traffic.check_hits wraps it in a check of every result list, --drift in a log of what the student and its warm start
+    gain on each query.
+    """
+    stream = processes.main_first(make_stream, args, setup.shop, setup.drift)
+    if processes.count > 1:
+        stream = StreamShare(stream, processes.rank, processes.count)
+    envs = setup.environment(stream, args.prompts // processes.count, args.group_size, args.max_turns)
+    hit_check = BruteForceCheck(envs) if args.traffic.check_hits else None
+    if setup.drift is None:
+        return hit_check or envs, hit_check
     policies = {"learning": student, "frozen": Student.load(args.out / "checkpoints" / "warm")}
-    return OutcomeLogger(envs, world.drift, policies, args.out / OUTCOMES)
+    return OutcomeLogger(hit_check or envs, setup.drift, policies, args.out / OUTCOMES_FILE), hit_check
 
 
-def open_tracker(args: Args, world: TrainingSetup, resume_from: int | None, processes: Processes) -> Trackers:
-    """The main process's, once the figures of an earlier end are gone; the others tell nobody."""
-    from agents.tracking.base import Trackers, make_tracker
-    from runs.common.folder import resolved
-
-    def begin() -> Trackers:
-        config = resolved(args.out, args)
-        made = make_tracker(args.tracker, args.out, config, resume_from, world.shop.titles)
-        (args.out / "eval.json").unlink(missing_ok=True)  # `is_finished` would take it for this end's
-        return made
-
-    return processes.main_only(begin) or Trackers([])
+def open_tracker(args: Args, setup: TrainingSetup, resume_from: int | None) -> Trackers:
+    """The trackers of the settings, after the metrics of updates that are lost were removed."""
+    config = run_config(args.out, args)
+    tracker = make_tracker(args.tracker, args.out, config, resume_from, setup.shop.titles)
+    (args.out / "eval.json").unlink(missing_ok=True)  # an earlier end's, by which `is_finished` would be wrong
+    return tracker
 
 
-def finish(args: Args, world: TrainingSetup) -> None:
+def report_interruption(args: Args, setup: TrainingSetup) -> None:
+    """Print how to continue; a run without a planned end also gets its report, without a final evaluation."""
+    print_message(f"stopped; continue with: qr online {args.shop} --out {args.out} --resume")
+    if args.forever:
+        print(f"report: {write_report(args.out).resolve()}")
+
+
+def evaluate_and_report(args: Args, setup: TrainingSetup) -> None:
     """Evaluate on the test split, by labels where there are any or by another judge, and write the report."""
-    from rich.console import Console
-
-    from agents.baselines.classic import RM3, Identity, Oracle, Spell
-    from agents.policy.student import Student
-    from agents.tracking.base import send_evaluation
-    from qr_env.evaluation.tables import comparison_table
-    from runs.common.folder import resolved
-    from runs.report.job import write_report
-    from runs.report.run_files import write_eval
-
-    shop, folder = world.shop, args.out / "checkpoints"
-    split = "test" if shop.split("test") else "dev"  # a log of a few queries may hash none of them to test
-    exam = world.exam(split, world.report_judge(split))
-    agents: list[Agent] = [Identity(), Spell(shop), RM3(shop, world.retriever)]
+    shop, folder = setup.shop, args.out / "checkpoints"
+    split = "test" if shop.split("test") else "dev"  # a log of a few queries may have none in test
+    evaluator = setup.evaluator(split, report_judge(setup, args, split))
+    agents: list[Agent] = [Identity(), Spell(shop), RM3(shop, setup.retriever)]
     students = {"warm start": folder / "warm", "online": folder / "best"}
-    if args.serving.promotion == "on":
+    if args.promotion == "on":
         students["serving"] = folder / "serving"
     agents += [replace(Student.load(path), name=name) for name, path in students.items()]
-    agents += [Oracle(exam.shop)] if exam.shop.oracle else []  # under --drift its texts are not those of `shop`
-    evaluations = {agent.name: exam.evaluate(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
-    write_eval(args.out, evaluations, shop, agent="online", seed=args.seed, evaluator=exam)
-    send_evaluation(args.tracker, args.out, resolved(args.out, args), args.updates, evaluations)
+    if evaluator.shop.oracle:
+        agents.append(Oracle(evaluator.shop))  # with --drift its texts differ from those of `shop`
+    evaluations = {agent.name: evaluator.evaluate(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
+    write_eval(args.out, evaluations, shop, agent="online", seed=args.seed, evaluator=evaluator)
+    send_evaluation(args.tracker, args.out, run_config(args.out, args), args.updates, evaluations)
     report = write_report(args.out)
     Console(width=None if sys.stdout.isatty() else 160).print(comparison_table(evaluations))
     print(f"report: {report.resolve()}")

@@ -1,62 +1,145 @@
-"""What learns online and what guards it, by the flags of `qr online`."""
+"""The optimizer and the promotion test that the settings name, and refusals of settings that cannot work."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from agents.policy.student import Student
+from agents.rl.dpo import DPO, DPOConfig
+from agents.rl.grpo import GRPO, GRPOConfig
+from agents.rl.learner import PolicyOptimizer
+from agents.rl.ppo import PPO, PPOConfig
+from agents.serving.promotion import Promotion, PromotionConfig
 from qr_env.common.errors import ConfigError
-from runs.online.args import Args, LearningFlags
+from qr_env.common.plugins import load_plugin
+from qr_env.environment.brute_force_check import require_checkable
+from runs.online.args import Args, LearningSettings
 from runs.online.warm_start import learning_rate
 
 if TYPE_CHECKING:
-    from agents.policy.student import Student
-    from agents.rl.learner import PolicyOptimizer
-    from agents.serving.promotion import Promotion
+    from typing import TypedDict
+
+    from accelerate import Accelerator
+    from transformers import PreTrainedModel
+
+    class SharedConfig(TypedDict):
+        """The fields of `LearnerConfig` that the settings fill for every optimizer."""
+
+        learning_rate: float
+        epochs: int
+        updates: int
+        kl_coef: float
+        policy_coef: float
+        anchor_coef: float
+
+
+def make_optimizer(
+    args: Args, student: Student, accelerator: Accelerator, reference: PreTrainedModel | None
+) -> PolicyOptimizer:  # fmt: skip
+    """The optimizer called `args.optimizer`: grpo, ppo, dpo, or an entry point of the group `qr_env.optimizers`."""
+    build = load_plugin("qr_env.optimizers", args.optimizer, OPTIMIZERS)
+    optimizer: PolicyOptimizer = build(args, student, accelerator, reference)
+    return optimizer
+
+
+def make_grpo(
+    args: Args, student: Student, accelerator: Accelerator, reference: PreTrainedModel | None
+) -> PolicyOptimizer:
+    """Group-relative policy optimization; RLOO and GSPO by its settings."""
+    settings = args.learning
+    config = GRPOConfig(
+        normalize_std=settings.normalize_std, leave_one_out=settings.leave_one_out,
+        ratio=settings.ratio, aggregation=settings.ratio, **_shared_config(args, epochs=1),
+    )  # fmt: skip
+    return GRPO(student.model, student.tokenizer, config, accelerator, reference)
+
+
+def make_ppo(
+    args: Args, student: Student, accelerator: Accelerator, reference: PreTrainedModel | None
+) -> PolicyOptimizer:
+    """Proximal policy optimization with a value head."""
+    config = PPOConfig(kl_target=args.learning.kl_target, **_shared_config(args, epochs=2))
+    return PPO(student.model, student.tokenizer, config, accelerator, reference)
+
+
+def make_dpo(
+    args: Args, student: Student, accelerator: Accelerator, reference: PreTrainedModel | None
+) -> PolicyOptimizer:
+    """Online direct preference optimization."""
+    settings = args.learning
+    config = DPOConfig(
+        beta=settings.dpo_beta, margin=settings.dpo_margin, all_pairs=settings.dpo_all_pairs,
+        reference_free=settings.reference_free, **_shared_config(args, epochs=1),
+    )  # fmt: skip
+    return DPO(student.model, student.tokenizer, config, accelerator, reference)
+
+
+OPTIMIZERS = {"grpo": make_grpo, "ppo": make_ppo, "dpo": make_dpo}
+
+
+def _shared_config(args: Args, epochs: int) -> SharedConfig:
+    """Fields of every optimizer's configuration; `epochs` is the optimizer's own default."""
+    settings = args.learning
+    return {
+        "learning_rate": learning_rate(args),
+        "epochs": epochs if settings.epochs is None else settings.epochs,
+        # The rate falls to a tenth by the last update; a shop that changes has no point at which all is learned.
+        "updates": 0 if args.forever or args.drift else args.updates,
+        "kl_coef": settings.kl_coef,
+        "policy_coef": settings.policy_coef,
+        "anchor_coef": settings.anchor_coef,
+    }
+
+
+def needs_reference(optimizer: str, settings: LearningSettings) -> bool:
+    """Whether the optimizer reads the warm start as its reference policy."""
+    return not settings.reference_free if optimizer == "dpo" else bool(settings.kl_coef)
 
 
 def make_promotion(args: Args) -> Promotion | None:
-    """What guards the serving policy, or None."""
-    from agents.serving.promotion import Promotion, PromotionConfig
-
-    flags = args.serving
-    if flags.promotion == "off":
+    """The test that decides when the serving policy is replaced; None without --promotion on."""
+    if args.promotion == "off":
         return None
+    settings = args.serving
     config = PromotionConfig(
-        flags.canary, flags.promotion_alpha, flags.promotion_queries, flags.promotion_spend, args.evaluate_every
-    )
+        settings.canary, settings.alpha, settings.queries, settings.spend, args.evaluation.every
+    )  # fmt: skip
     return Promotion(config, args.out / "checkpoints", args.seed)
 
 
-def check(args: Args) -> None:
-    """Before anything is made: settings that cannot be, or would do nothing.
+def check_settings(args: Args) -> None:
+    """Refuse settings that cannot work, or would do nothing, before anything is written.
 
     Raises:
-        ConfigError: a learning rate or a number of epochs that is not above 0, a target of KL without a price to steer,
-            lists that cannot be checked.
+        ConfigError: a learning rate or a number of epochs that is not above 0, a KL target without a coefficient to
+            steer, several turns with dpo, an unknown optimizer, result lists that cannot be checked.
     """
-    flags = args.learning
+    load_plugin("qr_env.optimizers", args.optimizer, OPTIMIZERS)
+    settings = args.learning
     if args.learning_rate is not None and not args.learning_rate > 0:
-        raise ConfigError(f"--learning-rate {args.learning_rate:g}: must be above 0; left out it is the student's own")
-    if flags.epochs is not None and flags.epochs < 1:
-        raise ConfigError(f"--epochs {flags.epochs}: must be 1 or more; left out it is the optimizer's own")
-    if flags.kl_target and not flags.kl_coef:
         raise ConfigError(
-            f"--kl-target {flags.kl_target:g} with --kl-coef 0: a price of 0 cannot be steered; start it at "
-            "--kl-coef 0.001, or leave --kl-target out"
+            f"--learning-rate {args.learning_rate:g}: must be above 0; left out it is the student's default"
         )
-    if flags.max_turns > 1 and flags.optimizer == "dpo":
+    if settings.epochs is not None and settings.epochs < 1:
+        raise ConfigError(
+            f"learning.epochs={settings.epochs}: must be 1 or more; left out it is the optimizer's default"
+        )
+    if settings.kl_target and not settings.kl_coef:
+        raise ConfigError(
+            f"learning.kl_target={settings.kl_target:g} with learning.kl_coef=0: a coefficient of 0 cannot be steered; "
+            "start it at learning.kl_coef=0.001, or leave learning.kl_target out"
+        )
+    if args.max_turns > 1 and args.optimizer == "dpo":
         raise ConfigError("--max-turns > 1 with --optimizer dpo: on a later turn no two rewrites answer one prompt")
-    if args.streaming.check_hits:
-        from qr_env.environment.brute_force_check import require_checkable
-
-        require_checkable(args.retriever, args.combine, flags.max_turns)
+    if args.traffic.check_hits:
+        require_checkable(args.retriever, args.combine, args.max_turns)
 
 
 def check_processes(args: Args, count: int) -> None:
-    """What several processes cannot do.
+    """Refuse settings that several processes cannot share.
 
     Raises:
-        ConfigError: prompts that they cannot share equally; a guard or a log that would need to see all queries.
+        ConfigError: prompts that cannot be divided equally; a component that would need to see all queries.
     """
     if count == 1:
         return
@@ -65,48 +148,14 @@ def check_processes(args: Args, count: int) -> None:
             f"--prompts {args.prompts} on {count} processes: each takes as many; give a multiple of {count}, "
             f"such as {count * max(1, round(args.prompts / count))}, or launch another number of processes"
         )
-    stream, promoted = args.streaming, args.serving.promotion == "on"
-    whole = {"--promotion on": promoted, f"--drift {stream.drift}": stream.drift, "--check-hits": stream.check_hits}
-    if refused := [flag for flag, given in whole.items() if given]:
-        raise ConfigError(
-            f"{refused[0]} on {count} processes: it must see every query, and each has its share; launch one, or leave "
-            "it out"
-        )
-
-
-def needs_reference(flags: LearningFlags) -> bool:
-    """Whether the optimiser reads the warm start as its reference policy."""
-    return not flags.reference_free if flags.optimizer == "dpo" else bool(flags.kl_coef)
-
-
-def make_learner(args: Args, student: Student, accelerator: Any, reference: Any) -> PolicyOptimizer:
-    """PPO, DPO or GRPO, by the settings."""
-    from agents.rl.dpo import DPO, DPOConfig
-    from agents.rl.grpo import GRPO, GRPOConfig
-    from agents.rl.ppo import PPO, PPOConfig
-
-    flags = args.learning
-    epochs = flags.epochs if flags.epochs is not None else 2 if flags.optimizer == "ppo" else 1
-    common: dict[str, Any] = {
-        "learning_rate": learning_rate(args),
-        "epochs": epochs,
-        # The rate falls to a tenth by the end; where the shop changes there is no end at which all is learned.
-        "updates": 0 if args.serving.forever or args.streaming.drift else args.updates,
-        "kl_coef": flags.kl_coef,
-        "policy_coef": flags.policy_coef,
-        "anchor_coef": flags.anchor_coef,
+    need_all_queries = {
+        "--promotion on": args.promotion == "on",
+        f"--drift {args.drift}": args.drift,
+        "traffic.check_hits": args.traffic.check_hits,
     }
-    parts = student.model, student.tokenizer
-    if flags.optimizer == "ppo":
-        return PPO(*parts, PPOConfig(kl_target=flags.kl_target, **common), accelerator, reference)
-    if flags.optimizer == "dpo":
-        pairs = DPOConfig(
-            beta=flags.dpo_beta, margin=flags.dpo_margin, all_pairs=flags.dpo_all_pairs,
-            reference_free=flags.reference_free, **common,
-        )  # fmt: skip
-        return DPO(*parts, pairs, accelerator, reference)
-    config = GRPOConfig(
-        normalize_std=flags.normalize_std, leave_one_out=flags.leave_one_out,
-        ratio=flags.ratio, aggregation=flags.ratio, **common,
-    )  # fmt: skip
-    return GRPO(*parts, config, accelerator, reference)
+    for setting, is_given in need_all_queries.items():
+        if is_given:
+            raise ConfigError(
+                f"{setting} on {count} processes: it must see every query, and each process has a share; launch one "
+                "process, or leave it out"
+            )

@@ -14,14 +14,14 @@ from rich.table import Table
 from agents.examples.tasks import Example, write_examples
 from qr_env.shop.load import load_shop
 from runs.common.cli import write_json
-from runs.common.query_log import with_past
+from runs.common.query_log import with_query_log
 from runs.pairs.args import Args
 from runs.pairs.stages import PairSet, make_pairs
 
 
 def main(args: Args) -> None:
     """Read the shop, make the pairs, write and print them."""
-    shop = with_past(load_shop(args.shop, data=args.data, seed=0, on_bad_row=args.on_bad_row))
+    shop = with_query_log(load_shop(args.shop, data=args.data, seed=0, on_bad_row=args.on_bad_row))
     pairs = make_pairs(args, shop)
     write_examples(args.out, pairs.examples)
     samples = sample(pairs.examples, args.samples, args.seed)

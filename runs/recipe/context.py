@@ -17,7 +17,8 @@ from qr_env.common.types import Query
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.shop.shop import Shop
 from runs.online.args import Args as OnlineArgs
-from runs.online.setup import TrainingSetup
+from runs.online.args import EvaluationSettings, LearningSettings
+from runs.online.setup import TrainingSetup, build_setup
 from runs.recipe.spec import STAGE_REFERENCE, Settings
 
 PAIRS_FILE = "pairs.parquet"
@@ -72,16 +73,17 @@ class StageContext:
         settings = self.settings
         return OnlineArgs(
             shop=self.shop_name, data=self.data, out=folder, retriever=settings.retriever, judge=self.judge_spec(judge),
-            combine=settings.combine, weight=settings.weight, seed=self.seed, max_new_tokens=settings.max_new_tokens,
+            combine=settings.combine, weight=settings.weight, seed=self.seed,
+            learning=LearningSettings(max_new_tokens=settings.max_new_tokens),
         )  # fmt: skip
 
     @cached_property
     def setup(self) -> TrainingSetup:
         """Search engine, judge and reward of the recipe."""
-        return TrainingSetup.make(self.online_args(self.folder), self.shop)
+        return build_setup(self.online_args(self.folder), self.shop)
 
     @cached_property
     def dev_evaluator(self) -> HeldOutEvaluator:
         """Evaluation on dev queries between stages: by labels if there are any, else by the recipe's judge."""
-        judge = None if self.setup.labelled("dev") else self.setup.judge
-        return self.setup.exam("dev", judge, self.setup.args.judging.held_out)
+        judge = None if self.setup.has_labels("dev") else self.setup.judge
+        return self.setup.evaluator("dev", judge, EvaluationSettings().dev_queries)

@@ -8,8 +8,8 @@ from pathlib import Path
 from qr_env.common.errors import ConfigError
 from qr_env.shop.load import load_shop
 from runs.common.cli import write_json
-from runs.common.folder import only_one, open_run
-from runs.common.query_log import with_past
+from runs.common.folder import open_run, run_lock
+from runs.common.query_log import with_query_log
 from runs.recipe.args import Args
 from runs.recipe.compare import pool_seeds, run_info
 from runs.recipe.context import StageContext
@@ -29,7 +29,7 @@ def main(args: Args) -> None:
     if not args.seeds or len(set(args.seeds)) < len(args.seeds):
         raise ConfigError(f"--seeds {args.seeds}: name at least one, and each once")
     assert args.out is not None
-    with only_one(args.out):
+    with run_lock(args.out):
         facts = {"recipe": path.stem, "shop": args.shop, "settings": str(asdict(recipe.settings))}
         open_run(args.out, args, facts, args.resume)
         runs = run_stages(recipe, args, args.out)
@@ -39,7 +39,7 @@ def main(args: Args) -> None:
 def run_stages(recipe: Recipe, args: Args, out: Path) -> list[SeedRun]:
     """Run all stages with each seed. All seeds share the shop, so that their results can be pooled."""
     loaded_shop = load_shop(args.shop, data=args.data, seed=0)
-    shop = with_past(loaded_shop)
+    shop = with_query_log(loaded_shop)
     runs = []
     for seed in args.seeds:
         folder = out / f"seed-{seed}"

@@ -20,6 +20,7 @@ from qr_env.evaluation.result import Evaluation
 from qr_env.evaluation.scorers import ONE_HOT
 from qr_env.shop.shop import Shop
 from runs.evaluate.job import agent_options
+from runs.online.evaluation import report_judge
 from runs.recipe.pipeline import SeedRun
 from runs.recipe.spec import Recipe
 from runs.recipe.text_scores import scored_students
@@ -50,7 +51,9 @@ def score_seed(run: SeedRun, recipe: Recipe, limit: int | None) -> SeedScores:
     """Evaluate every agent on at most `limit` test queries; also writes the seed's `eval.json` and `report.html`."""
     context = run.context
     split = "test" if context.shop.split("test") else "dev"
-    evaluator = context.setup.exam(split, context.setup.report_judge(split), limit)
+    evaluator = context.setup.evaluator(
+        split, report_judge(context.setup, context.online_args(context.folder), split), limit
+    )
     evaluations: dict[str, Evaluation] = {}
     scalars: dict[str, dict[str, float]] = {}
     for name, agent in tqdm(list(open_agents(run, recipe, evaluator)), desc="evaluate", unit="agent"):

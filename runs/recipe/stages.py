@@ -169,11 +169,8 @@ def run_online(stage: OnlineStage, context: StageContext, folder: Path) -> Metri
     args = context.online_args(folder, stage.judge)
     args = replace(
         args, updates=stage.updates, learning_rate=stage.learning_rate, resume=(folder / "config.json").is_file(),
-        learning=replace(
-            args.learning, optimizer=stage.optimizer, anchor_coef=stage.anchor_coef, kl_coef=stage.kl_coef
-        ),
-        judging=replace(args.judging, shopper=stage.shopper),
-        serving=replace(args.serving, promotion=stage.promotion),
+        optimizer=stage.optimizer, shopper=stage.shopper, promotion=stage.promotion,
+        learning=replace(args.learning, anchor_coef=stage.anchor_coef, kl_coef=stage.kl_coef),
         reward=replace(args.reward, **stage.reward),
     )  # fmt: skip
     run_stages(args)

@@ -15,6 +15,8 @@ from typing import Annotated
 
 import tyro
 
+from qr_env.evaluation.regret import WINDOW
+
 
 @dataclass
 class Args:
@@ -22,3 +24,5 @@ class Args:
 
     run: Annotated[Path, tyro.conf.Positional]
     """folder of the run"""
+    window: int = WINDOW
+    """queries over which the headroom share is measured, in the analysis of a run with --drift (OUT/drift.json)"""

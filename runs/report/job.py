@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from qr_env.common.errors import RunFolderError
+from runs.common.cli import write_json
 from runs.report.args import Args
+from runs.report.drift import DRIFT_FILE, OUTCOMES_FILE, drift_analysis, print_drift
 from runs.report.html import write_page
 from runs.report.run_files import EVAL_FILE, REPORT_FILE, read_json, read_json_lines
 from runs.report.sections.curves import learning_section
@@ -18,7 +20,11 @@ from runs.report.sections.stream import stream_section
 
 
 def main(args: Args) -> None:
-    """Write the report and print its path."""
+    """Write the report and print its path; of a run with --drift also print the drift analysis and write drift.json."""
+    if (args.run / OUTCOMES_FILE).is_file():
+        analysis = drift_analysis(args.run, args.window)
+        print_drift(analysis)
+        write_json(str(args.run / DRIFT_FILE), analysis)
     print(write_report(args.run))
 
 
@@ -38,7 +44,7 @@ def write_report(folder: Path) -> Path:
         headline_section(name, config, metrics, evaluation),
         learning_section(metrics),
         goodhart_section(metrics, evaluation),
-        stream_section(folder / "outcomes.jsonl"),
+        stream_section(folder / OUTCOMES_FILE),
         promotion_section(read_json_lines(folder / "promotions.jsonl"), metrics),
         evaluation_section(evaluation),
         rewrite_section(evaluation),

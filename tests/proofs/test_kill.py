@@ -17,8 +17,8 @@ import torch
 from agents.policy.checkpoint import load_checkpoint
 from qr_env.common.errors import RunFolderError
 from qr_env.shop.sources.files import write_shop
-from runs.common.folder import only_one
-from runs.online.args import Args
+from runs.common.folder import run_lock
+from runs.online.args import Args, EvaluationSettings, WarmStartSettings
 from runs.online.job import main
 from tests.helpers.fakes import tiny_shop
 from tests.helpers.models import same_weights
@@ -37,7 +37,8 @@ PRELOAD = [
 
 
 def settings(shop, out, **more):
-    small = {"pretrain": 256, "warm_queries": 50, "prompts": 4, "group_size": 4, "evaluate_every": 2, "judge": "labels"}
+    small = {"prompts": 4, "group_size": 4, "judge": "labels"}
+    small |= {"warm_start": WarmStartSettings(pretrain=256, queries=50), "evaluation": EvaluationSettings(every=2)}
     return Args(shop=str(shop), out=out, updates=UPDATES, **small, **more)
 
 
@@ -116,12 +117,12 @@ def test_a_folder_is_worked_in_by_one_process_and_free_after_its_kill(tmp_path):
         main(settings(tmp_path / "shop", tmp_path))
     process.kill()
     process.join()
-    with only_one(tmp_path):
+    with run_lock(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
 def hold(folder, held):
     """Work in the folder until killed."""
-    with only_one(folder):
+    with run_lock(folder):
         held.set()
         time.sleep(600)

@@ -7,7 +7,7 @@ from typing import Any
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
 from runs.common.cli import write_json
-from runs.common.folder import only_one, open_run
+from runs.common.folder import run_lock, open_run
 from runs.common.provenance import environment
 from runs.judge.distill.args import DistillArgs
 from runs.judge.distill.report import by_size, curves_svg, print_tables
@@ -22,7 +22,7 @@ def main(args: DistillArgs) -> None:
 
 def distill_judge(args: DistillArgs, shop: Shop) -> None:
     """Run every stage that is not done yet in the run folder; write and print the report."""
-    with only_one(args.out):
+    with run_lock(args.out):
         open_run(args.out, args, args.fixed() | {"shop": shop.hash}, args.resume)
         with DistillRun.open(args, shop) as run:
             report = distill_report(run)

@@ -11,7 +11,7 @@ from agents.policy.prompt import prompt_ids
 from agents.policy.rollout import sample
 from agents.rl.dpo import DPO, DPOConfig
 from qr_env.common.errors import ConfigError
-from runs.online.args import LearningFlags
+from runs.online.args import LearningSettings
 from tests.agents.rl.test_grpo import QUERIES, TARGETS, rollout_and_rewards
 from tests.helpers.models import same_weights, small_model
 from tests.runs.online.test_ppo import a_run_and_its_resumption
@@ -203,7 +203,7 @@ def test_state_goes_on_exactly():
 
 def test_a_run_is_resumed_exactly_and_only_by_its_own_optimiser(tmp_path, monkeypatch):
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
-    one, other = a_run_and_its_resumption(tmp_path, LearningFlags(optimizer="dpo", dpo_all_pairs=True))
+    one, other = a_run_and_its_resumption(tmp_path, {"optimizer": "dpo", "learning": LearningSettings(dpo_all_pairs=True)})
     assert one["updates"] == other["updates"] == 3
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert any(line.get("pairs", 0) > 0 and "rewards/margins" in line for line in lines)

@@ -10,7 +10,7 @@ from qr_env.common.errors import ConfigError
 from runs.bench import promotion
 from runs.bench.args import PromotionArgs
 from runs.bench.promotion import main, resampled, simulate
-from runs.stream.job import OUTCOMES
+from runs.report.drift import OUTCOMES_FILE
 
 
 def outcomes(folder, effect):
@@ -19,7 +19,7 @@ def outcomes(folder, effect):
         {"at": n, "query": str(n), "segment": "", "gain": {"learning": gain + effect, "frozen": gain, "oracle": 0.9}}
         for n, gain in enumerate(rng.normal(0.0, 0.1, 500).tolist())
     ]
-    (folder / OUTCOMES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / OUTCOMES_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 

@@ -32,4 +32,4 @@ def test_every_seed_of_a_recipe_and_its_online_stages_learn_in_one_shop(folder, 
 
 def test_a_shop_with_purchases_is_left_as_it_is():
     shop = tiny_shop()
-    assert past.with_past(shop) is shop
+    assert past.with_query_log(shop) is shop

@@ -12,7 +12,7 @@ from agents.factory import AgentOptions, make_agent, reads_query_log
 from qr_env.common.errors import ConfigError
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
-from runs.common.query_log import with_past
+from runs.common.query_log import with_query_log
 from runs.evaluate import job
 from runs.evaluate.args import Args
 from runs.evaluate.job import column_name, main, open_agent, resolve_combine
@@ -117,7 +117,7 @@ def test_an_agent_that_reads_a_log_gets_the_queries_generated_for_students(monke
     options = AgentOptions(bare, WordRetriever(bare), encoder=HashEncoder)
     with pytest.raises(ConfigError, match="no train query has a purchase"):
         make_agent("cle-qr", options)
-    assert len(open_agent("cle-qr", with_past(bare), options).rewrite(["red sofa"])[0]) == 1
+    assert len(open_agent("cle-qr", with_query_log(bare), options).rewrite(["red sofa"])[0]) == 1
     logged = ["cle-qr", "few-shot:lm", "best-of-4:query2doc:http://127.0.0.1:1/v1"]
     assert [reads_query_log(spec) for spec in (*logged, "spell", "prompted:lm", "best-of-2:out/best")] == [True] * 3 + [
         False

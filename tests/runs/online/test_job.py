@@ -16,16 +16,21 @@ from qr_env.reward.reward import Weights
 from qr_env.shop.sources.files import write_shop
 from runs.common.cli import run
 from runs.dashboard.job import metrics_of, specification
-from runs.online.args import Args, LearningFlags, PromotionFlags
+from runs.online.args import Args, EvaluationSettings, LearningSettings, WarmStartSettings
+from runs.online.evaluation import TrainingEvaluation
 from runs.online.job import main
-from runs.online.setup import JudgeFlags, TrainingSetup
-from runs.stream.job import StreamFlags
 from tests.helpers.fakes import QUERIES, tiny_shop
 from tests.helpers.models import same_weights
 
 MINILM = model_folder("minilm-l6")  # before the tests' own cache takes its place
 
-SMALL = {"pretrain": 256, "warm_queries": 50, "updates": 3, "prompts": 4, "group_size": 4, "evaluate_every": 2}
+SMALL = {
+    "warm_start": WarmStartSettings(pretrain=256, queries=50),
+    "evaluation": EvaluationSettings(every=2),
+    "updates": 3,
+    "prompts": 4,
+    "group_size": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +139,7 @@ def test_a_run_whose_last_evaluation_was_refused_is_not_finished(finished, shop_
         raise JudgeError("the judge is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingSetup, "judge_figures", refuse)
+        patch.setattr(TrainingEvaluation, "judge_metrics", refuse)
         with pytest.raises(JudgeError, match="away"):
             main(args(shop_folder, out, resume=True, updates=4))
     assert steps(out) == [*ALL_STEPS, ("online", 4)]
@@ -171,11 +176,11 @@ def test_a_run_killed_before_the_warm_start_begins_with_it(finished, shop_folder
 
 CHANGED = {
     "learning_rate": {"learning_rate": 0.5},
-    "evaluate_every": {"evaluate_every": 1},
-    "anchor_coef": {"learning": LearningFlags(anchor_coef=0.0)},
-    "promotion": {"serving": PromotionFlags(promotion="on")},
-    "shopper": {"judging": JudgeFlags(shopper="model")},
-    "drift": {"streaming": StreamFlags(drift="busy")},
+    r"evaluation\.every": {"evaluation": EvaluationSettings(every=1)},
+    r"learning\.anchor_coef": {"learning": LearningSettings(anchor_coef=0.0)},
+    "promotion": {"promotion": "on"},
+    "shopper": {"shopper": "model"},
+    "drift": {"drift": "busy"},
     r"reward\.copy": {"reward": Weights(copy=0.75)},
 }
 
@@ -227,8 +232,7 @@ def test_products_and_queries_alone_go_the_whole_road(tmp_path, capsys):
 
 def test_with_a_shopper_relevance_and_conversion_are_watched(shop_folder, tmp_path):
     out = tmp_path / "run"
-    judging = JudgeFlags(shopper="model")
-    main(args(shop_folder, out, judging=judging, updates=1, evaluate_every=1))
+    main(args(shop_folder, out, shopper="model", updates=1, evaluation=EvaluationSettings(every=1)))
     rows = [line for line in lines(out) if line["phase"] == "eval"]
     assert len(rows) == 2
     assert all(0 < row["eval/relevance@10"] <= 1 and 0 < row["eval/purchase@10"] < 1 for row in rows)
@@ -247,9 +251,18 @@ def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_fold
         return step(self, actions)
 
     monkeypatch.setattr(QueryRewriteVectorEnv, "step", terminated)
-    serving = PromotionFlags(promotion="on", forever=True)
     for resume in (False, True):
-        main(args(shop_folder, out, serving=serving, updates=1, evaluate_every=1, resume=resume))
+        main(
+            args(
+                shop_folder,
+                out,
+                promotion="on",
+                forever=True,
+                updates=1,
+                evaluation=EvaluationSettings(every=1),
+                resume=resume,
+            )
+        )
         assert "report.html" in capsys.readouterr().out
     assert [update for phase, update in steps(out) if phase == "online"] == [1, 2, 3, 4]
     assert [line["event"] for line in lines(out, "promotions.jsonl")] == ["serving", "shadow"]
@@ -261,6 +274,6 @@ def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_fold
     assert Student.load(out / "checkpoints" / "serving").rewrite(["couch"])
     assert "Promotion: the policy that serves" in (out / "report.html").read_text(encoding="utf-8")
     monkeypatch.undo()
-    main(args(shop_folder, out, serving=PromotionFlags(promotion="on"), updates=5, evaluate_every=1, resume=True))
+    main(args(shop_folder, out, promotion="on", updates=5, evaluation=EvaluationSettings(every=1), resume=True))
     agents = json.loads((out / "eval.json").read_text())["agents"]
     assert list(agents) == ["identity", "spell", "rm3", "warm start", "online", "serving", "oracle"]

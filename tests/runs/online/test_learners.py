@@ -6,11 +6,10 @@ import pytest
 from accelerate import Accelerator
 
 from qr_env.common.errors import ConfigError
-from runs.online.args import Args, LearningFlags
+from runs.online.args import Args, LearningSettings, TrafficSettings
 from runs.online.job import main
-from runs.online.learners import check, make_learner
+from runs.online.learners import check_settings, make_optimizer
 from runs.online.warm_start import learning_rate
-from runs.stream.job import StreamFlags
 from tests.helpers.models import small_student
 
 OWN_EPOCHS = {"grpo": 1, "ppo": 2, "dpo": 1}
@@ -19,8 +18,10 @@ OWN_EPOCHS = {"grpo": 1, "ppo": 2, "dpo": 1}
 @pytest.mark.parametrize("optimizer", OWN_EPOCHS)
 def test_epochs_are_the_optimizers_own_unless_they_are_given(optimizer):
     for given, epochs in ((None, OWN_EPOCHS[optimizer]), (3, 3)):
-        flags = LearningFlags(optimizer=optimizer, epochs=given, kl_coef=0.0, reference_free=True)
-        learner = make_learner(Args(learning=flags), small_student(), Accelerator(cpu=True), None)
+        flags = LearningSettings(epochs=given, kl_coef=0.0, reference_free=True)
+        learner = make_optimizer(
+            Args(optimizer=optimizer, learning=flags), small_student(), Accelerator(cpu=True), None
+        )
         assert learner.config.epochs == epochs
 
 
@@ -34,22 +35,22 @@ def test_a_learning_rate_that_is_none_is_refused_not_replaced(tmp_path, rate):
 
 @pytest.mark.parametrize("epochs", [0, -1])
 def test_epochs_below_1_are_refused(epochs):
-    with pytest.raises(ConfigError, match=f"--epochs {epochs}: must be 1 or more"):
-        check(Args(learning=LearningFlags(epochs=epochs)))
+    with pytest.raises(ConfigError, match=rf"learning\.epochs={epochs}: must be 1 or more"):
+        check_settings(Args(learning=LearningSettings(epochs=epochs)))
 
 
-@pytest.mark.parametrize(
-    "settings", [{"retriever": "dense"}, {"combine": "union"}, {"learning": LearningFlags(max_turns=2)}]
-)
+@pytest.mark.parametrize("settings", [{"retriever": "dense"}, {"combine": "union"}, {"max_turns": 2}])
 def test_lists_that_cannot_be_checked_are_refused_before_anything_is_made(settings, tmp_path):
-    streaming = StreamFlags(check_hits=True)
+    traffic = TrafficSettings(check_hits=True)
     with pytest.raises(ConfigError, match="leave --check-hits out"):
-        main(Args(out=tmp_path / "run", streaming=streaming, **settings))
+        main(Args(out=tmp_path / "run", traffic=traffic, **settings))
     assert not (tmp_path / "run").exists()
-    check(Args(streaming=streaming))
+    check_settings(Args(traffic=traffic))
 
 
 def test_a_target_of_kl_needs_a_price_to_steer():
-    check(Args(learning=LearningFlags(optimizer="ppo", kl_target=0.1)))
-    with pytest.raises(ConfigError, match=r"--kl-target 0\.1 with --kl-coef 0.* --kl-coef 0\.001"):
-        check(Args(learning=LearningFlags(optimizer="ppo", kl_target=0.1, kl_coef=0.0)))
+    check_settings(Args(optimizer="ppo", learning=LearningSettings(kl_target=0.1)))
+    with pytest.raises(
+        ConfigError, match=r"learning\.kl_target=0\.1 with learning\.kl_coef=0.* learning\.kl_coef=0\.001"
+    ):
+        check_settings(Args(optimizer="ppo", learning=LearningSettings(kl_target=0.1, kl_coef=0.0)))

@@ -7,27 +7,27 @@ import pytest
 from agents.policy.checkpoint import load_checkpoint
 from qr_env.common.errors import RunFolderError
 from qr_env.shop.sources.files import write_shop
-from runs.online.args import LearningFlags
+from runs.online.args import LearningSettings
 from runs.online.job import main
 from tests.helpers.fakes import tiny_shop
 from tests.helpers.models import same_weights
 from tests.runs.online.test_job import args
 
-PPO = LearningFlags(optimizer="ppo", kl_target=0.01)
+PPO = {"optimizer": "ppo", "learning": LearningSettings(kl_target=0.01)}
 
 
-def a_run_and_its_resumption(tmp_path, learning):
+def a_run_and_its_resumption(tmp_path, settings):
     """The checkpoints of a whole run, and of one whose last update was lost, refused to GRPO and gone on with."""
     write_shop(tiny_shop(), tmp_path / "shop")
     out, again = tmp_path / "run", tmp_path / "again"
-    main(args(tmp_path / "shop", out, updates=3, learning=learning))
+    main(args(tmp_path / "shop", out, updates=3, **settings))
     shutil.copytree(out, again)
     for name in ("checkpoints/update-000003", "report.html", "eval.json"):
         path = again / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(RunFolderError, match=rf"another optimizer \('{learning.optimizer}', now 'grpo'\)"):
+    with pytest.raises(RunFolderError, match=rf"another optimizer \('{settings['optimizer']}', now 'grpo'\)"):
         main(args(tmp_path / "shop", again, updates=3, resume=True))
-    main(args(tmp_path / "shop", again, updates=3, resume=True, learning=learning))
+    main(args(tmp_path / "shop", again, updates=3, resume=True, **settings))
     assert (again / "metrics.jsonl").read_bytes() == (out / "metrics.jsonl").read_bytes()
     (first, one), (second, other) = (load_checkpoint(folder / "checkpoints") for folder in (out, again))
     assert same_weights(first.model, second.model)

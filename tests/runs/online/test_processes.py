@@ -14,22 +14,27 @@ from agents.rl.loop import Loop
 from qr_env.common.errors import ConfigError
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.shop.sources.files import write_shop
-from runs.common.query_log import read_shop
+from runs.common.query_log import load_training_shop
 from runs.online import job as online
-from runs.online.args import Args, PromotionFlags
+from runs.online.args import Args, EvaluationSettings, TrafficSettings, WarmStartSettings
 from runs.online.learners import check_processes
-from runs.stream.job import StreamFlags
+from runs.online.traffic import make_stream
 from tests.helpers.fakes import tiny_shop
 from tests.helpers.launched import launched
 from tests.helpers.models import same_weights
 
-SMALL = {"pretrain": 256, "warm_queries": 50, "updates": 5, "prompts": 4, "group_size": 4, "evaluate_every": 2}
-PROMOTION, DRIFT = {"serving": PromotionFlags(promotion="on")}, {"streaming": StreamFlags(drift="words")}
+SMALL = {
+    "warm_start": WarmStartSettings(pretrain=256, queries=50),
+    "evaluation": EvaluationSettings(every=2),
+    "updates": 5,
+    "prompts": 4,
+    "group_size": 4,
+}
 REFUSED = {
     "--prompts 5 on 2 .* multiple of 2, such as 4": {"prompts": 5},
-    "--promotion on on 2 .* launch one": PROMOTION,
-    "--drift words on 2 .* launch one": DRIFT,
-    "--check-hits on 2 .* launch one": {"streaming": StreamFlags(check_hits=True)},
+    "--promotion on on 2 .* launch one": {"promotion": "on"},
+    "--drift words on 2 .* launch one": {"drift": "words"},
+    r"traffic\.check_hits on 2 .* launch one": {"traffic": TrafficSettings(check_hits=True)},
 }
 
 
@@ -72,7 +77,7 @@ def test_both_end_with_the_same_weights_which_are_saved(pair):
 
 def test_their_queries_are_together_those_of_one_process(pair):
     first, second = (found["queries"] for found in of_each(pair))
-    stream = StreamFlags().stream(read_shop(args(pair, "whole")), None, 0, Args().learning.frequency_exponent)
+    stream = make_stream(args(pair, "whole"), load_training_shop(str(pair / "shop")), None)
     assert [a + b for a, b in zip(first, second, strict=True)] == [[q.id for q in stream.take(4)] for _ in first]
     assert len(first) == 5 and not any(set(a) & set(b) for a, b in zip(first, second, strict=True))
 

@@ -11,14 +11,20 @@ from qr_env.common.errors import BadRowError, ConfigError, DataError, RunFolderE
 from qr_env.evaluation.regret import read_outcomes
 from qr_env.retrieval.bm25 import BM25
 from qr_env.shop.sources.files import write_shop
-from runs.online.args import Args, LearningFlags
+from runs.online.args import Args, EvaluationSettings, TrafficSettings, WarmStartSettings
 from runs.online.job import main
-from runs.stream.job import HITS, OUTCOMES, StreamFlags
-from runs.stream.job import Args as ReportArgs
-from runs.stream.job import main as report
+from runs.online.traffic import HITS_FILE, make_drift, make_stream
+from runs.report.args import Args as ReportArgs
+from runs.report.drift import DRIFT_FILE, OUTCOMES_FILE, run_outcomes
+from runs.report.job import main as report
 from tests.helpers.fakes import tiny_shop
 
-SMALL = {"pretrain": 256, "warm_queries": 50, "prompts": 4, "group_size": 4, "evaluate_every": 2}
+SMALL = {
+    "warm_start": WarmStartSettings(pretrain=256, queries=50),
+    "evaluation": EvaluationSettings(every=2),
+    "prompts": 4,
+    "group_size": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +50,13 @@ def finished(folder, tmp_path_factory):
 
 
 def args(folder, out, **settings):
-    streaming = StreamFlags(drift=str(folder / "plan.yaml"), check_hits=settings.get("learning") is None)
-    return Args(shop=str(folder), out=out, judge="labels", streaming=streaming, **(SMALL | settings))
+    traffic = TrafficSettings(check_hits="max_turns" not in settings)
+    drift = str(folder / "plan.yaml")
+    return Args(shop=str(folder), out=out, judge="labels", drift=drift, traffic=traffic, **(SMALL | settings))
 
 
 def test_every_query_and_event_is_logged_once(finished):
-    outcomes = read_outcomes(finished / OUTCOMES)
+    outcomes = read_outcomes(finished / OUTCOMES_FILE)
     assert outcomes.at_N.tolist() == list(range(16)) and outcomes.missing == 0
     assert set(outcomes.gains) == {"learning", "frozen", "oracle"}
     assert [(event["event"], event["at"]) for event in outcomes.events] == [("churn", 4), ("words", 8)]
@@ -69,18 +76,18 @@ def test_the_oracle_column_is_of_the_words_that_are_spoken_at_the_end(finished, 
 def test_a_resumed_run_writes_the_same_lines(finished, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
     out = shutil.copytree(finished, tmp_path / "run")
-    expected = (finished / OUTCOMES).read_bytes()
+    expected = (finished / OUTCOMES_FILE).read_bytes()
     shutil.rmtree(out / "checkpoints" / "update-000004")
-    with (out / OUTCOMES).open("a") as handle:
+    with (out / OUTCOMES_FILE).open("a") as handle:
         handle.write('{"at": 99, "cut')
     main(args(folder, out, updates=4, resume=True))
-    assert (out / OUTCOMES).read_bytes() == expected
-    for name in ("metrics.jsonl", HITS):
+    assert (out / OUTCOMES_FILE).read_bytes() == expected
+    for name in ("metrics.jsonl", HITS_FILE):
         assert (out / name).read_bytes() == (finished / name).read_bytes()
 
 
 def test_every_list_that_the_student_learned_from_is_checked(finished):
-    counts = json.loads((finished / HITS).read_text(encoding="utf-8"))
+    counts = json.loads((finished / HITS_FILE).read_text(encoding="utf-8"))
     assert counts["lists"] == 4 * (4 + 16) and counts["results"] > counts["lists"]
     assert counts["epochs"] > 1 and counts["replaced"] > 0
     assert counts["ghosts"] == counts["wrong"] == counts["holes"] == 0
@@ -92,45 +99,46 @@ def test_a_list_with_a_product_that_is_gone_ends_the_run_with_an_error(folder, t
     monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_C=None: search(self, queries, k))
     with pytest.raises(SearchError, match=r"[1-9]\d* ghosts"):
         main(args(folder, tmp_path / "run", updates=2))
-    assert json.loads((tmp_path / "run" / HITS).read_text())["ghosts"] > 0
+    assert json.loads((tmp_path / "run" / HITS_FILE).read_text())["ghosts"] > 0
 
 
 def test_a_query_of_two_turns_is_logged_once_and_resumed_between_them(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
-    turns = {"learning": LearningFlags(max_turns=2), "evaluate_every": 3}
+    turns = {"max_turns": 2, "evaluation": EvaluationSettings(every=3)}
     main(args(folder, tmp_path / "whole", updates=4, **turns))
-    outcomes = read_outcomes(tmp_path / "whole" / OUTCOMES)
+    outcomes = read_outcomes(tmp_path / "whole" / OUTCOMES_FILE)
     assert outcomes.at_N.tolist() == list(range(8))
     out = shutil.copytree(tmp_path / "whole", tmp_path / "run")
     shutil.rmtree(out / "checkpoints" / "update-000004")
     main(args(folder, out, updates=4, resume=True, **turns))
-    for name in (OUTCOMES, "metrics.jsonl", "samples.jsonl"):
+    for name in (OUTCOMES_FILE, "metrics.jsonl", "samples.jsonl"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     with pytest.raises(RunFolderError, match="max_turns"):
-        main(args(folder, out, updates=5, resume=True, learning=LearningFlags(max_turns=3), evaluate_every=3))
+        main(args(folder, out, updates=5, resume=True, max_turns=3, evaluation=EvaluationSettings(every=3)))
     with pytest.raises(ConfigError, match="dpo"):
-        main(args(folder, tmp_path / "dpo", learning=LearningFlags(max_turns=2, optimizer="dpo")))
+        main(args(folder, tmp_path / "dpo", max_turns=2, optimizer="dpo"))
 
 
 def test_the_report_is_printed_and_written(finished, tmp_path, capsys):
-    report(ReportArgs(finished, window=4, json=str(tmp_path / "drift.json")))
+    run = shutil.copytree(finished, tmp_path / "run")
+    report(ReportArgs(run, window=4))
     printed = capsys.readouterr().out
     assert "learning: headroom share" in printed and "words at 8" in printed
-    made = json.loads((tmp_path / "drift.json").read_text())
+    made = json.loads((run / DRIFT_FILE).read_text())
     assert set(made["policies"]) == {"learning", "frozen"}
     with pytest.raises(ConfigError, match="--drift"):
-        report(ReportArgs(tmp_path))
+        run_outcomes(tmp_path)
 
 
 @pytest.mark.parametrize("drift", [None, "churn"])
 def test_a_dirty_line_of_a_log_is_skipped_as_the_flag_says(tmp_path, drift):
     path, shop = tmp_path / "log.csv", tiny_shop()
     path.write_text("time,query\n1772366400,\n1772366400,couch\n1772366401,sofa\n")
-    flags = StreamFlags(replay=path, drift=drift)
-    stream = flags.stream(shop, flags.make_drift(shop, "skip"), 0, 1.0, "skip")
+    args = Args(replay=path, drift=drift, on_bad_row="skip", traffic=TrafficSettings(frequency_exponent=1.0))
+    stream = make_stream(args, shop, make_drift(args, shop))
     assert len(stream.take(2)) == 2 and stream.laps == 1
     with pytest.raises(BadRowError):
-        StreamFlags(replay=path).stream(shop, None, 0, 1.0)
+        make_stream(Args(replay=path), shop, None)
 
 
 @pytest.mark.parametrize("drift", [None, "churn"])
@@ -138,16 +146,16 @@ def test_nothing_held_out_is_learned_from_a_log(tmp_path, capsys, drift):
     path, shop = tmp_path / "log.csv", tiny_shop()
     texts = [query.text for query in shop.all_queries] + ["pouffe"]
     path.write_text("time,query\n" + "".join(f"{1_772_366_400 + n},{text}\n" for n, text in enumerate(texts)))
-    flags = StreamFlags(replay=path, drift=drift)
-    made = flags.make_drift(shop)
-    stream = flags.stream(shop, made, 0, 1.0)
+    args = Args(replay=path, drift=drift)
+    made = make_drift(args, shop)
+    stream = make_stream(args, shop, made)
     taken = stream.take(2 * len(texts))
     assert {query.split for query in taken if query.row >= 0} == {"train"} and len(taken) == 2 * len(texts)
     assert made is None or made.queries == stream.queries
     assert capsys.readouterr().err.count("5 of 13 lines left out: they ask for dev or test queries") == 1
     path.write_text("time,query\n1772366400,icebox\n")
     with pytest.raises(DataError, match="held out"):
-        flags.stream(shop, None, 0, 1.0)
+        make_stream(args, shop, None)
 
 
 def test_a_log_is_replayed_into_a_run(folder, tmp_path, monkeypatch):
@@ -157,18 +165,18 @@ def test_a_log_is_replayed_into_a_run(folder, tmp_path, monkeypatch):
         "time,query\n" + "".join(f"{1_772_366_400 + n},{text}\n" for n, text in enumerate(["couch", "pouffe"] * 3))
     )
     out = tmp_path / "run"
-    main(Args(shop=str(folder), out=out, judge="labels", streaming=StreamFlags(replay=path), **SMALL | {"updates": 2}))
+    main(Args(shop=str(folder), out=out, judge="labels", replay=path, **SMALL | {"updates": 2}))
     samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     assert {sample["query"] for sample in samples} == {"couch", "pouffe"}
     with pytest.raises(ConfigError, match="its own traffic"):
-        StreamFlags(sessions=0.2, replay=path).stream(tiny_shop(), None, 0, 1.0)
+        make_stream(Args(traffic=TrafficSettings(sessions=0.2), replay=path), tiny_shop(), None)
 
 
 @pytest.mark.parametrize("drift", [None, "churn"])
 def test_a_log_without_counts_gets_zipfs_traffic(tmp_path, drift):
     shop = tiny_shop()
-    flags = StreamFlags(zipf=1.5, drift=drift)
-    stream = flags.stream(shop, flags.make_drift(shop), 0, 1.0)
+    args = Args(drift=drift, traffic=TrafficSettings(zipf=1.5, frequency_exponent=1.0))
+    stream = make_stream(args, shop, make_drift(args, shop))
     drawn = [stream.take(1)[0] for _ in range(4_000)]  # inside one `take` nothing comes twice
     counts = sorted(Counter(query.id for query in drawn).values(), reverse=True)
     shares = np.arange(1, len(counts) + 1) ** -1.5
@@ -177,4 +185,4 @@ def test_a_log_without_counts_gets_zipfs_traffic(tmp_path, drift):
     path = tmp_path / "log.csv"
     path.write_text("time,query\n1772366400,couch\n")
     with pytest.raises(ConfigError, match="its own traffic"):
-        StreamFlags(zipf=1.0, replay=path).stream(shop, None, 0, 1.0)
+        make_stream(Args(traffic=TrafficSettings(zipf=1.0), replay=path), shop, None)
