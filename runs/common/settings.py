@@ -50,7 +50,9 @@ def read_assignments(texts: Sequence[str]) -> Values:
     values: Values = {}
     for text in texts:
         name, _, value = text.partition("=")
-        nested: object = None if value == "None" else yaml.safe_load(value)
+        nested: object = value if value == "" else yaml.safe_load(value)
+        if value == "None":
+            nested = None
         for part in reversed(name.split(".")):
             nested = {part: nested}
         values = merged(values, nested)  # type: ignore[arg-type]

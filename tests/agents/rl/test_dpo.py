@@ -203,7 +203,8 @@ def test_state_goes_on_exactly():
 
 def test_a_run_is_resumed_exactly_and_only_by_its_own_optimiser(tmp_path, monkeypatch):
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
-    one, other = a_run_and_its_resumption(tmp_path, {"optimizer": "dpo", "learning": LearningSettings(dpo_all_pairs=True)})
+    settings = {"optimizer": "dpo", "learning": LearningSettings(dpo_all_pairs=True)}
+    one, other = a_run_and_its_resumption(tmp_path, settings)
     assert one["updates"] == other["updates"] == 3
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert any(line.get("pairs", 0) > 0 and "rewards/margins" in line for line in lines)

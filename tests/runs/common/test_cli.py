@@ -14,8 +14,9 @@ import tyro
 
 from qr_env.common.errors import ConfigError
 from runs.common import cli
-from runs.common.cli import VERBS, read_yaml, run, write_json
+from runs.common.cli import VERBS, run, write_json
 from runs.common.folder import open_run
+from runs.common.settings import read_yaml
 
 
 @dataclass
@@ -80,8 +81,8 @@ def test_every_verb_explains_itself(capsys, verb):
 
 
 def test_the_help_names_only_checkpoints_that_a_run_writes():
-    root = Path(cli.__file__).parent.parent
-    texts = [file.read_text(encoding="utf-8") for part in ("runs", "agents") for file in (root / part).glob("*.py")]
+    root = Path(cli.__file__).parents[2]
+    texts = [file.read_text(encoding="utf-8") for part in ("runs", "agents") for file in (root / part).rglob("*.py")]
     named = {name for text in texts for name in re.findall(r"/checkpoints/([\w-]+)", text)}
     assert "best" in named and named <= {"warm", "best", "serving"}
 
@@ -133,10 +134,10 @@ def test_what_neither_config_nor_flags_give_is_asked_for(capsys, tmp_path):
     ("config", "words"),
     [
         ("shop: x\nspeed: 3\n", ["unknown settings ['speed']", "'rate'"]),
-        ("rate: fast\n", ["rate", "'fast'", "float"]),
+        ("rate: fast\n", ["rate", "'fast'", "number"]),
         ("engine: solr\n", ["engine", "'solr'", "bm25"]),
         ("- a\n- b\n", ["list", "name: value"]),
-        ("rate: [1\n", ["no YAML"]),
+        ("rate: [1\n", ["not valid YAML"]),
     ],
 )
 def test_a_config_that_cannot_be_is_named(capsys, tmp_path, config, words):
@@ -151,7 +152,7 @@ def test_a_config_that_is_not_there(capsys, tmp_path):
     assert "needs a YAML file" in failure(capsys, ["--shop", "x", "--config"])[1]
 
 
-RECIPES = sorted((Path(cli.__file__).parent / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(cli.__file__).parents[1] / "recipes").glob("*.yaml"))
 
 
 # Those with stages are of `qr recipe`: tests/runs/recipe/test_job.py.
@@ -206,34 +207,68 @@ class Prices:
 
 @dataclass
 class Judging:
-    """A group without a prefix."""
+    """A group without flags."""
 
-    judge_url: str = ""
+    url: str | None = ""
     """Where."""
 
 
 @dataclass
 class Grouped:
-    """One group with its flags' prefix, one without."""
+    """One group with flags, one without."""
 
     name: str
     """Of it."""
     reward: Prices = field(default_factory=Prices)
     """Prices."""
-    judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
+    judging: Annotated[Judging, tyro.conf.Fixed] = field(default_factory=Judging)
     """Judges."""
 
 
-def test_groups_of_settings_come_from_maps_and_from_flat_keys(tmp_path):
+def test_groups_of_settings_come_from_mappings_assignments_and_flags(tmp_path):
     config = tmp_path / "run.yaml"
-    config.write_text("name: a\nreward: {copy: 0.25}\njudge_url: http://127.0.0.1:1\n")
+    config.write_text("name: a\nreward: {copy: 0.25}\njudging: {url: http://127.0.0.1:1}\n")
     seen = []
     run(Grouped, seen.append, ["--config", str(config)])
-    run(Grouped, seen.append, ["--config", str(config), "--reward.copy", "1", "--judge-url", "x"])
+    run(Grouped, seen.append, ["--config", str(config), "--reward.copy", "1", "--set", "judging.url=x", "name=b"])
+    run(Grouped, seen.append, ["--set", "reward.copy=1e-4", "--set", "name=c", "judging.url=None", "--name", "d"])
     assert seen == [
         Grouped("a", Prices(0.25), Judging("http://127.0.0.1:1")),
-        Grouped("a", Prices(1.0), Judging("x")),
+        Grouped("b", Prices(1.0), Judging("x")),
+        Grouped("d", Prices(1e-4), Judging(None)),
     ]
+
+
+def test_settings_without_a_flag_are_listed_and_suggested(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(Grouped, print, ["--list-settings"])
+    assert stop.value.code == 0
+    listed = capsys.readouterr().out
+    assert "judging.url: str | None = ''\n    Where.\n" in listed and "name: str = required\n    Of it.\n" in listed
+    for argv, message in (
+        (["--name", "a", "--url", "x"], "--url is not a flag; write --set judging.url=VALUE"),
+        (["--name", "a", "--set"], "--set needs NAME=VALUE"),
+        (["--name", "a", "--set", "judging.uri=x"], "--set: unknown settings ['judging.uri']; known are ['url']"),
+        (["--name", "a", "--set", "reward.copy=much"], "--set: reward.copy: 'much'"),
+    ):
+        with pytest.raises(SystemExit):
+            run(Grouped, print, argv)
+        assert message in capsys.readouterr().err
+
+
+def test_help_shows_the_examples_line_by_line_and_no_setting_without_a_flag(capsys):
+    with pytest.raises(SystemExit):
+        run(Grouped, print, ["--help"], description="What it does.\n\n    qr a      # one\n    qr b      # two\n")
+    printed = capsys.readouterr().out
+    assert "    qr a      # one\n    qr b      # two\n" in printed
+    assert "--reward.copy" in printed and "--list-settings" in printed and "judging" not in printed
+
+
+def test_qr_online_has_at_most_thirty_flags(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["online", "--help"])
+    flags = set(re.findall(r"^[│ ]*(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+    assert 20 < len(flags) <= 30
 
 
 def test_an_unknown_setting_in_a_group_is_named(tmp_path, capsys):
@@ -241,7 +276,7 @@ def test_an_unknown_setting_in_a_group_is_named(tmp_path, capsys):
     config.write_text("name: a\nreward: {cpoy: 0.25}\n")
     with pytest.raises(SystemExit):
         run(Grouped, print, ["--config", str(config)])
-    assert "'cpoy'" in capsys.readouterr().err
+    assert "['reward.cpoy']; known are ['copy']" in capsys.readouterr().err
 
 
 @dataclass
@@ -258,7 +293,7 @@ class Resumed:
     """Several."""
     reward: Prices = field(default_factory=Prices)
     """Prices."""
-    judging: Annotated[Judging, tyro.conf.arg(name="")] = field(default_factory=Judging)
+    judging: Annotated[Judging, tyro.conf.Fixed] = field(default_factory=Judging)
     """Judges."""
 
 
@@ -270,7 +305,7 @@ def test_what_a_resumed_run_is_not_told_is_what_it_was_begun_with(tmp_path):
     config.write_text("rate: 2\nreward: {copy: 0.5}\n")
     start, seen = ["--out", str(out), "--resume"], []
     run(Resumed, seen.append, start)
-    run(Resumed, seen.append, [*start, "--rate", "None", "--names", "a", "--reward.copy", "1", "--judge-url", ""])
+    run(Resumed, seen.append, [*start, "--rate", "None", "--names", "a", "--reward.copy", "1", "--set", "judging.url="])
     run(Resumed, seen.append, [*start, "--config", str(config), "--rate", "3"])
     assert seen[0] == replace(begun, out=out, resume=True)
     assert seen[1] == Resumed(out, resume=True, reward=Prices(1.0))
@@ -290,7 +325,7 @@ def test_a_run_whose_settings_are_damaged_is_not_resumed(tmp_path, capsys):
 def test_a_resumed_recipe_has_all_its_settings(tmp_path, recipe):
     from runs.online.args import Args as OnlineArgs
 
-    path, seen = Path(cli.__file__).parent / "recipes" / recipe, []
+    path, seen = Path(cli.__file__).parents[1] / "recipes" / recipe, []
     run(OnlineArgs, seen.append, ["--config", str(path), "--out", str(tmp_path / "run")])
     open_run(tmp_path / "run", seen[0], {}, resume=False)
     run(OnlineArgs, seen.append, ["generated", "--out", str(tmp_path / "run"), "--resume"])

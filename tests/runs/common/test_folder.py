@@ -51,7 +51,7 @@ def test_another_setting_is_refused_unless_it_is_free(tmp_path):
     open_run(tmp_path, Args(), FACTS, resume=False)
     open_run(tmp_path, Args(updates=9), FACTS, resume=True)
     open_run(tmp_path, Args(Path("y"), updates=9), FACTS, resume=True, free=("out", "updates"))
-    with pytest.raises(RunFolderError, match=r"another updates \(3, now 9\); go on with the run's own"):
+    with pytest.raises(RunFolderError, match=r"another updates \(3, now 9\); continue with the run's own"):
         open_run(tmp_path, Args(updates=9), FACTS, resume=True, free=("out",))
 
 

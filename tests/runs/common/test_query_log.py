@@ -1,14 +1,14 @@
-"""A made-up past: one shop whatever the seed of the run, and only where nothing was bought."""
+"""A generated query log: the same whatever the seed of the run, and only where nothing was bought."""
 
 from dataclasses import replace
 
 import pytest
 
 from qr_env.shop.sources.files import write_shop
-from runs.common import query_log as past
-from runs.online.args import Args
-from runs.recipe.job import Args as RecipeArgs
-from runs.recipe.job import load, walk
+from runs.common.query_log import load_training_shop, with_query_log
+from runs.recipe.args import Args as RecipeArgs
+from runs.recipe.job import run_stages
+from runs.recipe.load import load_recipe
 from tests.helpers.fakes import tiny_shop
 
 
@@ -22,14 +22,13 @@ def folder(tmp_path):
 
 
 def test_every_seed_of_a_recipe_and_its_online_stages_learn_in_one_shop(folder, tmp_path):
-    where = str(folder / "shop")
-    online = [past.read_shop(Args(shop=where, out=tmp_path / "out", seed=seed)).hash for seed in (0, 3)]
-    recipe = folder / "empty.yaml"
-    roads = walk(RecipeArgs(str(recipe), shop=where, out=tmp_path / "recipe", seeds=(3, 0)), load(recipe))
-    assert {road.shop.hash for road in roads} == set(online)
-    assert len(set(online)) == 1
+    shop, out = str(folder / "shop"), tmp_path / "recipe"
+    recipe = load_recipe(folder / "empty.yaml")
+    runs = run_stages(recipe, RecipeArgs(str(folder / "empty.yaml"), shop=shop, out=out, seeds=(3, 0)), out)
+    hashes = [run.context.shop.hash for run in runs]
+    assert hashes == [load_training_shop(shop).hash] * 2
 
 
 def test_a_shop_with_purchases_is_left_as_it_is():
     shop = tiny_shop()
-    assert past.with_query_log(shop) is shop
+    assert with_query_log(shop) is shop

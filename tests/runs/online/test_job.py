@@ -91,7 +91,8 @@ def test_the_tracker_was_told_the_same_as_the_files(finished):
     events.Reload()
     rewards = [(line["update"], line["reward"]) for line in lines(finished) if "reward" in line]
     assert rewards == [(point.step, pytest.approx(point.value)) for point in events.Scalars("reward")]
-    assert {"spread/reward", "spread/advantage", "spread/completions/length"} <= set(events.Tags()["histograms"])
+    histograms = {"histogram/reward", "histogram/advantage", "histogram/completions/length"}
+    assert histograms <= set(events.Tags()["histograms"])
     texts = {"config", "samples", "evaluation by slice"}
     assert {f"{name}/text_summary" for name in texts} <= set(events.Tags()["tensors"])
     assert "test/online/nDCG@10" in events.Tags()["scalars"]
@@ -187,7 +188,7 @@ CHANGED = {
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_a_run_does_not_go_on_with_another_setting_that_decides_learning(finished, shop_folder, name):
-    with pytest.raises(RunFolderError, match=rf"another {name} \(.*, now .*\); go on with the run's own"):
+    with pytest.raises(RunFolderError, match=rf"another {name} \(.*, now .*\); continue with the run's own"):
         main(args(shop_folder, finished, resume=True, updates=4, **CHANGED[name]))
 
 
