@@ -8,10 +8,15 @@ import tomllib
 import gymnasium
 import numpy as np
 import pytest
+import torch
+from accelerate import Accelerator
 
 from agents.factory import AgentOptions, make_agent
 from qr_env.retrieval import BM25
 from qr_env.shop import load_shop
+from runs.online.args import Args
+from runs.online.learners import make_optimizer
+from tests.helpers.models import small_student
 from tests.helpers.structure import ROOT
 
 GUIDE = (ROOT / "runs" / "guides" / "extend.md").read_text(encoding="utf-8")
@@ -63,6 +68,21 @@ def test_a_judge_a_retriever_and_a_reward_of_another_package_work_by_name(other_
 def test_a_rewriter_of_another_package_works_by_name(other_package, shop):
     agent = make_agent("lowercase", AgentOptions(shop, BM25.build(shop)))
     assert agent.rewrite(["Red LAMP"]) == [["red lamp"]]
+
+
+def test_an_optimizer_of_another_package_learns_by_name(other_package):
+    student = small_student()
+    optimizer = make_optimizer(Args(optimizer="reinforce"), student, Accelerator(cpu=True), None)
+    generator = torch.Generator().manual_seed(0)
+    means = []
+    for _ in range(30):  # the reward is larger for rewrites of fewer tokens
+        rollout = student.sample(["red sofa"] * 4, 8, 1.0, generator)
+        rewards_P_G = -rollout.mask_N_T.sum(dim=1).reshape(4, 8).float()
+        rewards_P_G[0, 0] = float("nan")
+        metrics = optimizer.update(rollout, rewards_P_G)
+        means.append(rewards_P_G.nanmean().item())
+    assert np.isfinite(metrics["loss"])
+    assert np.mean(means[-5:]) > np.mean(means[:5]) + 0.5
 
 
 def test_the_readme_s_python_runs():
