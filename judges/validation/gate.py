@@ -7,8 +7,8 @@
 
 κ is Cohen's, of the judge's most probable level against the shop's own grades, on train and dev queries **only**: test
 labels are for reporting, and a gate that used them would select the judge by them. Where no such labels exist (Icecat
-has test labels alone), agreement is unknown: give graded pairs of your own (`labels`, `qr online --kappa-labels`), or
-accept the judge unchecked with min_kappa 0.
+has test labels alone), agreement is unknown: give graded pairs of your own (`labels`; in `qr online`
+`judging.kappa_labels`), or accept the judge unchecked with min_kappa 0.
 
 A judge passes when κ ≥ min_kappa. With `on_fail="downweight"` a judge below it is used with weight
 max(0, κ / min_kappa), which multiplies the learning rate.
@@ -125,11 +125,11 @@ class Gate:
         if not result.known:
             raise JudgeError(
                 f"{result}; at least {MIN_PAIRS} of train or dev queries are needed (test labels are for reporting): "
-                "give graded pairs of your own (--kappa-labels FILE), or use it unchecked with --min-kappa 0"
+                "give graded pairs of your own (--set judging.kappa_labels=FILE), or use it unchecked with min_kappa 0"
             )
         raise JudgeError(
-            f"{result}: below --min-kappa {self.min_kappa:g}; take another judge (qr judge calibrate compares them), "
-            "reduce its weight (--low-kappa downweight), or lower --min-kappa"
+            f"{result}: below min_kappa {self.min_kappa:g}; take another judge (qr judge calibrate compares them), "
+            "reduce its weight (judging.low_kappa=downweight), or lower min_kappa"
         )
 
     def _result(self, name: str, kappa: tuple[float, float, float], pairs: int) -> GateResult:

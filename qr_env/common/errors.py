@@ -42,7 +42,7 @@ class StoreError(JudgeError):
 
 
 class SearchError(QrError):
-    """`--check-hits` found a result list with a product not on sale, a wrong hit or a gap."""
+    """`traffic.check_hits` of `qr online` found a result list with a product not on sale, a wrong hit or a gap."""
 
 
 class ConfigError(QrError):

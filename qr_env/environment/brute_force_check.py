@@ -1,6 +1,6 @@
 """Compares every result list of a running BM25 environment with a brute-force search, and counts the errors.
 
-    envs = BruteForceCheck(envs)          # used by `qr online --check-hits` and `qr bench churn`
+    envs = BruteForceCheck(envs)          # used by traffic.check_hits of `qr online` and `qr bench churn`
     envs.step(rewrites)
     envs.counts                   # results, lists, epochs, replaced, ghosts, wrong, holes
 
@@ -36,11 +36,11 @@ BoolArray = npt.NDArray[np.bool_]
 def require_checkable(retriever: str, mode: str, max_turns: int) -> None:
     """Raise ConfigError unless the engine is BM25 and every list is the result of one search (no union, one turn)."""
     if retriever != "bm25":
-        raise ConfigError(f"retriever {retriever}: brute force knows bm25 only; leave --check-hits out")
+        raise ConfigError(f"retriever {retriever}: brute force knows bm25 only; leave check_hits out")
     if mode == "union" or max_turns > 1:
         raise ConfigError(
             f"combine={mode}, max_turns={max_turns}: lists can be checked for expand and replace with one turn; leave "
-            "--check-hits out"
+            "check_hits out"
         )
 
 

@@ -47,7 +47,7 @@ def test_a_judge_that_guesses_is_refused_with_its_kappa() -> None:
     gate = Gate(min_kappa=0.5)
     result = gate.check(NoisyJudge(0.8), PARTIAL)
     assert not result.passed and result.low < result.kappa < result.high < 0.5
-    with pytest.raises(JudgeError, match=r"noisy: κ 0\.\d+ .* below --min-kappa 0\.5"):
+    with pytest.raises(JudgeError, match=r"noisy: κ 0\.\d+ .* below min_kappa 0\.5"):
         gate.enforce(result)
 
 
@@ -75,7 +75,7 @@ def test_unknown_agreement_needs_min_kappa_zero() -> None:
     for judge, shop in ((LabelsJudge(TEST_ONLY), TEST_ONLY), (FailingJudge(), SHOP)):
         result = gate.check(judge, shop)
         assert not result.known and result.weight == 0
-        with pytest.raises(JudgeError, match="--min-kappa 0"):
+        with pytest.raises(JudgeError, match="min_kappa 0"):
             gate.enforce(result)
         assert Gate(min_kappa=0).enforce(Gate(min_kappa=0).check(judge, shop)).weight == 1
 

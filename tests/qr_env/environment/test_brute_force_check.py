@@ -68,7 +68,7 @@ def test_a_resumed_environment_continues_the_counts():
 
 @pytest.mark.parametrize("settings", [{"combine": "union"}, {"max_turns": 2}])
 def test_lists_of_several_searches_are_refused(settings):
-    with pytest.raises(ConfigError, match="leave --check-hits out"):
+    with pytest.raises(ConfigError, match="leave check_hits out"):
         BruteForceCheck(environment(ENGINE, **settings))
 
 

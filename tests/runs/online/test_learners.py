@@ -42,7 +42,7 @@ def test_epochs_below_1_are_refused(epochs):
 @pytest.mark.parametrize("settings", [{"retriever": "dense"}, {"combine": "union"}, {"max_turns": 2}])
 def test_lists_that_cannot_be_checked_are_refused_before_anything_is_made(settings, tmp_path):
     traffic = TrafficSettings(check_hits=True)
-    with pytest.raises(ConfigError, match="leave --check-hits out"):
+    with pytest.raises(ConfigError, match="leave check_hits out"):
         main(Args(out=tmp_path / "run", traffic=traffic, **settings))
     assert not (tmp_path / "run").exists()
     check_settings(Args(traffic=traffic))

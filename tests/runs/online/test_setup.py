@@ -152,7 +152,7 @@ def test_the_gate_reads_graded_pairs_of_ones_own(shop_folder, tmp_path):
             )
             assert figures[0]["judge/kappa"] == figures[-1]["judge/kappa"] == pytest.approx(1)
         else:
-            with pytest.raises(JudgeError, match=r"below --min-kappa 0\.9"):
+            with pytest.raises(JudgeError, match=r"below min_kappa 0\.9"):
                 online(
                     shop_folder, tmp_path / name, "labels", judging=JudgingSettings(min_kappa=0.9, kappa_labels=labels)
                 )
