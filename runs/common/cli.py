@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
+from inspect import cleandoc
 from pathlib import Path
 from typing import TypeVar, get_type_hints
 
@@ -75,7 +76,7 @@ def _run_verb(verb: str, argv: list[str]) -> None:
     else:
         args_type, module, text = parts[argv[0]]
         with errors_as_exit_codes():
-            args = parse(args_type, argv[1:], f"qr {verb} {argv[0]}", args_type.__doc__ or text)
+            args = parse(args_type, argv[1:], f"qr {verb} {argv[0]}", cleandoc(args_type.__doc__ or text))
             importlib.import_module(module).main(args)
 
 

@@ -45,7 +45,7 @@ def test_a_drawn_sign_leaves_no_difference():
 
 
 def test_a_run_without_drift_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"outcomes\.jsonl is not there: make the run with --drift"):
+    with pytest.raises(ConfigError, match=r"outcomes\.jsonl does not exist: make the run with --drift"):
         simulate(PromotionArgs(run=tmp_path))
 
 
