@@ -1,4 +1,4 @@
-"""Commit, machine and versions: what a figure needs beside it, the same in a run's `config.json` and in a bench's JSON.
+"""Commit, machine and versions, to be reported beside a result: in a run's `config.json` and a bench's JSON.
 
 payload = {"args": {}, "environment": environment()}
 print(machine_line(payload["environment"]["machine"]))
@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# What decides the results or their speed.
+# Packages that influence the results or their speed.
 PACKAGES = (
     "bm25s",
     "faiss-cpu",
@@ -30,7 +30,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """commit, machine and versions, as JSON values."""
+    """Commit, machine and versions, as JSON values."""
     return {"commit": git_commit(), "machine": machine(), "versions": versions()}
 
 
@@ -48,7 +48,7 @@ def git_commit() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory, how busy the machine was, and its system."""
+    """Processor, cores that this process may use, memory in GiB, one-minute load average, and operating system."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -65,15 +65,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def machine_line(machine: Mapping[str, Any] | str) -> str:
-    """A machine for a page; a run that began before `machine` told its parts has the line already."""
-    if isinstance(machine, str):
-        return machine
+def machine_line(machine: Mapping[str, object]) -> str:
+    """A machine in one line, for a report."""
     return f"{machine['cores']} cores {machine['cpu']}, {machine['memory_gib']} GiB, {machine['os']}"
 
 
 def versions() -> dict[str, str]:
-    """Python's, and those of `PACKAGES` that are installed."""
+    """Versions of Python and of the installed ones of `PACKAGES`."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

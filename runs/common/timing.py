@@ -1,10 +1,11 @@
-"""Speed as a ratio: two ways of doing the same, timed in turns in one process, medians.
+"""Speed as a ratio of two implementations of the same work, timed alternately in one process; medians.
 
     pair = alternate(lambda: ours(batch), lambda: theirs(batch), pairs=7)
     print(pair.ratio)  # ours / theirs: 1.0 is equal, below is faster
     write_json("bench.json", stamped({**report({"bm25": pair}), "sizes": {"products": 20_000}}))
 
-Turns, because a shared machine's speed drifts by more than what is measured; the ratio is the median over pairs.
+They alternate because a shared machine's speed drifts by more than the difference that is measured; the ratio is the
+median over pairs.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from runs.common.provenance import environment
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Seconds of each turn, same length: `ours[i]` and `theirs[i]` were timed one after the other."""
+    """Wall times of two implementations, measured alternately: `ours[i]` and `theirs[i]` directly after each other."""
 
     ours: tuple[float, ...]
+    """Seconds of each turn of ours."""
     theirs: tuple[float, ...]
+    """Seconds of each turn of the other implementation; as many."""
 
     @property
     def ratio(self) -> float:
@@ -32,7 +35,7 @@ class Pair:
 
 
 def alternate(ours: Callable[[], Any], theirs: Callable[[], Any], pairs: int = 5) -> Pair:
-    """Time both `pairs` times after one turn that does not count; who goes first changes from pair to pair."""
+    """Time both `pairs` times after one warm-up each; which one is first alternates from pair to pair."""
     ours(), theirs()
     mine, other = [], []
     for turn in range(pairs):
@@ -53,7 +56,7 @@ def seconds(action: Callable[[], Any]) -> float:
 
 
 def report(pairs: Mapping[str, Pair]) -> dict[str, Any]:
-    """Ratios, and the median seconds behind them."""
+    """Ratios, and the median seconds of both sides, as JSON values."""
     return {
         "ratios": {name: round(pair.ratio, 4) for name, pair in pairs.items()},
         "seconds": {
@@ -64,5 +67,5 @@ def report(pairs: Mapping[str, Pair]) -> dict[str, Any]:
 
 
 def stamped(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """A report, which holds `ratios` and `sizes`, with commit, machine and versions: what every `qr bench` writes."""
+    """A report with `ratios` and `sizes`, plus commit, machine and versions: what every `qr bench` writes."""
     return {**measured, **environment()}

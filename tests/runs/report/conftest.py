@@ -79,6 +79,9 @@ def run_folder(tmp_path: Path, shop: Shop, evaluations: dict[str, Evaluation]) -
     (folder / "metrics.jsonl").write_text(lines + '{"update": 3, "rew')
     times = [{"update": number, "episodes": 64 * number, "seconds": 2.0 * number} for number in (1, 2)]
     (folder / "timings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in times))
-    config = {"args": {"shop": EVIL, "student": "tiny"}, "environment": {"commit": "abc1234", "machine": "2 cores"}}
+    config = {
+        "args": {"shop": EVIL, "student": "tiny"},
+        "environment": {"commit": "abc1234", "machine": {"cores": 2, "cpu": "x", "memory_gib": 1.0, "os": "Linux"}},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
