@@ -119,7 +119,7 @@ class ChurnArgs(ShopArgs):
     """Compare every result list of a running environment with a brute-force search, while products are replaced.
 
     qr bench churn --results 1000000 --json churn.json
-    qr online --shop generated --drift churn --set traffic.check_hits=true      # the same while a student learns
+    qr online generated --drift churn --set traffic.check_hits=true  # the same while a student learns
 
     The vector environment runs on the shop's traffic while a tenth of the assortment is replaced in eight deliveries,
     spread over the run. Rewrites are such as a learner tries: the oracle's, another query, a typo variant, the query
