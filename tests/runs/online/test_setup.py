@@ -131,7 +131,7 @@ def test_the_judge_that_reports_and_test_labels_look_on_and_choose_nothing(shop_
 
 def test_the_gate_refuses_a_judge_that_disagrees_or_lets_it_in_slowly(shop_folder, bert, tmp_path):
     spec = f"cross-encoder:{bert}"  # untrained: its κ is about 0
-    with pytest.raises(JudgeError, match=r"min-kappa|unknown"):
+    with pytest.raises(JudgeError, match=r"min_kappa|unknown"):
         online(shop_folder, tmp_path / "refused", spec, judging=JudgingSettings(min_kappa=0.9))
     figures, _ = online(shop_folder, tmp_path / "labels", "labels", judging=JudgingSettings(min_kappa=0.0))
     assert "judge/kappa" not in figures[0]
