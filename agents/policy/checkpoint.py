@@ -1,7 +1,7 @@
-"""Checkpoints: a Hugging Face folder with everything beside it that the next update depends on.
+"""Checkpoints: a Hugging Face folder that also holds all state that the next update depends on.
 
-A checkpoint is written aside and renamed, so a killed run leaves the old one or the new one, never half of one and
-never neither; a manifest of SHA-256 sums tells damage when it is read.
+A checkpoint is written to a temporary folder and renamed, so that a killed run leaves either the old one or the new one
+complete. Loading compares the files with a manifest of SHA-256 sums.
 """
 
 from __future__ import annotations
@@ -25,78 +25,87 @@ from qr_env.common.hashing import sha256_file
 
 STATE_FILE = "state.pt"
 MANIFEST = "manifest.json"
-KEEP = 2
+KEPT_CHECKPOINTS = 2
 
 
 def save_checkpoint(folder: Path, update: int, student: Student, state: dict[str, Any]) -> Path:
-    """Write `folder/update-NNNNNN` atomically and drop all but the newest `KEEP`.
+    """Write `folder/update-NNNNNN` atomically and delete all but the newest `KEPT_CHECKPOINTS`.
 
     Args:
-        state: the trainer's, the environment's and the loop's own state; the global RNGs are added here.
+        state: state of the optimizer, the environment and the loop; that of the global random generators is added.
 
     Raises:
-        RunFolderError: the disk is full or broken; the checkpoints before are untouched.
+        RunFolderError: the disk is full or broken; earlier checkpoints are unchanged.
     """
     target = folder / f"update-{update:06d}"
-    with _replacing(target) as aside:
-        student.save(aside)
-        torch.save(state | {"update": update, "rng": rng_state()}, aside / STATE_FILE)
-        sums = {file.name: sha256_file(file) for file in sorted(aside.iterdir())}
-        (aside / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n")
-    for old in checkpoints(folder)[:-KEEP]:
+    with _atomic_model_folder(target) as temporary:
+        student.save(temporary)
+        torch.save(state | {"update": update, "rng": rng_state()}, temporary / STATE_FILE)
+        sums = {file.name: sha256_file(file) for file in sorted(temporary.iterdir())}
+        (temporary / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n")
+    for old in checkpoints(folder)[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(old)
     return target
 
 
 def save_student(folder: Path, student: Student) -> Path:
-    """Write a student for serving, without trainer state, replacing what was there; errors as `save_checkpoint`."""
-    with _replacing(folder) as aside:
-        student.save(aside)
+    """Write a student alone, atomically replacing `folder`; raises as `save_checkpoint` does."""
+    with _atomic_model_folder(folder) as temporary:
+        student.save(temporary)
     return folder
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """`qr_env.common.atomic_io.replacing`, with a name for what the disk does."""
-    with saving(target), atomic_folder(target) as aside:
+def _atomic_model_folder(target: Path) -> Iterator[Path]:
+    """`atomic_folder`, where a disk error that torch or safetensors report is a RunFolderError."""
+    with saving(target), atomic_folder(target) as temporary:
         try:
-            yield aside
-        except (RuntimeError, SafetensorError) as error:  # how torch and safetensors report a disk's error
+            yield temporary
+        except (RuntimeError, SafetensorError) as error:  # torch's and safetensors' report of a disk error
             raise OSError(str(error)) from error
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first; for who works in the folder: what a kill left beside its place goes back."""
+    """Complete checkpoints, oldest first.
+
+    Only for the process that writes to the folder: interrupted replacements are recovered first.
+    """
     recover_all(folder)
     found = [path for path in folder.glob("update-*") if (path / MANIFEST).is_file()]
-    return sorted((path for path in found if _update(path).isdecimal()), key=lambda path: int(_update(path)))
+    return sorted((path for path in found if _update_digits(path).isdecimal()), key=_update_number)
 
 
-def _update(checkpoint: Path) -> str:
-    """The number in its name: more than six digits sort wrongly as text."""
+def _update_number(checkpoint: Path) -> int:
+    """The update of a checkpoint; beyond six digits names do not sort as numbers."""
+    return int(_update_digits(checkpoint))
+
+
+def _update_digits(checkpoint: Path) -> str:
     return checkpoint.name.removeprefix("update-")
 
 
 def load_checkpoint(folder: Path) -> tuple[Student, dict[str, Any]]:
-    """The newest checkpoint's student, trainable, and its state; call `set_rng_state(state["rng"])` before going on.
+    """The newest checkpoint's student, trainable, and state; call `set_rng_state(state["rng"])` before the next update.
 
     Raises:
-        RunFolderError: there is none, or a file is missing or not what was written; names the one before, if any.
+        RunFolderError: there is no checkpoint, or one of its files is missing or damaged; names the previous one.
     """
     found = checkpoints(folder)
     if not found:
         raise RunFolderError(f"no checkpoint in {folder}; start the run without --resume")
     newest = found[-1]
-    if (damaged := _damaged(newest)) is not None:
-        way_out = f"to go on from {found[-2].name}" if len(found) > 1 else "and start the stage anew: none is before it"
+    if (damaged := _damaged_file(newest)) is not None:
+        way_out = (
+            f"to continue from {found[-2].name}" if len(found) > 1 else "and restart the stage: it is the only one"
+        )
         raise RunFolderError(f"{damaged} is missing or damaged; delete {newest} {way_out}")
-    # To the CPU: each of several processes has a card of its own, and what was saved came from the first.
+    # To the CPU: tensors were saved from the main process's GPU, and each process has its own.
     state = torch.load(newest / STATE_FILE, weights_only=False, map_location="cpu")
     return Student.load(newest, trainable=True), state
 
 
-def _damaged(checkpoint: Path) -> Path | None:
-    """The first file that is not what the manifest says, the manifest if it cannot be read; None: all is well."""
+def _damaged_file(checkpoint: Path) -> Path | None:
+    """The first file that differs from the manifest, or the manifest if it is unreadable; None: all are intact."""
     try:
         sums = json.loads((checkpoint / MANIFEST).read_bytes())
         files = {checkpoint / name: expected for name, expected in sums.items()}
@@ -106,8 +115,8 @@ def _damaged(checkpoint: Path) -> Path | None:
 
 
 def rng_state() -> dict[str, Any]:
-    """State of every global generator that sampling or training might draw from."""
-    # The legacy global numpy generator: ours are all local, but a library may still draw from it.
+    """State of every global random generator that sampling or training might use."""
+    # The legacy global numpy generator: this project uses local ones, but a library may draw from it.
     numpy_state = np.random.get_state()  # noqa: NPY002
     state = {"torch": torch.get_rng_state(), "numpy": numpy_state, "python": random.getstate()}
     if torch.cuda.is_available():
@@ -116,7 +125,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Restore what `rng_state` gave."""
+    """Restore what `rng_state` returned."""
     torch.set_rng_state(state["torch"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     random.setstate(state["python"])

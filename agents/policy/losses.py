@@ -1,7 +1,8 @@
-"""Losses of online learning: pure functions of tensors, one formula each, checked against TRL and float64 loops.
+"""Losses of online learning: pure functions of tensors, one formula each, tested against TRL and float64 loops.
 
-Shapes: N sequences (P queries × G rewrites, a query's group in one block), T completion tokens. A mask is 1 on tokens
-that count; what stands elsewhere is finite and ignored.
+Shapes: N sequences (P queries × G rewrites, the G rewrites of a query in one block), T completion tokens, M pairs,
+positions or tokens, V outcomes of a distribution. A mask is 1 on tokens that count; other values must be finite and are
+ignored.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def group_advantages(
 
     A = r − mean(r), divided by std(r) + eps if asked (Shao et al. 2024, GRPO, eq. 3; without std: Dr. GRPO, Liu et
     al. 2025). leave_one_out: A = r − mean of the *other* rewards, unbiased (RLOO, Kool et al. 2019; Ahmadian et al.
-    2024, eq. 8), which is n/(n − 1) times the first. A missing reward (NaN) takes no part in the mean and has
-    advantage 0: it neither teaches nor counts.
+    2024, eq. 8), which is n/(n − 1) times the first. A missing reward (NaN) is left out of the mean and has
+    advantage 0.
     """
     known_P_G = ~torch.isnan(rewards_P_G)
     count_P = known_P_G.sum(dim=1, keepdim=True).clamp(min=1)
@@ -35,40 +36,40 @@ def group_advantages(
         centred_P_G = centred_P_G * count_P / (count_P - 1).clamp(min=1)
     if not normalize_std:
         return centred_P_G
-    # The sample deviation (n − 1), as torch.std and TRL have it.
+    # The sample standard deviation (n − 1), as in torch.std and TRL.
     variance_P = centred_P_G.square().sum(dim=1, keepdim=True) / (count_P - 1).clamp(min=1)
     return centred_P_G / (variance_P.sqrt() + eps)
 
 
 def zero_variance_groups(rewards_P_G: Tensor, tolerance: float = TIE) -> Tensor:
-    """(P,) bool: groups in which all known rewards are equal, or fewer than two are known: nothing to learn."""
+    """(P,) bool: groups whose known rewards are all equal, or that have fewer than two: without a gradient."""
     known_P_G = ~torch.isnan(rewards_P_G)
     high_P = torch.where(known_P_G, rewards_P_G, -torch.inf).amax(dim=1)
     low_P = torch.where(known_P_G, rewards_P_G, torch.inf).amin(dim=1)
     return (known_P_G.sum(dim=1) < 2) | (high_P - low_P <= tolerance)
 
 
-def beats(rewards_P_C: Tensor, margin: float = 0.0) -> Tensor:
-    """(P, C, C) bool: [p, i, j] is True where query p's rewrite i earns more than its rewrite j.
+def pairwise_wins(rewards_P_G: Tensor, margin: float = 0.0) -> Tensor:
+    """(P, G, G) bool: [p, i, j] is True where the reward of query p's rewrite i exceeds that of its rewrite j.
 
-    More by at least `margin`, and never by less than `TIE`. A missing reward (NaN) neither wins nor loses.
+    The difference must be at least `margin` and at least `TIE`. A missing reward (NaN) is in no pair.
     """
-    return rewards_P_C[:, :, None] - rewards_P_C[:, None, :] >= max(margin, TIE)
+    return rewards_P_G[:, :, None] - rewards_P_G[:, None, :] >= max(margin, TIE)
 
 
-def best_against_worst(rewards_P_C: Tensor) -> Tensor:
-    """(P, C, C) bool: [p, i, j] is True where rewrite i earns query p's best reward and rewrite j its worst.
+def best_against_worst(rewards_P_G: Tensor) -> Tensor:
+    """(P, G, G) bool: [p, i, j] is True where rewrite i has query p's best reward and rewrite j its worst.
 
-    Several rewrites that share the best or the worst all count: which came first means nothing.
+    All rewrites that share the best or the worst reward are marked: their order has no meaning.
     """
-    missing_P_C = torch.isnan(rewards_P_C)
-    best_P_1 = rewards_P_C.masked_fill(missing_P_C, -torch.inf).amax(dim=1, keepdim=True)
-    worst_P_1 = rewards_P_C.masked_fill(missing_P_C, torch.inf).amin(dim=1, keepdim=True)
-    return (best_P_1 - rewards_P_C < TIE)[:, :, None] & (rewards_P_C - worst_P_1 < TIE)[:, None, :]
+    missing_P_G = torch.isnan(rewards_P_G)
+    best_P_1 = rewards_P_G.masked_fill(missing_P_G, -torch.inf).amax(dim=1, keepdim=True)
+    worst_P_1 = rewards_P_G.masked_fill(missing_P_G, torch.inf).amin(dim=1, keepdim=True)
+    return (best_P_1 - rewards_P_G < TIE)[:, :, None] & (rewards_P_G - worst_P_1 < TIE)[:, None, :]
 
 
 def aggregate(values_N_T: Tensor, mask_N_T: Tensor, how: Aggregation, constant: int = 0) -> Tensor:
-    """One number from per-token values: how much a token counts.
+    """One number from per-token values; `how` sets the weight of a token.
 
     "token": mean over all tokens of the batch (DAPO, Yu et al. 2025). "sequence": mean over each sequence, then over
     sequences (GRPO as published). "constant": sum over tokens / (N × constant), no length bias (Dr. GRPO). A sequence
@@ -89,8 +90,10 @@ def count_sequences(mask_N_T: Tensor) -> Tensor:
 
 
 def log_ratios(logprobs_N_T: Tensor, old_logprobs_N_T: Tensor, mask_N_T: Tensor, level: RatioLevel = "token") -> Tensor:
-    """log ρ of policy and sampling policy, (N, T): a token's own, or one a sequence, the mean over its tokens, whose
-    exponential is the length-normalised ratio of GSPO (Zheng et al. 2025, eq. 7). Gradients flow through every token.
+    """Logarithm of the probability ratio ρ of policy and sampling policy, (N, T).
+
+    "token": each token's own. "sequence": the mean over the sequence's tokens, whose exponential is the
+    length-normalized ratio of GSPO (Zheng et al. 2025, eq. 7). Gradients flow through every token.
     """
     difference_N_T = (logprobs_N_T - old_logprobs_N_T) * mask_N_T
     if level == "token":
@@ -126,24 +129,24 @@ def generalized_advantages(
 ) -> tuple[Tensor, Tensor]:
     """Advantages and value targets (advantage + value) of every token, both (N, T), 0 where masked.
 
-    A_t = Σ_k (γλ)^k δ_{t+k}, δ_t = r_t + γ V_{t+1} − V_t (Schulman et al. 2016, GAE, eq. 16). rewards: paid at any
-    token, so that each turn of an episode earns its own. values: V_t, of the state before token t; after a row's last
-    token it is 0. mask: 1 on the first tokens of a row, 0 behind them.
+    A_t = Σ_k (γλ)^k δ_{t+k}, δ_t = r_t + γ V_{t+1} − V_t (Schulman et al. 2016, GAE, eq. 16). rewards: at any
+    token. values: V_t, of the state before token t; after a row's last token it is 0. mask: 1 on the first tokens of a
+    row, 0 after them.
     """
     rewards_N_T, values_N_T = rewards_N_T * mask_N_T, values_N_T * mask_N_T
     following_N_T = torch.nn.functional.pad(values_N_T[:, 1:], (0, 1))
     deltas_N_T = rewards_N_T + gamma * following_N_T - values_N_T
-    # The recursion as one product: its matrix holds (γλ)^(s−t) for s ≥ t. Rewrites are short.
+    # The recursion as one matrix product: the matrix holds (γλ)^(s−t) for s ≥ t. T is small: rewrites are short.
     steps_T = torch.arange(rewards_N_T.shape[1], device=rewards_N_T.device)
-    ahead_T_T = steps_T[:, None] - steps_T[None, :]
-    powers_T_T = (gamma * gae_lambda) ** ahead_T_T.clamp(min=0).to(deltas_N_T.dtype)
-    decay_T_T = torch.where(ahead_T_T >= 0, powers_T_T, 0.0)
+    offset_T_T = steps_T[:, None] - steps_T[None, :]
+    powers_T_T = (gamma * gae_lambda) ** offset_T_T.clamp(min=0).to(deltas_N_T.dtype)
+    decay_T_T = torch.where(offset_T_T >= 0, powers_T_T, 0.0)
     advantages_N_T = (deltas_N_T @ decay_T_T) * mask_N_T
     return advantages_N_T, advantages_N_T + values_N_T
 
 
 def whiten(values_N_T: Tensor, mask_N_T: Tensor, eps: float = 1e-8) -> Tensor:
-    """Mean 0 and deviation 1 over the tokens that count, 0 elsewhere."""
+    """Scale to mean 0 and standard deviation 1 over the unmasked tokens; 0 elsewhere."""
     count = mask_N_T.sum().clamp(min=1.0)
     centred_N_T = (values_N_T - (values_N_T * mask_N_T).sum() / count) * mask_N_T
     return centred_N_T / (centred_N_T.square().sum() / count + eps).sqrt()
@@ -162,7 +165,7 @@ def clipped_value_loss(
 
 
 def adapted_kl_coef(coef: float, kl: float, target: float, gain: float = 0.1) -> float:
-    """The next price of KL: up when the last update's was above the target, down when below.
+    """The next KL coefficient: raised when the last update's KL was above the target, lowered when below.
 
     β ← β (1 + gain · clip(KL / target − 1, −0.2, 0.2)) (Ziegler et al. 2019, section 2.2).
     """
@@ -178,39 +181,39 @@ def preference_loss(chosen_M: Tensor, rejected_M: Tensor, beta: float, target: f
     return -torch.nn.functional.logsigmoid(beta * (chosen_M - rejected_M) - target)
 
 
-def pro_loss(p_P_C: Tensor, r_P_C: Tensor, mask_P_C: Tensor) -> Tensor:
+def pro_loss(p_P_G: Tensor, r_P_G: Tensor, mask_P_G: Tensor) -> Tensor:
     """Listwise preference ranking (PRO, Song et al. 2023, arXiv 2306.17492) as BEQUE uses it (arXiv 2311.03758).
 
     Of one list, best first: −Σ_k log( exp(p_k / T_k^k) / Σ_{i ≥ k} exp(p_i / T_k^i) ), T_k^i = 1 / (r_k − r_i) and
-    T_k^k = min_{i > k} T_k^i. Rewrites that earn the same as rewrite k are no opponents of it: they are dropped from
-    its denominator, and a rewrite without an opponent has no term. Multiplied by differences of rewards, never divided,
-    so nothing overflows where two rewards almost meet.
+    T_k^k = min_{i > k} T_k^i. Rewrites whose reward equals that of rewrite k are left out of
+    its denominator, and a rewrite with an empty denominator has no term. The code multiplies by differences of rewards
+    and never divides, so that nothing overflows where two rewards are almost equal.
 
     Args:
-        p_P_C: length-normalised log-probabilities, in any order.
-        r_P_C: rewards; NaN takes no part.
-        mask_P_C: 1 where there is a candidate.
+        p_P_G: length-normalized log-probabilities of each query's G rewrites, in any order.
+        r_P_G: rewards; a NaN is left out.
+        mask_P_G: 1 where there is a rewrite, 0 on padding.
 
     Returns:
-        the mean over the lists that have two different rewards; 0 without any.
+        The mean over the lists that have two different rewards; 0 if there is none.
     """
-    known_P_C = mask_P_C.bool() & ~torch.isnan(r_P_C)
-    r_P_C, p_P_C = r_P_C.masked_fill(~known_P_C, torch.nan), p_P_C.masked_fill(~known_P_C, 0.0)
-    below_P_C_C = beats(r_P_C)
+    known_P_G = mask_P_G.bool() & ~torch.isnan(r_P_G)
+    r_P_G, p_P_G = r_P_G.masked_fill(~known_P_G, torch.nan), p_P_G.masked_fill(~known_P_G, 0.0)
+    below_P_G_G = pairwise_wins(r_P_G)
     # 1 / T_k^i, and 1 / T_k^k = its maximum.
-    gaps_P_C_C = torch.where(below_P_C_C, r_P_C[:, :, None] - r_P_C[:, None, :], 0.0)
-    own_P_C = p_P_C * gaps_P_C_C.amax(dim=2)
-    opponents_P_C_C = (p_P_C[:, None, :] * gaps_P_C_C).masked_fill(~below_P_C_C, -torch.inf)
-    everyone_P_C = torch.cat([own_P_C[:, :, None], opponents_P_C_C], dim=2).logsumexp(dim=2)
-    lists = below_P_C_C.any(dim=(1, 2)).sum().clamp(min=1)
-    return (everyone_P_C - own_P_C).sum() / lists
+    gaps_P_G_G = torch.where(below_P_G_G, r_P_G[:, :, None] - r_P_G[:, None, :], 0.0)
+    own_P_G = p_P_G * gaps_P_G_G.amax(dim=2)
+    opponents_P_G_G = (p_P_G[:, None, :] * gaps_P_G_G).masked_fill(~below_P_G_G, -torch.inf)
+    denominator_P_G = torch.cat([own_P_G[:, :, None], opponents_P_G_G], dim=2).logsumexp(dim=2)
+    lists = below_P_G_G.any(dim=(1, 2)).sum().clamp(min=1)
+    return (denominator_P_G - own_P_G).sum() / lists
 
 
 def generalized_jsd(student_M_V: Tensor, teacher_M_V: Tensor, beta: float) -> Tensor:
     """Divergence of two next-token distributions at each of M positions, (M,), nats; Agarwal et al. 2024 (GKD), eq. 4.
 
-    beta 1: KL(student ‖ teacher), the reverse one, which picks a mode. beta 0: KL(teacher ‖ student), forward, which
-    covers all. Between: β KL(teacher ‖ m) + (1 − β) KL(student ‖ m) with m = β teacher + (1 − β) student, as in TRL.
+    beta 1: KL(student ‖ teacher), reverse, mode-seeking. beta 0: KL(teacher ‖ student), forward, mass-covering.
+    Between: β KL(teacher ‖ m) + (1 − β) KL(student ‖ m) with m = β teacher + (1 − β) student, as in TRL.
 
     Args:
         student_M_V, teacher_M_V: log-probabilities over the same V outcomes, finite.
@@ -228,8 +231,11 @@ def _kl(p_M_V: Tensor, q_M_V: Tensor) -> Tensor:
     return (p_M_V.exp() * (p_M_V - q_M_V)).sum(dim=1)
 
 
-def with_rest(logprobs_M_K: Tensor) -> Tensor:
-    """Log-probabilities of K tokens, and of all others together, (M, K + 1): the distribution that a server's top K
-    leave. A divergence of two such is a lower bound of the whole one's."""
-    rest_M_1 = 1.0 - logprobs_M_K.exp().sum(dim=1, keepdim=True)
-    return torch.cat([logprobs_M_K, rest_M_1.clamp(min=1e-6).log()], dim=1)
+def with_remainder(logprobs_M_V: Tensor) -> Tensor:
+    """Append the log-probability of all tokens that are not among the V given ones, (M, V + 1).
+
+    For the most probable tokens that a server returns. The divergence of two such distributions is a lower bound of the
+    divergence over the whole vocabulary.
+    """
+    rest_M_1 = 1.0 - logprobs_M_V.exp().sum(dim=1, keepdim=True)
+    return torch.cat([logprobs_M_V, rest_M_1.clamp(min=1e-6).log()], dim=1)

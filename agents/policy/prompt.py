@@ -1,6 +1,6 @@
-"""The one prompt template, for every student: what it reads, what it writes, and how the two become token ids.
+"""The prompt template of every student, and the token ids of prompts and completions.
 
-The completion is the rewrite. In `expand` mode that is the words to add; nothing at all means "keep the original".
+The completion is the rewrite. In `expand` mode it holds the words to add; an empty one keeps the original query.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEMPLATE = "Query: {query}\nRewrite:"
-AGAIN = "Query: {query}\nTried: {rewrite}\nFound: {found}\nRewrite:"
-# A shopper's query is short; a pasted page is cut so that one query cannot stretch a whole batch.
+RETRY_TEMPLATE = "Query: {query}\nTried: {rewrite}\nFound: {found}\nRewrite:"
+# Queries are short; a pasted page is truncated, because one long query would pad its whole batch.
 MAX_QUERY_CHARACTERS = 200
 MAX_FOUND_CHARACTERS = 160
 
 
 def prompt_text(query: str) -> str:
     """The text that the student continues."""
-    return TEMPLATE.format(query=_cut(query, MAX_QUERY_CHARACTERS))
+    return TEMPLATE.format(query=_one_line(query, MAX_QUERY_CHARACTERS))
 
 
-def again_text(query: str, rewrite: str, found: str) -> str:
-    """The same on a later turn: beside the query, what was written last and the titles that it found."""
-    return AGAIN.format(
-        query=_cut(query, MAX_QUERY_CHARACTERS),
-        rewrite=_cut(rewrite, MAX_QUERY_CHARACTERS),
-        found=_cut(found, MAX_FOUND_CHARACTERS),
+def retry_prompt_text(query: str, rewrite: str, found: str) -> str:
+    """The prompt of a later turn: the query, the last rewrite, and the titles of the products that it found."""
+    return RETRY_TEMPLATE.format(
+        query=_one_line(query, MAX_QUERY_CHARACTERS),
+        rewrite=_one_line(rewrite, MAX_QUERY_CHARACTERS),
+        found=_one_line(found, MAX_FOUND_CHARACTERS),
     )
 
 
-def _cut(text: str, characters: int) -> str:
-    """One line, no longer than that."""
+def _one_line(text: str, characters: int) -> str:
+    """The text on one line, truncated to `characters`."""
     return " ".join(text.split())[:characters]
 
 
@@ -43,23 +43,23 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, queries: Sequence[str]) -> li
 
 
 def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each prompt, without special tokens."""
+    """Token ids of each text, without special tokens; [] for no text."""
     return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
 
 def completion_ids(tokenizer: PreTrainedTokenizerBase, rewrites: Sequence[str]) -> list[list[int]]:
-    """Token ids of each rewrite as the student writes it: a leading space, the words, the end token."""
+    """Token ids of each rewrite as a completion: a leading space, the words, the end token."""
     texts = [f" {rewrite}" if rewrite else "" for rewrite in rewrites]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     return [[*row, tokenizer.eos_token_id] for row in ids]
 
 
 def parse_completions(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]]) -> list[str]:
-    """Rewrites from sampled token ids: the first line, white space squeezed, special tokens dropped."""
+    """Rewrites of sampled token ids: the first line, without special tokens and repeated white space."""
     texts = tokenizer.batch_decode([list(row) for row in ids], skip_special_tokens=True)
     return [parse_text(text) for text in texts]
 
 
 def parse_text(text: str) -> str:
-    """The rewrite in what a model wrote: the first line with anything on it, white space squeezed."""
+    """The rewrite in a generated text: its first line that is not empty, without repeated white space."""
     return " ".join(text.strip().split("\n", 1)[0].split())

@@ -1,56 +1,78 @@
-"""The rollout buffer of every optimiser: sampled once, scored as often as it is learned from.
+"""Sampling completions, and their log-probabilities with gradients: the rollout buffer of every optimizer.
 
-`sample` draws G completions for each of P prompts; the prompt is read once a group, finished rows leave the batch.
-`score` scores completions with gradients. It lays prompts and completions out in one row without padding, each prompt
-once, and an attention mask lets every completion see its own prompt and itself: of a batch of short rewrites padded to
-the longest one, three quarters would be padding. Any Hugging Face causal LM with a `DynamicCache` works.
+    rollout = sample(model, prompts, 8, 12, eos_id, pad_id)     # P prompts × G = 8 completions of up to 12 tokens
+    scores = score(model, rollout)                              # at each gradient step
+
+`sample` computes each prompt once for its G completions, and finished completions leave the batch. `score` packs
+prompts and completions into one row without padding, each prompt once; an attention mask lets a completion see its own
+prompt and itself. Padded to the longest, three quarters of a batch of short rewrites would be padding. Any Hugging Face
+causal LM with a `DynamicCache` works.
+
+Shapes: P prompts, N = P × G completions, Tp prompt tokens, T completion tokens, D hidden width, V vocabulary; in a
+packed row L positions, U of them with logits, M completion tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
-PACKED = 512  # positions that `score` lays in one row: attention is quadratic in them
+if TYPE_CHECKING:  # takes seconds to import, and only types are needed
+    from transformers import PreTrainedModel
+
+MAX_PACKED = 512  # positions in one packed row: attention is quadratic in them
+
+
+class _ModelOutput(Protocol):
+    """What is read of a causal LM's output."""
+
+    logits: Tensor
+    """(batch, positions, V)."""
+    hidden_states: tuple[Tensor, ...]
+    """(batch, positions, D) of each layer, where requested."""
 
 
 class Scores(NamedTuple):
-    """logprobs_N_T: of the sampled tokens, with gradients. entropy_N_T: nats, of the policy there, without. Both 0
-    where masked. hidden_N_T_D: the last layer's state that each token was predicted from, with gradients, if asked."""
+    """What `score` returns; 0 where masked."""
 
     logprobs_N_T: Tensor
+    """float32, log-probabilities of the sampled tokens, with gradients."""
     entropy_N_T: Tensor
+    """float32, nats, of the policy at each token, without gradients."""
     hidden_N_T_D: Tensor | None = None
+    """float32, the last layer's state that each token was predicted from, with gradients; None unless requested."""
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One batch of sampled completions, N = P × G rows, a prompt's group in one block.
-
-    prompt_ids_P_Tp, prompt_mask_P_Tp: int64, padded on the left. tokens_N_T: int64, padded on the right with the end
-    token. mask_N_T: float32, 1 on sampled tokens, the end token included. logprobs_N_T: float32, of the sampled
-    tokens at the sampling temperature. group_size: G. hidden_N_T_D: float32, the last layer's state that each token
-    was drawn from, where the sampler was asked to keep it (a value head reads it), else None. own_prompts: the rows of
-    a group, which share a query, have each a prompt of their own (a later turn's), so the prompts are N, not P.
-    """
+    """One batch of sampled completions, N = P × G rows, the G rows of a query in one block."""
 
     prompt_ids_P_Tp: Tensor
+    """int64, prompt tokens, padded on the left; N rows where `prompt_per_row`."""
     prompt_mask_P_Tp: Tensor
+    """int64, 1 on prompt tokens, 0 on padding."""
     tokens_N_T: Tensor
+    """int64, sampled tokens, padded on the right with the end token."""
     mask_N_T: Tensor
+    """float32, 1 on sampled tokens, the end token included; 0 on padding and on rows that are left out."""
     logprobs_N_T: Tensor
+    """float32, log-probabilities of the sampled tokens at the sampling temperature."""
     group_size: int
+    """G, completions of one query."""
     hidden_N_T_D: Tensor | None = None
-    own_prompts: bool = False
+    """float32, the last layer's state that each token was drawn from, for a value head; None unless requested."""
+    prompt_per_row: bool = False
+    """Whether each row has a prompt of its own, as on later turns, where prompts hold the row's last rewrite."""
 
     @property
-    def rows_a_prompt(self) -> int:
-        """How many completions continue each prompt."""
-        return 1 if self.own_prompts else self.group_size
+    def rows_per_prompt(self) -> int:
+        """Number of completions of each prompt."""
+        return 1 if self.prompt_per_row else self.group_size
 
     def completions(self) -> list[list[int]]:
         """The sampled token ids of each row, without padding."""
@@ -58,35 +80,44 @@ class Rollout:
         return [row[:length] for row, length in zip(self.tokens_N_T.tolist(), lengths, strict=True)]
 
     def select(self, prompts_P: Tensor) -> Rollout:
-        """The groups of some prompts, cut to their own longest prompt and completion."""
+        """The groups of some queries, truncated to the longest prompt and the longest completion among them."""
         rows_N = self.rows_of(prompts_P)
         longest = int(self.mask_N_T[rows_N].sum(dim=1).max())
-        read = rows_N if self.own_prompts else prompts_P
-        width = int(self.prompt_mask_P_Tp[read].sum(dim=1).max())
+        prompt_rows = rows_N if self.prompt_per_row else prompts_P
+        width = int(self.prompt_mask_P_Tp[prompt_rows].sum(dim=1).max())
         return Rollout(
-            self.prompt_ids_P_Tp[read, -width:],
-            self.prompt_mask_P_Tp[read, -width:],
+            self.prompt_ids_P_Tp[prompt_rows, -width:],
+            self.prompt_mask_P_Tp[prompt_rows, -width:],
             self.tokens_N_T[rows_N, :longest],
             self.mask_N_T[rows_N, :longest],
             self.logprobs_N_T[rows_N, :longest],
             self.group_size,
             None if self.hidden_N_T_D is None else self.hidden_N_T_D[rows_N, :longest],
-            self.own_prompts,
+            self.prompt_per_row,
         )
 
     def to(self, device: torch.device | str) -> Rollout:
         """The same on another device."""
-        moved: dict[str, Any] = {name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)}
-        return replace(self, **moved)
+        hidden_N_T_D = self.hidden_N_T_D
+        return Rollout(
+            self.prompt_ids_P_Tp.to(device),
+            self.prompt_mask_P_Tp.to(device),
+            self.tokens_N_T.to(device),
+            self.mask_N_T.to(device),
+            self.logprobs_N_T.to(device),
+            self.group_size,
+            None if hidden_N_T_D is None else hidden_N_T_D.to(device),
+            self.prompt_per_row,
+        )
 
     def rows_of(self, prompts_P: Tensor) -> Tensor:
-        """Numbers of the prompts' rows, a group in one block."""
+        """Row numbers of the queries' completions, the G rows of a query in one block."""
         g = self.group_size
         return (prompts_P[:, None] * g + torch.arange(g, device=prompts_P.device)).flatten()
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Ids and mask, (P, longest), padded on the left: the last column is every prompt's last token."""
+    """Token ids and mask (int64), (P, longest), padded on the left: the last column holds every prompt's last token."""
     width = max(len(row) for row in rows)
     ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows], dtype=torch.long)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], dtype=torch.long)
@@ -94,18 +125,22 @@ def pad_left(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device | 
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Ids (int64) and mask (float32), (N, longest), padded on the right."""
+    """Token ids (int64) and mask (float32), (N, longest), padded on the right."""
     width = max(len(row) for row in rows)
     ids = torch.tensor([list(row) + [pad_id] * (width - len(row)) for row in rows], dtype=torch.long)
     mask = torch.tensor([[1.0] * len(row) + [0.0] * (width - len(row)) for row in rows])
     return ids.to(device), mask.to(device)
 
 
-def given_completions(
-    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], eos_id: int, pad_id: int, device: Any
+def rollout_of_completions(
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    eos_id: int,
+    pad_id: int,
+    device: torch.device | str,
 ) -> Rollout:
-    """Completions that nobody sampled, as many for each prompt, to be scored; an empty one is a row that is not there.
-    Its `logprobs_N_T` are 0."""
+    """A rollout of given completions, equally many for each prompt, to be scored; `logprobs_N_T` is 0, and so is the
+    mask of an empty completion."""
     ids_P_Tp, mask_P_Tp = pad_left(prompts, pad_id, device)
     tokens_N_T, mask_N_T = pad_right(completions, eos_id, device)
     return Rollout(
@@ -115,7 +150,7 @@ def given_completions(
 
 @torch.no_grad()
 def sample(
-    model: Any,
+    model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     group_size: int,
     max_new_tokens: int,
@@ -128,9 +163,9 @@ def sample(
     """Draw `group_size` completions for each prompt; temperature 0 takes the most probable token.
 
     Args:
-        model: a causal LM in eval mode or with dropout 0 (the log-probabilities must be the policy's own).
+        model: a causal LM in eval mode or with dropout 0, so that the log-probabilities are the policy's.
         prompts: P lists of token ids, none empty.
-        generator: the source of randomness, so that a run can be repeated and resumed.
+        generator: random source, so that a run can be repeated and resumed; None: torch's global one.
         keep_hidden: fill `Rollout.hidden_N_T_D`.
     """
     device = next(model.parameters()).device
@@ -138,26 +173,27 @@ def sample(
     positions_P_Tp = (mask_P_Tp.cumsum(dim=1) - 1).clamp(min=0)
     settings = {"use_cache": True, "output_hidden_states": keep_hidden}
     out = model(input_ids=ids_P_Tp, attention_mask=mask_P_Tp, position_ids=positions_P_Tp, logits_to_keep=1, **settings)
-    cache, alive = out.past_key_values, torch.arange(len(prompts) * group_size, device=device)
+    cache, active = out.past_key_values, torch.arange(len(prompts) * group_size, device=device)
     logits, states = (part.repeat_interleave(group_size, dim=0) for part in _last(out, keep_hidden))
     positions, attention = (x.repeat_interleave(group_size, dim=0) for x in (mask_P_Tp.sum(dim=1), mask_P_Tp))
     if group_size > 1:
         cache.batch_repeat_interleave(group_size)
-    tokens_N_T = torch.full((len(alive), max_new_tokens), eos_id, device=device)
-    logprobs_N_T, mask_N_T = torch.zeros((2, len(alive), max_new_tokens), device=device)
-    hidden_N_T_D = torch.zeros((len(alive), max_new_tokens, states.shape[1]), device=device)
+    tokens_N_T = torch.full((len(active), max_new_tokens), eos_id, device=device)
+    logprobs_N_T, mask_N_T = torch.zeros((2, len(active), max_new_tokens), device=device)
+    hidden_N_T_D = torch.zeros((len(active), max_new_tokens, states.shape[1]), device=device)
     for step in range(max_new_tokens):
         token, logprob = _draw(logits, temperature, generator)
-        tokens_N_T[alive, step], logprobs_N_T[alive, step], mask_N_T[alive, step] = token, logprob, 1.0
-        hidden_N_T_D[alive, step] = states.float()
-        going = (token != eos_id).nonzero().squeeze(1)
-        if len(going) == 0 or step + 1 == max_new_tokens:
+        tokens_N_T[active, step], logprobs_N_T[active, step], mask_N_T[active, step] = token, logprob, 1.0
+        hidden_N_T_D[active, step] = states.float()
+        unfinished = (token != eos_id).nonzero().squeeze(1)
+        if len(unfinished) == 0 or step + 1 == max_new_tokens:
             break
-        if len(going) < len(alive):
-            # Finished rows leave the batch: on a CPU the work is what counts, and most rewrites are short.
-            cache.batch_select_indices(going)
-            alive, token, positions, attention = alive[going], token[going], positions[going], attention[going]
-        attention = torch.cat([attention, attention.new_ones((len(alive), 1))], dim=1)
+        if len(unfinished) < len(active):
+            # Finished rows leave the batch: most rewrites are short, and a CPU's time is proportional to the rows.
+            cache.batch_select_indices(unfinished)
+            active, token = active[unfinished], token[unfinished]
+            positions, attention = positions[unfinished], attention[unfinished]
+        attention = torch.cat([attention, attention.new_ones((len(active), 1))], dim=1)
         out = model(
             input_ids=token[:, None], attention_mask=attention, position_ids=positions[:, None],
             past_key_values=cache, **settings,
@@ -170,8 +206,8 @@ def sample(
     )  # fmt: skip
 
 
-def _last(out: Any, keep_hidden: bool) -> tuple[Tensor, Tensor]:
-    """Logits and states of the last position; the states have no columns when they are not kept."""
+def _last(out: _ModelOutput, keep_hidden: bool) -> tuple[Tensor, Tensor]:
+    """Logits and hidden states of the last position; the states have width 0 when they are not kept."""
     logits = out.logits[:, -1]
     return logits, out.hidden_states[-1][:, -1] if keep_hidden else logits[:, :0]
 
@@ -183,22 +219,22 @@ def _draw(logits: Tensor, temperature: float, generator: torch.Generator | None)
         token = logprobs.argmax(dim=-1)
         return token, logprobs.gather(1, token[:, None]).squeeze(1)
     probs = torch.softmax(logits.float() / temperature, dim=-1)
-    # Inverse of the distribution function: one random number a row, where torch.multinomial draws one a token.
-    heights = probs.cumsum(dim=-1)
-    # In (0, total], so that the first height that reaches it belongs to a token that can be drawn.
-    drawn = (1.0 - torch.rand((len(probs), 1), generator=generator, device=probs.device)) * heights[:, -1:]
-    token = torch.searchsorted(heights, drawn)
+    # Inverse transform sampling: one random number a row, where torch.multinomial draws one a vocabulary entry.
+    cumulative = probs.cumsum(dim=-1)
+    # In (0, total], so that the first cumulative value that reaches it belongs to a token of probability above 0.
+    drawn = (1.0 - torch.rand((len(probs), 1), generator=generator, device=probs.device)) * cumulative[:, -1:]
+    token = torch.searchsorted(cumulative, drawn)
     return token.squeeze(1), probs.gather(1, token).log().squeeze(1)
 
 
-def score(model: Any, rollout: Rollout, temperature: float = 1.0, hidden: bool = False) -> Scores:
-    """Log-probability and entropy of every sampled token, and the states they come from if `hidden`, all (N, T, …).
+def score(model: PreTrainedModel, rollout: Rollout, temperature: float = 1.0, hidden: bool = False) -> Scores:
+    """Log-probability and entropy of every sampled token, and the states they are predicted from if `hidden`.
 
-    The first token of a completion is predicted by its prompt's last position, the others by the token before them; no
-    other position has its logits computed. Rows whose mask is empty are not read.
+    The first token of a completion is predicted at its prompt's last position, the others at the token before them;
+    logits are computed at no other position. Rows whose mask is all 0 cost nothing.
     """
     mask_N_T = rollout.mask_N_T.bool()
-    parts = [_score_packed(model, part, temperature, hidden) for part in chunks(rollout)]
+    parts = [_score_packed(model, part, temperature, hidden) for part in packed_chunks(rollout)]
     logprobs, entropies, states = zip(*parts, strict=True)
     empty_N_T = torch.zeros_like(rollout.mask_N_T)
     logprobs_N_T = empty_N_T.masked_scatter(mask_N_T, torch.cat(logprobs))
@@ -206,19 +242,19 @@ def score(model: Any, rollout: Rollout, temperature: float = 1.0, hidden: bool =
     if not hidden:
         return Scores(logprobs_N_T, entropy_N_T)
     states_M_D = torch.cat(states)
-    everywhere = mask_N_T[:, :, None].expand(-1, -1, states_M_D.shape[1])
-    hidden_N_T_D = states_M_D.new_zeros(everywhere.shape).masked_scatter(everywhere, states_M_D)
+    mask_N_T_D = mask_N_T[:, :, None].expand(-1, -1, states_M_D.shape[1])
+    hidden_N_T_D = states_M_D.new_zeros(mask_N_T_D.shape).masked_scatter(mask_N_T_D, states_M_D)
     return Scores(logprobs_N_T, entropy_N_T, hidden_N_T_D)
 
 
-def chunks(rollout: Rollout) -> list[Rollout]:
-    """The rollout in runs of whole groups that have at most `PACKED` positions together, or one group each."""
-    fed_P = rollout.mask_N_T[:, 1:].sum(dim=1).reshape(-1, rollout.group_size).sum(dim=1)
-    read_P = rollout.prompt_mask_P_Tp.sum(dim=1).reshape(len(fed_P), -1).sum(dim=1)
+def packed_chunks(rollout: Rollout) -> list[Rollout]:
+    """The groups of the rollout in order, in chunks of at most `MAX_PACKED` positions, or of a single group."""
+    fed_tokens_P = rollout.mask_N_T[:, 1:].sum(dim=1).reshape(-1, rollout.group_size).sum(dim=1)
+    prompt_tokens_P = rollout.prompt_mask_P_Tp.sum(dim=1).reshape(len(fed_tokens_P), -1).sum(dim=1)
     parts: list[list[int]] = [[]]
     filled = 0
-    for prompt, size in enumerate((read_P + fed_P).tolist()):
-        if filled + size > PACKED and parts[-1]:
+    for prompt, size in enumerate((prompt_tokens_P + fed_tokens_P).tolist()):
+        if filled + size > MAX_PACKED and parts[-1]:
             parts.append([])
             filled = 0
         parts[-1].append(prompt)
@@ -226,27 +262,27 @@ def chunks(rollout: Rollout) -> list[Rollout]:
     return [rollout.select(torch.tensor(part, device=rollout.mask_N_T.device)) for part in parts]
 
 
-def token_logits(model: Any, rollout: Rollout) -> Tensor:
-    """Logits (M, V) that each of the M tokens of the mask was drawn from, row by row, with gradients; read as one row,
-    so for what `chunks` gives."""
-    row = _lay_out(rollout)
-    return _read(model, row, False).logits[0][row.predictor_M]
+def token_logits(model: PreTrainedModel, rollout: Rollout) -> Tensor:
+    """Logits (M, V) that the M unmasked tokens were drawn from, row by row, with gradients; for a chunk of
+    `packed_chunks`, which is packed into one row."""
+    row = _pack(rollout)
+    return _forward(model, row, False).logits[0][row.predictor_M]
 
 
 def _score_packed(
-    model: Any, rollout: Rollout, temperature: float, hidden: bool
+    model: PreTrainedModel, rollout: Rollout, temperature: float, hidden: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Log-probabilities, entropies (both (M,)) and states (M, D) of the M tokens of the mask, row by row."""
-    row = _lay_out(rollout)
-    out = _read(model, row, hidden)
+    """Log-probabilities (M,), entropies (M,) and states (M, D) of the M unmasked tokens, row by row."""
+    row = _pack(rollout)
+    out = _forward(model, row, hidden)
     tokens_M = rollout.tokens_N_T[rollout.mask_N_T.bool()]
-    logprobs_M, entropy_U = _Picked.apply(out.logits[0], row.predictor_M, tokens_M, temperature)
+    logprobs_M, entropy_U = _LogSoftmaxAt.apply(out.logits[0], row.predictor_M, tokens_M, temperature)
     states_M_D = out.hidden_states[-1][0, row.predicting_U][row.predictor_M].float() if hidden else None
     return logprobs_M, entropy_U[row.predictor_M], states_M_D
 
 
-def _read(model: Any, row: _Row, hidden: bool) -> Any:
-    """One forward pass; logits of the predicting positions only."""
+def _forward(model: PreTrainedModel, row: _PackedRow, hidden: bool) -> _ModelOutput:
+    """One forward pass, with logits at the predicting positions only."""
     visible_L_L = torch.zeros(row.visible_L_L.shape, dtype=model.dtype, device=model.device)
     visible_L_L.masked_fill_(~row.visible_L_L, torch.finfo(model.dtype).min)
     return model(
@@ -259,25 +295,29 @@ def _read(model: Any, row: _Row, hidden: bool) -> Any:
     )
 
 
-class _Row(NamedTuple):
-    """L positions: all prompts, then all completion tokens that predict another one. predicting_U: the positions whose
-    logits are wanted. predictor_M: for each sampled token, the place in predicting_U that it was drawn from."""
+class _PackedRow(NamedTuple):
+    """All prompts, then all completion tokens that predict another token, as one row of L positions."""
 
     ids_L: Tensor
+    """Token ids."""
     positions_L: Tensor
+    """Position of each token in its own prompt and completion."""
     visible_L_L: Tensor
+    """bool, [i, j]: whether position i attends to position j."""
     predicting_U: Tensor
+    """Positions at which logits are computed."""
     predictor_M: Tensor
+    """For each sampled token, the index in `predicting_U` of the position that predicts it."""
 
 
-def _lay_out(rollout: Rollout) -> _Row:
-    """The whole rollout as one row without padding, each prompt once."""
+def _pack(rollout: Rollout) -> _PackedRow:
+    """The rollout as one row without padding, each prompt once."""
     prompt_mask, mask = rollout.prompt_mask_P_Tp.bool(), rollout.mask_N_T.bool()
-    device, g = mask.device, rollout.rows_a_prompt
+    device, g = mask.device, rollout.rows_per_prompt
     lengths_P = prompt_mask.sum(dim=1)
     prompt, column = prompt_mask.nonzero(as_tuple=True)
     place = (prompt_mask.cumsum(dim=1) - 1)[prompt, column]
-    # Token t − 1 of a row is read only to predict token t.
+    # Token t − 1 of a row is an input only if there is a token t to predict.
     fed_row, fed_step = mask[:, 1:].nonzero(as_tuple=True)
     group_L = torch.cat([prompt, fed_row // g])
     row_L = torch.cat([torch.full_like(prompt, -1), fed_row])
@@ -290,18 +330,27 @@ def _lay_out(rollout: Rollout) -> _Row:
     predictor_N_T = torch.zeros_like(rollout.tokens_N_T)
     predictor_N_T[:, 0] = torch.arange(len(mask), device=device) // g
     predictor_N_T[fed_row, fed_step + 1] = len(lengths_P) + torch.arange(len(fed_row), device=device)
-    return _Row(ids_L, positions_L, visible_L_L, predicting_U, predictor_N_T[mask])
+    return _PackedRow(ids_L, positions_L, visible_L_L, predicting_U, predictor_N_T[mask])
 
 
-class _Picked(torch.autograd.Function):
+class _LogSoftmaxContext(FunctionCtx):
+    """What the forward pass of `_LogSoftmaxAt` keeps for the backward pass, besides saved tensors."""
+
+    saved_tensors: tuple[Tensor, ...]
+    temperature: float
+    dtype: torch.dtype
+
+
+class _LogSoftmaxAt(torch.autograd.Function):
     """log softmax(logits / temperature) at M chosen tokens, and the entropy (U,) of each row, without gradient.
 
-    By hand, because vocabularies are large: the graph keeps one array of logits' size instead of four.
+    The backward pass is written out because vocabularies are large: the graph keeps one array of the logits' size
+    instead of four.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, logits_U_V: Tensor, rows_M: Tensor, tokens_M: Tensor, temperature: float
+        ctx: _LogSoftmaxContext, logits_U_V: Tensor, rows_M: Tensor, tokens_M: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
         logits = logits_U_V.float()
         logprobs_U_V = torch.log_softmax(logits if temperature == 1.0 else logits / temperature, dim=-1)
@@ -314,7 +363,7 @@ class _Picked(torch.autograd.Function):
         return picked_M, entropy_U
 
     @staticmethod
-    def backward(ctx: Any, grad_M: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: _LogSoftmaxContext, grad_M: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         probs_U_V, rows_M, tokens_M = ctx.saved_tensors
         grad_M = grad_M / ctx.temperature
         weight_U = grad_M.new_zeros(len(probs_U_V)).index_add_(0, rows_M, grad_M)

@@ -1,4 +1,4 @@
-"""The student: any Hugging Face causal LM that rewrites queries. One code path for `tiny` and `smollm2-135m`.
+"""The student: any Hugging Face causal LM that rewrites queries, `tiny` and `smollm2-135m` alike.
 
 student = Student.load("out/quickstart/checkpoints/best")
 student.rewrite(["couch navy blue", "keep coffee hot"])
@@ -13,35 +13,41 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from agents.policy.prompt import TEMPLATE, again_text, parse_completions, prompt_ids, text_ids
+from agents.policy.prompt import TEMPLATE, parse_completions, prompt_ids, retry_prompt_text, text_ids
 from agents.policy.rollout import Rollout, sample
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
+from qr_env.models.hub import load_causal_lm
 from qr_env.models.progress import no_weight_bars
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 
 SETTINGS_FILE = "student.json"
 ALIGNMENT = 64  # bytes, of PyTorch's CPU allocator
-SAVED = ("name", "max_new_tokens", "combine", "weight")
+SAVED_FIELDS = ("name", "max_new_tokens", "combine", "weight")
 
 
 @dataclass
 class Student:
-    """A causal LM, its tokenizer, and how long its rewrites may be (tokens). Implements `qr_env.common.protocols.Agent`.
+    """A causal LM that rewrites queries; implements `qr_env.common.protocols.Agent`."""
 
-    combine, weight: how its rewrites meet their originals (`qr_env.retrieval.combine`), as it was trained. keep_hidden: rollouts
-    hold the states that a value head reads.
-    """
-
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel
+    """The causal LM, in eval mode."""
+    tokenizer: PreTrainedTokenizerBase
+    """Its tokenizer, with an end and a pad token."""
     name: str = "student"
+    """For logs and reports."""
     max_new_tokens: int = 12
+    """Tokens a rewrite at most, the end token included."""
     batch_size: int = 256
+    """Queries a batch in `rewrite`."""
     combine: str = "expand"
+    """How a rewrite is combined with its query (`qr_env.retrieval.combine`), as in training."""
     weight: float = ORIGINAL_WEIGHT
+    """Weight of the query in that combination, as in training."""
     keep_hidden: bool = False
+    """Whether rollouts keep the hidden states that a value head reads."""
 
     def sample(
         self,
@@ -53,7 +59,7 @@ class Student:
         """Draw `group_size` rewrites of each query, with their log-probabilities."""
         return self._draw(prompt_ids(self.tokenizer, queries), group_size, temperature, generator)
 
-    def sample_again(
+    def sample_retry(
         self,
         queries_N: Sequence[str],
         rewrites_N: Sequence[str],
@@ -62,11 +68,16 @@ class Student:
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Rollout:
-        """Draw one more rewrite of each query, in sight of the last one and of what it found, where `group_size`
-        neighbours share a query."""
-        texts = list(map(again_text, queries_N, rewrites_N, found_N))
-        rollout = self._draw(text_ids(self.tokenizer, texts), 1, temperature, generator)
-        return replace(rollout, group_size=group_size, own_prompts=True)
+        """Draw one more rewrite of each of N queries, with the last rewrite and its search results in the prompt.
+
+        Args:
+            queries_N: N = P × G queries, `group_size` neighbors on one query.
+            rewrites_N: the last rewrite of each.
+            found_N: titles of the products that it found, as one text.
+        """
+        prompts_N = text_ids(self.tokenizer, list(map(retry_prompt_text, queries_N, rewrites_N, found_N)))
+        rollout = self._draw(prompts_N, 1, temperature, generator)
+        return replace(rollout, group_size=group_size, prompt_per_row=True)
 
     def _draw(
         self, prompts: list[list[int]], group_size: int, temperature: float, generator: torch.Generator | None
@@ -84,13 +95,13 @@ class Student:
         )
 
     def texts(self, rollout: Rollout) -> list[str]:
-        """The rewrites of a rollout, N = P × G, in its order."""
+        """The N = P × G rewrites of a rollout, in its order."""
         return parse_completions(self.tokenizer, rollout.completions())
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
         """The most probable rewrite of each query, then n − 1 sampled ones; the seed fixes the samples."""
         generator = torch.Generator(self.model.device).manual_seed(seed)
-        # Sorted by length, a batch holds little padding; the results go back to the caller's order.
+        # Sorted by length, a batch holds little padding; results are returned in the caller's order.
         order = sorted(range(len(queries)), key=lambda i: len(queries[i]))
         rewrites: list[list[str]] = [[] for _ in queries]
         for start in range(0, len(order), self.batch_size):
@@ -108,7 +119,7 @@ class Student:
         with no_weight_bars():
             self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        settings = {name: getattr(self, name) for name in SAVED} | {"template": TEMPLATE}
+        settings = {name: getattr(self, name) for name in SAVED_FIELDS} | {"template": TEMPLATE}
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
 
     @classmethod
@@ -116,18 +127,17 @@ class Student:
         """Read what `save` wrote.
 
         Raises:
-            ConfigError: no student is there, or it was trained with another prompt template.
+            ConfigError: the folder holds no student, or one that was trained with another prompt template.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         folder = current_version(Path(folder))
         settings = saved_settings(folder)
         if settings["template"] != TEMPLATE:
             raise ConfigError(
-                f"{folder} was trained with the prompt {settings['template']!r}, this version has another"
+                f"{folder} was trained with the prompt {settings['template']!r}, and this version uses {TEMPLATE!r}: "
+                "train the student again"
             )
         if (folder / "adapter_config.json").is_file():
-            from peft import AutoPeftModelForCausalLM
+            from peft import AutoPeftModelForCausalLM  # noqa: PLC0415 - for LoRA students only
 
             with no_weight_bars():
                 model = AutoPeftModelForCausalLM.from_pretrained(folder, is_trainable=trainable)
@@ -136,22 +146,25 @@ class Student:
                 model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         _align(model)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        return cls(model.eval(), tokenizer, **{name: settings[name] for name in SAVED if name in settings})
+        return cls(model.eval(), tokenizer, **{name: settings[name] for name in SAVED_FIELDS if name in settings})
 
 
 def _align(model: torch.nn.Module) -> None:
-    """Move weights to where PyTorch itself would put them. Those of a mapped file begin anywhere, and kernels sum in
-    another order there: a resumed run would differ in the last bit from the run that trained on."""
+    """Copy weights to addresses aligned as by PyTorch's allocator.
+
+    In a memory-mapped file they are not, and kernels sum unaligned weights in another order: a resumed run would
+    differ in the last bit from an uninterrupted one.
+    """
     for parameter in model.parameters():
         if parameter.data_ptr() % ALIGNMENT:
             parameter.data = parameter.data.clone()
 
 
 def saved_settings(folder: str | Path) -> dict[str, Any]:
-    """What `Student.save` noted beside the weights: `SAVED` and the prompt template, without reading the weights.
+    """The settings that `Student.save` wrote, `SAVED_FIELDS` and the prompt template, without reading the weights.
 
     Raises:
-        ConfigError: no student is there.
+        ConfigError: the folder holds no student.
     """
     file = current_version(Path(folder)) / SETTINGS_FILE
     if not file.is_file():
@@ -161,12 +174,10 @@ def saved_settings(folder: str | Path) -> dict[str, Any]:
 
 
 def pretrained_student(name: str, max_new_tokens: int, lora_rank: int = 0) -> Student:
-    """A student from a pretrained causal LM by the names of `qr_env.models.hub`; `lora_rank` 0 trains all weights."""
-    from qr_env.models.hub import load_causal_lm
-
+    """A student from a pretrained causal LM, by a name of `qr_env.models.hub`; `lora_rank` 0 trains all weights."""
     model, tokenizer = load_causal_lm(name)
     if lora_rank:
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - for LoRA students only
 
         settings = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
         model = get_peft_model(model, settings)

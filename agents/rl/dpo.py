@@ -16,7 +16,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from agents.policy.losses import aggregate, beats, best_against_worst, kl_k3, preference_loss, zero_variance_groups
+from agents.policy.losses import (
+    aggregate,
+    best_against_worst,
+    kl_k3,
+    pairwise_wins,
+    preference_loss,
+    zero_variance_groups,
+)
 from agents.policy.rollout import Rollout, score
 from agents.rl.learner import Learner, LearnerConfig, Pair, mean_metrics
 from qr_env.common.errors import ConfigError
@@ -79,7 +86,7 @@ class DPO(Learner):
 
     def pairs(self, rewards_P_G: Tensor) -> Tensor:
         """(P, G, G) bool: [p, i, j] is True where query p's rewrite i is preferred to its rewrite j."""
-        wins_P_G_G = beats(rewards_P_G, self.config.margin)
+        wins_P_G_G = pairwise_wins(rewards_P_G, self.config.margin)
         return wins_P_G_G if self.config.all_pairs else wins_P_G_G & best_against_worst(rewards_P_G)
 
     def _step(

@@ -2,8 +2,8 @@
 policy, the supervised anchor, the gradient step.
 
 With several processes (`accelerate launch`) each one holds its part of the batch, and a step is the one that a single
-process would take on the whole batch. Gradients are averaged here and not by DistributedDataParallel, because the number
-of forward passes differs between processes: rewrites that cannot be learned from are not read.
+process would take on the whole batch. Gradients are averaged here and not by DistributedDataParallel, because the
+number of forward passes differs between processes: rewrites without a gradient are skipped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from agents.policy.losses import Aggregation, aggregate, count_sequences
 from agents.policy.prompt import completion_ids, prompt_ids
-from agents.policy.rollout import Rollout, given_completions, score
+from agents.policy.rollout import Rollout, rollout_of_completions, score
 from qr_env.common.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class Learner(ABC):
             return torch.zeros((), device=device), {}
         prompts = prompt_ids(self.tokenizer, [query for query, _ in pairs])
         completions = completion_ids(self.tokenizer, [rewrite for _, rewrite in pairs])
-        batch = given_completions(
+        batch = rollout_of_completions(
             prompts, completions, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, device
         )
         loss = -aggregate(score(self.model, batch).logprobs_N_T, batch.mask_N_T, "token")

@@ -214,7 +214,7 @@ class Loop:
         if turn == 0:
             return self.student.sample(queries_N[::group_size], group_size, temperature, self.generator)
         last_rewrites_N, found_N = self.envs.simulator.last_rewrites_N, self.observation["context"]
-        return self.student.sample_again(queries_N, last_rewrites_N, found_N, group_size, temperature, self.generator)
+        return self.student.sample_retry(queries_N, last_rewrites_N, found_N, group_size, temperature, self.generator)
 
     def _log(self, metrics: dict[str, float], raised: list[str]) -> None:
         if self.processes.is_main:

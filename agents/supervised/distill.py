@@ -28,9 +28,9 @@ from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from agents.examples.tasks import Example
-from agents.policy.losses import generalized_jsd, with_rest
+from agents.policy.losses import generalized_jsd, with_remainder
 from agents.policy.prompt import prompt_text
-from agents.policy.rollout import Rollout, chunks, token_logits
+from agents.policy.rollout import Rollout, packed_chunks, token_logits
 from agents.policy.student import Student
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent
@@ -177,7 +177,7 @@ def _backpropagate(student: Student, teacher: Teacher, rollout: Rollout, beta: f
     """Accumulate the gradient of the mean divergence a token, and return that mean."""
     total, count = 0.0, rollout.mask_N_T.sum().clamp(min=1)
     device = student.model.device
-    for part in chunks(rollout):
+    for part in packed_chunks(rollout):
         support = teacher.support(part, temperature)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits_NV = token_logits(student.model, part)
@@ -200,7 +200,7 @@ def divergence(logits_NV: Tensor, support: Support, beta: float) -> Tensor:
         student_NV = torch.log_softmax(logits_NV[:, :shared], dim=1)
         return generalized_jsd(student_NV, torch.log_softmax(teacher_NV[:, :shared], dim=1), beta)
     student_NV = torch.log_softmax(logits_NV, dim=1).gather(1, ids_NV)
-    return generalized_jsd(with_rest(student_NV), with_rest(teacher_NV), beta)
+    return generalized_jsd(with_remainder(student_NV), with_remainder(teacher_NV), beta)
 
 
 def _metrics(losses: Sequence[float], tokens: int, runtime: float) -> dict[str, float]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from agents.policy.prompt import completion_ids, parse_text, prompt_ids, prompt_text
-from agents.policy.rollout import Rollout, given_completions
+from agents.policy.rollout import Rollout, rollout_of_completions
 from agents.policy.student import Student
 from agents.supervised.distill import PROBE, REMEDY, Support
 from qr_env.common.errors import ConfigError
@@ -77,7 +77,7 @@ class ServedTeacher:
         """One completion of each query: the first line of sampled text, in the student's tokens."""
         completions = completion_ids(self.tokenizer, self._write(queries, temperature, seed))
         ids = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
-        return given_completions(prompt_ids(self.tokenizer, queries), completions, *ids, "cpu")
+        return rollout_of_completions(prompt_ids(self.tokenizer, queries), completions, *ids, "cpu")
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
         """Implements `qr_env.common.protocols.Agent`, for `sequence_kd` by a teacher of any tokenizer."""

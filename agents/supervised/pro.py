@@ -25,9 +25,9 @@ from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from agents.examples.scoring import Scorer
-from agents.policy.losses import TIE, aggregate, beats, pro_loss
+from agents.policy.losses import TIE, aggregate, pairwise_wins, pro_loss
 from agents.policy.prompt import completion_ids, parse_completions, prompt_ids
-from agents.policy.rollout import Rollout, given_completions, pad_left, score
+from agents.policy.rollout import Rollout, pad_left, rollout_of_completions, score
 from agents.policy.student import Student
 from agents.rl.learner import mean_metrics
 from qr_env.common.atomic_io import saving
@@ -135,7 +135,7 @@ def _beam_search(student: Student, queries: Sequence[str], n: int) -> list[str]:
     """The n most probable rewrites of each query by beam search, (P · n,), grouped by query."""
     tokenizer = student.tokenizer
     ids_P_Tp, mask_P_Tp = pad_left(prompt_ids(tokenizer, queries), tokenizer.pad_token_id, student.model.device)
-    tokens_N_T = student.model.generate(
+    tokens_N_T = student.model.generate(  # type: ignore[operator]  # PreTrainedModel does not declare it
         input_ids=ids_P_Tp, attention_mask=mask_P_Tp, num_beams=n, num_return_sequences=n, do_sample=False,
         max_new_tokens=student.max_new_tokens, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
@@ -194,7 +194,7 @@ class _RankedLists:
         """The lists at these places, and their rewards (P, G)."""
         completions = [row for i in places for row in self.completions_PG[i]]
         prompts = [self.prompts[i] for i in places]
-        rollout = given_completions(prompts, completions, tokenizer.eos_token_id, tokenizer.pad_token_id, device)
+        rollout = rollout_of_completions(prompts, completions, tokenizer.eos_token_id, tokenizer.pad_token_id, device)
         return rollout, self.rewards_PG[list(places)].to(device)
 
 
@@ -259,6 +259,6 @@ def _loss(
         imitated_PG[:, 1:] = 0.0  # candidates are sorted, the best first
     supervised = -aggregate(logprobs_N_T, mask_N_T * imitated_PG.flatten()[:, None], "token")
     loss = config.sft_coef * supervised + config.strength * ranking
-    wins_PGG = beats(rewards_PG)
+    wins_PGG = pairwise_wins(rewards_PG)
     agreement = (mean_logprob_PG[:, :, None] > mean_logprob_PG[:, None, :])[wins_PGG].float().mean()
     return loss, {"pro_loss": ranking.item(), "sft_loss": supervised.item(), "accuracy": agreement.item()}

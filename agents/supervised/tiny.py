@@ -24,7 +24,13 @@ import scipy.sparse as sp
 import torch
 from scipy.sparse.linalg import eigsh
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from agents.policy.prompt import prompt_text
 from agents.query_log.word_model import distinctive_words, word_model
@@ -58,7 +64,7 @@ def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, pad_token=END, padding_side="left")
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, hidden: int = 128, layers: int = 2) -> PreTrainedModel:
+def new_model(tokenizer: PreTrainedTokenizerBase, seed: int, hidden: int = 128, layers: int = 2) -> PreTrainedModel:
     """An untrained Llama of about 0.9 M parameters, half of them in the embedding, which is tied to the output."""
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -137,8 +143,8 @@ def pretrain_tiny(
     seed: int,
     hidden: int = 128,
     layers: int = 2,
-    tokenizer: PreTrainedTokenizerFast | None = None,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, dict[str, float]]:
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, float]]:
     """A model and its tokenizer, pretrained on `n` pairs of the shop's own text, and the figures of `fine_tune`.
 
     Args:

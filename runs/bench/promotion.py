@@ -47,14 +47,14 @@ def _figures(args: PromotionArgs, kind: str, number: int, sign: int, real_N: Flo
         rng = np.random.default_rng([args.seed, number, trial_number])
         draw = generated_differences(rng, sign * args.effect) if real_N is None else resampled(rng, real_N, sign)
         trials.append(run_trial(PromotionConfig(), draw))
-    promoted = [one.seen for one, _ in trials if one.stage == "promoted"]
+    promoted = [one.pairs_seen for one, _ in trials if one.stage == "promoted"]
     return {
         "candidates": len(trials),
         "promoted": len(promoted) / len(trials),
         "promoted at most": float(binomtest(len(promoted), len(trials)).proportion_ci().high),
         "saw a canary share": float(np.mean([max(shares) > 0 for _, shares in trials])),
         "queries until promoted, median": float(np.median(promoted)) if promoted else math.nan,
-        "queries, median": float(np.median([one.seen for one, _ in trials])),
+        "queries, median": float(np.median([one.pairs_seen for one, _ in trials])),
     }
 
 

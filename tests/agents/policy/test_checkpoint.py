@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, pruned, and damage is named."""
+"""Checkpoints are atomic and pruned; loading names a damaged file."""
 
 import resource
 import shutil
@@ -11,7 +11,7 @@ import torch
 
 from agents.factory import checkpoint_folder
 from agents.policy.checkpoint import (
-    KEEP,
+    KEPT_CHECKPOINTS,
     checkpoints,
     load_checkpoint,
     rng_state,
@@ -24,7 +24,7 @@ from qr_env.common.errors import RunFolderError
 from tests.helpers.models import same_weights, small_student
 
 
-def test_what_is_saved_comes_back(tmp_path):
+def test_loading_returns_what_was_saved(tmp_path):
     student = small_student()
     save_checkpoint(tmp_path, 7, student, {"progress": {"episodes": 3}})
     loaded, state = load_checkpoint(tmp_path)
@@ -32,14 +32,14 @@ def test_what_is_saved_comes_back(tmp_path):
     assert (state["update"], state["progress"]) == (7, {"episodes": 3})
 
 
-def test_the_newest_is_read_and_old_ones_go(tmp_path):
+def test_the_newest_is_loaded_and_old_ones_are_deleted(tmp_path):
     for update in (1, 2, 30):
         save_checkpoint(tmp_path, update, small_student(), {})
-    assert len(checkpoints(tmp_path)) == KEEP
+    assert len(checkpoints(tmp_path)) == KEPT_CHECKPOINTS
     assert load_checkpoint(tmp_path)[1]["update"] == 30
 
 
-def test_a_half_written_one_is_not_seen(tmp_path):
+def test_an_incomplete_checkpoint_is_ignored(tmp_path):
     save_checkpoint(tmp_path, 1, small_student(), {})
     (tmp_path / ".update-000002.part").mkdir()
     (tmp_path / "update-000003").mkdir()  # no manifest
@@ -47,7 +47,7 @@ def test_a_half_written_one_is_not_seen(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "state.pt"])
-def test_damage_is_named(tmp_path, file):
+def test_a_damaged_file_is_named(tmp_path, file):
     path = save_checkpoint(tmp_path, 1, small_student(), {}) / file
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -55,41 +55,41 @@ def test_damage_is_named(tmp_path, file):
         load_checkpoint(tmp_path)
 
 
-def test_of_two_checkpoints_the_sound_one_before_is_offered(tmp_path):
+def test_the_error_names_the_previous_checkpoint(tmp_path):
     first, second = (save_checkpoint(tmp_path, update, small_student(), {}) for update in (1, 2))
     (second / "state.pt").unlink()
-    with pytest.raises(RunFolderError, match=r"delete .*update-000002 to go on from update-000001"):
+    with pytest.raises(RunFolderError, match=r"delete .*update-000002 to continue from update-000001"):
         load_checkpoint(tmp_path)
     second.rename(tmp_path / "broken")
     assert load_checkpoint(tmp_path)[1]["update"] == 1
     (first / "manifest.json").write_text('{"state.pt": ')
-    with pytest.raises(RunFolderError, match=r"manifest\.json is missing or damaged.*none is before it"):
+    with pytest.raises(RunFolderError, match=r"manifest\.json is missing or damaged.*it is the only one"):
         load_checkpoint(tmp_path)
 
 
 class Killed(BaseException):
-    """Nothing catches it, as nothing catches `kill -9`."""
+    """Stands for SIGKILL: no code catches it."""
 
 
 @pytest.mark.parametrize("clean_up", [True, False], ids=["ctrl-c", "kill -9"])
 @pytest.mark.parametrize("step", range(6))
-def test_whenever_it_is_killed_the_old_or_the_new_student_can_be_loaded(tmp_path, monkeypatch, step, clean_up):
-    """A kill before the n-th thing that is done to the folders: after one of -9 nothing more is done to them."""
+def test_after_a_kill_at_any_step_the_old_or_the_new_student_loads(tmp_path, monkeypatch, step, clean_up):
+    """The process dies before the n-th change of the folders; after `kill -9` no clean-up changes them either."""
     first, second = small_student(seed=0), small_student(seed=1)
-    best, done = save_student(tmp_path / "best", first), []
+    best, calls = save_student(tmp_path / "best", first), []
 
-    def deadly(act):
-        def acting(*args, **settings):
-            done.append(act)
-            if len(done) == step + 1 or (len(done) > step and not clean_up):
+    def killed_at_step(function):
+        def wrapper(*args, **settings):
+            calls.append(function)
+            if len(calls) == step + 1 or (len(calls) > step and not clean_up):
                 raise Killed
-            return act(*args, **settings)
+            return function(*args, **settings)
 
-        return acting
+        return wrapper
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", deadly(Path.replace))
-        patch.setattr(shutil, "rmtree", deadly(shutil.rmtree))
+        patch.setattr(Path, "replace", killed_at_step(Path.replace))
+        patch.setattr(shutil, "rmtree", killed_at_step(shutil.rmtree))
         with suppress(Killed):
             save_student(best, second)
     assert any(same_weights(Student.load(best).model, student.model) for student in (first, second))
@@ -99,12 +99,12 @@ def test_whenever_it_is_killed_the_old_or_the_new_student_can_be_loaded(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-def test_a_checkpoint_that_a_kill_left_beside_its_place_is_read(tmp_path):
+def test_a_checkpoint_moved_aside_by_an_interrupted_save_is_recovered(tmp_path):
     save_checkpoint(tmp_path, 1, small_student(), {}).rename(tmp_path / ".update-000001.old")
     assert load_checkpoint(tmp_path)[1]["update"] == 1
 
 
-def test_a_million_comes_after_all_that_is_less(tmp_path):
+def test_checkpoints_beyond_six_digits_sort_by_number(tmp_path):
     for update in (999_998, 999_999, 1_000_000):
         save_checkpoint(tmp_path, update, small_student(), {})
     assert [path.name for path in checkpoints(tmp_path)] == ["update-999999", "update-1000000"]
@@ -112,8 +112,8 @@ def test_a_million_comes_after_all_that_is_less(tmp_path):
 
 
 @contextmanager
-def no_file_longer_than(size):
-    """The kernel refuses longer files, as it refuses everything on a full disk."""
+def file_size_limit(size):
+    """The kernel refuses longer files, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -123,12 +123,12 @@ def no_file_longer_than(size):
 
 
 @pytest.mark.parametrize("state", [{}, {"envs": list(range(10**6))}])  # the weights, or only the state, do not fit
-def test_a_full_disk_is_named_and_takes_nothing(tmp_path, state):
+def test_a_full_disk_raises_and_changes_no_checkpoint(tmp_path, state):
     student = small_student()
     save_checkpoint(tmp_path, 1, student, {})
     best = save_student(tmp_path / "best", student)
     size = (best / "model.safetensors").stat().st_size
-    with no_file_longer_than(size + 10_000 if state else size // 2):
+    with file_size_limit(size + 10_000 if state else size // 2):
         with pytest.raises(RunFolderError, match="update-000002 could not be written"):
             save_checkpoint(tmp_path, 2, student, state)
         if not state:
@@ -139,12 +139,12 @@ def test_a_full_disk_is_named_and_takes_nothing(tmp_path, state):
     assert same_weights(Student.load(best).model, student.model)
 
 
-def test_nothing_to_resume(tmp_path):
+def test_resuming_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match="without --resume"):
         load_checkpoint(tmp_path)
 
 
-def test_generators_go_on_where_they_were():
+def test_random_generators_are_restored():
     state = rng_state()
     drawn = torch.rand(3), np.random.rand(3)  # noqa: NPY002
     set_rng_state(state)
@@ -152,7 +152,7 @@ def test_generators_go_on_where_they_were():
     assert (np.random.rand(3) == drawn[1]).all()  # noqa: NPY002
 
 
-def test_the_serving_student_is_replaced_whole(tmp_path):
+def test_a_saved_student_is_replaced_completely(tmp_path):
     first, second = small_student(seed=0), small_student(seed=1)
     save_student(tmp_path / "best", first)
     save_student(tmp_path / "best", second)

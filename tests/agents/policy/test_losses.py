@@ -1,4 +1,4 @@
-"""Advantages, policy and ranking losses: float64 loops, and TRL's GRPO on the same batch."""
+"""Advantages and losses equal float64 loops, rlax's numbers, and TRL's GRPO on the same batch."""
 
 import math
 
@@ -10,7 +10,6 @@ from agents.policy.losses import (
     TIE,
     adapted_kl_coef,
     aggregate,
-    beats,
     best_against_worst,
     clipped_policy_loss,
     clipped_value_loss,
@@ -18,6 +17,7 @@ from agents.policy.losses import (
     group_advantages,
     kl_k3,
     log_ratios,
+    pairwise_wins,
     pro_loss,
     whiten,
     zero_variance_groups,
@@ -80,9 +80,9 @@ def test_clipped_loss_of_token_and_sequence_ratios_equals_a_float64_loop(level):
             own = [(new[i, k] - old[i, k]).item() for k in range(length)]
             ratio = math.exp(own[j] if level == "token" else sum(own) / length)
             a = advantages[i].item()
-            plain, held = ratio * a, min(max(ratio, 0.9), 1.3) * a
-            assert ours[i, j].item() == pytest.approx(-min(plain, held), abs=1e-12)
-            assert clipped[i, j].item() == (held < plain)
+            plain, limited = ratio * a, min(max(ratio, 0.9), 1.3) * a
+            assert ours[i, j].item() == pytest.approx(-min(plain, limited), abs=1e-12)
+            assert clipped[i, j].item() == (limited < plain)
 
 
 def slow_gae(rewards, values, lengths, gamma, lam):
@@ -116,15 +116,17 @@ def test_advantages_of_tokens_equal_a_float64_loop(gamma, lam):
     ],
 )
 def test_advantages_of_tokens_equal_the_numbers_published_with_rlax(lam, published):
-    """google-deepmind/rlax, multistep_test.py: five steps at discount 0.99, cut off where the value is −1. Our rows end
-    in a terminal state, so what lies behind the cut is part of the last reward."""
+    """google-deepmind/rlax, multistep_test.py: five steps at discount 0.99, truncated where the value is −1.
+
+    Our rows end in a terminal state, so the value after the truncation is part of the last reward.
+    """
     rewards = torch.tensor([[0.0, 0.0, 1.0, 0.0, -0.5 + 0.99 * -1.0]])
     values = torch.tensor([[1.0, 4.0, -3.0, -2.0, -1.0]])
     ours, _ = generalized_advantages(rewards, values, torch.ones(1, 5), 0.99, lam)
     torch.testing.assert_close(ours, torch.tensor([published]), atol=1e-3, rtol=0)  # they are rounded
 
 
-def test_a_turns_reward_is_credited_to_the_tokens_before_it_only():
+def test_a_reward_is_credited_only_to_the_tokens_before_it():
     rewards = torch.tensor([[0.0, 1.0, 0.0, 0.0]])  # the first of two turns ends with the second token
     advantages, _ = generalized_advantages(rewards, torch.zeros(1, 4), torch.ones(1, 4), 1.0, 1.0)
     assert advantages.tolist() == [[1.0, 1.0, 0.0, 0.0]]
@@ -140,7 +142,7 @@ def test_clipped_value_loss_equals_a_loop():
         assert was == ((near - r) ** 2 > (v - r) ** 2)
 
 
-def test_whitened_advantages_have_mean_0_and_deviation_1_where_they_count():
+def test_whitened_advantages_have_mean_0_and_deviation_1_where_unmasked():
     values, mask = torch.randn(6, 5).double() * 3 + 2, torch.ones(6, 5).double()
     mask[1:3, 2:] = 0
     white = whiten(values, mask)
@@ -151,20 +153,20 @@ def test_whitened_advantages_have_mean_0_and_deviation_1_where_they_count():
     assert torch.equal(whiten(values, torch.zeros_like(mask)), torch.zeros_like(mask))
 
 
-def test_the_price_of_kl_moves_towards_its_target_by_a_bounded_step():
+def test_the_kl_coefficient_moves_towards_its_target_by_a_bounded_step():
     assert adapted_kl_coef(0.1, 0.05, 0.05) == pytest.approx(0.1)
     assert adapted_kl_coef(0.1, 0.055, 0.05) == pytest.approx(0.1 * 1.01)
     assert adapted_kl_coef(0.1, 9.0, 0.05) == pytest.approx(0.1 * 1.02)
     assert adapted_kl_coef(0.1, 0.0, 0.05) == pytest.approx(0.1 * 0.98)
 
 
-def test_a_missing_reward_neither_teaches_nor_moves_the_others():
+def test_a_missing_reward_has_advantage_0_and_does_not_change_the_others():
     with_gap = group_advantages(torch.tensor([[1.0, float("nan"), 0.0]]))
     assert with_gap[0, 1] == 0
     assert torch.equal(with_gap[0, [0, 2]], group_advantages(torch.tensor([[1.0, 0.0]]))[0])
 
 
-def test_groups_without_difference_are_found():
+def test_zero_variance_groups():
     nan = float("nan")
     rewards = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.9], [nan, nan, 1.0], [nan, 0.0, 1.0], [nan, nan, nan]])
     assert zero_variance_groups(rewards).tolist() == [True, False, True, False, True]
@@ -200,7 +202,7 @@ def test_the_loss_equals_trls_on_one_batch(trl_type, ours, level, tmp_path):
 
     model, tokenizer = small_model()
     for part in (model, tokenizer):
-        part.save_pretrained(tmp_path / "model")  # TRL reads the reference model from where the policy came from
+        part.save_pretrained(tmp_path / "model")  # TRL loads the reference model from the policy's path
     model.config._name_or_path = str(tmp_path / "model")
     torch.manual_seed(0)
     n, prompt_length, length = 6, 5, 7
@@ -237,17 +239,17 @@ def test_the_loss_equals_trls_on_one_batch(trl_type, ours, level, tmp_path):
 
 
 def slow_pro(p, r):
-    """Candidates sorted best first, as the paper writes it: temperatures and a product of softmaxes, in float64."""
+    """Candidates sorted best first, as in the paper: temperatures and a product of softmaxes, in float64."""
     total, lists = 0.0, 0
     for scores, rewards in zip(p, r, strict=True):
         pairs = sorted(((a, b) for a, b in zip(rewards, scores, strict=True) if not math.isnan(a)), reverse=True)
         before = total
         for k, (reward, own) in enumerate(pairs):
-            behind = [(1.0 / (reward - other), score) for other, score in pairs[k + 1 :] if reward - other >= TIE]
-            if behind:
-                smallest = min(temperature for temperature, _ in behind)
+            worse = [(1.0 / (reward - other), score) for other, score in pairs[k + 1 :] if reward - other >= TIE]
+            if worse:
+                smallest = min(temperature for temperature, _ in worse)
                 mine = math.exp(own / smallest)
-                total -= math.log(mine / (mine + sum(math.exp(score / temperature) for temperature, score in behind)))
+                total -= math.log(mine / (mine + sum(math.exp(score / temperature) for temperature, score in worse)))
         lists += total != before
     return total / max(lists, 1)
 
@@ -269,7 +271,7 @@ def test_pro_loss_equals_a_float64_loop():
     assert pro_loss(p.float(), r.float(), torch.ones_like(p)).item() == pytest.approx(ours.item(), abs=1e-6)
 
 
-def test_pro_loss_has_the_gradient_of_its_differences():
+def test_pro_loss_gradients():
     p, r = some_lists(lists=6)
     mask = torch.ones_like(p)
     mask[3, 2] = 0
@@ -290,7 +292,7 @@ def test_pro_loss_is_the_same_for_any_order_of_candidates():
     assert pro_loss(p[:, order], r[:, order], mask).item() == pytest.approx(pro_loss(p, r, mask).item(), abs=1e-12)
 
 
-def test_pro_loss_reads_nothing_behind_the_mask():
+def test_pro_loss_ignores_masked_values():
     p, r = some_lists()
     mask = torch.ones_like(p)
     mask[5:20, 3:] = 0
@@ -314,8 +316,8 @@ def test_pro_loss_is_finite_for_tiny_and_huge_differences(scale):
     assert torch.isfinite(p.grad).all()
 
 
-def test_who_beats_whom():
+def test_pairwise_wins_and_best_against_worst():
     rewards = torch.tensor([[0.1, 0.4, float("nan"), 0.4 - 1e-8]])
-    assert beats(rewards).nonzero().tolist() == [[0, 1, 0], [0, 3, 0]]
-    assert not beats(rewards, margin=0.35).any()
+    assert pairwise_wins(rewards).nonzero().tolist() == [[0, 1, 0], [0, 3, 0]]
+    assert not pairwise_wins(rewards, margin=0.35).any()
     assert best_against_worst(rewards).nonzero().tolist() == [[0, 1, 0], [0, 3, 0]]

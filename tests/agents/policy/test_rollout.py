@@ -1,11 +1,11 @@
-"""Sampling and scoring over a shared prompt give what the model alone gives, row by row."""
+"""Sampling and scoring with shared prompts equal one plain forward pass a row."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from agents.policy.prompt import again_text, prompt_ids, text_ids
+from agents.policy.prompt import prompt_ids, retry_prompt_text, text_ids
 from agents.policy.rollout import _draw, pad_left, pad_right, sample, score
 from tests.helpers.models import small_model, small_student
 
@@ -13,7 +13,7 @@ QUERIES = ["couch", "red running shoes", "fridge freezer black white"]
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def sampled():
     model, tokenizer = small_model()
     prompts = prompt_ids(tokenizer, QUERIES)
     generator = torch.Generator().manual_seed(1)
@@ -21,22 +21,22 @@ def drawn():
     return model, prompts, sample(model, prompts, 5, 9, eos, eos, generator=generator)
 
 
-def alone(model, prompt, tokens, temperature=1.0):
+def plain_logprobs(model, prompt, tokens, temperature=1.0):
     """Log-probabilities of `tokens` after `prompt` from one plain forward pass without cache or padding."""
     ids = torch.tensor([prompt + tokens])
     logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float() / temperature
     return torch.log_softmax(logits, -1).gather(1, torch.tensor(tokens)[:, None]).squeeze(1)
 
 
-def test_sampled_logprobs_are_those_of_the_model_alone(drawn):
-    model, prompts, rollout = drawn
+def test_sampled_logprobs_are_those_of_a_plain_pass(sampled):
+    model, prompts, rollout = sampled
     for row, tokens in enumerate(rollout.completions()):
-        expected = alone(model, prompts[row // 5], tokens)
+        expected = plain_logprobs(model, prompts[row // 5], tokens)
         torch.testing.assert_close(rollout.logprobs_N_T[row, : len(tokens)], expected, atol=1e-5, rtol=0)
 
 
-def test_scoring_equals_sampling_and_has_the_gradient_of_the_plain_pass(drawn):
-    model, prompts, rollout = drawn
+def test_scoring_equals_sampling_and_has_the_gradient_of_the_plain_pass(sampled):
+    model, prompts, rollout = sampled
     logprobs, entropy, _ = score(model, rollout)
     torch.testing.assert_close(logprobs, rollout.logprobs_N_T, atol=1e-5, rtol=0)
     assert torch.equal(entropy > 0, rollout.mask_N_T > 0)
@@ -44,7 +44,9 @@ def test_scoring_equals_sampling_and_has_the_gradient_of_the_plain_pass(drawn):
     logprobs.sum().backward()
     shared = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
-    sum(alone(model, prompts[row // 5], tokens).sum() for row, tokens in enumerate(rollout.completions())).backward()
+    sum(
+        plain_logprobs(model, prompts[row // 5], tokens).sum() for row, tokens in enumerate(rollout.completions())
+    ).backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(shared[name], parameter.grad, atol=2e-4, rtol=1e-3)
     model.zero_grad()
@@ -72,15 +74,15 @@ def test_greedy_is_the_argmax_at_every_step():
         ids.append(token)
 
 
-def test_the_same_generator_state_draws_the_same(drawn):
-    model, prompts, rollout = drawn
+def test_the_same_generator_state_draws_the_same(sampled):
+    model, prompts, rollout = sampled
     eos = model.config.eos_token_id
     again = sample(model, prompts, 5, 9, eos, eos, generator=torch.Generator().manual_seed(1))
     assert torch.equal(again.tokens_N_T, rollout.tokens_N_T)
 
 
-def test_a_selection_is_the_prompts_groups_without_needless_padding(drawn):
-    _, prompts, rollout = drawn
+def test_a_selection_has_the_groups_without_excess_padding(sampled):
+    _, prompts, rollout = sampled
     part = rollout.select(torch.tensor([0, 1]))
     assert part.prompt_ids_P_Tp.shape[1] == len(prompts[1]) < rollout.prompt_ids_P_Tp.shape[1]
     assert part.completions() == rollout.completions()[:10]
@@ -88,15 +90,15 @@ def test_a_selection_is_the_prompts_groups_without_needless_padding(drawn):
 
 
 @pytest.mark.parametrize("packed", [1, 40, 10_000])
-def test_scores_do_not_depend_on_how_many_groups_share_a_row(drawn, packed, monkeypatch):
-    model, _, rollout = drawn
-    monkeypatch.setattr("agents.policy.rollout.PACKED", packed)
+def test_scores_do_not_depend_on_the_size_of_a_packed_row(sampled, packed, monkeypatch):
+    model, _, rollout = sampled
+    monkeypatch.setattr("agents.policy.rollout.MAX_PACKED", packed)
     torch.testing.assert_close(score(model, rollout).logprobs_N_T, rollout.logprobs_N_T, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
-def test_scores_at_a_temperature_are_those_of_a_plain_softmax(drawn, temperature):
-    model, prompts, rollout = drawn
+def test_scores_at_a_temperature_are_those_of_a_plain_softmax(sampled, temperature):
+    model, prompts, rollout = sampled
     logprobs, entropy, _ = score(model, rollout, temperature)
     model.zero_grad()
     logprobs.sum().backward()
@@ -104,7 +106,7 @@ def test_scores_at_a_temperature_are_those_of_a_plain_softmax(drawn, temperature
     model.zero_grad()
     total = torch.zeros(())
     for row, tokens in enumerate(rollout.completions()):
-        expected = alone(model, prompts[row // 5], tokens, temperature)
+        expected = plain_logprobs(model, prompts[row // 5], tokens, temperature)
         torch.testing.assert_close(logprobs[row, : len(tokens)], expected, atol=1e-5, rtol=0)
         total = total + expected.sum()
     total.backward()
@@ -115,8 +117,8 @@ def test_scores_at_a_temperature_are_those_of_a_plain_softmax(drawn, temperature
     model.zero_grad()
 
 
-def test_states_of_sampling_are_those_of_scoring_and_give_the_logits(drawn):
-    model, prompts, _ = drawn
+def test_states_of_sampling_are_those_of_scoring_and_give_the_logits(sampled):
+    model, prompts, _ = sampled
     eos = model.config.eos_token_id
     generator = torch.Generator().manual_seed(2)
     rollout = sample(model, prompts, 4, 6, eos, eos, generator=generator, keep_hidden=True)
@@ -128,8 +130,8 @@ def test_states_of_sampling_are_those_of_scoring_and_give_the_logits(drawn):
     torch.testing.assert_close(picked, rollout.logprobs_N_T, atol=1e-5, rtol=0)
 
 
-def test_masked_rows_are_not_read_and_move_nothing(drawn):
-    model, _, rollout = drawn
+def test_masked_rows_have_score_0_and_change_no_other(sampled):
+    model, _, rollout = sampled
     mask = rollout.mask_N_T.clone()
     mask[[1, 7]] = 0.0
     scores = score(model, replace(rollout, mask_N_T=mask))
@@ -137,7 +139,7 @@ def test_masked_rows_are_not_read_and_move_nothing(drawn):
     assert (scores.entropy_N_T[[1, 7]] == 0).all()
 
 
-def test_tokens_are_drawn_as_often_as_the_policy_says():
+def test_tokens_are_drawn_with_the_policys_probabilities():
     probs = torch.tensor([0.5, 0.0, 0.2, 0.3])
     tokens, logprobs = _draw(probs.log().repeat(20_000, 1), 1.0, torch.Generator().manual_seed(0))
     shares = torch.bincount(tokens, minlength=4) / len(tokens)
@@ -156,24 +158,24 @@ def test_padding_sides():
 
 
 @pytest.mark.parametrize("groups", [[0, 1, 2], [2, 0]])
-def test_rows_with_prompts_of_their_own_are_scored_after_them(groups):
+def test_rows_with_a_prompt_each_are_scored_after_it(groups):
     student = small_student(max_new_tokens=6)
     queries = [query for query in QUERIES for _ in range(4)]
     tried = [f"sofa {n}" * (n % 3) for n in range(12)]
     found = [f"red sofa {n} | blue\nsofa" for n in range(12)]
-    rollout = student.sample_again(queries, tried, found, 4, generator=torch.Generator().manual_seed(0))
-    prompts = text_ids(student.tokenizer, list(map(again_text, queries, tried, found)))
+    rollout = student.sample_retry(queries, tried, found, 4, generator=torch.Generator().manual_seed(0))
+    prompts = text_ids(student.tokenizer, list(map(retry_prompt_text, queries, tried, found)))
     part = rollout.select(torch.tensor(groups))
     logprobs = score(student.model, part).logprobs_N_T
     torch.testing.assert_close(logprobs, part.logprobs_N_T, atol=1e-5, rtol=0)
     rows = [group * 4 + place for group in groups for place in range(4)]
     for at, (row, tokens) in enumerate(zip(rows, part.completions(), strict=True)):
-        expected = alone(student.model, prompts[row], tokens)
+        expected = plain_logprobs(student.model, prompts[row], tokens)
         torch.testing.assert_close(logprobs[at, : len(tokens)], expected, atol=1e-5, rtol=0)
 
 
-def test_a_later_prompt_says_what_was_tried_and_found():
-    assert again_text("couch\nblue", "sofa", " Lindholm sofa |\nFrosta ") == (
+def test_the_prompt_of_a_later_turn_holds_the_last_rewrite_and_its_results():
+    assert retry_prompt_text("couch\nblue", "sofa", " Lindholm sofa |\nFrosta ") == (
         "Query: couch blue\nTried: sofa\nFound: Lindholm sofa | Frosta\nRewrite:"
     )
-    assert len(again_text("q" * 999, "r" * 999, "f" * 999)) < 700
+    assert len(retry_prompt_text("q" * 999, "r" * 999, "f" * 999)) < 700

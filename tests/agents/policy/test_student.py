@@ -1,4 +1,4 @@
-"""The student as an agent: order kept, greedy first, saved and loaded the same."""
+"""The student as an agent: order of queries, greedy rewrite first, saving and loading."""
 
 import json
 from dataclasses import replace
@@ -13,12 +13,12 @@ from tests.helpers.models import same_weights, small_student
 QUERIES = ["running shoes red", "couch", "fridge freezer"]
 
 
-def test_rewrites_come_in_the_order_of_the_queries_whatever_the_batches():
+def test_rewrites_are_in_the_order_of_the_queries_for_any_batch_size():
     student = small_student()
-    together = student.rewrite(QUERIES)
+    expected = student.rewrite(QUERIES)
     student.batch_size = 1
-    assert student.rewrite(QUERIES) == together
-    assert student.rewrite(QUERIES[::-1]) == together[::-1]
+    assert student.rewrite(QUERIES) == expected
+    assert student.rewrite(QUERIES[::-1]) == expected[::-1]
 
 
 def test_n_rewrites_are_the_greedy_one_and_seeded_samples():
@@ -30,11 +30,11 @@ def test_n_rewrites_are_the_greedy_one_and_seeded_samples():
     assert all(len(row) == 4 for row in first)
 
 
-def test_no_queries_no_rewrites():
+def test_no_queries_give_no_rewrites():
     assert small_student().rewrite([]) == []
 
 
-def test_a_saved_student_is_the_same(tmp_path):
+def test_a_loaded_student_equals_the_saved_one(tmp_path):
     student = replace(small_student(), combine="replace", weight=2.0)
     student.save(tmp_path / "s")
     loaded = Student.load(tmp_path / "s")
@@ -43,12 +43,12 @@ def test_a_saved_student_is_the_same(tmp_path):
     assert (loaded.max_new_tokens, loaded.combine, loaded.weight) == (student.max_new_tokens, "replace", 2.0)
 
 
-def test_a_folder_without_a_student_says_so(tmp_path):
+def test_a_folder_without_a_student_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"student\.json is missing"):
         Student.load(tmp_path)
 
 
-def test_a_student_of_another_prompt_is_refused(tmp_path):
+def test_a_student_of_another_prompt_template_is_refused(tmp_path):
     small_student().save(tmp_path)
     settings = json.loads((tmp_path / "student.json").read_text()) | {"template": "Q: {query} A:"}
     (tmp_path / "student.json").write_text(json.dumps(settings))
@@ -56,7 +56,7 @@ def test_a_student_of_another_prompt_is_refused(tmp_path):
         Student.load(tmp_path)
 
 
-def test_a_lora_student_is_saved_as_an_adapter_and_comes_back(tmp_path):
+def test_a_lora_student_is_saved_and_loaded_as_an_adapter(tmp_path):
     from agents.policy.student import pretrained_student
 
     base = small_student()

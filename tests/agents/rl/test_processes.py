@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from agents.policy.checkpoint import checkpoints, load_checkpoint
 from agents.policy.prompt import prompt_ids
-from agents.policy.rollout import given_completions, sample, score
+from agents.policy.rollout import rollout_of_completions, sample, score
 from agents.policy.student import Student
 from agents.rl.alarms import Alarms
 from agents.rl.grpo import GRPO, GRPOConfig
@@ -43,7 +43,7 @@ class Fated(Student):
             own = torch.Generator().manual_seed(zlib.crc32(query.encode()))
             settings = self.max_new_tokens, eos, eos, temperature or 1.0, own
             drawn += sample(self.model, [prompt], group_size, *settings).completions()
-        rollout = given_completions(prompts, drawn, eos, eos, "cpu")
+        rollout = rollout_of_completions(prompts, drawn, eos, eos, "cpu")
         with torch.no_grad():
             return replace(rollout, logprobs_N_T=score(self.model, rollout).logprobs_N_T)
 

@@ -1,4 +1,4 @@
-"""The paired sequential test: its bound holds however often one looks, its interval covers, it finds what is there."""
+"""The sequential paired test: its error bound at every stopping time, its interval's coverage, its power."""
 
 import math
 
@@ -11,11 +11,11 @@ from qr_env.common.types import Query
 from qr_env.traffic.stream import QueryStream
 
 ALPHA, BATCH = 0.05, 32
-BAR = -math.log(ALPHA)
+THRESHOLD = -math.log(ALPHA)
 
 
-def fed(differences, batch=BATCH):
-    """A test that was given the differences batch by batch, and its highest e-value on the way, as logarithm."""
+def run_test(differences, batch=BATCH):
+    """The test after all differences, added batch by batch, and its highest log e-value."""
     test, highest = PairedTest(), -math.inf
     for start in range(0, len(differences), batch):
         part = differences[start : start + batch]
@@ -24,27 +24,27 @@ def fed(differences, batch=BATCH):
     return test, highest
 
 
-def test_the_e_value_is_the_mean_wealth_of_the_gamblers():
+def test_the_e_value_is_the_mean_wealth_over_the_stakes():
     differences = [0.5, -0.2, 0.0, 0.1]
     wealth = [math.prod(1 + stake / 1.1 * (d - 0.1) for d in differences) for stake in STAKES]
-    assert fed(differences)[0].log_e(0.1) == pytest.approx(math.log(np.mean(wealth)), abs=1e-12)
+    assert run_test(differences)[0].log_e(0.1) == pytest.approx(math.log(np.mean(wealth)), abs=1e-12)
     assert PairedTest().log_e() == PairedTest().log_e_below() == 0.0
 
 
-def test_counted_pairs_are_not_counted_again():
+def test_the_cached_sums_equal_sums_over_all_pairs():
     draws = np.random.default_rng(0).uniform(-1, 1, 100)
-    in_batches, at_once = fed(draws, 7)[0], fed(draws, 100)[0]
+    in_batches, at_once = run_test(draws, 7)[0], run_test(draws, 100)[0]
     for margin in (0.0, 0.0, 0.05):
         assert in_batches.log_e(margin) == pytest.approx(at_once.log_e(margin), abs=1e-9)
         assert in_batches.log_e_below(margin) == pytest.approx(at_once.log_e_below(margin), abs=1e-9)
 
 
-def test_worse_is_better_the_other_way_round():
+def test_the_test_for_worse_is_that_for_better_with_the_sign_reversed():
     draws = np.random.default_rng(1).uniform(-1, 0.8, 200)
-    assert fed(draws)[0].log_e_below() == fed(-draws)[0].log_e()
+    assert run_test(draws)[0].log_e_below() == run_test(-draws)[0].log_e()
 
 
-# Differences of mean 0 that a paired comparison of rewriters meets, and some that are hard on a test.
+# Differences of mean 0: some as in comparisons of rewriters, some that are difficult for a test.
 NULLS = {
     "noise": lambda rng, n: rng.normal(0, 0.2, n).clip(-1, 1),
     "mostly ties": lambda rng, n: np.where(rng.random(n) < 0.1, rng.uniform(-1, 1, n), 0),
@@ -55,14 +55,14 @@ NULLS = {
 
 
 @pytest.mark.parametrize("null", NULLS)
-def test_no_difference_is_rarely_taken_for_one_however_often_one_looks(null):
+def test_false_positives_over_all_stopping_times_are_bounded(null):
     rng = np.random.default_rng(2)
-    highest = np.array([fed(NULLS[null](rng, 1024))[1] for _ in range(400)])
-    assert (highest >= BAR).mean() <= ALPHA
+    highest = np.array([run_test(NULLS[null](rng, 1024))[1] for _ in range(400)])
+    assert (highest >= THRESHOLD).mean() <= ALPHA
 
 
 @pytest.mark.parametrize("frequency_exponent", [0.0, 1.0])
-def test_the_bound_holds_on_a_stream_whose_batches_do_not_repeat_a_query(frequency_exponent):
+def test_the_bound_holds_where_a_batch_repeats_no_query(frequency_exponent):
     queries = [Query(row, str(row), str(row), frequency=1000 / (row + 1)) for row in range(100)]
     stream = QueryStream(queries, seed=0, frequency_exponent=frequency_exponent)
     share = np.bincount([query.row for _ in range(10_000) for query in stream.take(BATCH)]) / (10_000 * BATCH)
@@ -72,11 +72,11 @@ def test_the_bound_holds_on_a_stream_whose_batches_do_not_repeat_a_query(frequen
         effect = np.random.default_rng(seed).normal(0, 0.15, len(queries)).clip(-0.8, 0.8)
         effect -= effect @ share
         drawn = [query.row for _ in range(32) for query in stream.take(BATCH)]
-        highest.append(fed(effect[drawn].clip(-1, 1))[1])
-    assert (np.array(highest) >= BAR).mean() <= ALPHA
+        highest.append(run_test(effect[drawn].clip(-1, 1))[1])
+    assert (np.array(highest) >= THRESHOLD).mean() <= ALPHA
 
 
-def test_the_interval_covers_at_every_time_at_once():
+def test_the_interval_covers_the_mean_at_all_times():
     rng, missed = np.random.default_rng(3), 0
     for _ in range(60):
         test, wrong = PairedTest(), False
@@ -89,22 +89,22 @@ def test_the_interval_covers_at_every_time_at_once():
 
 
 def test_the_interval_and_the_e_values_agree():
-    test, _ = fed(np.random.default_rng(4).normal(0.1, 0.3, 512).clip(-1, 1))
+    test, _ = run_test(np.random.default_rng(4).normal(0.1, 0.3, 512).clip(-1, 1))
     low, high = test.interval(ALPHA)
     assert -1 < low < test.mean < high < 1
-    assert test.log_e(low) == pytest.approx(BAR, abs=1e-4)
-    assert test.log_e_below(high) == pytest.approx(BAR, abs=1e-4)
+    assert test.log_e(low) == pytest.approx(THRESHOLD, abs=1e-4)
+    assert test.log_e_below(high) == pytest.approx(THRESHOLD, abs=1e-4)
     assert PairedTest().interval(ALPHA) == (-1.0, 1.0)
 
 
 @pytest.mark.parametrize(("effect", "queries"), [(0.02, 1200), (0.05, 300)])
-def test_a_true_effect_is_found_within_a_stated_number_of_queries(effect, queries):
-    """A third of the queries differ, with deviation 0.15 over all queries: as two students of one shop do."""
+def test_a_true_effect_is_found_within_a_number_of_queries(effect, queries):
+    """30 % of the queries differ, with deviation 0.15 over all queries, as of two students of one shop."""
     rng, found = np.random.default_rng(5), 0
     for _ in range(100):
         differs = rng.random(queries) < 0.3
         drawn = np.where(differs, rng.normal(effect / 0.3, 0.27, queries), 0).clip(-1, 1)
-        found += fed(drawn)[1] >= BAR
+        found += run_test(drawn)[1] >= THRESHOLD
     assert found >= 80
 
 
@@ -123,18 +123,18 @@ def test_a_difference_beyond_the_bound_is_refused():
     PairedTest(bound=2.0).add([1.0], [-0.5])
 
 
-def test_a_restored_test_goes_on_to_the_last_bit():
+def test_a_restored_test_continues_to_the_last_bit():
     rng = np.random.default_rng(6)
-    whole, _ = fed(first := rng.uniform(-0.5, 0.6, 96))
-    half, _ = fed(first)
-    restored = PairedTest(**half.state_dict())
+    original, _ = run_test(first := rng.uniform(-0.5, 0.6, 96))
+    saved, _ = run_test(first)
+    restored = PairedTest(**saved.state_dict())
     more = rng.uniform(-0.5, 0.6, 33)
-    for test in (whole, restored):
+    for test in (original, restored):
         test.add(more, np.zeros(33))
-    assert restored.log_e() == whole.log_e()
-    assert restored.interval(ALPHA) == whole.interval(ALPHA)
+    assert restored.log_e() == original.log_e()
+    assert restored.interval(ALPHA) == original.interval(ALPHA)
 
 
-def test_counts_stand_for_repeated_pairs():
+def test_a_count_equals_repeated_pairs():
     values = np.array([0.0, 0.0, 0.3])
     assert log_wealth(values, 0.1, 1.0) == pytest.approx(log_wealth(np.array([0.0, 0.3]), 0.1, 1.0, [2, 1]))

@@ -1,4 +1,4 @@
-"""Promotion: false ones are as rare as promised, a bad candidate never serves all, alarms roll back, resumes agree."""
+"""Promotion: bound on false ones, bad candidates never serve all traffic, alarms roll back, a resumed run agrees."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from agents.policy.checkpoint import load_checkpoint
 from agents.policy.student import Student
 from agents.rl.alarms import Alarms
 from agents.rl.grpo import GRPOConfig
-from agents.serving.promotion import Promotion, PromotionConfig, Trial, received
+from agents.serving.promotion import Promotion, PromotionConfig, Trial, shopper_value
 from agents.tracking.base import make_tracker
 from qr_env.common.errors import ConfigError, RunFolderError
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
@@ -24,7 +24,7 @@ from tests.helpers.models import copied, same_weights, small_student, taught_stu
 QUICK = PromotionConfig(every=2, min_pairs=8, queries=400)
 
 
-def test_of_200_candidates_that_are_no_better_at_most_one_in_twenty_is_promoted():
+def test_of_200_candidates_that_are_no_better_at_most_5_percent_are_promoted():
     ends = [
         run_trial(PromotionConfig(), generated_differences(np.random.default_rng(seed), 0.0))[0].stage
         for seed in range(200)
@@ -33,7 +33,7 @@ def test_of_200_candidates_that_are_no_better_at_most_one_in_twenty_is_promoted(
     assert ends.count("promoted") <= 10
 
 
-def test_with_spending_the_bound_is_the_whole_runs():
+def test_with_spend_the_bound_is_the_runs():
     config, runs = PromotionConfig(spend=True, queries=1024), 0
     for seed in range(40):
         draw = generated_differences(np.random.default_rng(1000 + seed), 0.0)
@@ -48,29 +48,29 @@ def test_a_planted_bad_candidate_never_reaches_full_traffic():
     ]
     assert {one.stage for one, _ in ends} == {"rolled back"}
     assert max(max(traffic) for _, traffic in ends) <= PromotionConfig().canary
-    assert np.mean([one.seen for one, _ in ends]) < 600
+    assert np.mean([one.pairs_seen for one, _ in ends]) < 600
 
 
 @pytest.mark.parametrize(("effect", "queries"), [(0.02, 1500), (0.05, 450)])
-def test_a_better_candidate_is_promoted_within_a_stated_number_of_queries(effect, queries):
+def test_a_better_candidate_is_promoted_within_a_number_of_queries(effect, queries):
     ends = [
         run_trial(PromotionConfig(), generated_differences(np.random.default_rng(seed), effect)) for seed in range(60)
     ]
-    assert sum(one.stage == "promoted" and one.seen <= queries for one, _ in ends) >= 48
+    assert sum(one.stage == "promoted" and one.pairs_seen <= queries for one, _ in ends) >= 48
     assert all(PromotionConfig().canary in traffic for one, traffic in ends if one.stage == "promoted")
 
 
-def test_a_candidate_that_does_the_same_is_given_up_soon():
+def test_an_equal_candidate_is_rolled_back_early():
     one, _ = run_trial(PromotionConfig(), np.zeros)
-    assert (one.stage, one.seen < 1200, one.evidence()["share_worse"]) == ("rolled back", True, 0.0)
+    assert (one.stage, one.pairs_seen < 1200, one.evidence()["share_worse"]) == ("rolled back", True, 0.0)
 
 
-def test_neither_little_nor_patchy_evidence_promotes():
+def test_few_pairs_or_many_missing_ones_do_not_promote():
     one, _ = run_trial(PromotionConfig(), lambda n: np.full(n, 0.9))
-    assert (one.stage, one.seen) == ("promoted", 256)
+    assert (one.stage, one.pairs_seen) == ("promoted", 256)
     one, traffic = run_trial(PromotionConfig(), lambda n: np.where(np.arange(n) % 3 == 0, np.nan, 0.9))
     assert (one.stage, max(traffic)) == ("rolled back", 0.0)
-    assert one.evidence()["missing"] == one.seen - one.evidence()["pairs"] > one.seen / 4
+    assert one.evidence()["missing"] == one.pairs_seen - one.evidence()["pairs"] > one.pairs_seen / 4
 
 
 def test_evidence_is_plain_json_and_agrees_with_the_decision():
@@ -91,12 +91,12 @@ def test_impossible_settings_are_refused(setting):
 
 @pytest.fixture(scope="module")
 def good():
-    """A student that was taught the best rewrites of the shop."""
+    """A student trained on the best rewrites of the shop."""
     return taught_student([(query.text, SHOP.oracle[query.id]) for query in SHOP.split("train")])
 
 
-def guarded(folder, serving=None, config=QUICK):
-    """A promotion in a run's folder, with a policy that serves already."""
+def promotion_in(folder, serving=None, config=QUICK):
+    """A promotion in a run's folder; `serving` already serves there."""
     promotion = Promotion(config, folder / "checkpoints")
     if serving is not None:
         promotion.begin(serving, 0, make_tracker("none", folder, {}))
@@ -107,13 +107,13 @@ def events(folder):
     return [line["event"] for line in lines(folder, "promotions.jsonl")]
 
 
-STILL = GRPOConfig(learning_rate=0.0, kl_coef=0.0)
-QUIET = {"evaluate_every": 99, "checkpoint_every": 99}
+NO_LEARNING = GRPOConfig(learning_rate=0.0, kl_coef=0.0)
+NO_EVALUATION = {"evaluate_every": 99, "checkpoint_every": 99}
 
 
 def test_in_the_loop_a_bad_candidate_never_reaches_full_traffic(tmp_path, good):
-    promotion = guarded(tmp_path, good)
-    run(tmp_path, small_student(), 14, config=STILL, promotion=promotion, **QUIET)
+    promotion = promotion_in(tmp_path, good)
+    run(tmp_path, small_student(), 14, config=NO_LEARNING, promotion=promotion, **NO_EVALUATION)
     assert "promoted" not in events(tmp_path) and "canary" not in events(tmp_path)
     assert all(line["serve/canary"] == 0.0 for line in online(tmp_path))
     record = next(line for line in lines(tmp_path, "promotions.jsonl") if line["event"] == "rolled back")
@@ -124,8 +124,8 @@ def test_in_the_loop_a_bad_candidate_never_reaches_full_traffic(tmp_path, good):
 
 
 def test_in_the_loop_a_better_candidate_is_promoted_through_a_canary(tmp_path, good):
-    promotion = guarded(tmp_path, small_student(), PromotionConfig(every=2, min_pairs=8, queries=400, canary=0.5))
-    run(tmp_path, good, 14, config=STILL, promotion=promotion, **QUIET)
+    promotion = promotion_in(tmp_path, small_student(), PromotionConfig(every=2, min_pairs=8, queries=400, canary=0.5))
+    run(tmp_path, good, 14, config=NO_LEARNING, promotion=promotion, **NO_EVALUATION)
     assert events(tmp_path)[:3] == ["shadow", "canary", "promoted"]
     assert same_weights(Student.load(tmp_path / "checkpoints" / "serving").model, good.model)
     assert (tmp_path / "checkpoints" / "serving").readlink().name == "update-000002"
@@ -135,47 +135,48 @@ def test_in_the_loop_a_better_candidate_is_promoted_through_a_canary(tmp_path, g
     assert served[0] == 0.0 and np.mean(served[-3:]) > 0.2
 
 
-def without(prefix, rows):
+def without_metrics(prefix, rows):
     return [{n: v for n, v in row.items() if not n.startswith(prefix) and n != "seconds"} for row in rows]
 
 
-def test_a_guard_changes_nothing_of_what_is_learned(tmp_path):
-    """And costs one search and one call of the judge an update at most."""
+def test_promotion_does_not_change_what_is_learned(tmp_path):
+    """It costs at most one search and one judge call an update."""
     calls = []
-    for name, promotion in (("plain", None), ("guarded", guarded(tmp_path / "guarded"))):
+    for name, promotion in (("plain", None), ("guarded", promotion_in(tmp_path / "guarded"))):
         envs = make_envs(judge := CountingJudge(make_envs().simulator.judge))
-        run(tmp_path / name, small_student(), 5, envs=envs, promotion=promotion, **QUIET)
+        run(tmp_path / name, small_student(), 5, envs=envs, promotion=promotion, **NO_EVALUATION)
         calls.append((envs.simulator.retriever.calls, judge.calls))
-    assert without("serve/", lines(tmp_path / "guarded")) == without("serve/", lines(tmp_path / "plain"))
+    learned = [without_metrics("serve/", lines(tmp_path / name)) for name in ("plain", "guarded")]
+    assert learned[0] == learned[1]
     assert all(more <= plain + 5 for plain, more in zip(*calls, strict=True))
     assert calls[1][0] > calls[0][0]
 
 
 def test_a_resumed_run_decides_the_same(tmp_path, good):
-    """Killed in the middle of a trial, after decisions that the checkpoint does not know."""
-    whole, half = tmp_path / "whole", tmp_path / "half"
+    """Killed during a trial, after decisions that are not in the checkpoint."""
+    full, resumed = tmp_path / "full", tmp_path / "resumed"
     config = GRPOConfig(learning_rate=1e-3, kl_coef=0.0, warmup_updates=1)
     every = {"evaluate_every": 4, "checkpoint_every": 4, "config": config}
-    run(whole, copied(good), 12, promotion=guarded(whole, small_student()), **every)
-    run(half, copied(good), 8, promotion=guarded(half, small_student()), **every)
-    with (half / "promotions.jsonl").open("a") as out:
+    run(full, copied(good), 12, promotion=promotion_in(full, small_student()), **every)
+    run(resumed, copied(good), 8, promotion=promotion_in(resumed, small_student()), **every)
+    with (resumed / "promotions.jsonl").open("a") as out:
         out.write('{"update": 9, "event": "promoted"}\n{"upda')
-    loaded, state = load_checkpoint(half / "checkpoints")
-    assert state["promotion"]["trial"] is not None and "promoted" in events(whole)
-    run(half, loaded, 12, state=state, promotion=guarded(half), **every)
-    assert (half / "promotions.jsonl").read_bytes() == (whole / "promotions.jsonl").read_bytes()
-    assert without("none", lines(half)) == without("none", lines(whole))
-    links = [(folder / "checkpoints" / "serving").readlink() for folder in (half, whole)]
+    loaded, state = load_checkpoint(resumed / "checkpoints")
+    assert state["promotion"]["trial"] is not None and "promoted" in events(full)
+    run(resumed, loaded, 12, state=state, promotion=promotion_in(resumed), **every)
+    assert (resumed / "promotions.jsonl").read_bytes() == (full / "promotions.jsonl").read_bytes()
+    assert without_metrics("none", lines(resumed)) == without_metrics("none", lines(full))
+    links = [(folder / "checkpoints" / "serving").readlink() for folder in (resumed, full)]
     assert links[0] == links[1]
-    kept = [sorted(path.name for path in (folder / "checkpoints" / "policies").iterdir()) for folder in (half, whole)]
+    kept = [sorted(path.name for path in (folder / "checkpoints" / "policies").iterdir()) for folder in (resumed, full)]
     assert kept[0] == kept[1] and len(kept[0]) <= 4
 
 
-def test_an_alarm_rolls_learner_and_candidate_back(tmp_path, good):
-    promotion, learner = guarded(tmp_path, good), small_student()
+def test_an_alarm_rolls_back_learner_and_candidate(tmp_path, good):
+    promotion, learner = promotion_in(tmp_path, good), small_student()
     config = GRPOConfig(learning_rate=1e-2, kl_coef=0.0, warmup_updates=1)
     alarms = Alarms(window=3, min_entropy=99.0)
-    run(tmp_path, learner, 3, config=config, promotion=promotion, alarms=alarms, **QUIET)
+    run(tmp_path, learner, 3, config=config, promotion=promotion, alarms=alarms, **NO_EVALUATION)
     assert events(tmp_path) == ["shadow", "rolled back"]
     record = lines(tmp_path, "promotions.jsonl")[-1]
     assert record["reason"].startswith("alarm: entropy") and record["candidate"] == "update-000002"
@@ -185,26 +186,26 @@ def test_an_alarm_rolls_learner_and_candidate_back(tmp_path, good):
     assert online(tmp_path)[-1]["alarms"]
 
 
-def test_a_judge_that_is_being_fooled_takes_back_what_it_promoted(tmp_path, good):
+def test_an_alarm_of_an_evaluation_reverts_the_promotion(tmp_path, good):
     rates = iter([0.1, 0.1, 0.5])
-    promotion, learner = guarded(tmp_path, small_student()), copied(good)
+    promotion, learner = promotion_in(tmp_path, small_student()), copied(good)
     run(
         *(tmp_path, learner, 16),
-        config=STILL,
+        config=NO_LEARNING,
         promotion=promotion,
         evaluate_every=8,
         evaluate=lambda student: held_out(student) | {"judge/exploit_rate": next(rates)},
     )
-    said = events(tmp_path)
-    assert said.index("promoted") < said.index("rolled back") == len(said) - 1
+    recorded = events(tmp_path)
+    assert recorded.index("promoted") < recorded.index("rolled back") == len(recorded) - 1
     assert "exploit rate 0.50, up by 0.40" in lines(tmp_path, "promotions.jsonl")[-1]["reason"]
-    assert (tmp_path / "checkpoints" / "serving").readlink().name == promotion.sound_name
-    sound = Student.load(tmp_path / "checkpoints" / "serving").model
-    assert same_weights(learner.model, sound) and same_weights(promotion.serving.model, sound)
+    assert (tmp_path / "checkpoints" / "serving").readlink().name == promotion.trusted_name
+    trusted = Student.load(tmp_path / "checkpoints" / "serving").model
+    assert same_weights(learner.model, trusted) and same_weights(promotion.serving.model, trusted)
 
 
 def test_missing_verdicts_are_no_evidence(tmp_path, good):
-    promotion = guarded(tmp_path, small_student())
+    promotion = promotion_in(tmp_path, small_student())
     envs = make_envs(FailingJudge())
     envs.reset(seed=0)
     promotion.decide(2, good, None, [], make_tracker("none", tmp_path, {}))
@@ -214,32 +215,32 @@ def test_missing_verdicts_are_no_evidence(tmp_path, good):
     assert figures["serve/pairs"] == len(promotion.trial.test)
 
 
-def test_what_a_shopper_gets_is_the_gain_and_her_purchases(tmp_path):
+def test_the_value_to_the_shopper_is_the_mean_of_gain_and_conversion(tmp_path):
     envs = make_envs()
     envs.reset(seed=0)
-    board = envs.simulator.fork(1)
-    board.reset(envs.simulator.queries_P)
-    figures = board.step(["sofa"] * PROMPTS).figures
-    assert np.array_equal(received(figures), figures.gain)
+    fork = envs.simulator.fork(1)
+    fork.reset(envs.simulator.queries_P)
+    figures = fork.step(["sofa"] * PROMPTS).figures
+    assert np.array_equal(shopper_value(figures), figures.gain)
     figures = type(figures)(*(getattr(figures, n) for n in type(figures).__dataclass_fields__ if n != "purchase"),
                             purchase=np.full(PROMPTS, 0.5, np.float32))  # fmt: skip
-    assert received(figures) == pytest.approx((figures.gain + 0.5) / 2)
+    assert shopper_value(figures) == pytest.approx((figures.gain + 0.5) / 2)
 
 
-def test_scoring_beside_leaves_the_episode_alone():
-    envs, twin = make_envs(), make_envs()
-    for one in (envs, twin):
+def test_a_fork_does_not_change_the_episode():
+    envs, untouched = make_envs(), make_envs()
+    for one in (envs, untouched):
         one.reset(seed=0)
-    board = envs.simulator.fork(2)
-    board.reset(envs.simulator.queries_P)
-    board.step(["black"] * 2 * PROMPTS)
-    rewards = [one.step(["sofa"] * PROMPTS * GROUP)[1] for one in (envs, twin)]
+    fork = envs.simulator.fork(2)
+    fork.reset(envs.simulator.queries_P)
+    fork.step(["black"] * 2 * PROMPTS)
+    rewards = [one.step(["sofa"] * PROMPTS * GROUP)[1] for one in (envs, untouched)]
     assert np.array_equal(*rewards)
-    assert envs.state_dict() == twin.state_dict()
+    assert envs.state_dict() == untouched.state_dict()
 
 
-def test_serving_is_replaced_in_one_step_even_where_a_copy_made_it_a_folder(tmp_path, good):
-    promotion = guarded(tmp_path, good)
+def test_serving_is_replaced_where_a_copy_turned_the_link_into_a_folder(tmp_path, good):
+    promotion = promotion_in(tmp_path, good)
     link = tmp_path / "checkpoints" / "serving"
     target = link.resolve()
     link.unlink()
@@ -249,8 +250,8 @@ def test_serving_is_replaced_in_one_step_even_where_a_copy_made_it_a_folder(tmp_
     assert link.is_symlink() and link.resolve() == target
 
 
-def test_forever_ends_when_told_to(tmp_path):
-    class Stopped(QueryRewriteVectorEnv):
+def test_an_endless_run_stops_at_a_signal(tmp_path):
+    class StoppedAtStep3(QueryRewriteVectorEnv):
         steps = 0
 
         def step(self, actions):
@@ -259,20 +260,22 @@ def test_forever_ends_when_told_to(tmp_path):
                 signal.raise_signal(signal.SIGTERM)
             return super().step(actions)
 
-    progress = run(tmp_path, small_student(), math.inf, envs=make_envs(cls=Stopped), config=STILL, **QUIET)
+    progress = run(
+        tmp_path, small_student(), math.inf, envs=make_envs(cls=StoppedAtStep3), config=NO_LEARNING, **NO_EVALUATION
+    )
     assert (progress.stopped, progress.update) == (True, 3)
     assert load_checkpoint(tmp_path / "checkpoints")[1]["update"] == 3
     assert torch.isfinite(torch.tensor(progress.seconds))
 
 
-def test_a_policy_that_is_gone_is_named(tmp_path, good):
-    state = guarded(tmp_path, good).state_dict()
+def test_a_deleted_policy_is_named(tmp_path, good):
+    state = promotion_in(tmp_path, good).state_dict()
     with pytest.raises((ConfigError, RunFolderError), match="update-000000"):
         Promotion(QUICK, tmp_path / "elsewhere").load_state_dict(state, good)
 
 
-def test_trials_that_end_undecided_grow_and_a_promotion_makes_them_short_again(tmp_path, good):
-    promotion, tracker = guarded(tmp_path, good), make_tracker("none", tmp_path, {})
+def test_an_undecided_trial_doubles_the_next_and_a_promotion_resets_the_length(tmp_path, good):
+    promotion, tracker = promotion_in(tmp_path, good), make_tracker("none", tmp_path, {})
     rng, budgets, update = np.random.default_rng(0), [], 0
     for effect in (0.0, 0.0, 0.0, 0.0, 0.0, 0.9, 0.0):
         update += 2

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from agents.policy.losses import generalized_jsd, with_rest
-from agents.policy.rollout import chunks, token_logits
+from agents.policy.losses import generalized_jsd, with_remainder
+from agents.policy.rollout import packed_chunks, token_logits
 from agents.policy.student import Student
 from agents.supervised.distill import LocalTeacher, Support, distill, divergence, sequence_kd
 from agents.supervised.distill_http import ServedTeacher
@@ -66,7 +66,7 @@ def test_top_k_divergence_is_a_lower_bound(beta):
     assert torch.allclose(bounds[2], whole, atol=1e-4)
     assert (bounds[0] <= bounds[1] + 1e-6).all() and (bounds[1] <= bounds[2] + 1e-6).all()
     assert bounds[0].sum() < 0.8 * whole.sum()
-    assert torch.allclose(with_rest(student[:, :4]).exp().sum(dim=1), torch.ones(9))
+    assert torch.allclose(with_remainder(student[:, :4]).exp().sum(dim=1), torch.ones(9))
 
 
 class Bell(torch.nn.Module):
@@ -129,7 +129,7 @@ def test_distillation_is_reproducible_and_reaches_the_teachers_rewrites(teacher,
 def test_distributions_are_compared_at_every_sampled_token(teacher):
     """The logits of the packed row are those of the prompt and its completion read alone."""
     rollout = teacher.sample(QUERIES, group_size=2, generator=torch.Generator().manual_seed(0))
-    (part,) = chunks(rollout)
+    (part,) = packed_chunks(rollout)
     with torch.no_grad():
         found = token_logits(teacher.model, part)
     at = 0
