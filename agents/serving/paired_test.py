@@ -16,8 +16,8 @@ log(number of stakes) below the best stake's. The interval inverts the test.
 
 The queries of one update are distinct, that is, drawn without replacement, so the D of one batch are not independent;
 the bound holds at the ends of batches. For uniform traffic it is exact: the expected product over draws without
-replacement is at most (1 + λ (E[D] − m))^P (Maclaurin's inequality). For traffic by frequency, E[D] is the mean over the
-queries as they are drawn, and the bound was checked by simulation (tests/agents/serving/test_paired_test.py).
+replacement is at most (1 + λ (E[D] − m))^P (Maclaurin's inequality). For traffic by frequency, E[D] is the mean over
+the queries as they are drawn, and the bound was checked by simulation (tests/agents/serving/test_paired_test.py).
 """
 
 from __future__ import annotations
