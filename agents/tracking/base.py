@@ -1,11 +1,11 @@
-"""Where a run's figures go: always files in its folder, and Weights & Biases, TensorBoard or trackio if asked.
+"""Trackers of a run: always the files of its folder, and Weights & Biases, TensorBoard or trackio if requested.
 
     tracker = make_tracker(("wandb", "tensorboard"), folder, config, titles=shop.titles)
     tracker.log({"update": 1, "reward": 0.1})
     tracker.close()
 
-In the run folder: `metrics.jsonl`, `samples.jsonl`, `promotions.jsonl`. Wall-clock times go to `timings.jsonl` instead,
-so that the metrics of two runs of one seed are equal to the byte.
+In the run folder: `metrics.jsonl`, `samples.jsonl`, `promotions.jsonl`. Wall-clock times are in `timings.jsonl`, so
+that the metrics of two runs with the same seed are equal to the byte.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from qr_env.common.atomic_io import atomic_write, saving
 from qr_env.common.errors import ConfigError
+from qr_env.evaluation.result import Evaluation
 
-if TYPE_CHECKING:
-    from qr_env.evaluation.result import Evaluation
-
-TIMINGS = ("seconds",)  # metrics that are times
-LISTS = ("hits_before", "hits_after")  # of a sample: (product row, level) pairs, best first; level -1 has no verdict
+TIMINGS = ("seconds",)  # metrics that are wall-clock times
+HIT_LISTS = ("hits_before", "hits_after")  # of a sample: (product row, level) pairs, best first; level -1: no verdict
 TRACKERS = {
     "wandb": "agents.tracking.wandb_tracker",
     "tensorboard": "agents.tracking.tensorboard_tracker",
@@ -34,33 +32,34 @@ TRACKERS = {
 
 
 class Tracker(Protocol):
-    """A sink for one run's figures."""
+    """Receives the metrics, samples and evaluation of one run."""
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """One line of metrics; `update` is the x axis. "alarms" and the phase "promotion" are events."""
+        """Log metrics at `metrics["update"]`; "alarms" (a list) and lines of the phase "promotion" are events."""
         ...
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Sampled rewrites: update, query, rewrite, reward, and `LISTS` as [{"title", "level"}, …]."""
+        """Log sampled rewrites: update, query, rewrite, reward, and `HIT_LISTS` as [{"title", "level"}, …]."""
         ...
 
     def histograms(self, update: int, values: Mapping[str, np.ndarray]) -> None:
-        """How the figures of single rewrites are spread, for histograms: name → (N,), no NaN."""
+        """Log the distribution of values of single rewrites: name → (N,), without NaN."""
         ...
 
     def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:
-        """The held-out figures of all agents, by slice, when the run is over."""
+        """Log the held-out metrics of all agents, by slice, at the end of the run."""
         ...
 
     def close(self) -> None:
-        """Flush."""
+        """Send what is pending and close."""
         ...
 
 
 class JsonlTracker:
-    """Appends to the run folder, after dropping what was written later than the checkpoint that the run goes on from.
+    """Appends to the files of the run folder.
 
-    Without a checkpoint everything goes: a run that was killed before its first one begins anew.
+    Lines after the checkpoint that the run resumes from are deleted first; without a checkpoint, all lines are: a run
+    that was killed before its first checkpoint starts again.
     """
 
     def __init__(self, folder: Path, resume_from: int | None = None) -> None:
@@ -76,24 +75,24 @@ class JsonlTracker:
             return
         _append(self.metrics_file, [{name: value for name, value in metrics.items() if name not in TIMINGS}])
         if not metrics.keys().isdisjoint(TIMINGS):
-            shown = ("update", "episodes", *TIMINGS)
-            _append(self.timings_file, [{name: metrics[name] for name in shown if name in metrics}])
+            names = ("update", "episodes", *TIMINGS)
+            _append(self.timings_file, [{name: metrics[name] for name in names if name in metrics}])
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:
         _append(self.samples_file, rows)
 
     def histograms(self, update: int, values: Mapping[str, np.ndarray]) -> None:
-        pass  # a resumed run could tell them again: they are pictures, not records
+        pass  # charts for a tracker; no file of the run folder holds them
 
     def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:
-        pass  # eval.json has them
+        pass  # eval.json holds them
 
     def close(self) -> None:
         pass
 
 
 class Trackers:
-    """Several trackers as one. titles: of the products, for the samples' hits; without them they have row numbers."""
+    """Several trackers as one; `titles` are the products', for the hits of samples (without them: row numbers)."""
 
     def __init__(self, trackers: Sequence[Tracker], titles: Sequence[str] = ()) -> None:
         self.trackers, self.titles = trackers, titles
@@ -103,10 +102,10 @@ class Trackers:
             tracker.log(metrics)
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Samples whose `LISTS` are pairs of product row and level."""
-        told = [row | {name: self._hits(row[name]) for name in LISTS if name in row} for row in rows]
+        """Log samples whose `HIT_LISTS` are (product row, level) pairs."""
+        with_titles = [row | {name: self._hits(row[name]) for name in HIT_LISTS if name in row} for row in rows]
         for tracker in self.trackers:
-            tracker.samples(told)
+            tracker.samples(with_titles)
 
     def _hits(self, pairs: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         titles = self.titles
@@ -133,22 +132,26 @@ def make_tracker(
     resume_from: int | None = None,
     titles: Sequence[str] = (),
 ) -> Trackers:
-    """The run's files, and the trackers of some `TRACKERS`; "none" adds nothing.
+    """The files of the run folder, and the trackers of some names of `TRACKERS`; "none" adds nothing.
 
     Args:
-        config: the resolved settings. resume_from: update of the checkpoint that the run goes on from.
+        kinds: one name or several.
+        folder: the run folder.
+        config: the resolved settings.
+        resume_from: update of the checkpoint that the run resumes from; None for a new run.
+        titles: product titles, for the hits of samples.
 
     Raises:
         ConfigError: an unknown tracker, or one whose package is not installed.
     """
-    others = open_trackers(kinds, folder, config, resume_from)  # first: a refusal leaves the files as they are
+    others = open_trackers(kinds, folder, config, resume_from)  # first, so that an error leaves the files unchanged
     return Trackers([JsonlTracker(folder, resume_from), *others], titles)
 
 
 def open_trackers(
     kinds: str | Sequence[str], folder: Path, config: dict[str, Any], resume_from: int | None = None
 ) -> list[Tracker]:
-    """The trackers beside the run's files, going on with what they know of the run; errors as of `make_tracker`."""
+    """The trackers without the run folder's files, resuming the run that they have; errors as of `make_tracker`."""
     names = [kinds] if isinstance(kinds, str) else list(dict.fromkeys(kinds))
     for name in names:
         if name not in (*TRACKERS, "none"):
@@ -167,43 +170,43 @@ def send_evaluation(
     update: int,
     evaluations: Mapping[str, Evaluation],
 ) -> None:
-    """The end of a run of `update` updates, to the trackers beside its files; errors as of `make_tracker`."""
+    """Log the evaluation at the end of a run of `update` updates to its trackers; errors as of `make_tracker`."""
     trackers = Trackers(open_trackers(kinds, folder, config, update))
     trackers.evaluation(evaluations)
     trackers.close()
 
 
-def figures_of(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line of metrics, without its update."""
+def numeric_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a line of metrics, without `update`."""
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float | np.number)}
     return {name: float(value) for name, value in numbers.items() if name != "update"}
 
 
 def sample_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and cells of a table of samples; hits as one text a list, "E title | I title | …"."""
-    columns = ["update", "query", "rewrite", "reward", *LISTS]
+    """Columns and cells of a table of samples; a list of hits is one text, "E title | I title | …"."""
+    columns = ["update", "query", "rewrite", "reward", *HIT_LISTS]
     return columns, [
-        [*(row[name] for name in columns[:4]), *(_told(row.get(name, ())) for name in LISTS)] for row in rows
+        [*(row[name] for name in columns[:4]), *(_hits_text(row.get(name, ())) for name in HIT_LISTS)] for row in rows
     ]
 
 
-def _told(hits: Sequence[Mapping[str, Any]]) -> str:
+def _hits_text(hits: Sequence[Mapping[str, Any]]) -> str:
     return " | ".join(f"{'?ICSE'[hit['level'] + 1]} {hit['title']}" for hit in hits)
 
 
 def evaluation_table(evaluations: Mapping[str, Evaluation]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and cells: one line for each agent, slice and figure."""
-    columns = ["agent", "slice", "figure", "queries", "mean", "identity", "difference", "low", "high"]
+    """Columns and cells, a row for each agent, slice and metric."""
+    columns = ["agent", "slice", "metric", "queries", "mean", "identity", "difference", "low", "high"]
     return columns, [
-        [agent, part, name, *(figure[column] for column in columns[3:])]
+        [agent, part, name, *(values[column] for column in columns[3:])]
         for agent, evaluation in evaluations.items()
         for part, report in evaluation.summary.items()
-        for name, figure in report["metrics"].items()
+        for name, values in report["metrics"].items()
     ]
 
 
-def headlines(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
-    """ "test/online/nDCG@10" → its mean, and "…/headroom closed" where there is an oracle; undefined ones left out."""
+def headline_metrics(evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
+    """The main metric's mean as "test/online/nDCG@10", and "…/headroom closed" where there is an oracle; no NaN."""
     found: dict[str, float] = {}
     for agent, evaluation in evaluations.items():
         report, start = evaluation.summary["all"], f"{evaluation.split}/{agent}"
@@ -219,11 +222,11 @@ def _append(file: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _drop_after(file: Path, update: int) -> None:
-    """Keep the lines up to `update`; a last line that a kill cut in half goes too."""
+    """Delete the lines after `update`, and a last line that a kill truncated."""
     if not file.is_file():
         return
     kept = []
-    # Bytes, because half a letter is no UTF-8, and because a query may hold what str.splitlines takes for a line's end.
+    # As bytes: a truncated character is invalid UTF-8, and str.splitlines also splits at characters inside a query.
     for line in file.read_bytes().split(b"\n")[:-1]:
         if json.loads(line)["update"] <= update:
             kept.append(line + b"\n")

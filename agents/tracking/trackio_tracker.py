@@ -1,21 +1,20 @@
 """A run in trackio, a W&B-like dashboard on this machine, without an account: `trackio show` opens it.
 
-Runs lie in trackio's own folder (TRACKIO_DIR), not in the run's. What a resumed run tells again is there twice.
+Runs are stored in trackio's own folder (TRACKIO_DIR), not in the run folder. Updates that a resumed run repeats are
+stored twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from agents.tracking.base import evaluation_table, figures_of, headlines, sample_table
+from agents.tracking.base import evaluation_table, headline_metrics, numeric_metrics, sample_table
 from qr_env.common.errors import ConfigError
-
-if TYPE_CHECKING:
-    from qr_env.evaluation.result import Evaluation
+from qr_env.evaluation.result import Evaluation
 
 PROJECT = "qr-env"
 
@@ -31,18 +30,18 @@ class TrackioTracker:
         self.trackio = trackio
         resume = "never" if resume_from is None else "allow"
         self.run = trackio.init(PROJECT, name=folder.resolve().name, config=config, resume=resume, embed=False)
-        self.last = resume_from or 0
+        self.last_update = resume_from or 0
 
     def log(self, metrics: dict[str, Any]) -> None:
-        self.last = metrics["update"]
+        self.last_update = metrics["update"]
         if metrics.get("phase") == "promotion":
-            told = f"update {self.last}: {metrics['reason']}; serving {metrics['serving']}"
+            text = f"update {self.last_update}: {metrics['reason']}; serving {metrics['serving']}"
             level = self.trackio.AlertLevel.WARN if metrics["event"] == "rolled back" else self.trackio.AlertLevel.INFO
-            self.run.alert(f"promotion: {metrics['event']}", told, level)
+            self.run.alert(f"promotion: {metrics['event']}", text, level)
             return
-        self.run.log(figures_of(metrics), step=self.last)
+        self.run.log(numeric_metrics(metrics), step=self.last_update)
         for message in metrics.get("alarms", ()):
-            self.run.alert("ALARM", f"update {self.last}: {message}", self.trackio.AlertLevel.WARN)
+            self.run.alert("ALARM", f"update {self.last_update}: {message}", self.trackio.AlertLevel.WARN)
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:
         if rows:
@@ -57,8 +56,8 @@ class TrackioTracker:
         self.run.log(histograms, step=update)
 
     def evaluation(self, evaluations: Mapping[str, Evaluation]) -> None:
-        self._table("evaluation by slice", evaluation_table(evaluations), self.last)
-        self.run.log(headlines(evaluations), step=self.last)
+        self._table("evaluation by slice", evaluation_table(evaluations), self.last_update)
+        self.run.log(headline_metrics(evaluations), step=self.last_update)
 
     def close(self) -> None:
         self.run.finish()

@@ -1,7 +1,7 @@
 """A run in Weights & Biases: settings, curves, samples with hits and verdicts, histograms, events, alerts, evaluation.
 
-WANDB_MODE=offline needs no account; `wandb sync FOLDER/wandb/offline-run-*` sends it later. A resumed run, and the
-evaluation at a run's end, go on in the same W&B run: its id lies in the run folder.
+WANDB_MODE=offline needs no account; `wandb sync FOLDER/wandb/offline-run-*` uploads it later. A resumed run and the
+evaluation at a run's end continue the same W&B run, whose id is in the run folder.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.tracking.base import evaluation_table, figures_of, headlines, sample_table
+from agents.tracking.base import evaluation_table, headline_metrics, numeric_metrics, sample_table
 from qr_env.common.atomic_io import atomic_write, saving
 from qr_env.common.errors import ConfigError
+from qr_env.evaluation.result import Evaluation
 
-if TYPE_CHECKING:
-    from qr_env.evaluation.result import Evaluation
+if TYPE_CHECKING:  # optional
+    import wandb
 
 PROJECT = "qr-env"
 ID_FILE = "wandb_id.txt"
-NEWEST = 200  # samples in the table
-ALERT_EVERY = 600  # seconds between two alerts of one alarm: it rings at every update
+TABLE_ROWS = 200  # newest samples in the table
+ALERT_EVERY = 600  # seconds between two alerts of one alarm, which is raised at every update while it lasts
 EVENT_COLUMNS = ["update", "event", "candidate", "serving", "reason", "pairs", "mean_difference", "low", "high"]
 
 
 class WandbTracker:
-    """One W&B run. `project`: as in the run's URL."""
+    """Logs to one W&B run."""
 
     def __init__(self, folder: Path, config: dict[str, Any], resume_from: int | None = None) -> None:
         try:
@@ -44,30 +45,30 @@ class WandbTracker:
             id=run_id(folder),
             resume="allow",
         )
-        # W&B's own step only grows, and counts calls: the update is what a resumed run repeats.
+        # Not W&B's own step: it counts calls and cannot go back, and a resumed run repeats updates.
         self.run.define_metric("update")
         self.run.define_metric("*", step_metric="update")
         self.rows: list[dict[str, Any]] = []
         self.events: list[list[Any]] = []
-        self.fresh = False  # samples since the table was sent
+        self.has_new_rows = False  # since the table was last sent
 
     def log(self, metrics: dict[str, Any]) -> None:
         if metrics.get("phase") == "promotion":
             self._event(metrics)
             return
-        self.run.log({"update": metrics["update"], **figures_of(metrics)})
+        self.run.log({"update": metrics["update"], **numeric_metrics(metrics)})
         for message in metrics.get("alarms", ()):
-            # The kind of alarm is its title: W&B holds back repeated ones by it.
+            # The title names the kind of alarm: W&B limits the rate of alerts by title.
             self._alert(f"ALARM: {message.split()[0]}", f"update {metrics['update']}: {message}", "WARN")
         if metrics.get("phase") == "eval":
             self._send_samples(metrics["update"])
 
     def _event(self, record: Mapping[str, Any]) -> None:
-        """Every decision in a table, which serves from when as a curve, and what changed for shoppers as an alert."""
+        """Log a decision of the promotion: a row of a table, a point of a curve, and an alert if serving changed."""
         self.events.append([record.get(name) for name in EVENT_COLUMNS])
-        happened = {f"promotion/{record['event']}": 1}
+        curve = {f"promotion/{record['event']}": 1}
         table = self._table(EVENT_COLUMNS, self.events)
-        self.run.log({"update": record["update"], "promotion/decisions": table, **happened})
+        self.run.log({"update": record["update"], "promotion/decisions": table, **curve})
         if record["event"] in ("promoted", "rolled back"):
             level = "INFO" if record["event"] == "promoted" else "WARN"
             text = f"update {record['update']}: {record['reason']}; serving {record['serving']}"
@@ -77,15 +78,15 @@ class WandbTracker:
         self.run.alert(title=title, text=text, level=level, wait_duration=ALERT_EVERY)
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:
-        self.rows, self.fresh = [*self.rows, *rows][-NEWEST:], True
+        self.rows, self.has_new_rows = [*self.rows, *rows][-TABLE_ROWS:], True
 
     def _send_samples(self, update: int) -> None:
-        """W&B tables cannot grow in place: the newest rows are sent again, at evaluations only."""
-        if self.fresh:
+        """Send the newest rows again, because W&B tables cannot be appended to; at evaluations only."""
+        if self.has_new_rows:
             self.run.log({"update": update, "samples": self._table(*sample_table(self.rows))})
-            self.fresh = False
+            self.has_new_rows = False
 
-    def _table(self, columns: Sequence[str], cells: list[list[Any]]) -> Any:
+    def _table(self, columns: Sequence[str], cells: list[list[Any]]) -> wandb.Table:
         return self.wandb.Table(columns=list(columns), data=cells)
 
     def histograms(self, update: int, values: Mapping[str, np.ndarray]) -> None:
@@ -96,7 +97,7 @@ class WandbTracker:
         columns, cells = evaluation_table(evaluations)
         cells = [[None if isinstance(cell, float) and cell != cell else cell for cell in row] for row in cells]
         self.run.log({"evaluation by slice": self._table(columns, cells)})
-        for name, value in headlines(evaluations).items():
+        for name, value in headline_metrics(evaluations).items():
             self.run.summary[name] = value
 
     def close(self) -> None:
@@ -105,7 +106,7 @@ class WandbTracker:
 
 
 def run_id(folder: Path) -> str:
-    """The id of the folder's W&B run, drawn when there is none."""
+    """The id of the folder's W&B run; a new one is drawn and saved if there is none."""
     file = folder / ID_FILE
     if not file.is_file():
         with saving(file):

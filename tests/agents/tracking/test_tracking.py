@@ -1,4 +1,4 @@
-"""Figures go to files that a resumed run continues, and to Weights & Biases or TensorBoard when asked."""
+"""The files of a run folder, resumed too, and what Weights & Biases and TensorBoard receive."""
 
 import json
 import struct
@@ -21,7 +21,7 @@ def lines(file):
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
-def filled(folder, updates):
+def log_updates(folder, updates):
     tracker = make_tracker("none", folder, {})
     for update in range(1, updates + 1):
         tracker.samples([ROW | {"update": update}] * 2)
@@ -30,22 +30,22 @@ def filled(folder, updates):
     return folder / "metrics.jsonl", folder / "samples.jsonl"
 
 
-def test_lines_are_appended_as_they_come(tmp_path):
-    metrics, samples = filled(tmp_path, 3)
+def test_lines_are_appended_in_order(tmp_path):
+    metrics, samples = log_updates(tmp_path, 3)
     assert [line["update"] for line in lines(metrics)] == [1, 2, 3]
     assert lines(samples)[0] == ROW
     assert "größe" in samples.read_text(encoding="utf-8")
 
 
-def test_numbers_of_numpy_and_missing_ones_are_written(tmp_path):
+def test_numpy_numbers_and_nan_are_written(tmp_path):
     make_tracker("none", tmp_path, {}).log({"update": 1, "a": np.float32(0.5), "b": float("nan")})
     line = lines(tmp_path / "metrics.jsonl")[0]
     assert line["a"] == 0.5
     assert line["b"] != line["b"]
 
 
-def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path):
-    metrics, samples = filled(tmp_path, 5)
+def test_a_resumed_run_deletes_the_lines_after_its_checkpoint(tmp_path):
+    metrics, samples = log_updates(tmp_path, 5)
     tracker = make_tracker("none", tmp_path, {}, resume_from=3)
     assert [line["update"] for line in lines(metrics)] == [1, 2, 3]
     assert [line["update"] for line in lines(samples)] == [1, 1, 2, 2, 3, 3]
@@ -53,22 +53,22 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path):
     assert lines(metrics)[-1] == {"update": 4, "again": True}
 
 
-@pytest.mark.parametrize("half", [b'{"update": 2, "rew', b'{"update": 2, "query": "gr\xc3', b"{"])
-def test_a_line_that_a_kill_cut_in_half_goes_too(tmp_path, half):
-    metrics, _ = filled(tmp_path, 2)
+@pytest.mark.parametrize("truncated", [b'{"update": 2, "rew', b'{"update": 2, "query": "gr\xc3', b"{"])
+def test_a_truncated_last_line_is_deleted(tmp_path, truncated):
+    metrics, _ = log_updates(tmp_path, 2)
     with metrics.open("ab") as out:
-        out.write(half)
+        out.write(truncated)
     make_tracker("none", tmp_path, {}, resume_from=9).log({"update": 3})
     assert [line["update"] for line in lines(metrics)] == [1, 2, 3]
 
 
 def test_a_run_without_checkpoint_begins_with_empty_files(tmp_path):
-    metrics, samples = filled(tmp_path, 2)
+    metrics, samples = log_updates(tmp_path, 2)
     JsonlTracker(tmp_path)
     assert lines(metrics) == lines(samples) == []
 
 
-def test_times_are_apart_from_the_metrics(tmp_path):
+def test_times_are_in_a_file_of_their_own(tmp_path):
     tracker = make_tracker("none", tmp_path, {})
     tracker.log({"update": 1, "reward": 0.5, "episodes": 8, "seconds": 1.5})
     tracker.log({"update": 1, "eval/score": 0.5})
@@ -85,31 +85,31 @@ def test_a_full_disk_is_named(tmp_path):
 
 
 def test_all_trackers_get_everything():
-    class Listing:
+    class RecordingTracker:
         def __init__(self):
-            self.seen = []
+            self.received = []
 
         def log(self, metrics):
-            self.seen.append(metrics)
+            self.received.append(metrics)
 
         def samples(self, rows):
-            self.seen.append(rows)
+            self.received.append(rows)
 
         def histograms(self, update, values):
-            self.seen.append((update, {name: values_N.tolist() for name, values_N in values.items()}))
+            self.received.append((update, {name: values_N.tolist() for name, values_N in values.items()}))
 
         def close(self):
-            self.seen.append("closed")
+            self.received.append("closed")
 
-    both = Listing(), Listing()
+    both = RecordingTracker(), RecordingTracker()
     trackers = Trackers(both, ["red sofa", "blue sofa"])
     trackers.log({"a": 1})
     trackers.samples([ROW, ROW | {"hits_after": [(1, 3), (0, -1)]}])
     trackers.histograms(1, {"reward": np.array([0.5, np.nan]), "unknown": np.array([np.nan])})
     trackers.close()
-    told = [{"title": "blue sofa", "level": 3}, {"title": "red sofa", "level": -1}]
-    expected = [{"a": 1}, [ROW, ROW | {"hits_after": told}], (1, {"reward": [0.5]}), "closed"]
-    assert both[0].seen == both[1].seen == expected
+    hits = [{"title": "blue sofa", "level": 3}, {"title": "red sofa", "level": -1}]
+    expected = [{"a": 1}, [ROW, ROW | {"hits_after": hits}], (1, {"reward": [0.5]}), "closed"]
+    assert both[0].received == both[1].received == expected
 
 
 def test_an_unknown_tracker_is_named_with_the_known_ones(tmp_path):
@@ -121,8 +121,8 @@ def test_an_unknown_tracker_is_named_with_the_known_ones(tmp_path):
     ("kind", "package"),
     [("wandb", "wandb"), ("tensorboard", "torch.utils.tensorboard"), ("trackio", "trackio")],
 )
-def test_without_the_package_the_way_to_it_is_said_and_no_file_is_touched(tmp_path, monkeypatch, kind, package):
-    metrics, _ = filled(tmp_path, 2)
+def test_a_missing_package_is_named_and_no_file_is_changed(tmp_path, monkeypatch, kind, package):
+    metrics, _ = log_updates(tmp_path, 2)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=rf"pip install 'qr-env\[{kind}\]'"):
         make_tracker(("none", kind), tmp_path, {})
@@ -135,30 +135,30 @@ HITS = {"hits_before": [(0, 0)], "hits_after": [(1, 3), (0, -1)]}
 TITLES = ["red sofa", "blue sofa"]
 
 
-def played(kind, folder, evaluations):
-    """Two updates, an evaluation, a promotion and the end of a run, as `qr online` tells them."""
+def log_a_run(kind, folder, evaluations):
+    """Two updates, an evaluation, a promotion and the end of a run, as `qr online` logs them."""
     tracker = make_tracker(kind, folder, CONFIG, titles=TITLES)
     tracker.log({"update": 0, "phase": "eval", "eval/nDCG@10": 0.4})
     for update in (1, 2):
         tracker.samples([ROW | HITS | {"update": update}])
         tracker.histograms(update, {"reward": np.array([0.0, 0.5, np.nan, 1.0])})
-        rings = {"alarms": ["entropy 0.001 < 0.02: the policy has stopped exploring"]} if update == 2 else {}
-        tracker.log({"update": update, "phase": "online", "reward": 0.25 * update, "kl": float("nan"), **rings})
+        alarms = {"alarms": ["entropy 0.001 < 0.02: the policy has stopped exploring"]} if update == 2 else {}
+        tracker.log({"update": update, "phase": "online", "reward": 0.25 * update, "kl": float("nan"), **alarms})
     tracker.log(PROMOTED)
     tracker.close()
     if kind == "wandb":
-        time.sleep(1.05)  # it names a session's folder by the second
+        time.sleep(1.05)  # W&B names a session's folder by the second
     send_evaluation(kind, folder, CONFIG, 2, evaluations)
 
 
 @pytest.fixture(scope="module")
 def evaluations():
-    exam = HeldOutEvaluator(tiny_shop(), WordRetriever(tiny_shop()), "train", resamples=20)
-    return {"oracle": exam.evaluate(Oracle(tiny_shop()))}
+    evaluator = HeldOutEvaluator(tiny_shop(), WordRetriever(tiny_shop()), "train", resamples=20)
+    return {"oracle": evaluator.evaluate(Oracle(tiny_shop()))}
 
 
 def wandb_records(folder):
-    """What an offline run wrote: a file in LevelDB's log format, 7 bytes of magic, then records cut at 32 KiB."""
+    """Records of an offline run's file: LevelDB's log format, 7 magic bytes, then records split at 32 KiB."""
     from wandb.proto import wandb_internal_pb2
 
     records = []
@@ -174,7 +174,7 @@ def records_of(data, record):
             at += 32768 - at % 32768
         _, length, kind = struct.unpack("<IHB", data[at : at + 7])
         parts, at = parts + data[at + 7 : at + 7 + length], at + 7 + length
-        if kind in (1, 4):  # whole, last part
+        if kind in (1, 4):  # complete, last part
             records.append(record())
             records[-1].ParseFromString(parts)
             parts = b""
@@ -182,7 +182,7 @@ def records_of(data, record):
 
 
 def values_of(items):
-    """{name: value}; what W&B keeps of a table or histogram is a dictionary."""
+    """{name: value}; the value of a table or histogram is a dictionary."""
     found = {}
     for item in items:
         name, *rest = [item.key] if item.key else list(item.nested_key)
@@ -204,10 +204,10 @@ def newest_table(folder, name):
 
 
 @pytest.mark.live
-def test_an_offline_run_of_wandb_read_back_has_everything(tmp_path, monkeypatch, evaluations):
+def test_an_offline_wandb_run_holds_everything(tmp_path, monkeypatch, evaluations):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    played("wandb", tmp_path, evaluations)
+    log_a_run("wandb", tmp_path, evaluations)
     assert [line["reward"] for line in lines(tmp_path / "metrics.jsonl") if "reward" in line] == [0.25, 0.5]
     records = wandb_records(tmp_path)
     history = [values_of(record.item) for record in of_kind(records, "history")]
@@ -215,10 +215,10 @@ def test_an_offline_run_of_wandb_read_back_has_everything(tmp_path, monkeypatch,
     assert [(row["update"], row["reward"]) for row in history if "reward" in row] == [(1, 0.25), (2, 0.5)]
     assert [row["eval/nDCG@10"] for row in history if "eval/nDCG@10" in row] == [0.4]
     assert {metric.step_metric for metric in of_kind(records, "metric") if metric.glob_name == "*"} == {"update"}
-    # Histograms, without what is missing.
+    # Histograms, without missing values.
     histograms = [row["histogram/reward"] for row in history if "histogram/reward" in row]
     assert [(one["_type"], sum(one["values"])) for one in histograms] == [("histogram", 3)] * 2
-    # Samples with hits and verdicts, decisions, and the evaluation by slice, which is sent when the run is over.
+    # Samples with hits and verdicts, decisions, and the evaluation by slice, which is sent at the end of the run.
     table = newest_table(tmp_path, "samples")
     assert table["columns"] == ["update", "query", "rewrite", "reward", "hits_before", "hits_after"]
     assert table["data"][1] == [2, ROW["query"], "sofa", 0.5, "I red sofa", "E blue sofa | ? red sofa"]
@@ -232,22 +232,21 @@ def test_an_offline_run_of_wandb_read_back_has_everything(tmp_path, monkeypatch,
     assert (alarm.title, alarm.level, promoted.level) == ("ALARM: entropy", "WARN", "INFO")
     assert "update 2: entropy 0.001" in alarm.text and "better; serving update-000002" in promoted.text
     runs = of_kind(records, "run")
-    told = values_of(runs[0].config.update)
-    assert told["args"] == CONFIG["args"] and told["facts"] == {"seed": 0}
-    # Two sessions of one run: the second went on in the first's. When W&B writes the second's record is its own affair,
-    # its folder is there from the start.
+    config = values_of(runs[0].config.update)
+    assert config["args"] == CONFIG["args"] and config["facts"] == {"seed": 0}
+    # Two sessions of one run. W&B may write the second's record later, but its folder exists from the start.
     sessions = [path.name.rsplit("-", 1)[-1] for path in tmp_path.glob("wandb/offline-run-*")]
     assert len(sessions) == 2 and {*sessions} == {run.run_id for run in runs}
 
 
-def test_the_events_of_tensorboard_read_back_have_everything(tmp_path, evaluations):
+def test_the_tensorboard_events_hold_everything(tmp_path, evaluations):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    played("tensorboard", tmp_path, evaluations)
+    log_a_run("tensorboard", tmp_path, evaluations)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(point.step, point.value) for point in events.Scalars("reward")] == [(1, 0.25), (2, 0.5)]
-    assert "kl" not in events.Tags()["scalars"]  # NaN is no point of a curve
+    assert "kl" not in events.Tags()["scalars"]  # NaN is not plotted
     best = evaluations["oracle"].summary["all"]["metrics"]["nDCG@10"]["mean"]
     assert events.Scalars("train/oracle/nDCG@10")[0].value == pytest.approx(best)
     assert sum(events.Histograms("histogram/reward")[0].histogram_value.bucket) == 3
@@ -262,7 +261,7 @@ def test_the_events_of_tensorboard_read_back_have_everything(tmp_path, evaluatio
     assert "| oracle | all | nDCG@10 | 7 |" in text("evaluation by slice")[0]
 
 
-def test_a_resumed_run_hides_the_events_it_tells_again(tmp_path):
+def test_a_resumed_run_hides_the_events_that_it_writes_again(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for resume_from in (None, 1):
@@ -273,5 +272,5 @@ def test_a_resumed_run_hides_the_events_it_tells_again(tmp_path):
         tracker.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    told = [(point.step, point.value) for point in events.Scalars("reward")]
-    assert told == [(1, 1.0), (2, pytest.approx(2.1)), (3, pytest.approx(3.1))]
+    points = [(point.step, point.value) for point in events.Scalars("reward")]
+    assert points == [(1, 1.0), (2, pytest.approx(2.1)), (3, pytest.approx(3.1))]

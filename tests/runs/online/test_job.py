@@ -8,7 +8,7 @@ import pytest
 
 from agents.policy.checkpoint import checkpoints, load_checkpoint
 from agents.policy.student import Student
-from agents.tracking.base import LISTS
+from agents.tracking.base import HIT_LISTS
 from qr_env.common.errors import JudgeError, RunFolderError
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.models.hub import model_folder
@@ -99,7 +99,7 @@ def test_the_tracker_was_told_the_same_as_the_files(finished):
 
 
 def test_samples_show_what_was_found_and_its_grades(finished):
-    hits = [hit for row in lines(finished, "samples.jsonl") for name in LISTS for hit in row[name]]
+    hits = [hit for row in lines(finished, "samples.jsonl") for name in HIT_LISTS for hit in row[name]]
     assert hits and {hit["title"] for hit in hits} <= set(tiny_shop().titles)
     assert {hit["level"] for hit in hits} <= {-1, 0, 1, 2, 3} and any(hit["level"] == 3 for hit in hits)
 
