@@ -13,7 +13,7 @@ from collections.abc import Generator, Mapping, Sequence
 from functools import cached_property, partial
 
 from qr_env.common.errors import ConfigError
-from qr_env.llm.capabilities import Capabilities, body, probe_capabilities
+from qr_env.llm.capabilities import Capabilities, generation_request, probe_capabilities
 from qr_env.llm.client import Client, Failure
 from qr_env.llm.replies import read_choice
 
@@ -93,7 +93,7 @@ class ServerModel:
     def _answer(self, options: Mapping[str, object], job: tuple[int, str]) -> tuple[int, str, str]:
         """(index, text, "") or (index, "", kind of failure) of one (index, prompt)."""
         index, prompt = job
-        path, request = body(self.api, bool(self.server.version), self.server.model, prompt, **options)
+        path, request = generation_request(self.api, bool(self.server.version), self.server.model, prompt, **options)
         try:
             # The prompt's beginning is the prefix that requests share in the server's cache.
             return index, read_choice(self.client.post(path, request, affinity=prompt[:64]))[0], ""

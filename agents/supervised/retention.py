@@ -16,7 +16,7 @@ import numpy as np
 from qr_env.common.protocols import Agent
 from qr_env.evaluation.bootstrap import interval, resampled_means
 from qr_env.evaluation.evaluator import HeldOutEvaluator
-from qr_env.evaluation.result import closed, weighted_means
+from qr_env.evaluation.result import headroom_closed, weighted_means
 
 BATCH_SIZES = (1, 256)
 
@@ -57,9 +57,9 @@ def measure_retention(
     values_N_3 = values_N_3[~np.isnan(values_N_3).any(axis=1)]
     identity, teacher_mean, student_mean = weighted_means(values_N_3)
     means_R_3 = resampled_means(values_N_3, None, evaluator.resamples, evaluator.seed)
-    low, high = interval(closed(means_R_3[:, 2], means_R_3[:, 0], means_R_3[:, 1]))
+    low, high = interval(headroom_closed(means_R_3[:, 2], means_R_3[:, 0], means_R_3[:, 1]))
     times = {batch: latency((student, teacher), evaluator.texts, batch) for batch in batch_sizes}
-    share = float(closed(student_mean, identity, teacher_mean))
+    share = float(headroom_closed(student_mean, identity, teacher_mean))
     return Retention(
         evaluator.scorer.main, float(identity), float(teacher_mean), float(student_mean), share, low, high,
         *({batch: pair[side] for batch, pair in times.items()} for side in (0, 1)),

@@ -156,7 +156,7 @@ class LLMJudge:
         every = self.capabilities
         flags: dict[str, Any] = {
             flag: min(getattr(server, flag) for server in every)
-            for flag in ("top", "choice", "json", "tokenize", "batches", "held")
+            for flag in ("top", "choice", "json", "tokenize", "batches", "allowed_tokens")
         }
         return replace(every[0], **flags)
 
@@ -182,7 +182,7 @@ class LLMJudge:
         cut = f"{self.max_product_tokens}{'tokens' if server.tokenize else 'bytes'}"
         parts = [self.name, server.model, server.root, f"{prompt.name}:{prompt.hash}", self.method]
         settled = "settled" if self.method == "top" and server.choice else ""
-        batch = f"batch{self.batch}{'held' if server.held else ''}" if self.method == "list" else ""
+        batch = f"batch{self.batch}{'held' if server.allowed_tokens else ''}" if self.method == "list" else ""
         return "|".join([*parts, settled, batch, "+".join(self.passes), f"mass{self.min_mass:g}", cut])
 
     def product_texts(self, shop: Shop) -> list[str]:

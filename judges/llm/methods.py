@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from judges.llm.prompt import QUERY_BYTES, Labels, Prompt, clean, cut_bytes
 from qr_env.llm import replies
-from qr_env.llm.capabilities import Capabilities, body
+from qr_env.llm.capabilities import Capabilities, generation_request
 from qr_env.llm.client import Client, Failure
 
 # An unlisted letter that may change a verdict by more than this share is resolved by a second, constrained request.
@@ -61,7 +61,9 @@ class GradingRequests:
 
     def generate(self, text: str, affinity: str, **options: Any) -> dict[str, Any]:
         """The reply to one user message; its tokens are counted."""
-        path, request = body(self.server.api, bool(self.server.version), self.server.model, text, **options)
+        path, request = generation_request(
+            self.server.api, bool(self.server.version), self.server.model, text, **options
+        )
         return self.send(path, request, affinity)
 
     def send(self, path: str, request: dict[str, Any], affinity: str) -> dict[str, Any]:
@@ -108,7 +110,7 @@ class GradingRequests:
         """The first token of the answer about each of M products; one request if the server takes several prompts."""
         texts = ["".join(self.prompt.render(query, [product], labels)) for product in products]
         options |= {"max_tokens": 1, "logprobs": True, "top_logprobs": self.server.top}
-        if self.server.held:  # then every letter is listed, and no second request is needed
+        if self.server.allowed_tokens:  # then every letter is listed, and no second request is needed
             options["logprob_token_ids"] = self.server.tokens_of(labels.letters)
         if not self.server.batches:
             return [_first_position(self.generate(text, query, **options)) for text in texts]
@@ -116,7 +118,7 @@ class GradingRequests:
         texts = [before + text + after for text in texts]
         if before:
             options["add_special_tokens"] = False
-        path, request = body("completions", True, self.server.model, texts, **options)
+        path, request = generation_request("completions", True, self.server.model, texts, **options)
         parts = replies.split(self.send(path, request, query), len(texts))
         return [_first_position(reply) for reply in parts]
 
@@ -151,7 +153,7 @@ def grade_list(requests: GradingRequests, query: str, products: Sequence[str], l
     text = "".join(requests.prompt.render(query, products, labels))
     letter, count, server = f"[{labels.letters}]", len(products), requests.server
     options: dict[str, Any] = {"max_tokens": 2 * count, "logprobs": True, "top_logprobs": server.top}
-    if server.held:  # one token a product; under a grammar the model also writes the spaces between
+    if server.allowed_tokens:  # one token a product; under a grammar the model also writes the spaces between
         ids = server.tokens_of(labels.letters)
         options |= {"max_tokens": count, "min_tokens": count, "allowed_token_ids": ids, "logprob_token_ids": ids}
     elif server.choice:
@@ -159,7 +161,7 @@ def grade_list(requests: GradingRequests, query: str, products: Sequence[str], l
     reply = requests.generate(text, query, **options)
     found = replies.letter_positions(replies.read_positions(reply), labels.letters, count)
     masses_M4 = np.nan_to_num([replies.label_masses(position, labels.letters)[0] for position in found])
-    mass_known = server.held or not (server.choice and server.masked)
+    mass_known = server.allowed_tokens or not (server.choice and server.masked)
     mass_M = masses_M4.sum(axis=1) if mass_known else np.full(count, np.nan)
     return Answer(_normalised(masses_M4), mass_M, replies.read_choice(reply)[0])
 

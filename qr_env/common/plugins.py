@@ -32,7 +32,7 @@ def load_plugin(group: str, name: str, own: Mapping[str, Callable[..., Any]] | N
     Args:
         group: entry-point group, "qr_env.judges" and so on.
         name: without the argument that may follow a colon.
-        own: this project's objects of the group, where the caller can import them; they win.
+        own: this project's objects of the group, where the caller can import them; they take precedence.
 
     Raises:
         ConfigError: nothing has this name, or its entry point cannot be imported.

@@ -1,6 +1,6 @@
 """Prompt files of judges and agents: a YAML head between two `---` lines, then the text.
 
-    name, digest, parsed = read_prompt("grade_v2", Path("judges/llm/prompts"), "grade_v2.md", parse)
+    path, digest, parsed = read_prompt("grade_v2", Path("judges/llm/prompts"), "grade_v2.md", parse)
 
 A hash of the whole file identifies the version, so that stored verdicts or texts are never used with a changed prompt.
 """
@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 
 def read_prompt(
-    name: str | Path, folder: Path, model: str, parse: Callable[[Mapping[str, Any], str], T]
+    name: str | Path, folder: Path, example: str, parse: Callable[[Mapping[str, Any], str], T]
 ) -> tuple[Path, str, T]:
     """The file's path, 12 digits of its SHA-256, and the result of `parse(head, text)`.
 
     Args:
         name: name of a prompt in `folder`, or any path that ends with .md.
-        model: file name of a valid prompt in `folder`, quoted in errors as an example.
+        example: file name of a valid prompt in `folder`, named in errors.
         parse: (head, text) → parsed prompt; raises ValueError, KeyError or TypeError where a part is missing.
 
     Raises:
@@ -42,6 +42,6 @@ def read_prompt(
         _, head, body = re.split(r"^---\n", text, maxsplit=2, flags=re.MULTILINE)
         parts = parse(yaml.safe_load(head), body)
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        example = f"{folder.parent.name}/{folder.name}/{model}"
-        raise ConfigError(f"{path}: {error!r}; see {example} for an example") from error
+        valid = f"{folder.parent.name}/{folder.name}/{example}"
+        raise ConfigError(f"{path}: {error!r}; see {valid} for an example") from error
     return path, sha256_text(text, 12), parts

@@ -1,4 +1,4 @@
-"""Compares every result list of a running BM25 environment with a brute-force search, and counts the errors.
+"""Compare every result list of a running BM25 environment with a brute-force search, and count the errors.
 
     envs = BruteForceCheck(envs)          # used by traffic.check_hits of `qr online` and `qr bench churn`
     envs.step(rewrites)
@@ -36,7 +36,7 @@ BoolArray = npt.NDArray[np.bool_]
 def require_checkable(retriever: str, mode: str, max_turns: int) -> None:
     """Raise ConfigError unless the engine is BM25 and every list is the result of one search (no union, one turn)."""
     if retriever != "bm25":
-        raise ConfigError(f"retriever {retriever}: brute force knows bm25 only; leave check_hits out")
+        raise ConfigError(f"retriever {retriever}: only bm25 can be checked by brute force; leave check_hits out")
     if mode == "union" or max_turns > 1:
         raise ConfigError(
             f"combine={mode}, max_turns={max_turns}: lists can be checked for expand and replace with one turn; leave "
@@ -117,7 +117,7 @@ class BruteForceCheck:
         return self.envs.reset(seed=seed, options=options)
 
     def step(self, actions: Sequence[str]) -> StepResult:
-        """Step the wrapped environment, and count what its result lists hold."""
+        """Step the wrapped environment, and add the results and errors of its lists to `counts`."""
         on_sale_C, queries = self._on_sale(), self.envs.simulator.queries_N
         result = self.envs.step(actions)
         infos, g = result[-1], self.envs.group_size
@@ -148,12 +148,12 @@ class BruteForceCheck:
 
     def state_dict(self) -> dict[str, Any]:
         """State of the environment, and the counts."""
-        checks = {"counts": dict(self.counts), "first_P": self._first_C, "last_P": self._last_C}
+        checks = {"counts": dict(self.counts), "first_C": self._first_C, "last_C": self._last_C}
         return {**self.envs.state_dict(), "checked": checks}
 
     def load_state_dict(self, state: dict[str, Any]) -> Observation:
         """Restore a state; returns the environment's observation."""
         checks = state.get("checked", {})
         self.counts |= checks.get("counts", {})
-        self._first_C, self._last_C = checks.get("first_P"), checks.get("last_P")
+        self._first_C, self._last_C = checks.get("first_C"), checks.get("last_C")
         return self.envs.load_state_dict({name: part for name, part in state.items() if name != "checked"})

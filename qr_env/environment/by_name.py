@@ -1,10 +1,10 @@
-"""The parts of an environment by name: every function returns an object as it is and opens a name.
+"""The parts of an environment by name: each function builds the object of a name, and returns an object unchanged.
 
     shop = open_shop("generated")
     open_retriever("bm25", shop), open_judge("auto", shop), open_reward("jd")
 
-Judges are found among the entry points of group `qr_env.judges`, rewards of other packages in `qr_env.rewards`
-(`qr_env.common.plugins`): this package imports neither.
+Judges are entry points of the group `qr_env.judges`, rewards of other packages of `qr_env.rewards`
+(`qr_env.common.plugins`), because this package imports neither.
 """
 
 from __future__ import annotations

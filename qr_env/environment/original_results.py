@@ -43,7 +43,7 @@ class OriginalResultsCache:
         self.bought_PM = bought_outside(shop)
         self._slot: dict[tuple[int, str], int] = {}  # in order of last use
         self._incomplete: set[tuple[int, str]] = set()  # searched and graded again before the next use
-        self._on_sale_P: npt.NDArray[np.bool_] | None = None
+        self._on_sale_C: npt.NDArray[np.bool_] | None = None
         self.queries: list[Query] = [Query(-1, "", "")] * capacity
         self.text: list[str] = [""] * capacity  # the query as the observation shows it
         self.context: list[str] = [""] * capacity  # the titles of its hits
@@ -74,7 +74,7 @@ class OriginalResultsCache:
             on_sale_C: (products,) bool; products bought outside search count only where it is True.
         """
         self._incomplete.update(self._slot)
-        self._on_sale_P = on_sale_C
+        self._on_sale_C = on_sale_C
 
     def missing(self, queries: Sequence[Query]) -> list[Query]:
         """The distinct queries among these that must be searched and graded."""
@@ -150,7 +150,7 @@ class OriginalResultsCache:
         if not len(self.bought_PM):
             return np.full((len(queries), self.bought_PM.shape[1]), -1, np.int32)
         bought_NM = np.where(rows_N[:, None] >= 0, self.bought_PM[rows_N], np.int32(-1))
-        return bought_NM if self._on_sale_P is None else np.where(self._on_sale_P[bought_NM], bought_NM, np.int32(-1))
+        return bought_NM if self._on_sale_C is None else np.where(self._on_sale_C[bought_NM], bought_NM, np.int32(-1))
 
 
 def clean(text: str, limit: int) -> str:

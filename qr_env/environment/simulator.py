@@ -9,7 +9,7 @@ N = blocks × group_size; the `group_size` neighbours of a block work on the sam
 Several turns. Let R_t be the reward of the rewrite of turn t against the ORIGINAL query, and R_0 = 0. The reward of
 turn t is R_t − R_{t−1}, term by term, so an episode's rewards sum to the reward of its last rewrite, and one turn is
 the special case R_1. Keeping the original leaves the result list as it is and earns exactly 0 on every turn. A turn
-whose verdicts are missing has reward NaN, and the next one is the difference to the last turn that is known.
+whose verdicts are missing has reward NaN, and the next one is the difference to the last turn with verdicts.
 
 A changing assortment (`LiveRetriever`). An episode keeps the epoch that it began in, so that the lists before, after
 and of every turn are of one assortment. The next episodes begin in the newest epoch, and cached results are searched
@@ -271,7 +271,10 @@ class Simulator:
         return hits, grades
 
     def _search_and_grade(self, wanted: list[SearchText], slots: Slots, fresh: Sequence[Query]) -> tuple[Hits, Grades]:
-        """One retrieval and one judge call: `wanted` texts for queries at `slots`, hits of fresh queries."""
+        """Hits and grades of `wanted`, search texts for the queries at `slots`, by one retrieval and one judge call.
+
+        The same two calls search and grade the `fresh` queries, which are added to the cache.
+        """
         n = len(wanted)
         queries = self.cache.queries
         originals = [queries[slot] for slot in slots.tolist()]

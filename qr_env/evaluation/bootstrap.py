@@ -39,9 +39,9 @@ def resampled_means(
     weights_NM = np.broadcast_to(1.0 if weights_NM is None else np.asarray(weights_NM, np.float64), values_NM.shape)
     weights_NM = weights_NM * defined_NM
     sums_NM = np.where(defined_NM, values_NM, 0.0) * weights_NM
-    both_NC = np.concatenate([sums_NM, weights_NM], axis=1)
-    both_RC = np.concatenate([counts_RN @ both_NC for counts_RN in _counts(len(values_NM), resamples, seed)])
-    sums_RM, weights_RM = np.split(both_RC, 2, axis=1)
+    columns = np.concatenate([sums_NM, weights_NM], axis=1)
+    sums = np.concatenate([counts_RN @ columns for counts_RN in _counts(len(values_NM), resamples, seed)])
+    sums_RM, weights_RM = np.split(sums, 2, axis=1)
     return np.divide(sums_RM, weights_RM, out=np.full_like(sums_RM, np.nan), where=weights_RM > 0)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent, Judge, Retriever
 from qr_env.common.types import Grades, Hits, Query
-from qr_env.evaluation.result import Array, Evaluation, changes, closed, summarise, weighted_means
+from qr_env.evaluation.result import Array, Evaluation, changes, headroom_closed, summarise, weighted_means
 from qr_env.evaluation.scorers import (
     TOP,
     GradedHits,
@@ -171,7 +171,9 @@ class HeldOutEvaluator:
         means = weighted_means(np.stack(list(columns.values()), axis=1))
         figures = dict(zip(columns, map(float, means), strict=True))
         if self.oracle:
-            figures["headroom"] = float(closed(figures[main], figures[f"identity/{main}"], figures[f"oracle/{main}"]))
+            figures["headroom"] = float(
+                headroom_closed(figures[main], figures[f"identity/{main}"], figures[f"oracle/{main}"])
+            )
         return figures
 
     def _lengths(self, rewrites: Sequence[str]) -> dict[str, Array]:

@@ -1,5 +1,6 @@
-"""Metrics of online learning in a changing shop: regret against the oracle, forgetting, time to recover. Pure
-functions.
+"""Metrics of online learning in a changing shop: regret against the oracle, forgetting, time to recover.
+
+`OutcomeLog` writes their input; the metrics are pure functions.
 
     outcomes = read_outcomes(Path("out/drift/outcomes.jsonl"))
     report(outcomes, window=1_000)["policies"]["learning"]["recoveries"]
@@ -107,15 +108,15 @@ def regret(outcomes: Outcomes, policy: str) -> Floats:
 
 def share(gains_N: Floats, oracle_N: Floats) -> float:
     """Headroom share of some queries; NaN if the oracle has no gain either."""
-    whole = float(oracle_N.sum())
-    return float(gains_N.sum()) / whole if whole > 0 else float("nan")
+    total = float(oracle_N.sum())
+    return float(gains_N.sum()) / total if total > 0 else float("nan")
 
 
 def shares(gains_N: Floats, oracle_N: Floats, window: int) -> Floats:
     """Headroom share of consecutive windows, (N // window,): a remainder at the end joins the last one."""
     starts = np.arange(max(len(gains_N) // window, 1)) * window
-    whole = np.add.reduceat(oracle_N, starts)
-    return np.divide(np.add.reduceat(gains_N, starts), whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    total = np.add.reduceat(oracle_N, starts)
+    return np.divide(np.add.reduceat(gains_N, starts), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def trailing(gains_N: Floats, oracle_N: Floats, window: int) -> Floats:
@@ -123,8 +124,8 @@ def trailing(gains_N: Floats, oracle_N: Floats, window: int) -> Floats:
     if len(gains_N) < window:
         return np.zeros(0)
     running = np.cumsum([np.append(0.0, gains_N), np.append(0.0, oracle_N)], axis=1)
-    gain_N, whole_N = running[:, window:] - running[:, :-window]
-    return np.divide(gain_N, whole_N, out=np.full(len(gain_N), np.nan), where=whole_N > 1e-9)
+    gain_N, total_N = running[:, window:] - running[:, :-window]
+    return np.divide(gain_N, total_N, out=np.full(len(gain_N), np.nan), where=total_N > 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _policy(outcomes: Outcomes, name: str, ends: npt.NDArray[np.int64], window: 
 
 
 class OutcomeLog:
-    """Writes the lines while a policy learns, and drops those that a resumed run will write again."""
+    """Appends outcome lines during a run; a resumed run first removes the lines that it will write again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

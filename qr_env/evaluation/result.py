@@ -188,13 +188,13 @@ class _Figures:
 
     def _headroom(self, means_M: Array, means_RM: Array) -> dict[str, float]:
         m = len(self.names)
-        low, high = interval(closed(means_RM[:, 0], means_RM[:, m], means_RM[:, 2 * m]))
-        share = float(closed(means_M[0], means_M[m], means_M[2 * m]))
+        low, high = interval(headroom_closed(means_RM[:, 0], means_RM[:, m], means_RM[:, 2 * m]))
+        share = float(headroom_closed(means_M[0], means_M[m], means_M[2 * m]))
         report = {"share": share, "low": low, "high": high, "identity": float(means_M[m])}
         return report | {"oracle": float(means_M[2 * m]), "oracle_combined": float(means_M[2 * m + 1])}
 
 
-def closed(agent: npt.ArrayLike, identity: npt.ArrayLike, oracle: npt.ArrayLike) -> Array:
+def headroom_closed(agent: npt.ArrayLike, identity: npt.ArrayLike, oracle: npt.ArrayLike) -> Array:
     """Share of the headroom closed, (agent − identity) / (oracle − identity); NaN where there is no headroom."""
     room = np.asarray(oracle, np.float64) - np.asarray(identity, np.float64)
     gain = np.asarray(agent, np.float64) - np.asarray(identity, np.float64)

@@ -2,8 +2,8 @@
 
     describe(load_shop("icecat"))["difficulty"]
 
-Words are the index terms of `qr_env.common.tokenize` (stemmed, without stop words), so the figures tell what this
-project's BM25 can and cannot find.
+Words are the index terms of `qr_env.common.tokenize` (stemmed, without stop words), so the figures show
+what this project's BM25 can and cannot find.
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@
   information on validity, while an unconstrained token's give the true mass. `LLMJudge` therefore prefers the latter.
 - **json** (`response_format`): a schema with one unlikely object.
 - **tokenize**: /tokenize and /detokenize return the original text.
-- **batches**: plain completion answers two prompts in one request, and what the chat template puts around a message
-  could be found: tokenizing it as text gives the tokens of the chat. One request then holds several products, which
+- **batches**: plain completion answers two prompts in one request, and the chat template's text around a message is
+  known: tokenizing it as text gives the tokens of the chat. One request then holds several products, which
   saves most of the overhead of a request at server and client.
-- **held** (vLLM's `allowed_token_ids` and `logprob_token_ids`): two tokens are generated of which only one kind is
-  allowed, and the log-probabilities of the tokens named come with them, taken **before** that, so their mass is true.
+- **allowed_tokens** (vLLM's `allowed_token_ids` and `logprob_token_ids`): two tokens are generated with a single token
+  id allowed. The reply has the log-probabilities of all requested ids, taken **before** the restriction, so that they
+  are those of unconstrained generation.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ LEAST_TOP = 4  # fewer could not hold the four labels
 TRIES = 3
 QUESTION = "Answer with one capital letter of the alphabet, nothing else."
 LETTERS = "QZXJ"
-UNLIKELY = "B"  # the label letter that is no greeting
+UNLIKELY = "B"  # a label letter that no answer to "Say hello." consists of
 CODE = "mauve-7"  # no model generates this unprompted
 MARK = "qqplaceholderqq"
 
@@ -68,7 +69,7 @@ class Capabilities:
     """/tokenize and /detokenize work"""
     batches: bool = False
     """one request may hold several prompts"""
-    held: bool = False
+    allowed_tokens: bool = False
     """generation can be restricted to tokens whose unmasked log-probabilities are returned"""
     label_tokens: tuple[tuple[str, int], ...] = ()
     """(text, token id) of every label letter, and of a space and the letter if that is one token"""
@@ -84,7 +85,9 @@ class Capabilities:
         return asdict(self)
 
 
-def body(api: str, vllm: bool, model: str, text: str | list[str], **options: object) -> tuple[str, dict[str, Any]]:
+def generation_request(
+    api: str, vllm: bool, model: str, text: str | list[str], **options: object
+) -> tuple[str, dict[str, Any]]:
     """Path and JSON of a greedy generation request without thinking: one user message, or for plain completion one or
     several texts."""
     request: dict[str, Any] = {"model": model, "temperature": 0, **options}
@@ -123,7 +126,7 @@ def probe_capabilities(client: Client, url: str, model: str | None, letters: str
         json=_json(prober),
         tokenize=tokenize,
         batches=template is not None and _batches(prober, template, top),
-        held=bool(label_tokens) and _held(prober, label_tokens),
+        allowed_tokens=bool(label_tokens) and _allowed_tokens(prober, label_tokens),
         label_tokens=tuple(label_tokens.items()),
         template=template or ("", ""),
     )
@@ -163,7 +166,7 @@ class _Prober:
 
     def generate(self, text: str, **options: object) -> dict[str, Any] | None:
         """Reply to one user message."""
-        return self.ask(*body(self.api, self.vllm, self.model, text, **options))
+        return self.ask(*generation_request(self.api, self.vllm, self.model, text, **options))
 
     def generated_text(self, text: str, **options: object) -> str:
         """Text of the reply to one user message; "" without one."""
@@ -265,7 +268,7 @@ def _batches(prober: _Prober, template: tuple[str, str], top: int) -> bool:
     texts = [template[0] + text + template[1] for text in (QUESTION, "Say hello.")]
     options = {"max_tokens": 1, "logprobs": True, "top_logprobs": max(top, 1)}
     options |= {"add_special_tokens": False} if template[0] else {}
-    reply = prober.ask(*body("completions", prober.vllm, prober.model, texts, **options))
+    reply = prober.ask(*generation_request("completions", prober.vllm, prober.model, texts, **options))
     try:
         both = [read_positions(part)[0] for part in split(reply or {}, 2)]
     except (Failure, IndexError):
@@ -282,7 +285,7 @@ def _label_tokens(prober: _Prober, letters: str) -> dict[str, int]:
     return {text: tokens[0] for text, tokens in ids.items() if len(tokens) == 1}
 
 
-def _held(prober: _Prober, ids: Mapping[str, int]) -> bool:
+def _allowed_tokens(prober: _Prober, ids: Mapping[str, int]) -> bool:
     """Whether generation can be restricted to an unlikely token, with unmasked probabilities of all label tokens."""
     letter = UNLIKELY
     limits = {"max_tokens": 2, "min_tokens": 2, "allowed_token_ids": [ids[letter]]}

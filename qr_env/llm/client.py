@@ -1,4 +1,4 @@
-"""HTTP client of the LLM judge: concurrent requests to one or several servers, failures by kind.
+"""HTTP client of LLM judges, shoppers and agents: concurrent requests to one or several servers, failures by kind.
 
     with Client(["http://127.0.0.1:8000/v1"]) as client:
         reply = client.post("/v1/chat/completions", body, affinity="red sofa")
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class Failure(Exception):
-    """A failed request or verdict. kind: a short name, counted in the statistics. detail: text for people."""
+    """A failed request or verdict. kind: a short name, counted in the statistics. detail: the message."""
 
     def __init__(self, kind: str, detail: str, retry_after: float | None = None) -> None:
         super().__init__(f"{kind}: {detail}")
@@ -145,7 +145,9 @@ class Client:
             if not endpoint.url.startswith(("http://", "https://")):
                 raise ConfigError(f"{endpoint.url!r} is no base URL; give one such as http://127.0.0.1:8000/v1")
         if concurrency < 1 or timeout <= 0 or retries < 0:
-            raise ConfigError(f"{len(self.endpoints)} URLs, {concurrency=}, {timeout=}, {retries=}: must be positive")
+            raise ConfigError(
+                f"{concurrency=}, {timeout=}, {retries=}: concurrency must be ≥ 1, timeout positive, retries ≥ 0"
+            )
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.backoff, self.patience = backoff, patience
         self.tally = Tally()

@@ -261,7 +261,7 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _fault(path: Path, known: dict[str, Any], full: bool) -> str:
-    """What is wrong with a file; "" for nothing."""
+    """Description of a file's defect; "" if it is intact."""
     if not path.is_file():
         return "is missing"
     stat = path.stat()

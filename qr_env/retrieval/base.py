@@ -1,4 +1,4 @@
-"""What all retrievers share: checks of search arguments, and the folder format of a saved index."""
+"""Code shared by all retrievers: checks of search arguments, and the folder format of a saved index."""
 
 from __future__ import annotations
 

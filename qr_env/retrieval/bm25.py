@@ -29,7 +29,7 @@ from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
 if TYPE_CHECKING:
     import bm25s
 
-# With fewer queries, a second thread does not pay off.
+# Minimum number of queries for each thread; with fewer, starting a thread costs more than it saves.
 _QUERIES_A_THREAD = 64
 _NO_MASK = np.zeros(0, np.bool_)  # all products are on sale
 
@@ -40,7 +40,7 @@ class BM25Settings:
 
     fields: tuple[tuple[str, int], ...] = (("title", 5), ("brand", 1), ("category", 1), ("color", 1), ("attributes", 1))
     """(column, integer weight ≥ 1: how often its words count). Title 5, because long attribute lists would outweigh
-    titles: the sweep over two shops is in runs/LOG.md."""
+    titles; runs/LOG.md has the comparison of weights."""
     k1: float = 1.5
     """Saturation of repeated words."""
     b: float = 0.75

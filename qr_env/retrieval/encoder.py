@@ -131,13 +131,13 @@ def encode_queries(encoder: TextEncoder, queries: Sequence[SearchText]) -> Float
         [(text, weight) for text, weight in weighted_texts(query) if text.strip() and weight > 0] for query in queries
     ]
     texts = list(dict.fromkeys(text for query in weighted for text, _ in query))
-    vectors_TD = encoder.encode(texts or [""])
+    vectors_MD = encoder.encode(texts or [""])
     at = {text: number for number, text in enumerate(texts)}
     owner = np.repeat(np.arange(len(queries)), [len(query) for query in weighted])
     chosen = np.array([at[text] for query in weighted for text, _ in query], int)
     weights = np.array([weight for query in weighted for _, weight in query], np.float32)
-    mean_ND = np.zeros((len(queries), vectors_TD.shape[1]), np.float32)
-    np.add.at(mean_ND, owner, weights[:, None] * vectors_TD[chosen])
+    mean_ND = np.zeros((len(queries), vectors_MD.shape[1]), np.float32)
+    np.add.at(mean_ND, owner, weights[:, None] * vectors_MD[chosen])
     length_N1 = np.linalg.norm(mean_ND, axis=1, keepdims=True)
     return np.divide(mean_ND, length_N1, out=np.zeros_like(mean_ND), where=length_N1 > 0)
 

@@ -165,9 +165,9 @@ def _nan_where(unknown_N: BoolArray, values_N: npt.NDArray[np.floating]) -> Floa
     return np.where(unknown_N, np.nan, values_N).astype(np.float32)
 
 
-def _share(part_N: npt.NDArray[np.generic], whole_N: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+def _share(part_N: npt.NDArray[np.generic], total_N: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """Ratio of counts; 0 where the denominator, and so the numerator, is 0."""
-    return np.divide(part_N, np.maximum(whole_N, 1))
+    return np.divide(part_N, np.maximum(total_N, 1))
 
 
 def _counts(

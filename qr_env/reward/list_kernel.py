@@ -81,7 +81,8 @@ def count_products(
         before, after = before_NK[n], after_NK[n]
         found_b, judged_b, relevant_b, mean_b, rank_b = _count_list(before, probs_before_NK4[n], tau, depth)
         found_a, judged_a, relevant_a, mean_a, rank_a = _count_list(after, probs_after_NK4[n], tau, depth)
-        new, new_relevant, excellent, excellent_new, wanted, had, has = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        new, new_relevant, excellent, excellent_new = 0.0, 0.0, 0.0, 0.0
+        wanted, wanted_before, wanted_either = 0.0, 0.0, 0.0
         for k in range(len(before)):
             if before[k] >= 0 and probs_before_NK4[n, k, 2] + probs_before_NK4[n, k, 3] > tau:
                 excellent += len(excellent_C) == 0 or excellent_C[before[k]]
@@ -95,9 +96,10 @@ def count_products(
         for m in range(bought_NM.shape[1]):
             if bought_NM[n, m] >= 0 and bought_relevance_NM[n, m] > tau:
                 wanted += 1
-                had_it = _contains(before, bought_NM[n, m])
-                had += had_it
-                has += had_it or _contains(after, bought_NM[n, m])
+                in_before = _contains(before, bought_NM[n, m])
+                wanted_before += in_before
+                wanted_either += in_before or _contains(after, bought_NM[n, m])
         counts = (found_b, judged_b, relevant_b, mean_b, rank_b, found_a, judged_a, relevant_a, mean_a, rank_a)
-        for c, count in enumerate((*counts, new, new_relevant, excellent, excellent_new, wanted, had, has)):
+        more = (new, new_relevant, excellent, excellent_new, wanted, wanted_before, wanted_either)
+        for c, count in enumerate((*counts, *more)):
             counts_FN[c, n] = count

@@ -25,7 +25,7 @@ from qr_env.common.hashing import sha256_text
 from qr_env.common.types import Product, Query
 from qr_env.shop.readers.load_report import LoadReport
 
-RowLog = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
 SPLITS = ("train", "dev", "test")
 
 PRODUCT_SCHEMA = pa.schema(
@@ -137,7 +137,7 @@ class Shop:
         """The queries of one split: "train", "dev" or "test"."""
         return [query for query in self.all_queries if query.split == name]
 
-    def purchase_rows(self, source: str | None = None, split: str | None = None) -> tuple[RowLog, RowLog]:
+    def purchase_rows(self, source: str | None = None, split: str | None = None) -> tuple[Rows, Rows]:
         """(query row, product row) of every purchase with a known query and product, in log order.
 
         source: only "search" or only "outside" purchases. split: only purchases for queries of this split.
@@ -153,7 +153,7 @@ class Shop:
             known_N &= in_split[query_N]
         return query_N[known_N], product_N[known_N]
 
-    def purchases_of(self, queries: Sequence[Query]) -> tuple[RowLog, RowLog]:
+    def purchases_of(self, queries: Sequence[Query]) -> tuple[Rows, Rows]:
         """(position in `queries`, product row) of every purchase for one of these queries, in log order."""
         query_N, product_N = self.purchase_rows()
         position = np.full(len(self.queries), -1, np.int64)  # query row → position in `queries`
@@ -199,7 +199,7 @@ class Shop:
                 )
 
 
-def _places(names: pa.ChunkedArray, among: pa.ChunkedArray) -> RowLog:
+def _places(names: pa.ChunkedArray, among: pa.ChunkedArray) -> Rows:
     """Position of each name in `among`, -1 where it is absent."""
     at = pa.compute.index_in(names, value_set=among.combine_chunks())
     return np.asarray(pa.compute.fill_null(at, -1).to_numpy()).astype(np.int64)

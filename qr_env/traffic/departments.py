@@ -27,14 +27,14 @@ def departments(shop: Shop) -> npt.NDArray[np.str_]:
     types, the vocabulary's department. "" where the catalogue has no categories, or nothing was bought or graded.
     """
     names, codes_C = np.unique(_product_departments(shop), return_inverse=True)
-    onehot_C_M = sp.csr_matrix((np.ones(len(codes_C)), (np.arange(len(codes_C)), codes_C)))
+    onehot_CM = sp.csr_matrix((np.ones(len(codes_C)), (np.arange(len(codes_C)), codes_C)))
     exact = sp.csr_matrix(shop.qrels == EXACT + 1, dtype=np.float64)
-    votes_N_M = (
-        (1e6 * _purchase_counts(shop) + exact) @ onehot_C_M if len(codes_C) else sp.csr_matrix((len(shop.queries), 1))
+    votes_PM = (
+        (1e6 * _purchase_counts(shop) + exact) @ onehot_CM if len(codes_C) else sp.csr_matrix((len(shop.queries), 1))
     )
-    found_N = np.asarray(votes_N_M.argmax(axis=1)).ravel()
-    known_N = np.asarray(votes_N_M.sum(axis=1)).ravel() > 0
-    return np.where(known_N, names[found_N] if len(names) else "", "")
+    found_P = np.asarray(votes_PM.argmax(axis=1)).ravel()
+    known_P = np.asarray(votes_PM.sum(axis=1)).ravel() > 0
+    return np.where(known_P, names[found_P] if len(names) else "", "")
 
 
 def queries_naming(queries: Sequence[Query], name: str) -> npt.NDArray[np.bool_]:

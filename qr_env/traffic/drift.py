@@ -120,8 +120,8 @@ class Drift:
         if at < self._clock:
             self._rewind()
         self._clock = at
-        for _, number, batch, of in self._batches(at)[self._batches_done :]:
-            self._apply_batch(number, batch, of)
+        for _, number, batch, n_batches in self._batches(at)[self._batches_done :]:
+            self._apply_batch(number, batch, n_batches)
             self._batches_done += 1
         return self._on_sale_C
 
@@ -213,11 +213,11 @@ class Drift:
         return " | ".join(self.queries[n].text for n in chosen.tolist()), target_N
 
     def _brand(self, event: Event, rng: np.random.Generator) -> tuple[str, BoolArray]:
-        sold = self.shop.products["brand"].unique().to_pylist()
-        for what in [event.what] if event.what else rng.permutation(sorted(filter(None, sold))).tolist():
-            if what in sold and (target_N := queries_naming(self.queries, what)).any():
+        brands = self.shop.products["brand"].unique().to_pylist()
+        for what in [event.what] if event.what else rng.permutation(sorted(filter(None, brands))).tolist():
+            if what in brands and (target_N := queries_naming(self.queries, what)).any():
                 return what, target_N
-        raise ConfigError(f"brand: no product and query of brand {event.what!r}: name another, or leave it open")
+        raise ConfigError(f"brand: no product and query of brand {event.what!r}: name another, or leave `what` empty")
 
     @cached_property
     def _synonyms(self) -> dict[str, str]:
@@ -260,18 +260,18 @@ class Drift:
         due = []
         for number, event in enumerate(self._events):
             if event.kind in CATALOGUE:
-                of = BATCHES if event.length and event.kind != "brand" else 1
-                due += [(event.at + event.length * j // of, number, j, of) for j in range(of)]
+                n_batches = BATCHES if event.length and event.kind != "brand" else 1
+                due += [(event.at + event.length * j // n_batches, number, j, n_batches) for j in range(n_batches)]
         return sorted(one for one in due if one[0] <= at)
 
-    def _apply_batch(self, number: int, batch: int, of: int) -> None:
+    def _apply_batch(self, number: int, batch: int, n_batches: int) -> None:
         """Remove and add the products of one batch of an event."""
         event, on_sale_C = self._events[number], self._on_sale_C
         if event.kind == "brand":
             on_sale_C |= np.asarray(pa.compute.equal(self.shop.products["brand"], event.what).to_numpy(), np.bool_)
             return
         total = event.share * np.count_nonzero(self._start_C)
-        n = round(total * (batch + 1) / of) - round(total * batch / of)
+        n = round(total * (batch + 1) / n_batches) - round(total * batch / n_batches)
         rng = np.random.default_rng([self.plan.seed, 6, number, batch])
         moved_C = self._moved.setdefault(
             number, np.zeros(len(on_sale_C), np.bool_)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.evaluation.bootstrap import interval, resampled_means
-from qr_env.evaluation.result import closed, plain_json
+from qr_env.evaluation.result import headroom_closed, plain_json
 from runs.common.provenance import environment
 from runs.recipe.pipeline import SeedRun
 from runs.recipe.score import SeedScores
@@ -133,8 +133,8 @@ class Comparison:
         columns_N3 = np.stack(
             [self._pooled(agent, self.main), self._pooled(IDENTITY, self.main), self.oracle_N], axis=1
         )
-        low, high = interval(closed(*resampled_means(columns_N3).T))
-        return Headroom(float(closed(*columns_N3.mean(axis=0))), low, high)
+        low, high = interval(headroom_closed(*resampled_means(columns_N3).T))
+        return Headroom(float(headroom_closed(*columns_N3.mean(axis=0))), low, high)
 
     @cached_property
     def verdicts(self) -> list[Verdict]:

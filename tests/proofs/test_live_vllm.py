@@ -64,7 +64,7 @@ def test_the_server_proves_what_it_can(server: VLLMServer) -> None:
         found = judge.capabilities[0]
     assert found.version and found.model == "smollm2-135m" and found.context == server.max_model_len
     assert found.top == 20 and found.choice and found.json and found.tokenize
-    assert found.held and found.batches
+    assert found.allowed_tokens and found.batches
     assert found.masked  # vLLM's log-probabilities are taken after the grammar's mask
     with open_llm_judge(server, model="gpt-5") as other, pytest.raises(JudgeError, match=r"gpt-5.*smollm2-135m"):
         other.grade_pairs([("sofa", "a sofa")])

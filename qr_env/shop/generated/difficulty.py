@@ -20,13 +20,13 @@ def difficulty(products: pa.Table, texts: Sequence[str]) -> dict[str, npt.NDArra
     """ "unknown word" and "no full match", (queries,) bool each, over index terms: stemmed, stop words out."""
     terms_N = [sorted(set(tokenize.terms(text))) for text in texts]
     wanted = {term: number for number, term in enumerate(sorted({term for terms in terms_N for term in terms}))}
-    bits_V_B = _term_bits(products, wanted)
-    known_V: npt.NDArray[np.bool_] = np.any(bits_V_B, axis=1)
+    bits = _term_bits(products, wanted)
+    known: npt.NDArray[np.bool_] = np.any(bits, axis=1)
     unknown_N, unmet_N = np.zeros(len(texts), np.bool_), np.zeros(len(texts), np.bool_)
     for row, terms in enumerate(terms_N):
         ids = [wanted[term] for term in terms]
-        unknown_N[row] = not known_V[ids].all()
-        unmet_N[row] = unknown_N[row] or (bool(ids) and not np.bitwise_and.reduce(bits_V_B[ids]).any())
+        unknown_N[row] = not known[ids].all()
+        unmet_N[row] = unknown_N[row] or (bool(ids) and not np.bitwise_and.reduce(bits[ids]).any())
     return {"unknown word": unknown_N, "no full match": unmet_N}
 
 
@@ -43,6 +43,6 @@ def _term_bits(products: pa.Table, wanted: dict[str, int]) -> npt.NDArray[np.uin
             if number >= 0:
                 rows.append(row)
                 ids.append(number)
-    has_V_C = np.zeros((len(wanted), len(products)), np.bool_)
-    has_V_C[ids, rows] = True
-    return np.packbits(has_V_C, axis=1)
+    has_TC = np.zeros((len(wanted), len(products)), np.bool_)
+    has_TC[ids, rows] = True
+    return np.packbits(has_TC, axis=1)

@@ -52,7 +52,7 @@ def merchant_size(unit: str, value: float) -> str:
 
 
 def shopper_sizes(size: Size, value: float) -> list[str]:
-    """Equivalent forms of the size; none holds the merchants' number together with their unit; never empty."""
+    """At least one equivalent form of the size; none has the merchants' number together with their unit."""
     return _SHOPPER[size.unit](size, value)
 
 

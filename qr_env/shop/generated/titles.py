@@ -31,9 +31,9 @@ def write_products(vocabulary: Vocabulary, stock: Stock, draw: random.Random) ->
     """The products table of the shop, in the row order of `stock`."""
     columns: dict[str, list] = {name: [] for name in PRODUCT_SCHEMA.names}
     reviews = Reviews(vocabulary, draw)
-    facts_N = _facts(stock, vocabulary)
+    facts_C = _facts(stock, vocabulary)
     accessory_of = stock.accessory_C.tolist()
-    for row, (number, facts, features) in enumerate(zip(stock.type_C.tolist(), facts_N, _features(stock), strict=True)):
+    for row, (number, facts, features) in enumerate(zip(stock.type_C.tolist(), facts_C, _features(stock), strict=True)):
         one = vocabulary.types[number]
         if accessory_of[row] >= 0:
             title, description, attributes = _accessory_texts(

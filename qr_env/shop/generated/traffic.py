@@ -1,6 +1,7 @@
 """The frequency of each query, and purchases.
 
-frequency_N = popularity(queries, random.Random(0))
+rng = np.random.default_rng(0)
+frequency_N = popularity(queries, rng)
 purchases = draw_purchases(stock, qrels, frequency_N, rng)
 """
 

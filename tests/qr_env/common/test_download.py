@@ -82,14 +82,14 @@ def test_downloads_once_and_leaves_only_the_file(server: Server, tmp_path: Path)
     assert names(tmp_path / "new") == {"file.bin"}
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(server: Server, tmp_path: Path) -> None:
+def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path) -> None:
     server.cut = [100_000, 50_000]
     path = fetch(Remote(server.url, "file.bin", SHA), tmp_path, pause=0)
     assert path.read_bytes() == BODY
     assert server.ranges == [None, "bytes=100000-", "bytes=150000-"]
 
 
-def test_a_later_call_goes_on_after_giving_up(server: Server, tmp_path: Path) -> None:
+def test_a_later_call_resumes_a_failed_download(server: Server, tmp_path: Path) -> None:
     server.cut = [100_000]
     remote = Remote(server.url, "file.bin", SHA)
     with pytest.raises(DownloadError, match=r"ended after 100,000 of 512,000 bytes.*by hand.*file\.bin.*--data DIR"):
@@ -100,7 +100,7 @@ def test_a_later_call_goes_on_after_giving_up(server: Server, tmp_path: Path) ->
     assert names(tmp_path) == {"file.bin"}
 
 
-def test_a_server_that_cannot_resume_sends_it_all_again(server: Server, tmp_path: Path) -> None:
+def test_without_range_support_the_file_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     server.cut, server.resumes = [100_000], False
     assert fetch(Remote(server.url, "file.bin", SHA), tmp_path, pause=0).read_bytes() == BODY
 
@@ -118,7 +118,7 @@ def test_a_truncated_file_on_the_server_is_refused(server: Server, tmp_path: Pat
     assert names(tmp_path) == set()
 
 
-def test_a_part_that_is_whole_is_used_and_one_that_is_too_long_is_dropped(server: Server, tmp_path: Path) -> None:
+def test_a_complete_part_is_used_and_one_that_is_too_long_is_deleted(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(BODY)
     assert fetch(Remote(server.url, "file.bin", SHA), tmp_path).read_bytes() == BODY
     (tmp_path / "other.bin.part").write_bytes(BODY + b"junk")
@@ -140,7 +140,7 @@ def test_a_file_in_the_cache_that_was_changed_is_refused(server: Server, tmp_pat
         fetch(remote, tmp_path)
 
 
-def test_without_a_pin_the_first_download_is_recorded_and_binding(server: Server, tmp_path: Path) -> None:
+def test_without_a_pin_later_downloads_must_equal_the_first(server: Server, tmp_path: Path) -> None:
     remote = Remote(server.url, "file.bin")
     fetch(remote, tmp_path).unlink()
     lock = json.loads((tmp_path / LOCK).read_text())
@@ -153,7 +153,7 @@ def test_without_a_pin_the_first_download_is_recorded_and_binding(server: Server
     assert names(tmp_path) == {LOCK}
 
 
-def test_a_missing_file_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
+def test_http_404_is_not_retried_and_503_is(server: Server, tmp_path: Path) -> None:
     server.status = 404
     with pytest.raises(DownloadError, match=r"HTTP 404 .*by hand"):
         fetch(Remote(server.url, "file.bin", SHA), tmp_path, pause=0)

@@ -1,3 +1,7 @@
+"""Prompt files: head and text, the hash, and errors that name the file and a valid example."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
@@ -25,7 +29,7 @@ def test_the_hash_is_of_every_byte(tmp_path: Path) -> None:
     assert len(digests) == 3 and all(len(digest) == 12 for digest in digests)
 
 
-def test_a_missing_prompt_names_those_that_are_there(tmp_path: Path) -> None:
+def test_an_unknown_prompt_lists_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "grade.md").write_text("")
     with pytest.raises(ConfigError, match="'grad'; choose one of grade, or give the path"):
         read_prompt("grad", tmp_path, "grade.md", kind)
@@ -34,7 +38,7 @@ def test_a_missing_prompt_names_those_that_are_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["no head at all", "---\nkind: [\n---\ntext", "---\nother: 1\n---\ntext", "---\n- a list\n---\ntext"]
 )
-def test_a_file_without_the_form_names_itself_and_the_form(tmp_path: Path, text: str) -> None:
+def test_an_invalid_file_is_named_with_an_example(tmp_path: Path, text: str) -> None:
     file = tmp_path / "own.md"
     file.write_text(text)
     with pytest.raises(ConfigError, match=rf"{file}: .*see {tmp_path.parent.name}/{tmp_path.name}/grade_v2.md"):

@@ -1,4 +1,4 @@
-"""Brute force finds ghosts, wrong hits and holes where they are planted; what it cannot check is refused."""
+"""The brute-force check counts planted ghosts, wrong hits and holes, and refuses settings that it cannot check."""
 
 import numpy as np
 import pytest
@@ -17,20 +17,20 @@ SHOP = generate(seed=2, n_products=4_000, n_queries=1_500)
 ENGINE = BM25.build(SHOP)
 
 
-def test_what_is_planted_is_counted():
-    engine, open_P = ENGINE, np.ones(4_000, np.bool_)
+def test_planted_errors_are_counted():
+    engine, on_sale_C = ENGINE, np.ones(4_000, np.bool_)
     texts = [query.text for query in SHOP.split("train")[:50]]
     hits, truth = engine.search(texts, 10), BruteForceScores(engine)
-    assert truth.compare(texts, hits, open_P).tolist()[1:] == [0, 0, 0]
+    assert truth.compare(texts, hits, on_sale_C).tolist()[1:] == [0, 0, 0]
     rows_NK, scores_NK = hits.rows_NK.copy(), hits.scores_NK.copy()
     rows_NK[0, 0] = 3_999 if rows_NK[0, 0] != 3_999 else 3_998
     rows_NK[1, 9], scores_NK[1, 9] = -1, -np.inf
     rows_NK[2, 1] = rows_NK[2, 0]
-    _, ghosts, wrong, holes = truth.compare(texts, Hits(rows_NK, scores_NK), open_P).tolist()
+    _, ghosts, wrong, holes = truth.compare(texts, Hits(rows_NK, scores_NK), on_sale_C).tolist()
     assert ghosts == 0 and wrong >= 2 and holes == 1
-    gone_P = open_P.copy()
-    gone_P[hits.rows_NK[3, 0]] = False
-    assert truth.compare(texts[3:4], hits[3:4], gone_P).tolist()[1] == 1
+    without_C = on_sale_C.copy()
+    without_C[hits.rows_NK[3, 0]] = False
+    assert truth.compare(texts[3:4], hits[3:4], without_C).tolist()[1] == 1
 
 
 def environment(retriever, **settings):
@@ -72,10 +72,10 @@ def test_lists_of_several_searches_are_refused(settings):
         BruteForceCheck(environment(ENGINE, **settings))
 
 
-def test_an_engine_whose_scores_are_not_known_is_refused():
+def test_engines_other_than_bm25_are_refused():
     class Other:
         name = "dense"
         search = staticmethod(ENGINE.search)
 
-    with pytest.raises(ConfigError, match="retriever dense: brute force knows bm25 only"):
+    with pytest.raises(ConfigError, match="retriever dense: only bm25 can be checked"):
         BruteForceCheck(environment(Other()))

@@ -47,7 +47,7 @@ def test_docstring_is_the_specification() -> None:
     assert at == sorted(at)
 
 
-def played(env: QueryRewriteEnv, seed: int) -> bytes:
+def transcript(env: QueryRewriteEnv, seed: int) -> bytes:
     generator = np.random.default_rng(seed)
     lines: list[Any] = []
     for episode in range(20):
@@ -61,8 +61,8 @@ def played(env: QueryRewriteEnv, seed: int) -> bytes:
 
 @pytest.mark.parametrize("max_turns", [1, 3])
 def test_seeded_runs_are_equal_to_the_byte(max_turns: int) -> None:
-    assert played(make(max_turns=max_turns), 5) == played(make(max_turns=max_turns), 5)
-    assert played(make(max_turns=max_turns), 5) != played(make(max_turns=max_turns), 6)
+    assert transcript(make(max_turns=max_turns), 5) == transcript(make(max_turns=max_turns), 5)
+    assert transcript(make(max_turns=max_turns), 5) != transcript(make(max_turns=max_turns), 6)
 
 
 def test_one_turn_is_rewarded_with_the_gain_and_ends() -> None:
@@ -96,7 +96,7 @@ def test_turns_add_up_to_the_reward_of_the_last_rewrite() -> None:
     rewards = [step[1] for step in steps]
     assert [step[2] for step in steps] == [False, False, False, True]
     assert rewards[1] < 0 and rewards[2] == 0.0
-    assert steps[1][0] == steps[2][0], "keeping shows what was shown"
+    assert steps[1][0] == steps[2][0], "keeping leaves the observation unchanged"
     alone = make(combine="replace")
     alone.reset(options={"query": SHOP.all_queries[4]})
     assert sum(rewards) == pytest.approx(alone.step(rewrites[-1])[1], abs=1e-6)
@@ -126,7 +126,7 @@ def test_odd_texts_stay_inside_the_observation_space(text: str) -> None:
     assert env.step(text + " red")[0] in env.observation_space
 
 
-def test_state_comes_back_in_the_middle_of_an_episode() -> None:
+def test_state_is_restored_in_the_middle_of_an_episode() -> None:
     env, other = make(max_turns=3), make(max_turns=3)
     env.reset(seed=3)
     env.step("sofa")
@@ -157,7 +157,7 @@ def test_an_action_must_be_text() -> None:
 
 
 def build_labels(shop: Shop, argument: str, options: object = None) -> LabelsJudge:
-    """Stands for the entry point of a judge."""
+    """Object of a fake entry point."""
     assert (argument, options) == ("", None)
     return LabelsJudge(shop)
 
@@ -174,7 +174,7 @@ def judge_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("judge_entry_points")
-def test_names_alone_open_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_is_created_from_names_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("QR_CACHE", str(tmp_path))
     env = gymnasium.make("qr_env:QueryRewrite-v0", shop="generated").unwrapped
     assert isinstance(env, QueryRewriteEnv)

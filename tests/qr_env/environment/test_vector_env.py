@@ -55,14 +55,14 @@ def test_scalar_and_vector_paths_give_the_same(combine: str, max_turns: int) -> 
     envs = make(len(TRAIN), **settings)
     scalar = QueryRewriteEnv(SHOP, WordRetriever(SHOP), LabelsJudge(SHOP), **settings)
     generator = np.random.default_rng(1)
-    actions_TN = [generator.choice(REWRITES, len(TRAIN)).tolist() for _ in range(max_turns)]
+    actions_by_turn = [generator.choice(REWRITES, len(TRAIN)).tolist() for _ in range(max_turns)]
     observations, _ = envs.reset(options={"queries": TRAIN})
-    steps = [envs.step(actions_N) for actions_N in actions_TN]
+    steps = [envs.step(actions_N) for actions_N in actions_by_turn]
     for n, query in enumerate(TRAIN):
         first, _ = scalar.reset(options={"query": query})
         assert first == {name: texts[n] for name, texts in observations.items()}
         for t, (_, rewards_N, ended_N, _, infos) in enumerate(steps):
-            seen, reward, terminated, _, info = scalar.step(actions_TN[t][n])
+            seen, reward, terminated, _, info = scalar.step(actions_by_turn[t][n])
             assert (reward, terminated) == (rewards_N[n], ended_N[n])
             assert info["reward_terms"].items() <= {k: v[n] for k, v in infos["reward_terms"].items()}.items()
             assert info["hits_after"].tolist() == [row for row in infos["hits_after"].rows_NK[n] if row >= 0]
@@ -74,7 +74,7 @@ SHOPPING = Weights(click=0.5, cart=1.0, purchase=2.0)
 
 
 @pytest.mark.parametrize("max_turns", [1, 3])
-def test_a_shopper_joins_figures_and_reward_alike_in_both_environments(max_turns: int) -> None:
+def test_engagement_is_the_same_in_both_environments(max_turns: int) -> None:
     shopper = CountingShopper(ModelShopper(SHOP, PROFILES, biases=Biases()))
     settings: dict[str, Any] = {"max_turns": max_turns, "reward": Reward(SHOPPING), "shopper": shopper}
     envs, scalar = (
@@ -83,12 +83,12 @@ def test_a_shopper_joins_figures_and_reward_alike_in_both_environments(max_turns
     )
     envs.reset(options={"queries": TRAIN})
     generator = np.random.default_rng(1)
-    actions_TN = [generator.choice(REWRITES, len(TRAIN)).tolist() for _ in range(max_turns)]
-    steps = [envs.step(actions_N) for actions_N in actions_TN]
+    actions_by_turn = [generator.choice(REWRITES, len(TRAIN)).tolist() for _ in range(max_turns)]
+    steps = [envs.step(actions_N) for actions_N in actions_by_turn]
     assert shopper.calls == max_turns, "one call a step"
     for n, query in enumerate(TRAIN):
         scalar.reset(options={"query": query})
-        for actions_N, (_, rewards_N, _, _, infos) in zip(actions_TN, steps, strict=True):
+        for actions_N, (_, rewards_N, _, _, infos) in zip(actions_by_turn, steps, strict=True):
             _, reward, *_, info = scalar.step(actions_N[n])
             assert reward == rewards_N[n]
             assert {"click", "cart", "purchase"} <= info["reward_terms"].keys() & info["feedback"].keys()
@@ -161,14 +161,14 @@ def test_one_retrieval_and_one_judge_call_a_step(combine: str, max_turns: int) -
         assert (retriever.calls, judge.calls) == (1 + step, 1 + step)
 
 
-def test_known_queries_and_equal_rewrites_cost_nothing() -> None:
+def test_cached_queries_and_equal_rewrites_need_no_calls() -> None:
     retriever, judge = WordRetriever(SHOP), CountingJudge(LabelsJudge(SHOP))
     envs = make(8, group_size=8, retriever=retriever, judge=judge, stream=QueryStream(TRAIN[1:2]))
     envs.reset(seed=0)
     envs.step(["sofa"] * 5 + ["", "couch", "COUCH"])
     assert retriever.texts == [["couch"], [(("couch", ORIGINAL_WEIGHT), ("sofa", 1.0))]]
     envs.step(["couch"] * 8)
-    assert retriever.calls == judge.calls == 2, "all kept and the next query known: nobody is asked"
+    assert retriever.calls == judge.calls == 2, "all kept and the next query cached: no call"
 
 
 def test_final_infos_follow_gymnasium() -> None:
@@ -194,7 +194,7 @@ def test_a_failed_judge_is_nan_never_zero_and_kept_is_still_zero() -> None:
 
 
 class SometimesJudge:
-    """Fails at its n-th call, else knows."""
+    """Fails at the calls with these numbers, else grades by the labels."""
 
     name = "sometimes"
 
@@ -213,7 +213,7 @@ def test_after_a_missing_turn_the_next_is_measured_from_the_last_known() -> None
     assert rewards[0] == 1.0 and np.isnan(rewards[1]) and rewards[2] == -1.0
 
 
-def test_a_missing_verdict_before_is_asked_again_next_time() -> None:
+def test_a_missing_verdict_of_the_original_is_requested_again() -> None:
     envs = make(1, judge=SometimesJudge({1}), stream=QueryStream(TRAIN[:1]), combine="replace")
     envs.reset(seed=0)
     assert np.isnan(envs.step(["refrigerator"])[1][0])
@@ -239,35 +239,35 @@ def test_resume_is_exact(max_turns: int) -> None:
         np.testing.assert_array_equal(again[1], rewards_N)
 
 
-def test_store_forgets_the_query_asked_longest_ago() -> None:
+def test_the_cache_evicts_the_least_recently_used_query() -> None:
     retriever = WordRetriever(SHOP)
-    store = OriginalResultsCache(SHOP, k=5, capacity=2)
+    cache = OriginalResultsCache(SHOP, k=5, capacity=2)
     for name in "abac":
         query = Query(-1, name, name)
-        for missing in store.missing([query]):
+        for missing in cache.missing([query]):
             hits = retriever.search([missing.text], 5)
-            rows = store.rows_to_grade([missing], hits)
-            store.add([missing], hits, Grades(np.zeros((*rows.shape, 4), np.float32)))
-    assert [slot >= 0 for slot in store.slots([Query(-1, name, name) for name in "abc"])] == [True, False, True]
+            rows = cache.rows_to_grade([missing], hits)
+            cache.add([missing], hits, Grades(np.zeros((*rows.shape, 4), np.float32)))
+    assert [slot >= 0 for slot in cache.slots([Query(-1, name, name) for name in "abc"])] == [True, False, True]
 
 
-def test_what_the_shop_knows_of_purchases() -> None:
+def test_products_bought_outside_search_and_excellent_products() -> None:
     rows_PM = bought_outside(SHOP)
     assert rows_PM.shape == (12, 1) and rows_PM[1, 0] == 1 and rows_PM[2, 0] == -1
-    marks = excellent_products(SHOP)
-    assert marks is not None and marks.all()
+    excellent_C = excellent_products(SHOP)
+    assert excellent_C is not None and excellent_C.all()
 
 
-def test_learning_knows_only_what_is_excellent_for_train_queries() -> None:
+def test_training_uses_excellent_products_of_train_queries_only() -> None:
     """Labels and purchases of held-out queries must not decide a reward."""
     levels, train = SHOP.qrels.tolil(copy=True), [query.row for query in TRAIN]
     levels[train] = 0
     levels[train[1], 4] = EXACT + 1
     bought = SHOP.purchases.filter(np.isin(SHOP.purchases["query_id"].to_pylist(), ["q02", "q07"]))  # train, dev
     shop = replace(SHOP, qrels=levels.tocsr(), purchases=bought)
-    learning, all_of_it = excellent_products(shop, "train"), excellent_products(shop)
-    assert learning is not None and all_of_it is not None
-    assert np.flatnonzero(learning).tolist() == [0, 4] and all_of_it.sum() > 10
+    learning, of_all_splits = excellent_products(shop, "train"), excellent_products(shop)
+    assert learning is not None and of_all_splits is not None
+    assert np.flatnonzero(learning).tolist() == [0, 4] and of_all_splits.sum() > 10
     engine, judge = WordRetriever(shop), LabelsJudge(shop)
     np.testing.assert_array_equal(Simulator(shop, engine, judge, Reward()).excellent_C, learning)
     assert excellent_products(replace(shop, purchases=bought.slice(0, 0)), "dev") is not None

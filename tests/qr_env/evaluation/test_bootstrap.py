@@ -1,4 +1,4 @@
-"""Paired bootstrap: deterministic, honest about coverage, parity with a slow loop."""
+"""Paired bootstrap: deterministic, nominal coverage, parity with a slow loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_means_equal_a_slow_loop_over_the_same_draws() -> None:
             assert row[column] == pytest.approx(slow)
 
 
-def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=(11, 3))
     whole = resampled_means(values, resamples=50, seed=2)
     monkeypatch.setattr(bootstrap, "CHUNK_CELLS", 35)

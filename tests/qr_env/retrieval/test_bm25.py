@@ -1,4 +1,4 @@
-"""BM25: equal to bm25s and to a float64 loop, weights that are repetitions, no ghosts, queries of every kind."""
+"""BM25: equal to bm25s and to a float64 loop, weights equal to repetitions, hits share a term, odd queries."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def test_weight_equals_repetition(weight: float) -> None:
     weighted = PLAIN.search([((a, weight), (b, 1.0)) for a, b in itertools.pairwise(QUERIES)], 20)
     repeated = PLAIN.search([f"{a} " * int(weight) + b for a, b in itertools.pairwise(QUERIES)], 20)
     np.testing.assert_allclose(weighted.scores_NK, repeated.scores_NK, rtol=1e-5)
-    assert (weighted.rows_NK == repeated.rows_NK).mean() > 0.98  # sums in another order: ties may part
+    assert (
+        weighted.rows_NK == repeated.rows_NK
+    ).mean() > 0.98  # sums in another order: ties may be ordered differently
 
 
 def test_fractional_weight_is_exact() -> None:
@@ -84,9 +86,9 @@ def test_fractional_weight_is_exact() -> None:
     np.testing.assert_allclose(half.scores_NK, whole.scores_NK * np.float32(0.37), rtol=1e-6)
 
 
-def test_weight_zero_is_silence_and_bad_weights_are_refused() -> None:
-    silent = PLAIN.search([((QUERIES[0], 1.0), (QUERIES[1], 0.0))], 20)
-    np.testing.assert_array_equal(silent.rows_NK, PLAIN.search([QUERIES[0]], 20).rows_NK)
+def test_weight_zero_ignores_a_text_and_invalid_weights_are_refused() -> None:
+    ignored = PLAIN.search([((QUERIES[0], 1.0), (QUERIES[1], 0.0))], 20)
+    np.testing.assert_array_equal(ignored.rows_NK, PLAIN.search([QUERIES[0]], 20).rows_NK)
     for weight in (-1.0, math.nan, math.inf):
         with pytest.raises(ConfigError, match="weight"):
             PLAIN.search([(("sofa", weight),)], 3)
@@ -99,7 +101,7 @@ def test_queries_that_match_nothing_find_nothing(query: str) -> None:
     assert np.isneginf(hits.scores_NK).all()
 
 
-def test_no_ghosts_and_k_beyond_the_shop() -> None:
+def test_only_matching_products_are_found_also_with_k_beyond_the_shop() -> None:
     hits = BM25.build(shop_of(["red sofa", "blue chair", "green lamp"])).search(["sofa unknown", "chair lamp"], 10)
     assert hits.rows_NK.shape == (2, 10)
     assert hits.found_NK.sum(axis=1).tolist() == [1, 2]
@@ -128,11 +130,11 @@ def test_a_query_of_ten_thousand_characters() -> None:
         ("ＡＢＣ １２３", "abc 123"),
     ],
 )
-def test_writings_that_meet(title: str, query: str) -> None:
+def test_spellings_with_the_same_terms_match(title: str, query: str) -> None:
     assert BM25.build(shop_of(["something else", title])).search([query], 2).rows_NK[0, 0] == 1
 
 
-def test_decimals_do_not_meet_their_digits() -> None:
+def test_decimals_do_not_match_their_digits() -> None:
     engine = BM25.build(shop_of(["kettle 1.7 l", "kettle 7 l"]))
     assert engine.tokens("Kettles of 1.7L") == ["kettl", "1.7", "l"]
     assert engine.search(["1.7"], 2).rows_NK.tolist() == [[0, -1]]

@@ -1,4 +1,4 @@
-"""Combining a rewrite with its original: what is searched, what is merged, and when nothing is touched."""
+"""Combining a rewrite with its original: searched texts, fused lists, and kept originals."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_equal_texts_are_searched_once() -> None:
     assert retriever.texts == [["sofa", "couch"]]
 
 
-def test_expand_keeps_the_originals_words_heavier() -> None:
+def test_expand_weights_the_originals_words_more() -> None:
     retriever = WordRetriever(tiny_shop())
     hits = combine.search(retriever, ["red sofa"], ["refrigerator"], "expand", 2.0, 10)
     assert hits.rows_NK[0, 0] == 0 and hits.scores_NK[0, 0] == 4.0
 
 
-def test_union_interleaves_disjoint_lists_original_first_and_lifts_what_both_found() -> None:
+def test_union_ranks_products_of_both_lists_first_then_interleaves_from_the_original() -> None:
     first = Hits(np.array([[1, 2, 3, -1]], np.int32), np.zeros((1, 4), np.float32))
     second = Hits(np.array([[7, 3, 8, 9]], np.int32), np.zeros((1, 4), np.float32))
     fused = combine.fuse(first, second)

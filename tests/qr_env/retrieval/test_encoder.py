@@ -1,4 +1,4 @@
-"""The encoder on the real MiniLM (fetched before the tests), and what is built on any encoder with the fake one."""
+"""The encoder on the real MiniLM (fetched before the tests), and functions that take any encoder with a fake one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_very_long_text_is_cut() -> None:
     np.testing.assert_allclose(cut, longer, atol=1e-6)
 
 
-def test_name_tells_the_weights_apart(tmp_path: Path) -> None:
+def test_the_name_depends_on_the_weights(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     names = [Encoder(tmp_path).name]
     (tmp_path / "model.safetensors").write_bytes(b"weights")

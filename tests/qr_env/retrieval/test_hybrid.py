@@ -54,7 +54,7 @@ def test_nothing_found_and_no_queries() -> None:
     assert fuse([np.full((0, 3), -1, np.int32)], 4).rows_NK.shape == (0, 4)
 
 
-def test_both_sides_are_heard() -> None:
+def test_both_retrievers_contribute() -> None:
     shop = shop_of(["red sofa", "crimson settee", "lamp"])  # the encoder knows settee = couch, BM25 does not
     hybrid = Hybrid.build(shop, ENCODER)
     assert hybrid.search(["couch"], 3).rows_NK[0, 0] in (0, 1)

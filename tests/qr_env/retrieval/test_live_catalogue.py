@@ -1,4 +1,4 @@
-"""A changing assortment: equal to a brute-force search of what is on sale, one epoch a search, no ghost anywhere."""
+"""A changing assortment: equal to a brute-force search of the products on sale, one epoch a search."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ ENGINES: dict[str, FilteredRetriever] = {
 
 
 def masks() -> list[np.ndarray]:
-    """Nothing gone, a tenth, nearly all, a block of neighbours, one product left, none."""
+    """All products on sale, nine tenths, 2 %, a block of rows missing, one product, none."""
     rng = np.random.default_rng(0)
-    block_P = np.arange(SIZE) >= 400
-    return [rng.random(SIZE) < share for share in (1.0, 0.9, 0.02)] + [block_P, np.arange(SIZE) == 77, block_P & False]
+    block_C = np.arange(SIZE) >= 400
+    return [rng.random(SIZE) < share for share in (1.0, 0.9, 0.02)] + [block_C, np.arange(SIZE) == 77, block_C & False]
 
 
 def filtered(everything: Hits, mask_C: np.ndarray, k: int) -> list[list[int]]:
-    """Brute force: the whole ranking without what is not on sale, one list at a time."""
+    """Brute force: the complete ranking without products off sale, one list at a time."""
     lists = [[row for row in rows if row >= 0 and mask_C[row]][:k] for rows in everything.rows_NK.tolist()]
     return [rows + [-1] * (k - len(rows)) for rows in lists]
 
@@ -99,11 +99,11 @@ def test_an_epoch_is_frozen_and_counted() -> None:
 
 def test_a_search_during_a_swap_is_of_one_epoch() -> None:
     """Two epochs without a product in common, swapped by a second thread: no list, and no batch, mixes them."""
-    even_P = np.arange(SIZE) % 2 == 0
-    live = LiveRetriever(ENGINES["hybrid"], Assortment(SIZE, even_P))
+    even_C = np.arange(SIZE) % 2 == 0
+    live = LiveRetriever(ENGINES["hybrid"], Assortment(SIZE, even_C))
     searched, mixed = 0, 0
     with ThreadPoolExecutor(1) as pool:
-        swaps = pool.submit(lambda: [live.assortment.publish(even_P ^ bool(i % 2)) for i in range(4_000)])
+        swaps = pool.submit(lambda: [live.assortment.publish(even_C ^ bool(i % 2)) for i in range(4_000)])
         while not swaps.done() or searched < 30:
             rows = live.search(QUERIES[:20], K).rows_NK
             parity = rows[rows >= 0] % 2
@@ -113,7 +113,7 @@ def test_a_search_during_a_swap_is_of_one_epoch() -> None:
 
 
 @pytest.mark.parametrize("name", ["bm25", "hybrid"])
-def test_a_hundred_thousand_results_without_a_wrong_or_a_ghost_hit(name: str) -> None:
+def test_a_hundred_thousand_results_during_churn_equal_brute_force(name: str) -> None:
     """10 % of the products replaced in 110 swaps: every list equals the brute-force list of its epoch."""
     assert check_churn(ENGINES[name], QUERIES, SIZE, swaps=110) >= 100_000
 
@@ -121,8 +121,8 @@ def test_a_hundred_thousand_results_without_a_wrong_or_a_ghost_hit(name: str) ->
 def check_churn(engine: FilteredRetriever, queries: list[str], size: int, swaps: int) -> int:
     """Results checked while 10 % of the products are replaced in `swaps` steps; AssertionError at the first wrong."""
     rng = np.random.default_rng(3)
-    start_P = rng.random(size) < 0.9
-    live = LiveRetriever(engine, Assortment(size, start_P))
+    start_C = rng.random(size) < 0.9
+    live = LiveRetriever(engine, Assortment(size, start_C))
     each, checked = max(1, size // 10 // swaps), 0
     parts = engine.retrievers if isinstance(engine, Hybrid) else (engine,)
     rankings = [part.search(queries, size).rows_NK for part in parts]
@@ -167,21 +167,21 @@ def test_an_episode_stays_in_its_epoch_and_the_next_begins_in_the_newest(max_tur
     envs = envs_over(live, max_turns=max_turns)
     envs.reset(seed=0)
     for turn in range(30):
-        began_P = envs.simulator.retriever.epoch.on_sale_C  # type: ignore[attr-defined]
+        began_C = envs.simulator.retriever.epoch.on_sale_C  # type: ignore[attr-defined]
         live.assortment.publish(rng.random(len(TINY.products)) < 0.7)
         _, _, ended_N, _, infos = envs.step(["sofa", "", "refrigerator", "shoes 42", "red", "", "sofa"])
         for name in ("hits_before", "hits_after"):
             rows = infos[name].rows_NK
-            assert began_P[rows[rows >= 0]].all(), (turn, name)
-        now_P = live.assortment.now.on_sale_C
+            assert began_C[rows[rows >= 0]].all(), (turn, name)
+        now_C = live.assortment.now.on_sale_C
         if ended_N.all():
             rows = envs.simulator.before()[0].rows_NK
-            assert now_P[rows[rows >= 0]].all(), "the next queries' own lists are of the newest epoch"
+            assert now_C[rows[rows >= 0]].all(), "the next queries' own lists are of the newest epoch"
             expected = live.search([query.text for query in envs.simulator.queries_P], 10)
             assert rows.tolist() == expected.rows_NK.tolist()
 
 
-def test_what_was_known_of_a_query_is_asked_again_after_a_swap_and_only_then() -> None:
+def test_cached_queries_are_graded_again_after_a_swap_and_only_then() -> None:
     judge, live = CountingJudge(LabelsJudge(TINY)), live_tiny()
     env = QueryRewriteEnv(TINY, live, judge)
     ask = {"query": TRAIN[0]}
@@ -197,18 +197,18 @@ def test_what_was_known_of_a_query_is_asked_again_after_a_swap_and_only_then() -
     assert env.reset(options=ask)[0] == first
 
 
-def test_what_was_bought_counts_as_far_as_it_is_on_sale() -> None:
+def test_bought_products_count_only_while_on_sale() -> None:
     bought = envs_over(live_tiny()).simulator.cache.bought_PM[TRAIN[0].row]
-    gone_P = np.ones(len(TINY.products), np.bool_)
-    gone_P[bought[bought >= 0]] = False
-    for on_sale_C, defined in ((None, True), (gone_P, False)):
+    without_C = np.ones(len(TINY.products), np.bool_)
+    without_C[bought[bought >= 0]] = False
+    for on_sale_C, defined in ((None, True), (without_C, False)):
         envs = envs_over(live_tiny(on_sale_C))
         envs.reset(options={"queries": TRAIN})
         *_, infos = envs.step(["sofa"] * len(TRAIN))
         assert infos["feedback"].hitrate_defined[0] == defined
 
 
-def test_a_swap_costs_one_more_retrieval_and_nothing_else_does() -> None:
+def test_only_a_swap_needs_a_second_retrieval_call() -> None:
     live = live_tiny()
     calls: list[int] = []
     search = live.engine.search
@@ -223,7 +223,7 @@ def test_a_swap_costs_one_more_retrieval_and_nothing_else_does() -> None:
         assert len(calls) == 1 + swap
 
 
-def test_resume_comes_back_to_the_same_epoch() -> None:
+def test_resume_restores_the_epoch() -> None:
     live = live_tiny()
     envs = envs_over(live)
     envs.reset(seed=1)

@@ -29,7 +29,7 @@ def random_lists(generator: np.random.Generator) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def world() -> dict[str, np.ndarray]:
+def sample() -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
     return {
         "truth": generator.dirichlet([1, 0.4, 0.4, 0.8], (N, PRODUCTS)).astype(np.float32),
@@ -40,26 +40,26 @@ def world() -> dict[str, np.ndarray]:
     }
 
 
-def graded(world: dict[str, np.ndarray], rows_NK: np.ndarray) -> Grades:
-    probs = world["truth"][np.arange(N)[:, None], np.maximum(rows_NK, 0)]
+def graded(sample: dict[str, np.ndarray], rows_NK: np.ndarray) -> Grades:
+    probs = sample["truth"][np.arange(N)[:, None], np.maximum(rows_NK, 0)]
     return Grades(np.where(rows_NK[..., None] >= 0, probs, np.nan).astype(np.float32))
 
 
-def computed(world: dict[str, np.ndarray]) -> Feedback:
-    before, after = world["before"], world["after"]
-    bought = Bought(world["bought"].astype(np.int32), graded(world, world["bought"]).relevance_NK)
-    lists = (as_hits(before), as_hits(after), graded(world, before), graded(world, after))
-    return feedback(*lists, plain_texts(N), world["excellent"], bought)
+def computed(sample: dict[str, np.ndarray]) -> Feedback:
+    before, after = sample["before"], sample["after"]
+    bought = Bought(sample["bought"].astype(np.int32), graded(sample, sample["bought"]).relevance_NK)
+    lists = (as_hits(before), as_hits(after), graded(sample, before), graded(sample, after))
+    return feedback(*lists, plain_texts(N), sample["excellent"], bought)
 
 
-def slow(world: dict[str, np.ndarray], n: int) -> dict[str, float]:
+def slow(sample: dict[str, np.ndarray], n: int) -> dict[str, float]:
     """One query's figures, by the paper's set notation."""
-    f = {z: float(world["truth"][n, z, 2:].sum()) for z in range(PRODUCTS)}
-    g = {z: float(world["truth"][n, z] @ [0, 0.01, 0.1, 1]) for z in range(PRODUCTS)}
-    x = [z for z in world["before"][n].tolist() if z >= 0]
-    y = [z for z in world["after"][n].tolist() if z >= 0]
-    best = set(np.flatnonzero(world["excellent"]).tolist())
-    bought = {z for z in world["bought"][n].tolist() if z >= 0}
+    f = {z: float(sample["truth"][n, z, 2:].sum()) for z in range(PRODUCTS)}
+    g = {z: float(sample["truth"][n, z] @ [0, 0.01, 0.1, 1]) for z in range(PRODUCTS)}
+    x = [z for z in sample["before"][n].tolist() if z >= 0]
+    y = [z for z in sample["after"][n].tolist() if z >= 0]
+    best = set(np.flatnonzero(sample["excellent"]).tolist())
+    bought = {z for z in sample["bought"][n].tolist() if z >= 0}
     relevant = {z for z in f if f[z] > TAU}
     base, joint = len(best & set(x) & relevant), len(best & (set(x) | set(y)) & relevant)
     wanted = bought & relevant
@@ -78,9 +78,9 @@ def slow(world: dict[str, np.ndarray], n: int) -> dict[str, float]:
     }
 
 
-def test_every_figure_equals_a_slow_loop(world: dict[str, np.ndarray]) -> None:
-    figures = computed(world)
-    loops = [slow(world, n) for n in range(N)]
+def test_every_figure_equals_a_slow_loop(sample: dict[str, np.ndarray]) -> None:
+    figures = computed(sample)
+    loops = [slow(sample, n) for n in range(N)]
     for name in loops[0]:
         np.testing.assert_allclose(getattr(figures, name), [loop[name] for loop in loops], atol=1e-6, err_msg=name)
     assert not figures.increment_defined.all() and figures.increment_defined.any()

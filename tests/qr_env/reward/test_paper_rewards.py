@@ -1,4 +1,4 @@
-"""The papers' rewards by hand, and the rank that one of them reads."""
+"""The papers' rewards computed by hand, and the rank that one of them uses."""
 
 import numpy as np
 import pytest
@@ -29,13 +29,13 @@ def test_each_scheme_equals_its_papers_formula():
     assert reward_of("quality_diversity", gain=-0.4, diversity=0.0) == pytest.approx(-0.4)
 
 
-@pytest.mark.parametrize(("rank", "worth"), [(1, 2.0), (10, 1.0), (11, 89 / 90), (100, 0.0), (101, 0.0), (0, 0.0)])
-def test_rank_tiers(rank, worth):
-    assert reward_of("rank", rank=rank) == pytest.approx(worth, abs=1e-6)
-    assert reward_of("rank", rank=rank, rank_before=1) == pytest.approx(worth - 2, abs=1e-6)
+@pytest.mark.parametrize(("rank", "expected"), [(1, 2.0), (10, 1.0), (11, 89 / 90), (100, 0.0), (101, 0.0), (0, 0.0)])
+def test_rank_tiers(rank, expected):
+    assert reward_of("rank", rank=rank) == pytest.approx(expected, abs=1e-6)
+    assert reward_of("rank", rank=rank, rank_before=1) == pytest.approx(expected - 2, abs=1e-6)
 
 
-def test_jd_does_not_pay_conversion_that_costs_relevance():
+def test_jd_does_not_reward_conversion_that_costs_relevance():
     assert reward_of("jd", mean_relevance=0.495, **SHOPPER) == pytest.approx(-0.005 + 0.1)  # within a point
     assert reward_of("jd", mean_relevance=0.4, **SHOPPER) == pytest.approx(-0.1)
     assert reward_of("jd", mean_relevance=0.4, **(SHOPPER | {"purchase": -0.1})) == pytest.approx(-0.2)

@@ -28,23 +28,23 @@ def reward_of(weights: Weights = DEFAULT, **values: float | bool) -> float:
     return float(Reward(weights)(figures(**values)).total[0])
 
 
-def test_gain_is_the_backbone_and_a_loss_weighs_more() -> None:
+def test_gain_is_the_main_term_and_a_loss_weighs_more() -> None:
     assert reward_of(gain=0.4) == pytest.approx(0.4)
     assert reward_of(gain=-0.4) == pytest.approx(-0.6)
     assert reward_of(replace(GAIN_ONLY, worse=0.0), gain=-0.4) == pytest.approx(-0.4)
     assert reward_of(Weights(gain=2.0), gain=0.2) == pytest.approx(0.4)
 
 
-def test_gate_takes_back_a_gain_that_came_with_rubbish() -> None:
+def test_the_gate_cancels_a_gain_when_mean_relevance_falls() -> None:
     assert reward_of(gain=0.4, mean_relevance=0.25) == pytest.approx(0.4)  # exactly at the floor of one half
     assert reward_of(gain=0.4, mean_relevance=0.125) == pytest.approx(0.2)
     assert reward_of(gain=0.4, mean_relevance=0.0) == 0.0
-    assert reward_of(gain=-0.4, mean_relevance=0.0) == pytest.approx(-0.6)  # a loss is not softened
+    assert reward_of(gain=-0.4, mean_relevance=0.0) == pytest.approx(-0.6)  # a loss is not gated
     assert reward_of(gain=0.4, mean_relevance=0.1, mean_relevance_before=0.0) == pytest.approx(0.4)
     assert reward_of(replace(GAIN_ONLY, floor=0.0), gain=0.4, mean_relevance=0.0) == pytest.approx(0.4)
 
 
-def test_length_is_priced_beyond_the_budget_and_copying_in_proportion() -> None:
+def test_length_is_penalised_beyond_the_budget_and_copying_in_proportion() -> None:
     assert reward_of(words=5) == 0.0  # 2.5 × two words are free
     assert reward_of(words=9) == pytest.approx(-0.04)
     assert reward_of(copied=1) == pytest.approx(-0.005)

@@ -35,10 +35,10 @@ def test_text_figures_count_words_and_copies() -> None:
 def test_text_figures_equal_pythons_own_words(pairs: list[tuple[str, str]]) -> None:
     texts = text_figures(*map(list, zip(*pairs, strict=True)))
     for n, (original, rewrite) in enumerate(pairs):
-        had, said = original.casefold().split(), rewrite.casefold().split()
-        assert (texts.words_original[n], texts.words[n]) == (len(had), len(said))
-        assert texts.copied[n] == len(said) - len(set(said) - set(had))
-        assert texts.kept[n] == (not said or said == had)
+        original_words, rewrite_words = original.casefold().split(), rewrite.casefold().split()
+        assert (texts.words_original[n], texts.words[n]) == (len(original_words), len(rewrite_words))
+        assert texts.copied[n] == len(rewrite_words) - len(set(rewrite_words) - set(original_words))
+        assert texts.kept[n] == (not rewrite_words or rewrite_words == original_words)
 
 
 def test_figures_of_four_thousand_generated_queries_equal_those_of_the_compiled_implementation() -> None:

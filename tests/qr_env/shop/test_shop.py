@@ -1,4 +1,4 @@
-"""The shop itself: hash, levels, splits, and what it refuses."""
+"""`Shop`: hash, levels, splits, purchases, and invalid tables."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ def test_rows_are_addresses() -> None:
         (lambda: make(IDS, slices={"typo": np.zeros(2, bool)}), r"slice 'typo' has shape \(2,\)"),
     ],
 )
-def test_what_does_not_fit_is_refused(build: Any, reason: str) -> None:
+def test_inconsistent_parts_are_refused(build: Any, reason: str) -> None:
     with pytest.raises(DataError, match=reason):
         build()
 
 
-def test_split_of_is_80_10_10_and_a_matter_of_the_text_alone() -> None:
+def test_split_of_is_80_10_10_and_depends_on_the_text_alone() -> None:
     splits = [split_of(f"query {n}") for n in range(20_000)]
     assert splits.count("dev") / 20_000 == pytest.approx(0.1, abs=0.01)
     assert splits.count("test") / 20_000 == pytest.approx(0.1, abs=0.01)
     assert split_of("  Red Sofa ") == split_of("red sofa")
-    # Pinned: a split that moves would put training queries into somebody's test set.
+    # Pinned: another split would put training queries of existing runs into the test set.
     assert [split_of(text) for text in ("couch", "lamp", "mirror", "toaster")] == ["train", "dev", "test", "test"]
 
 
@@ -204,7 +204,7 @@ def test_levels_of_nothing_and_of_rows_beyond_the_shop() -> None:
 
 
 def test_levels_of_a_big_batch_are_quick() -> None:
-    """82,000 pairs against half a million labels: array work, far from a loop's second. Loose, for a busy machine."""
+    """82,000 pairs against half a million labels; a Python loop takes a second. The limit suits busy machines."""
     generator = np.random.default_rng(0)
     pairs = np.unique(generator.integers(0, 5_000 * 20_000, 500_000))
     qrels = sp.csr_matrix((np.ones(len(pairs), np.int8), (pairs // 20_000, pairs % 20_000)), (5_000, 20_000))
@@ -218,7 +218,7 @@ def test_levels_of_a_big_batch_are_quick() -> None:
 
 
 def bought_shop() -> Shop:
-    """Purchases of a query and a product that the shop lost are in its log."""
+    """A shop whose log has purchases of an unknown query and of an unknown product."""
     log = [("q1", "p2", "search"), ("q0", "p1", "outside"), ("gone", "p0", "search"), ("q0", "gone", "search")]
     return Shop(
         "bought",
@@ -229,7 +229,7 @@ def bought_shop() -> Shop:
     )
 
 
-def test_purchases_by_row_keep_the_logs_order_and_leave_out_what_is_gone() -> None:
+def test_purchases_by_row_keep_the_logs_order_and_leave_out_unknown_ids() -> None:
     shop = bought_shop()
     assert [part.tolist() for part in shop.purchase_rows()] == [[1, 0], [2, 1]]
     assert [part.tolist() for part in shop.purchase_rows("outside")] == [[0], [1]]
@@ -237,8 +237,8 @@ def test_purchases_by_row_keep_the_logs_order_and_leave_out_what_is_gone() -> No
     assert [part.tolist() for part in shop.purchase_rows("outside", "dev")] == [[], []]
 
 
-def test_purchases_of_some_queries_are_told_by_their_place() -> None:
+def test_purchases_of_some_queries_are_by_position_in_the_list() -> None:
     shop = bought_shop()
-    stranger, first = Query(-1, "new", "z", 1.0, "train"), shop.all_queries[0]
-    assert [part.tolist() for part in shop.purchases_of([stranger, first])] == [[1], [1]]
+    unknown, first = Query(-1, "new", "z", 1.0, "train"), shop.all_queries[0]
+    assert [part.tolist() for part in shop.purchases_of([unknown, first])] == [[1], [1]]
     assert [part.tolist() for part in shop.purchases_of([])] == [[], []]

@@ -1,4 +1,4 @@
-"""Queries made from a catalogue: what they may touch, what they mean, and that they bridge two vocabularies."""
+"""Synthetic queries: the shop's own data stay unchanged, grades follow the words, synonyms come from descriptions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from qr_env.synthetic.vocabulary import learn
 from tests.helpers.fakes import tiny_shop
 
 BRANDS = ("Acme", "Zenit", "Orion", "Lumo", "Kadar")
-# (title's words for the kind, what descriptions say instead)
+# (titles' words for the kind, descriptions' words for it)
 KINDS = (
     ("notebook", "laptop"),
     ("memory module", "ram stick"),
@@ -49,7 +49,7 @@ def shop_of(titles: Sequence[str], **columns: Sequence[str]) -> Shop:
 
 
 def bridging_shop(size: int = 500) -> Shop:
-    """Titles say notebook, descriptions laptop, and every description ends in the same boilerplate."""
+    """Titles and descriptions name a kind by different words; every description ends in the same boilerplate."""
     rows = [(KINDS[i % 5], BRANDS[i % 4 + i % 7 % 2], ("black", "white", "red")[i % 3], i) for i in range(size)]
     return shop_of(
         [f"{brand} X{i}0 {kind} {color} {2 ** (i % 4 + 5)} GB" for (kind, _), brand, color, i in rows],
@@ -67,7 +67,7 @@ def split_digest(shop: Shop, split: str) -> str:
     return hashlib.sha256(repr((texts, part.toarray().tolist())).encode()).hexdigest()
 
 
-def test_the_shops_own_queries_labels_and_purchases_stay() -> None:
+def test_the_shops_own_queries_labels_and_purchases_are_unchanged() -> None:
     before = tiny_shop()
     after = with_catalogue_queries(before, n=100, seed=0)
     for split in ("train", "dev", "test"):
@@ -87,7 +87,7 @@ def test_slices_mark_the_new_queries_and_extend_the_old_ones() -> None:
     assert (shop.slices["color"][:12] == tiny_shop().slices["color"]).all()
 
 
-def test_texts_are_new_and_different_whatever_the_case() -> None:
+def test_texts_are_new_and_distinct_ignoring_case() -> None:
     base = tiny_shop()
     taken = base.queries.set_column(1, "query", pa.array([q.upper() for q in base.queries["query"].to_pylist()]))
     shop = with_catalogue_queries(replace(base, queries=taken), n=200, seed=1)
@@ -109,7 +109,7 @@ def test_splits_frequencies_and_purchases() -> None:
     assert set(shop.purchases["source"].to_pylist()) == {"search", "outside"}
 
 
-def test_what_is_bought_is_exact() -> None:
+def test_purchased_products_are_exact() -> None:
     shop = with_catalogue_queries(bridging_shop(), n=400, seed=3)
     query_row = {query.id: query.row for query in shop.all_queries}
     queries = [query_row[name] for name in shop.purchases["query_id"].to_pylist()]
@@ -131,7 +131,7 @@ def test_a_clean_querys_words_are_in_its_exact_products() -> None:
     assert checked > 100
 
 
-def test_descriptions_teach_the_shoppers_word() -> None:
+def test_synonyms_are_learned_from_descriptions() -> None:
     shop = bridging_shop()
     assert learn(shop.products).synonyms["notebook"] == ("laptop",)
     more = with_catalogue_queries(shop, n=500, seed=0)
@@ -143,7 +143,7 @@ def test_descriptions_teach_the_shoppers_word() -> None:
     assert more.qrels[found["laptop"]].nnz == 100
 
 
-def test_boilerplate_is_no_query() -> None:
+def test_no_query_has_boilerplate_words() -> None:
     texts = " ".join(with_catalogue_queries(bridging_shop(), n=500, seed=0).queries["query"].to_pylist()).split()
     assert not {"premium", "quality", "guarantee", "x"} & set(texts)
     assert not any(word.startswith("x1") for word in texts)
@@ -155,9 +155,11 @@ def test_same_seed_same_shop_in_another_process() -> None:
         "print(make(bridging_shop(200), 200, 7).hash)"
     )
     # Another process has another hash seed, so nothing may depend on the order of a set.
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert with_catalogue_queries(bridging_shop(200), 200, 7).hash == told
-    assert with_catalogue_queries(bridging_shop(200), 200, 8).hash != told
+    other_process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert with_catalogue_queries(bridging_shop(200), 200, 7).hash == other_process
+    assert with_catalogue_queries(bridging_shop(200), 200, 8).hash != other_process
 
 
 def test_titles_alone_and_twenty_products_are_enough(caplog: pytest.LogCaptureFixture) -> None:
@@ -168,7 +170,7 @@ def test_titles_alone_and_twenty_products_are_enough(caplog: pytest.LogCaptureFi
     assert any(query.text == "office chair" for query in shop.all_queries)
 
 
-def test_every_query_has_its_source_whatever_the_script() -> None:
+def test_every_query_has_an_exact_product_in_any_script() -> None:
     titles = ["Single-use battery, lithium-ion", "无线鼠标 黑色", "Беспроводная мышь", "men's clip-on café lamp"] * 5
     shop = with_catalogue_queries(shop_of(titles, description=["long-life primary cell"] * 20), n=200, seed=0)
     assert len(shop.queries) > 20
@@ -186,7 +188,7 @@ def test_n_must_be_positive() -> None:
         with_catalogue_queries(tiny_shop(), n=0, seed=0)
 
 
-def test_phrases_stop_at_numbers_and_leave_out_what_a_thing_is_used_with() -> None:
+def test_phrases_end_at_numbers_and_omit_words_after_a_preposition() -> None:
     assert phrases('Magnetic privacy filter for laptops 15.6" (16:9), black') == [
         ["magnetic", "privacy", "filter"],
         ["black"],

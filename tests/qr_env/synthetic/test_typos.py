@@ -22,7 +22,7 @@ def test_every_kind_of_typo_occurs():
     variants = {typo_variant("coffee grinder", random.Random(seed)) for seed in range(400)}
     assert "coffeegrinder" in variants  # joined
     assert any(new.count(" ") == 2 for new in variants)  # split
-    assert "koffee grinder" not in variants and {"cofee grinder", "coffee grynder"} <= variants  # as it sounds
+    assert "koffee grinder" not in variants and {"cofee grinder", "coffee grynder"} <= variants  # phonetic
     assert "coffee girnder" in variants  # letters swapped
 
 
@@ -31,7 +31,7 @@ def test_a_text_without_long_words_is_unchanged_or_joined(text):
     assert typo_variant(text, random.Random(0)) in (text, text.replace(" ", ""))
 
 
-def test_a_word_as_it_sounds():
+def test_phonetic_misspelling():
     variants = {phonetic_misspelling("philips", random.Random(seed)) for seed in range(200)}
     assert {"phylips", "philipz", "phileps"} & variants and all(word[0] == "p" for word in variants)
     assert phonetic_misspelling("tv", random.Random(0)) in ("tv", "tw")

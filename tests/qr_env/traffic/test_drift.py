@@ -77,7 +77,7 @@ def test_a_new_brand_comes_with_products_and_queries() -> None:
     assert of_brand_C.any() and not drift.on_sale(1_999)[of_brand_C].any() and drift.on_sale(2_000)[of_brand_C].all()
     assert drift.on_sale(0)[~of_brand_C].all()
     before, during = stream.take(1_000) + stream.take(1_000), [next(stream) for _ in range(1_000)]
-    assert not queries_naming(before, event.what).any(), "nobody asks for a brand before its launch"
+    assert not queries_naming(before, event.what).any(), "no query names a brand before its launch"
     assert queries_naming(during, event.what).mean() == pytest.approx(0.3, abs=0.06)
 
 

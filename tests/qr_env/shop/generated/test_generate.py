@@ -46,7 +46,7 @@ SLICES = {
 @dataclass(frozen=True)
 class GeneratedShop:
     shop: Shop
-    split_Q: npt.NDArray[np.str_]
+    split_P: npt.NDArray[np.str_]
     seconds: float  # CPU time
 
 
@@ -68,7 +68,7 @@ def test_the_benchmark_is_pinned(generated: GeneratedShop) -> None:
     shop = generated.shop
     assert (BENCHMARK, BENCHMARK_HASH[:12]) == ("generated-v1", "df8482604fc7")
     assert shop.hash == BENCHMARK_HASH and shop.name == BENCHMARK
-    counts = {split: int((generated.split_Q == split).sum()) for split in SPLITS}
+    counts = {split: int((generated.split_P == split).sum()) for split in SPLITS}
     assert counts == {"train": 10_360, "dev": 1_297, "test": 1_343}
     assert (len(shop.products), len(shop.queries)) == (N_PRODUCTS, N_QUERIES) == (24_000, 13_000)
 
@@ -124,7 +124,7 @@ def test_invalid_settings_raise(settings: dict[str, int]) -> None:
 
 
 def test_split_shares(generated: GeneratedShop) -> None:
-    shares = {name: (generated.split_Q == name).mean() for name in SPLITS}
+    shares = {name: (generated.split_P == name).mean() for name in SPLITS}
     assert shares == pytest.approx({"train": 0.8, "dev": 0.1, "test": 0.1}, abs=0.015)
 
 
@@ -135,15 +135,17 @@ def test_only_test_queries_have_heldout_words(generated: GeneratedShop) -> None:
     columns = [products[name].to_pylist() for name in products.column_names if name not in ("product_id", "price")]
     sold = {term for column in columns for text in set(column) for term in tokenize.terms(text)}
     assert held.isdisjoint(sold)
-    terms_Q = [set(tokenize.terms(query.text)) for query in generated.shop.all_queries]
-    elsewhere = set().union(*(said for said, split in zip(terms_Q, generated.split_Q, strict=True) if split != "test"))
+    terms_P = [set(tokenize.terms(query.text)) for query in generated.shop.all_queries]
+    elsewhere = set().union(
+        *(terms for terms, split in zip(terms_P, generated.split_P, strict=True) if split != "test")
+    )
     assert held.isdisjoint(elsewhere)
-    heldout_Q = generated.shop.slices["held-out words"]
-    assert not heldout_Q[generated.split_Q != "test"].any()
-    assert 0.09 <= heldout_Q[generated.split_Q == "test"].mean() <= 0.16
-    unchanged_Q = heldout_Q & ~generated.shop.slices["typo"] & ~generated.shop.slices["joined/split"]
-    assert all(not held.isdisjoint(terms_Q[row]) for row in np.flatnonzero(unchanged_Q))
-    assert generated.shop.slices["unknown word"][unchanged_Q].all()
+    heldout_P = generated.shop.slices["held-out words"]
+    assert not heldout_P[generated.split_P != "test"].any()
+    assert 0.09 <= heldout_P[generated.split_P == "test"].mean() <= 0.16
+    unchanged_P = heldout_P & ~generated.shop.slices["typo"] & ~generated.shop.slices["joined/split"]
+    assert all(not held.isdisjoint(terms_P[row]) for row in np.flatnonzero(unchanged_P))
+    assert generated.shop.slices["unknown word"][unchanged_P].all()
 
 
 def test_training_words_occur_often_in_training_queries(generated: GeneratedShop) -> None:
@@ -152,8 +154,8 @@ def test_training_words_occur_often_in_training_queries(generated: GeneratedShop
     text = "\n".join(f" {text} " for text in texts)
     names = np.array([text.count(f" {name.lower()} ") for one in vocabulary.types for name in one.shopper])
     tables = (vocabulary.colors, vocabulary.materials)
-    said = [name for table in tables for alias in table.values() for name in alias.shopper]
-    aliases = np.array([text.count(f" {name.lower()} ") for name in said])
+    phrases = [name for table in tables for alias in table.values() for name in alias.shopper]
+    aliases = np.array([text.count(f" {name.lower()} ") for name in phrases])
     # Whole and correctly spelt; another fifth of the occurrences has a typo or a wrong space.
     assert names.min() >= 3 and np.median(names) >= 10
     assert aliases.min() >= 3 and np.median(aliases) >= 15
@@ -162,8 +164,8 @@ def test_training_words_occur_often_in_training_queries(generated: GeneratedShop
 def test_every_query_has_exact_products_and_levels_are_complete(generated: GeneratedShop) -> None:
     qrels = generated.shop.qrels
     assert generated.shop.qrels_complete
-    exact_Q = np.bincount(np.repeat(np.arange(qrels.shape[0]), np.diff(qrels.indptr))[qrels.data == EXACT + 1])
-    assert len(exact_Q) == qrels.shape[0] and exact_Q.min() >= 3
+    exact_P = np.bincount(np.repeat(np.arange(qrels.shape[0]), np.diff(qrels.indptr))[qrels.data == EXACT + 1])
+    assert len(exact_P) == qrels.shape[0] and exact_P.min() >= 3
     assert set(np.unique(qrels.data)) == {2, 3, 4}  # Irrelevant is what is not stored
 
 
@@ -193,8 +195,8 @@ def wanted_of(shop: Shop, oracle: str, category: str) -> dict[str, str]:
 
 
 def is_met(name: str, value: str, facts: dict[str, str]) -> bool:
-    said = facts.get(name, "")
-    return value in said.split(", ") if name == "features" else value.lower() == said.lower()
+    actual = facts.get(name, "")
+    return value in actual.split(", ") if name == "features" else value.lower() == actual.lower()
 
 
 def test_relevance_follows_from_product_attributes(generated: GeneratedShop) -> None:
@@ -258,18 +260,18 @@ def scores(generated: GeneratedShop) -> dict[str, npt.NDArray[np.float64]]:
     engine = BM25.build(generated.shop)
     queries = generated.shop.all_queries
     texts, oracle = [query.text for query in queries], [generated.shop.oracle[query.id] for query in queries]
-    ideal_Q, rows_Q = ideal_dcg(generated.shop.qrels), np.arange(len(queries))
+    ideal_P, rows_P = ideal_dcg(generated.shop.qrels), np.arange(len(queries))
     found = {"raw": search(engine, texts, texts, k=10), "oracle": search(engine, texts, oracle, "replace", k=10)}
     found["expand"] = search(engine, texts, oracle, "expand", 2.0, k=10)
-    levels = {name: np.maximum(generated.shop.levels(rows_Q, hits.rows_NK), 0) for name, hits in found.items()}
-    return {name: ndcg(GAINS[levels_QK], ideal_Q) for name, levels_QK in levels.items()}
+    levels = {name: np.maximum(generated.shop.levels(rows_P, hits.rows_NK), 0) for name, hits in found.items()}
+    return {name: ndcg(GAINS[levels_PK], ideal_P) for name, levels_PK in levels.items()}
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_hard_for_bm25_and_easy_for_the_oracle(
     generated: GeneratedShop, scores: dict[str, npt.NDArray[np.float64]], split: str
 ) -> None:
-    of_split = generated.split_Q == split
+    of_split = generated.split_P == split
     raw, oracle, expand = (float(scores[name][of_split].mean()) for name in ("raw", "oracle", "expand"))
     assert 0.30 <= raw <= 0.50
     assert oracle >= 0.85
@@ -282,7 +284,7 @@ def test_unknown_words_are_as_frequent_as_in_a_real_shop(
     slices = generated.shop.slices
     assert 0.20 <= slices["unknown word"].mean() <= 0.30
     # The test split has held-out words, yet about as many unknown ones as the other splits.
-    assert slices["unknown word"][generated.split_Q == "test"].mean() <= 0.32
+    assert slices["unknown word"][generated.split_P == "test"].mean() <= 0.32
     assert slices["no full match"].mean() >= 0.50
     assert (slices["unknown word"] <= slices["no full match"]).all()
     assert 0.35 <= slices["plain"].mean() <= 0.40
@@ -299,22 +301,22 @@ def test_word_slices_agree_with_sets_of_terms(generated: GeneratedShop) -> None:
     terms_N = [set(tokenize.terms(" ".join(values))) for values in zip(*columns, strict=True)]
     known = set().union(*terms_N)
     for query in generated.shop.all_queries[:300]:
-        said = set(tokenize.terms(query.text))
-        assert generated.shop.slices["unknown word"][query.row] == (not said <= known)
-        assert generated.shop.slices["no full match"][query.row] == (not any(said <= terms for terms in terms_N))
+        wanted = set(tokenize.terms(query.text))
+        assert generated.shop.slices["unknown word"][query.row] == (not wanted <= known)
+        assert generated.shop.slices["no full match"][query.row] == (not any(wanted <= terms for terms in terms_N))
 
 
 def test_traffic(generated: GeneratedShop) -> None:
-    frequency_Q = generated.shop.queries["frequency"].to_numpy()
-    assert frequency_Q.min() >= 1 and (frequency_Q == np.round(frequency_Q)).all()
-    ordered = np.sort(frequency_Q)[::-1]
+    frequency_P = generated.shop.queries["frequency"].to_numpy()
+    assert frequency_P.min() >= 1 and (frequency_P == np.round(frequency_P)).all()
+    ordered = np.sort(frequency_P)[::-1]
     assert ordered[:1300].sum() > 0.5 * ordered.sum()  # a tenth of the queries, half of the searches
     purchases = generated.shop.purchases.to_pydict()
-    rows_Q = np.array([int(name[1:]) for name in purchases["query_id"]])
+    rows_P = np.array([int(name[1:]) for name in purchases["query_id"]])
     rows_N = np.array([generated.shop.product_row[name] for name in purchases["product_id"]], np.int32)
-    count_Q = np.bincount(rows_Q, minlength=len(frequency_Q))
-    assert count_Q.min() >= 1 and count_Q.max() <= 10
-    levels = generated.shop.levels(rows_Q, rows_N[:, None])[:, 0]
+    count_P = np.bincount(rows_P, minlength=len(frequency_P))
+    assert count_P.min() >= 1 and count_P.max() <= 10
+    levels = generated.shop.levels(rows_P, rows_N[:, None])[:, 0]
     assert set(np.unique(levels)) == {SUBSTITUTE, EXACT}
     assert 0.90 <= (levels == EXACT).mean() <= 0.97
     assert np.mean(np.array(purchases["source"]) == "outside") == pytest.approx(0.4, abs=0.02)

@@ -60,7 +60,7 @@ def folder(tmp_path: Path, products: str = "", queries: str = "query\ncouch\n", 
     return tmp_path
 
 
-def dirt(path: Path) -> list[tuple[str, int, str]]:
+def bad_rows_of(path: Path) -> list[tuple[str, int, str]]:
     """(file, line, reason) of every row that was left out."""
     report = read_folder(path, "skip").report
     assert report is not None
@@ -141,7 +141,7 @@ def test_semicolons_tabs_and_a_byte_order_mark(tmp_path: Path) -> None:
 
 
 BIG = "x" * 1_000_000
-DIRTY_PRODUCTS = [
+INVALID_PRODUCTS = [
     ("1,sofa,1\n,lamp,2\n", 3, "missing product_id"),
     ("1,sofa,1\n  ,lamp,2\n", 3, "missing product_id"),
     ("1,sofa,1\n2,lamp,2\n1,bed,3\n", 4, "duplicate product_id"),
@@ -164,10 +164,10 @@ DIRTY_PRODUCTS = [
 ]
 
 
-@pytest.mark.parametrize(("rows", "line", "reason"), DIRTY_PRODUCTS, ids=lambda value: str(value)[:24])
+@pytest.mark.parametrize(("rows", "line", "reason"), INVALID_PRODUCTS, ids=lambda value: str(value)[:24])
 def test_each_invalid_product_is_named_by_line_and_reason(tmp_path: Path, rows: str, line: int, reason: str) -> None:
     path = folder(tmp_path, f"product_id,title,price\n{rows}")
-    assert dirt(path) == [("products.csv", line, reason)]
+    assert bad_rows_of(path) == [("products.csv", line, reason)]
     with pytest.raises(BadRowError, match=rf"products\.csv:{line}: {reason}.*--on-bad-row=skip") as caught:
         read_folder(path)
     assert len(str(caught.value)) < 500
@@ -181,7 +181,7 @@ def test_each_invalid_product_is_named_by_line_and_reason(tmp_path: Path, rows: 
 def test_after_a_broken_quote_reading_goes_on_with_the_next_line(tmp_path: Path) -> None:
     rows = "".join(f"{n},lamp {n},1\n" for n in range(2, 200))
     path = folder(tmp_path, f'product_id,title,price\n1,"17 inch tv,2\n{rows}')
-    assert dirt(path) == [("products.csv", 2, "broken quotes")]
+    assert bad_rows_of(path) == [("products.csv", 2, "broken quotes")]
     assert len(read_folder(path, "skip").products) == 198
 
 
@@ -195,14 +195,14 @@ def test_the_first_of_several_duplicates_stays_and_is_named(tmp_path: Path) -> N
 def test_duplicates_across_chunks_are_found(tmp_path: Path) -> None:
     rows = "".join(f"{n},lamp\n" for n in range(70_000))
     path = folder(tmp_path, f"product_id,title\n{rows}5,again\n")
-    assert dirt(path) == [("products.csv", 70_002, "duplicate product_id")]
+    assert bad_rows_of(path) == [("products.csv", 70_002, "duplicate product_id")]
 
 
 def test_stop_names_the_first_invalid_row_of_the_file(tmp_path: Path) -> None:
     path = folder(tmp_path, "product_id,title,price\n1,sofa,1\n2,lamp\n3,,1\n1,bed,1\n5,desk,abc\n")
     with pytest.raises(BadRowError, match=r"products\.csv:3: ragged row"):
         read_folder(path)
-    assert [line for _, line, _ in dirt(path)] == [3, 4, 5, 6]
+    assert [line for _, line, _ in bad_rows_of(path)] == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_stop_names_the_first_invalid_row_of_the_file(tmp_path: Path) -> None:
 )
 def test_each_invalid_query_is_named(tmp_path: Path, queries: str, line: int, reason: str) -> None:
     path = folder(tmp_path, queries=queries)
-    assert dirt(path) == [("queries.csv", line, reason)]
+    assert bad_rows_of(path) == [("queries.csv", line, reason)]
     with pytest.raises(BadRowError, match=rf"queries\.csv:{line}: {reason}"):
         read_folder(path)
 
@@ -238,7 +238,7 @@ def test_each_invalid_query_is_named(tmp_path: Path, queries: str, line: int, re
 )
 def test_each_invalid_label_is_named(tmp_path: Path, row: str, reason: str) -> None:
     path = folder(tmp_path, qrels=f"query_id,product_id,grade\nq1,2,1\n{row}\n")
-    assert dirt(path) == [("qrels.csv", 3, reason)]
+    assert bad_rows_of(path) == [("qrels.csv", 3, reason)]
     with pytest.raises(BadRowError, match=r"qrels\.csv:3: "):
         read_folder(path)
     assert read_folder(path, "skip").qrels.toarray().tolist() == [[0, 2]]
@@ -247,7 +247,7 @@ def test_each_invalid_label_is_named(tmp_path: Path, row: str, reason: str) -> N
 def test_invalid_purchases_and_trec_lines_are_named(tmp_path: Path) -> None:
     path = folder(tmp_path, purchases="query_id,product_id,source\nq1,1,shop\nq1,8,search\nq1,1,outside\n")
     (path / "qrels.trec").write_text("q1 0 1 3\nq1 0 2\n\nq1 0 2 9\n")
-    assert dirt(path) == [
+    assert bad_rows_of(path) == [
         ("qrels.trec", 2, "ragged row"),
         ("qrels.trec", 4, "grade is none of 0–3, E/S/C/I, Exact/Substitute/Partial/Complement/Irrelevant"),
         ("purchases.csv", 2, "source is neither search nor outside"),
@@ -272,7 +272,7 @@ def test_invalid_jsonl_is_named_by_line(tmp_path: Path) -> None:
     folder(tmp_path)
     (tmp_path / "products.csv").unlink()
     (tmp_path / "products.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    assert dirt(tmp_path) == [
+    assert bad_rows_of(tmp_path) == [
         ("products.jsonl", 2, "broken JSON"),
         ("products.jsonl", 3, "not a JSON object"),
         ("products.jsonl", 4, "title has the wrong type"),
@@ -293,7 +293,7 @@ def test_invalid_parquet_is_named_by_row(tmp_path: Path) -> None:
     titles = pa.Array.from_buffers(pa.string(), 3, pa.array([b"sofa", b"caf\xe9", None], pa.binary()).buffers())
     table = pa.table({"product_id": pa.array([1.0, 2.0, 3.0]), "title": titles})
     pq.write_table(table, tmp_path / "products.parquet")
-    assert dirt(tmp_path) == [("products.parquet", 2, "not UTF-8"), ("products.parquet", 3, "empty title")]
+    assert bad_rows_of(tmp_path) == [("products.parquet", 2, "not UTF-8"), ("products.parquet", 3, "empty title")]
     with pytest.raises(BadRowError, match=r"products\.parquet, row 2: not UTF-8"):
         read_folder(tmp_path)
     assert read_folder(tmp_path, "skip").products["product_id"].to_pylist() == ["1"]
@@ -331,7 +331,7 @@ def test_an_unusable_file_raises_with_its_reason(tmp_path: Path, files: dict[str
         read_folder(path, "skip")
 
 
-def test_missing_and_ambiguous_files_say_why(tmp_path: Path) -> None:
+def test_missing_and_ambiguous_files_raise_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no products file .*there is nothing"):
         read_folder(tmp_path)
     write(folder(tmp_path) / "products.jsonl", PRODUCTS)
@@ -362,13 +362,13 @@ def test_load_shop_rejects_invalid_arguments(tmp_path: Path) -> None:
 
 def test_a_written_shop_reads_back_the_same(tmp_path: Path) -> None:
     shop = tiny_shop()
-    marks = np.arange(len(shop.queries)) % 2 == 0
-    shop = Shop("odd name", shop.products, shop.queries, shop.qrels, shop.purchases, True, {"x": "y"}, {"even": marks})
+    even = np.arange(len(shop.queries)) % 2 == 0
+    shop = Shop("odd name", shop.products, shop.queries, shop.qrels, shop.purchases, True, {"x": "y"}, {"even": even})
     write_shop(shop, tmp_path / "deep" / "copy")
     back = read_folder(tmp_path / "deep" / "copy")
     assert back.hash == shop.hash
     assert (back.name, back.qrels_complete, back.oracle) == ("odd name", True, {"x": "y"})
-    np.testing.assert_array_equal(back.slices["even"], marks)
+    np.testing.assert_array_equal(back.slices["even"], even)
     (tmp_path / "deep" / "copy" / "shop.json").write_text("{}")
     with pytest.raises(DataError, match=r"shop\.json: not a file of `write_shop`"):
         read_folder(tmp_path / "deep" / "copy")

@@ -181,12 +181,12 @@ def test_the_real_icecat(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [int((shop.qrels.data == level).sum()) for level in (1, 2, 3, 4)] == [1_347, 155, 81, 1_049]
 
 
-def test_a_data_folder_without_the_files_says_what_is_needed(tmp_path: Path) -> None:
+def test_a_data_folder_without_the_files_raises_with_their_names(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"neither there nor in .*wands.*products\.\*.*product\.csv, query\.csv, label"):
         load_shop("wands", data=str(tmp_path))
 
 
-def test_without_network_the_error_says_how_to_put_the_files_by_hand(
+def test_without_network_the_error_describes_the_manual_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*_: object, **__: object) -> None:
