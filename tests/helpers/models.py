@@ -8,21 +8,18 @@ from torch.nn.utils.rnn import pad_sequence
 
 from agents.policy.student import Student
 from agents.supervised.sft import response_sequences
+from agents.supervised.tiny import new_model, train_tokenizer
 
 WORDS = "sofa couch settee red blue green running shoes trainers fridge refrigerator freezer black white 0 1 2 3"
 
 
 @cache
 def _tokenizer():
-    from agents.supervised.tiny import train_tokenizer
-
     return train_tokenizer([WORDS, "query: rewrite:"] * 3)
 
 
 def small_model(hidden=32, layers=2, seed=0):
     """(model, tokenizer): a Llama of about 50,000 parameters, the same for the same seed."""
-    from agents.supervised.tiny import new_model
-
     tokenizer = _tokenizer()
     return new_model(tokenizer, seed, hidden, layers).eval(), tokenizer
 
@@ -33,9 +30,9 @@ def small_student(seed=0, max_new_tokens=4):
     return Student(model, tokenizer, "small", max_new_tokens)
 
 
-def taught_student(pairs, steps=80):
-    """A student that knows (query, rewrite) pairs by heart: a second or two of full-batch AdamW."""
-    student = copied(small_student())
+def student_trained_on(pairs, steps=80):
+    """A student overfitted to (query, rewrite) pairs by full-batch AdamW, in a second or two."""
+    student = copy_of(small_student())
     rows = response_sequences(student.tokenizer, pairs)
     ids, labels = ([torch.tensor(row[name]) for row in rows] for name in ("input_ids", "labels"))
     batch = {
@@ -51,8 +48,8 @@ def taught_student(pairs, steps=80):
     return student
 
 
-def copied(student):
-    """The same student with weights of its own."""
+def copy_of(student):
+    """A student with its own copy of the weights."""
     return Student(copy.deepcopy(student.model), student.tokenizer, student.name, student.max_new_tokens)
 
 

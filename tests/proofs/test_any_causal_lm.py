@@ -1,4 +1,4 @@
-"""Any causal LM of the Hugging Face format is a student: a GPT-2 that nobody prepared rewrites, learns, comes back."""
+"""Any Hugging Face causal LM can be a student: a GPT-2 rewrites, learns, is saved and loaded."""
 
 import copy
 
@@ -17,7 +17,7 @@ QUERIES = ["couch", "red running shoes", "fridge freezer black white"]
 
 @pytest.fixture(scope="module")
 def gpt2_folder(tmp_path_factory):
-    """A random GPT-2 with dropout, learned positions and a tokenizer without pad token, as the hub has them."""
+    """A random GPT-2 with dropout, learned positions and a tokenizer without pad token, as on the hub."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -55,7 +55,7 @@ def test_it_rewrites(gpt2):
     assert [row[0] for row in gpt2.rewrite(QUERIES)] == [row[0] for row in rewrites]
 
 
-def test_its_logprobs_are_those_of_the_model_alone(gpt2):
+def test_its_logprobs_are_those_of_a_plain_pass(gpt2):
     rollout = gpt2.sample(QUERIES, 4, generator=torch.Generator().manual_seed(0))
     scored = score(gpt2.model, rollout).logprobs_N_T
     torch.testing.assert_close(scored, rollout.logprobs_N_T, atol=1e-5, rtol=0)
@@ -63,14 +63,14 @@ def test_its_logprobs_are_those_of_the_model_alone(gpt2):
     for row, tokens in enumerate(rollout.completions()):
         prompt = prompts[row // 4]
         logits = gpt2.model(input_ids=torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1]
-        alone = torch.log_softmax(logits, -1).gather(1, torch.tensor(tokens)[:, None]).squeeze(1)
-        torch.testing.assert_close(scored[row, : len(tokens)], alone, atol=1e-5, rtol=0)
+        expected = torch.log_softmax(logits, -1).gather(1, torch.tensor(tokens)[:, None]).squeeze(1)
+        torch.testing.assert_close(scored[row, : len(tokens)], expected, atol=1e-5, rtol=0)
 
 
-# GPT-2's layers are transposed; peft notices, says so and does it right.
+# GPT-2's layers are transposed; peft handles that and warns.
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
 @pytest.mark.parametrize("lora_rank", [0, 2])
-def test_one_update_changes_it_and_it_comes_back(gpt2_folder, tmp_path, lora_rank):
+def test_updates_change_it_and_it_loads_as_saved(gpt2_folder, tmp_path, lora_rank):
     student = pretrained_student(str(gpt2_folder), 5, lora_rank)
     before = copy.deepcopy(student.model)
     trainer = GRPO(

@@ -1,8 +1,8 @@
-"""`kill -9` at random points of `qr online`, then --resume: the files are those of a run that nobody killed.
+"""`kill -9` at random points of `qr online`, then --resume: the files equal those of an uninterrupted run.
 
-    QR_KILLS=20 pytest tests/proofs/test_kill.py       # the proof at full length, minutes
+    QR_KILLS=20 pytest tests/proofs/test_kill.py       # the full proof, minutes
 
-The killed processes come from a fork server that has imported everything: a start costs no second of torch.
+The killed processes are forked by a server that has imported everything, so that each start takes no seconds.
 """
 
 import multiprocessing
@@ -42,43 +42,43 @@ def settings(shop, out, **more):
     return Args(shop=str(shop), out=out, updates=UPDATES, **small, **more)
 
 
-def go_on(shop, out, cache, threads):
-    """What a process does until it is killed."""
+def resume(shop, out, cache, threads):
+    """The work of a process until it is killed."""
     torch.set_num_threads(threads)
     os.environ["QR_CACHE"] = str(cache)
     main(settings(shop, out, resume=True))
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """(shop folder, a finished run, cache)."""
+def finished_run(tmp_path_factory):
+    """(shop folder, run folder, cache)."""
     folder = tmp_path_factory.mktemp("kill")
     write_shop(tiny_shop(), folder / "shop")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QR_CACHE", str(folder / "cache"))
-        main(settings(folder / "shop", folder / "whole"))
-    return folder / "shop", folder / "whole", folder / "cache"
+        main(settings(folder / "shop", folder / "uninterrupted"))
+    return folder / "shop", folder / "uninterrupted", folder / "cache"
 
 
-def after_the_warm_start(whole, out):
-    """A run folder as it is when the online stage begins."""
+def run_after_warm_start(uninterrupted, out):
+    """A run folder at the beginning of the online stage."""
     (out / "checkpoints").mkdir(parents=True)
     for name in ("config.json", "warm_pairs.jsonl"):
-        shutil.copy(whole / name, out)
-    shutil.copytree(whole / "checkpoints" / "warm", out / "checkpoints" / "warm")
+        shutil.copy(uninterrupted / name, out)
+    shutil.copytree(uninterrupted / "checkpoints" / "warm", out / "checkpoints" / "warm")
     return out
 
 
-def reached(out):
-    """Updates whose metrics are on disk."""
+def logged_updates(out):
+    """Number of updates whose metrics are on disk."""
     file = out / "metrics.jsonl"
     return file.read_bytes().count(b'"phase": "online"') if file.is_file() else 0
 
 
 def kill_at(process, out, update, delay):
-    """True when the process was still at work `delay` seconds after it reached the update, and died of SIGKILL."""
-    patience = time.monotonic() + 300
-    while process.is_alive() and reached(out) < update and time.monotonic() < patience:
+    """Kill the process `delay` seconds after the update; True if SIGKILL ended it, and not its own end."""
+    deadline = time.monotonic() + 300
+    while process.is_alive() and logged_updates(out) < update and time.monotonic() < deadline:
         time.sleep(0.002)
     time.sleep(delay)
     process.kill()
@@ -86,31 +86,32 @@ def kill_at(process, out, update, delay):
     return process.exitcode == -9
 
 
-def test_a_run_killed_again_and_again_ends_as_the_one_that_was_not(world, tmp_path, monkeypatch):
-    shop, whole, cache = world
-    out = after_the_warm_start(whole, tmp_path / "run")
+def test_a_repeatedly_killed_run_equals_an_uninterrupted_one(finished_run, tmp_path, monkeypatch):
+    shop, uninterrupted, cache = finished_run
+    out = run_after_warm_start(uninterrupted, tmp_path / "run")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     draw = random.Random(0)
     for number in range(KILLS):
-        process = context.Process(target=go_on, args=(shop, out, cache, torch.get_num_threads()))
+        process = context.Process(target=resume, args=(shop, out, cache, torch.get_num_threads()))
         process.start()
         update = 1 + 3 * number + draw.randrange(3)
         assert kill_at(process, out, update, draw.uniform(0, 0.05)), process.exitcode
-        written, _, cut = (out / "metrics.jsonl").read_bytes().rpartition(b"\n")
-        assert (whole / "metrics.jsonl").read_bytes().startswith(written + b"\n" + cut), f"kill {number + 1}"
+        complete_lines, _, truncated = (out / "metrics.jsonl").read_bytes().rpartition(b"\n")
+        written = complete_lines + b"\n" + truncated
+        assert (uninterrupted / "metrics.jsonl").read_bytes().startswith(written), f"kill {number + 1}"
     monkeypatch.setenv("QR_CACHE", str(cache))
     main(settings(shop, out, resume=True))
     for name in SAME:
-        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
-    ours, theirs = (load_checkpoint(folder / "checkpoints")[0] for folder in (out, whole))
+        assert (out / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    ours, theirs = (load_checkpoint(folder / "checkpoints")[0] for folder in (out, uninterrupted))
     assert same_weights(ours.model, theirs.model)
 
 
-def test_a_folder_is_worked_in_by_one_process_and_free_after_its_kill(tmp_path):
+def test_a_run_folder_is_locked_by_one_process_until_its_death(tmp_path):
     context = multiprocessing.get_context("forkserver")
     held = context.Event()
-    process = context.Process(target=hold, args=(tmp_path, held))
+    process = context.Process(target=hold_lock, args=(tmp_path, held))
     process.start()
     assert held.wait(60)
     with pytest.raises(RunFolderError, match="another process works in"):
@@ -121,8 +122,8 @@ def test_a_folder_is_worked_in_by_one_process_and_free_after_its_kill(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-def hold(folder, held):
-    """Work in the folder until killed."""
+def hold_lock(folder, held):
+    """Hold the folder's lock until killed."""
     with run_lock(folder):
         held.set()
         time.sleep(600)

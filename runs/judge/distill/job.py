@@ -7,7 +7,7 @@ from typing import Any
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
 from runs.common.cli import write_json
-from runs.common.folder import run_lock, open_run
+from runs.common.folder import open_run, run_lock
 from runs.common.provenance import environment
 from runs.judge.distill.args import DistillArgs
 from runs.judge.distill.report import by_size, curves_svg, print_tables

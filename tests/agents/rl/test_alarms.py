@@ -14,7 +14,7 @@ def raised(**changed):
     return [alarms.check(FINE | changed) for _ in range(3)]
 
 
-def test_a_healthy_run_is_silent():
+def test_a_healthy_run_raises_no_alarm():
     assert raised() == [[], [], []]
 
 
@@ -25,13 +25,13 @@ def test_each_collapse_has_its_message_once_the_window_is_full():
         ("groups/zero_variance", 1.0, "identical"),
         ("kl", 12.0, "far from the warm start"),
     ):
-        early, still, late = raised(**{name: value})
-        assert early == still == []
-        assert len(late) == 1
-        assert word in late[0]
+        first, second, third = raised(**{name: value})
+        assert first == second == []
+        assert len(third) == 1
+        assert word in third[0]
 
 
-def test_one_odd_update_is_no_alarm():
+def test_a_single_odd_update_raises_no_alarm():
     alarms = Alarms(window=3)
     messages = [alarms.check(FINE | {"entropy": value}) for value in (1.0, 0.0, 1.0)]
     assert messages[-1] == []
@@ -50,7 +50,7 @@ HELD_OUT = {"judge/exploit_rate": 0.2, "eval/judge nDCG@10": 0.5, "eval/nDCG@10"
         ({"eval/judge nDCG@10": 0.56, "eval/nDCG@10": 0.39}, r"nDCG by the judge \+0.060, by labels -0.010"),
     ],
 )
-def test_the_judge_is_held_to_the_first_evaluation(changed, word):
+def test_the_judge_is_compared_with_the_first_evaluation(changed, word):
     alarms = Alarms()
     assert alarms.check_held_out(HELD_OUT) == []
     restored = Alarms()
@@ -76,7 +76,7 @@ def test_relevance_may_not_fall_while_conversion_rises(relevance, purchase, is_r
     assert alarms.check_held_out(now | {"eval/relevance@10": 0.699}) == []
 
 
-def test_a_shop_that_changed_is_held_to_its_first_evaluation_after_the_change():
+def test_a_changed_shop_is_compared_with_the_first_evaluation_after_the_change():
     alarms = Alarms()
     alarms.check_held_out(CONVERTING | {"stream/shifts": 0.0})
     after = {"eval/relevance@10": 0.5, "eval/purchase@10": 0.31, "stream/shifts": 1.0}
@@ -84,6 +84,6 @@ def test_a_shop_that_changed_is_held_to_its_first_evaluation_after_the_change():
     assert len(alarms.check_held_out(after | {"eval/relevance@10": 0.48, "eval/purchase@10": 0.33})) == 1
 
 
-def test_an_evaluation_without_judge_figures_is_silent():
+def test_an_evaluation_without_judge_metrics_raises_no_alarm():
     alarms = Alarms()
     assert [alarms.check_held_out({"eval/nDCG@10": value}) for value in (0.5, 0.1)] == [[], []]

@@ -1,7 +1,6 @@
-"""Online DPO: TRL's loss on one batch, SimPO's too, the identity task, ties, margins, missing rewards, exact resume."""
+"""Online DPO: TRL's DPO and SimPO losses on one batch, the identity task, ties, margins, missing rewards, state."""
 
 import copy
-import json
 
 import pytest
 import torch
@@ -11,10 +10,8 @@ from agents.policy.prompt import prompt_ids
 from agents.policy.rollout import sample
 from agents.rl.dpo import DPO, DPOConfig
 from qr_env.common.errors import ConfigError
-from runs.online.args import LearningSettings
 from tests.agents.rl.test_grpo import QUERIES, TARGETS, rollout_and_rewards
 from tests.helpers.models import same_weights, small_model
-from tests.runs.online.test_ppo import a_run_and_its_resumption
 
 PAIRS = list(zip(QUERIES, TARGETS, strict=True))
 NAN = float("nan")
@@ -42,20 +39,20 @@ def test_it_reaches_the_optimum_of_an_identity_task(all_pairs):
     assert rewards.mean() >= 0.9
 
 
-def test_without_a_reference_it_learns_too():
+def test_it_learns_without_a_reference():
     _, rewards, _ = train(DPOConfig(learning_rate=5e-3, reference_free=True, beta=2.0), 100)
-    assert rewards.mean() >= 0.75  # chance: 0.25; nothing says when a rejected rewrite is unlikely enough
+    assert rewards.mean() >= 0.75  # chance: 0.25; without a reference nothing bounds the rejected log-probability
 
 
-def a_rollout(model, tokenizer, group_size=4):
+def make_rollout(model, tokenizer, group_size=4):
     """Rewrites of up to five tokens of three prompts of different lengths."""
     eos, generator = tokenizer.eos_token_id, torch.Generator().manual_seed(0)
     prompts = prompt_ids(tokenizer, ["couch", "red running shoes", "0 1 2 3"])
     return sample(model, prompts, group_size, 5, eos, eos, generator=generator)
 
 
-def moved(model):
-    """Another policy, near to this one."""
+def perturbed(model):
+    """A policy near this one."""
     other, generator = copy.deepcopy(model), torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in other.parameters():
@@ -70,18 +67,19 @@ def trl_batch(rollout, chosen, rejected, pad):
     rows = [(prompts[n // rollout.group_size], rollout.completions()[n]) for n in [*chosen, *rejected]]
     width = max(len(prompt) + len(tokens) for prompt, tokens in rows)
 
-    def filled(values, empty):
-        return torch.tensor([row + [empty] * (width - len(row)) for row in values])
+    def padded(values, pad_value):
+        return torch.tensor([row + [pad_value] * (width - len(row)) for row in values])
 
     return {
-        "input_ids": filled([prompt + tokens for prompt, tokens in rows], pad),
-        "attention_mask": filled([[1] * (len(prompt) + len(tokens)) for prompt, tokens in rows], 0),
-        "completion_mask": filled([[0] * len(prompt) + [1] * len(tokens) for prompt, tokens in rows], 0),
+        "input_ids": padded([prompt + tokens for prompt, tokens in rows], pad),
+        "attention_mask": padded([[1] * (len(prompt) + len(tokens)) for prompt, tokens in rows], 0),
+        "completion_mask": padded([[0] * len(prompt) + [1] * len(tokens) for prompt, tokens in rows], 0),
     }
 
 
 REWARDS = torch.tensor([[0.1, 0.5, NAN, -0.2], [0.0, 0.0, 0.0, 0.3], [0.2, 0.2, 0.2, 0.2]])
-CHOSEN, REJECTED = [1, 7, 7, 7], [3, 4, 5, 6]  # the third group ties, three rewrites of the second share the worst
+# The third group is tied, three rewrites of the second share the worst reward.
+CHOSEN, REJECTED = [1, 7, 7, 7], [3, 4, 5, 6]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -91,8 +89,8 @@ def test_loss_and_metrics_equal_trls_on_one_batch(tmp_path):
     from trl import DPOTrainer
 
     model, tokenizer = small_model()
-    reference = moved(model)
-    rollout = a_rollout(model, tokenizer)
+    reference = perturbed(model)
+    rollout = make_rollout(model, tokenizer)
     ours = DPO(copy.deepcopy(model), tokenizer, DPOConfig(beta=0.3), Accelerator(cpu=True), reference)
     loss, metrics = ours.loss(rollout, ours.pairs(REWARDS))
     config = TRLConfig(
@@ -104,11 +102,11 @@ def test_loss_and_metrics_equal_trls_on_one_batch(tmp_path):
     batch = trl_batch(rollout, CHOSEN, REJECTED, tokenizer.pad_token_id)
     theirs = trainer._compute_loss(trainer.model, batch, False)
     assert loss.item() == pytest.approx(theirs.item(), abs=1e-5)
-    told = trainer._metrics["eval"]
+    trl_metrics = trainer._metrics["eval"]
     for name in ("chosen", "rejected", "accuracies", "margins"):
-        assert metrics[f"rewards/{name}"] == pytest.approx(told[f"rewards/{name}"][0], abs=1e-5)
+        assert metrics[f"rewards/{name}"] == pytest.approx(trl_metrics[f"rewards/{name}"][0], abs=1e-5)
     for name in ("logps/chosen", "logps/rejected"):
-        assert metrics[name] == pytest.approx(told[name][0], abs=1e-4)
+        assert metrics[name] == pytest.approx(trl_metrics[name][0], abs=1e-4)
     loss.backward()
     theirs.backward()
     for mine, their in zip(ours.model.parameters(), trainer.model.parameters(), strict=True):
@@ -120,7 +118,7 @@ def test_the_reference_free_loss_equals_trls_simpo():
     from trl.experimental.cpo import CPOTrainer
 
     model, tokenizer = small_model()
-    rollout = a_rollout(model, tokenizer)
+    rollout = make_rollout(model, tokenizer)
     config = DPOConfig(beta=2.0, target=0.5, reference_free=True)
     ours = DPO(model, tokenizer, config, Accelerator(cpu=True))
     assert ours.reference is None
@@ -143,14 +141,14 @@ def test_pairs_are_the_best_against_the_worst_or_all_with_a_margin():
 
 def test_ties_and_pairs_below_the_margin_are_dropped_and_counted():
     model, trainer = make(DPOConfig(margin=0.35))
-    metrics = trainer.update(a_rollout(model, trainer.tokenizer), REWARDS)
+    metrics = trainer.update(make_rollout(model, trainer.tokenizer), REWARDS)
     assert metrics["pairs"] == 1
     assert metrics["groups/zero_variance"] == pytest.approx(1 / 3)
     assert metrics["groups/below_margin"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("rewards", [torch.full((4, 16), NAN), torch.ones(4, 16)])
-def test_missing_and_equal_rewards_teach_nothing(rewards):
+def test_missing_and_equal_rewards_change_nothing(rewards):
     model, trainer = make(DPOConfig())
     before = copy.deepcopy(model)
     rollout, _ = rollout_and_rewards(model, trainer.tokenizer, torch.Generator().manual_seed(0))
@@ -158,9 +156,9 @@ def test_missing_and_equal_rewards_teach_nothing(rewards):
     assert same_weights(model, before)
 
 
-def test_a_row_without_a_reward_is_as_good_as_not_there():
+def test_a_row_without_a_reward_has_no_influence():
     outcomes = []
-    for token in (0, 5):  # what the missing row says must not matter
+    for token in (0, 5):  # the tokens of that row must not matter
         model, trainer = make(DPOConfig(learning_rate=1e-2, all_pairs=True))
         rollout, rewards = rollout_and_rewards(model, trainer.tokenizer, torch.Generator().manual_seed(0))
         rewards[1, 3], rollout.tokens_N_T[19] = NAN, token
@@ -170,19 +168,19 @@ def test_a_row_without_a_reward_is_as_good_as_not_there():
 
 
 def test_beta_keeps_the_policy_near_its_reference():
-    free = train(DPOConfig(learning_rate=5e-3, beta=0.01), 50)[2]["kl"]
-    held = train(DPOConfig(learning_rate=5e-3, beta=10.0), 50)[2]["kl"]
+    unbound = train(DPOConfig(learning_rate=5e-3, beta=0.01), 50)[2]["kl"]
+    bound = train(DPOConfig(learning_rate=5e-3, beta=10.0), 50)[2]["kl"]
     assert train(DPOConfig(learning_rate=3e-3), 1)[2]["kl"] == pytest.approx(0.0, abs=1e-6)
-    assert held < free / 4
+    assert bound < unbound / 4
 
 
 @pytest.mark.parametrize("settings", [{"beta": 0.0}, {"margin": -0.1}])
-def test_settings_that_mean_nothing_are_refused(settings):
+def test_invalid_settings_are_refused(settings):
     with pytest.raises(ConfigError, match=str(next(iter(settings.values())))):
         DPOConfig(**settings)
 
 
-def test_state_goes_on_exactly():
+def test_a_restored_state_continues_exactly():
     config = DPOConfig(learning_rate=3e-3, minibatch=2, epochs=2, anchor_coef=0.1)
     generator = torch.Generator().manual_seed(0)
 
@@ -192,19 +190,10 @@ def test_state_goes_on_exactly():
     model, first = make(config)
     reference = copy.deepcopy(model)
     steps(first, model)
-    state, drawn, revived = copy.deepcopy(first.state_dict()), generator.get_state(), copy.deepcopy(model)
+    state, generator_state, restored = copy.deepcopy(first.state_dict()), generator.get_state(), copy.deepcopy(model)
     expected = steps(first, model)
-    second = DPO(revived, first.tokenizer, config, Accelerator(cpu=True), reference)
+    second = DPO(restored, first.tokenizer, config, Accelerator(cpu=True), reference)
     second.load_state_dict(state)
-    generator.set_state(drawn)
-    assert steps(second, revived) == expected
-    assert same_weights(revived, model)
-
-
-def test_a_run_is_resumed_exactly_and_only_by_its_own_optimiser(tmp_path, monkeypatch):
-    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
-    settings = {"optimizer": "dpo", "learning": LearningSettings(dpo_all_pairs=True)}
-    one, other = a_run_and_its_resumption(tmp_path, settings)
-    assert one["updates"] == other["updates"] == 3
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert any(line.get("pairs", 0) > 0 and "rewards/margins" in line for line in lines)
+    generator.set_state(generator_state)
+    assert steps(second, restored) == expected
+    assert same_weights(restored, model)

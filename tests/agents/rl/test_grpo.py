@@ -1,4 +1,4 @@
-"""GRPO learns an identity task in seconds, leaves NaN alone, and is the same twice."""
+"""GRPO: the identity task, missing rewards, KL, the anchor, determinism, state."""
 
 import copy
 from dataclasses import replace
@@ -17,7 +17,7 @@ TARGETS = ["sofa", "freezer", "shoes", "blue"]
 
 
 def rollout_and_rewards(model, tokenizer, generator, group_size=16):
-    """One token a rewrite; query number q wants any token whose id leaves q when divided by 4: chance earns 0.25."""
+    """Rewrites of one token; the reward of query q is 1 where token id mod 4 = q, so chance is 0.25."""
     eos = tokenizer.eos_token_id
     rollout = sample(model, prompt_ids(tokenizer, QUERIES), group_size, 1, eos, eos, generator=generator)
     return rollout, (rollout.tokens_N_T.reshape(4, group_size) % 4 == torch.arange(4)[:, None]).float()
@@ -60,10 +60,10 @@ def test_all_missing_rewards_change_nothing():
     assert same_weights(model, before)
 
 
-def test_a_row_without_a_reward_is_as_good_as_not_there():
+def test_a_row_without_a_reward_has_no_influence():
     outcomes = []
-    for token in (0, 5):  # what the missing row says must not matter
-        trainer = away_from_its_reference(GRPOConfig(learning_rate=1e-2, kl_coef=0.05))
+    for token in (0, 5):  # the tokens of that row must not matter
+        trainer = make_trainer_off_reference(GRPOConfig(learning_rate=1e-2, kl_coef=0.05))
         generator = torch.Generator().manual_seed(0)
         rollout, rewards = rollout_and_rewards(trainer.model, trainer.tokenizer, generator)
         rewards[1, 3], rollout.tokens_N_T[19] = float("nan"), token
@@ -75,16 +75,16 @@ def test_a_row_without_a_reward_is_as_good_as_not_there():
 @pytest.mark.parametrize("aggregation", ["token", "sequence", "constant"])
 def test_rows_without_rewards_give_the_loss_of_groups_without_them(aggregation):
     metrics = []
-    for there in (3, 2):
-        trainer = away_from_its_reference(GRPOConfig(kl_coef=0.05, aggregation=aggregation))
-        rollout = three_a_group(trainer)
+    for count in (3, 2):
+        trainer = make_trainer_off_reference(GRPOConfig(kl_coef=0.05, aggregation=aggregation))
+        rollout = make_groups_of_three(trainer)
         rewards = torch.tensor([[1.0, 0.0, torch.nan], [0.0, 2.0, torch.nan], [1.0, 3.0, torch.nan]])
-        metrics.append(trainer.update(first_of_each_group(rollout, there), rewards[:, :there]))
+        metrics.append(trainer.update(first_of_each_group(rollout, count), rewards[:, :count]))
     assert metrics[0] == pytest.approx(metrics[1], rel=1e-4, abs=1e-6)
 
 
-def away_from_its_reference(config):
-    """A learner whose price of KL has a gradient from the first step."""
+def make_trainer_off_reference(config):
+    """A learner whose reference differs from the policy, so that the KL has a gradient from the first step."""
     model, tokenizer = small_model()
     trainer = GRPO(model, tokenizer, config, Accelerator(cpu=True))
     generator = torch.Generator().manual_seed(4)
@@ -94,7 +94,7 @@ def away_from_its_reference(config):
     return trainer
 
 
-def three_a_group(trainer):
+def make_groups_of_three(trainer):
     """Three groups of three rewrites of up to four tokens; the last of each group is never the longest."""
     eos, generator = trainer.tokenizer.eos_token_id, torch.Generator().manual_seed(2)
     rollout = sample(trainer.model, prompt_ids(trainer.tokenizer, QUERIES[:3]), 3, 4, eos, eos, generator=generator)
@@ -104,20 +104,20 @@ def three_a_group(trainer):
 
 
 def first_of_each_group(rollout, count):
-    """The same with the first `count` rewrites of each group alone."""
+    """The rollout with only the first `count` rewrites of each group."""
     rows = torch.arange(len(rollout.mask_N_T)).reshape(-1, rollout.group_size)[:, :count].flatten()
     parts = {name: getattr(rollout, name)[rows] for name in ("tokens_N_T", "mask_N_T", "logprobs_N_T")}
     return replace(rollout, **parts, group_size=count)
 
 
-def test_kl_starts_at_zero_and_its_price_keeps_the_policy_near():
+def test_kl_starts_at_zero_and_its_coefficient_bounds_it():
     free = train(GRPOConfig(learning_rate=3e-3, kl_coef=1e-6), 60)[2]["kl"]
-    priced = train(GRPOConfig(learning_rate=3e-3, kl_coef=5.0), 60)[2]["kl"]
+    penalized = train(GRPOConfig(learning_rate=3e-3, kl_coef=5.0), 60)[2]["kl"]
     assert train(GRPOConfig(learning_rate=3e-3, kl_coef=0.05), 1)[2]["kl"] == pytest.approx(0.0, abs=1e-6)
-    assert priced < free / 4
+    assert penalized < free / 4
 
 
-def test_the_anchor_pulls_towards_the_warm_start_pairs():
+def test_the_anchor_fits_its_pairs():
     model, tokenizer = small_model()
     pairs = list(zip(QUERIES, TARGETS, strict=True))
     trainer = GRPO(model, tokenizer, GRPOConfig(3e-3, kl_coef=0.0, anchor_coef=1.0), Accelerator(cpu=True))
@@ -129,26 +129,26 @@ def test_the_anchor_pulls_towards_the_warm_start_pairs():
     assert losses[-1] < losses[0] / 3
 
 
-def test_state_goes_on_exactly():
+def test_a_restored_state_continues_exactly():
     config = GRPOConfig(learning_rate=3e-3, kl_coef=0.0)
-    whole, _, _ = train(config, 6)
+    expected, _, _ = train(config, 6)
     torch.manual_seed(0)
     model, tokenizer = small_model(seed=0)
     first = GRPO(model, tokenizer, config, Accelerator(cpu=True))
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         first.update(*rollout_and_rewards(model, tokenizer, generator))
-    revived = copy.deepcopy(model)
-    second = GRPO(revived, tokenizer, config, Accelerator(cpu=True))
+    restored = copy.deepcopy(model)
+    second = GRPO(restored, tokenizer, config, Accelerator(cpu=True))
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for _ in range(3):
-        second.update(*rollout_and_rewards(revived, tokenizer, generator))
-    assert same_weights(revived, whole)
+        second.update(*rollout_and_rewards(restored, tokenizer, generator))
+    assert same_weights(restored, expected)
 
 
 @pytest.mark.parametrize("policy_coef", [0.0, 1.0])
-def test_without_the_policy_loss_rewards_move_nothing(policy_coef):
-    """policy_coef 0: the anchor alone, the same weights whatever is paid."""
+def test_without_the_policy_loss_rewards_have_no_influence(policy_coef):
+    """policy_coef 0: the anchor alone, with the same weights for any rewards."""
     after = []
     for best in (0, 1):
         model, tokenizer = small_model()

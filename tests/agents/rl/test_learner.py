@@ -1,4 +1,4 @@
-"""What PPO, GRPO and DPO share: one update by two processes is the one of a single process; memory stays flat."""
+"""What PPO, GRPO and DPO share: an update by two processes equals that of one; memory does not grow."""
 
 import os
 import sys
@@ -16,20 +16,20 @@ from agents.rl.grpo import GRPO, GRPOConfig
 from agents.rl.learner import mean_metrics
 from agents.rl.ppo import PPO, PPOConfig
 from tests.agents.rl.test_grpo import QUERIES, TARGETS, rollout_and_rewards
-from tests.helpers.launched import launched
 from tests.helpers.models import small_model
+from tests.helpers.processes import run_processes
 
 LEARNERS = {
     "grpo": (GRPO, GRPOConfig(1e-2, warmup_updates=0, kl_coef=0.1, anchor_coef=0.5)),
     "ppo": (PPO, PPOConfig(1e-2, warmup_updates=0, kl_coef=0.1, anchor_coef=0.5, whiten=False)),
-    # A beta of 1: gradients as small as AdamW's epsilon would have rounding decide where it goes.
+    # A beta of 1: of gradients as small as AdamW's epsilon, rounding would decide the direction.
     "dpo": (DPO, DPOConfig(1e-2, warmup_updates=0, anchor_coef=0.5, all_pairs=True, beta=1.0)),
 }
 PAIRS = list(zip(QUERIES, TARGETS, strict=True))
 
 
-def a_batch(model, tokenizer):
-    """The first two groups, one of them with a missing reward, have something to learn; the others have nothing."""
+def make_batch(model, tokenizer):
+    """Rollout and rewards: two groups with rewards, one of which is missing, and two groups without."""
     eos = tokenizer.eos_token_id
     generator = torch.Generator().manual_seed(0)
     rollout = sample(model, prompt_ids(tokenizer, QUERIES), 4, 5, eos, eos, generator=generator)
@@ -38,13 +38,13 @@ def a_batch(model, tokenizer):
     return rollout, rewards
 
 
-def learned(name, accelerator, parts):
+def weights_after_updates(name, accelerator, parts):
     """The weights after two updates on this process's part of the batch."""
     torch.manual_seed(0)
     model, tokenizer = small_model()
     kind, config = LEARNERS[name]
     learner = kind(model, tokenizer, config, accelerator)
-    rollout, rewards = a_batch(model, tokenizer)
+    rollout, rewards = make_batch(model, tokenizer)
     share = len(QUERIES) // parts
     mine = torch.arange(len(QUERIES))[accelerator.process_index * share :][:share]
     for _ in range(2):
@@ -52,14 +52,16 @@ def learned(name, accelerator, parts):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@pytest.mark.enable_socket  # asks the kernel for a free port; the processes meet on loopback
-def test_two_processes_take_the_step_of_one(tmp_path):
-    launched("tests.agents.rl.test_learner", tmp_path)
+@pytest.mark.enable_socket
+def test_two_processes_take_the_same_step_as_one(tmp_path):
+    run_processes("tests.agents.rl.test_learner", tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for name in LEARNERS:
         assert torch.equal(first[name], second[name])
         # A loss that is off by a millionth, which is rounding, moves one of GRPO's weights by 2.5e-5.
-        torch.testing.assert_close(first[name], learned(name, Accelerator(cpu=True), 1), atol=5e-5, rtol=0)
+        torch.testing.assert_close(
+            first[name], weights_after_updates(name, Accelerator(cpu=True), 1), atol=5e-5, rtol=0
+        )
 
 
 def resident_bytes():
@@ -69,7 +71,7 @@ def resident_bytes():
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from Linux's /proc")
 @pytest.mark.parametrize("name", list(LEARNERS))
-def test_memory_stays_flat(name):
+def test_memory_does_not_grow(name):
     model, tokenizer = small_model()
     kind, config = LEARNERS[name]
     learner = kind(model, tokenizer, replace(config, learning_rate=1e-4), Accelerator(cpu=True))
@@ -96,7 +98,7 @@ if __name__ == "__main__":
 
     accelerator = Accelerator(cpu=True)
     torch.save(
-        {name: learned(name, accelerator, 2) for name in LEARNERS},
+        {name: weights_after_updates(name, accelerator, 2) for name in LEARNERS},
         Path(sys.argv[1]) / f"{accelerator.process_index}.pt",
     )
     PartialState().destroy_process_group()

@@ -1,4 +1,4 @@
-"""Online learning in a real environment: it learns, it resumes to the bit, it stops politely, it is watched."""
+"""The online loop in a real environment: learning, exact resume, interrupts, judge failures, alarms, best student."""
 
 import copy
 import itertools
@@ -25,7 +25,7 @@ from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.traffic.stream import QueryStream
 from tests.helpers.fakes import FailingJudge, WordRetriever, tiny_shop
-from tests.helpers.models import same_weights, small_student
+from tests.helpers.models import copy_of, same_weights, small_student
 
 PROMPTS, GROUP = 4, 8
 GUESSES = ["sofa", "refrigerator", "shoes", "black", ""]
@@ -34,7 +34,7 @@ SHOP = tiny_shop()
 
 @pytest.fixture(scope="module")
 def guesser():
-    """A student that answers every query of the shop with any of the guesses: it explores and knows nothing."""
+    """A student that rewrites every query to any of the guesses with equal probability."""
     student = small_student()
     student.model = copy.deepcopy(student.model)
     pairs = [(query.text, guess) for query in SHOP.split("train") for guess in GUESSES] * 12
@@ -45,12 +45,12 @@ def guesser():
 
 @pytest.fixture
 def student(guesser):
-    """The guesser, fresh."""
+    """A copy of the guesser."""
     return Student(copy.deepcopy(guesser.model), guesser.tokenizer, "small", guesser.max_new_tokens)
 
 
 def make_envs(judge=None, cls=QueryRewriteVectorEnv, max_turns=1):
-    """The shop's train queries, every one as often, in blocks of `GROUP`."""
+    """The shop's train queries, uniformly, in blocks of `GROUP`."""
     return cls(
         shop=SHOP,
         retriever=WordRetriever(SHOP),
@@ -64,16 +64,16 @@ def make_envs(judge=None, cls=QueryRewriteVectorEnv, max_turns=1):
 
 
 def held_out(student):
-    """Figures on the two dev queries."""
-    figures = HeldOutEvaluator(SHOP, WordRetriever(SHOP), "dev").quick(student)
-    return {"eval/score": figures["nDCG@10"]}
+    """Metrics on the two dev queries."""
+    metrics = HeldOutEvaluator(SHOP, WordRetriever(SHOP), "dev").quick(student)
+    return {"eval/score": metrics["nDCG@10"]}
 
 
 def run(
     folder, student, updates, *, envs=None, state=None, evaluate=held_out, reference=None, config=None, alarms=None,
     promotion=None, **loop_config,
 ):  # fmt: skip
-    """`Loop.run` from the start or from a checkpoint's state; everything that it touches is new."""
+    """`Loop.run` from the start or from a checkpoint's state, with new objects."""
     torch.manual_seed(0)
     config = config or GRPOConfig(learning_rate=3e-3, kl_coef=0.01 if reference else 0.0, warmup_updates=3)
     optimizer = GRPO(student.model, student.tokenizer, config, Accelerator(cpu=True), reference=reference)
@@ -123,24 +123,24 @@ def test_metrics_have_the_names_that_the_report_reads(tmp_path, student, guesser
     assert set(samples[0]) == {"update", "query", "rewrite", "reward", "hits_before", "hits_after"}
 
 
-def test_a_run_that_is_resumed_is_the_run_that_was_not_stopped(tmp_path, student, guesser):
-    whole, half = tmp_path / "whole", tmp_path / "half"
-    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, student, guesser):
+    full, resumed = tmp_path / "full", tmp_path / "resumed"
+    second_student = copy_of(student)
     every = {"evaluate_every": 2, "checkpoint_every": 4, "reference": guesser.model}
-    run(whole, student, 8, **every)
-    run(half, twin, 4, **every)
-    assert not same_weights(twin.model, student.model)
-    # What a run wrote after its last checkpoint, before it was killed:
-    with (half / "metrics.jsonl").open("a") as out:
+    run(full, student, 8, **every)
+    run(resumed, second_student, 4, **every)
+    assert not same_weights(second_student.model, student.model)
+    # Lines that a run wrote after its last checkpoint, before it was killed:
+    with (resumed / "metrics.jsonl").open("a") as out:
         out.write('{"update": 5, "phase": "online"}\n{"update": 6, "pha')
-    loaded, state = load_checkpoint(half / "checkpoints")
+    loaded, state = load_checkpoint(resumed / "checkpoints")
     torch.rand(7)
-    progress = run(half, loaded, 8, state=state, **every)
+    progress = run(resumed, loaded, 8, state=state, **every)
     assert progress.update == 8
     assert same_weights(loaded.model, student.model)
     for name in ("metrics.jsonl", "samples.jsonl"):
-        assert (half / name).read_bytes() == (whole / name).read_bytes()
-    first, second = (load_checkpoint(folder / "checkpoints") for folder in (whole, half))
+        assert (resumed / name).read_bytes() == (full / name).read_bytes()
+    first, second = (load_checkpoint(folder / "checkpoints") for folder in (full, resumed))
     assert same_weights(first[0].model, second[0].model)
     assert first[1]["envs"] == second[1]["envs"]
     assert torch.equal(first[1]["generator"], second[1]["generator"])
@@ -148,16 +148,16 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not_stopped(tmp_path, student
     assert all(torch.equal(moments[0][i]["exp_avg_sq"], moments[1][i]["exp_avg_sq"]) for i in moments[0])
 
 
-class LateEnv(QueryRewriteVectorEnv):
-    """What is written first is not searched: only the second turn can earn something."""
+class SecondTurnEnv(QueryRewriteVectorEnv):
+    """Ignores the rewrites of the first turn, so that only the second turn can earn a reward."""
 
     def step(self, actions):
         return super().step([""] * len(actions) if self.simulator.turn == 0 else actions)
 
 
-def test_it_learns_what_only_a_second_turn_earns(tmp_path, student):
+def test_it_learns_on_the_second_turn(tmp_path, student):
     progress = run(
-        tmp_path, student, 100, envs=make_envs(cls=LateEnv, max_turns=2), evaluate_every=100, checkpoint_every=100
+        tmp_path, student, 100, envs=make_envs(cls=SecondTurnEnv, max_turns=2), evaluate_every=100, checkpoint_every=100
     )
     turns = [[line["reward"] for line in online(tmp_path) if line["turn"] == turn] for turn in (1, 2)]
     assert progress.episodes == 50 * PROMPTS * GROUP and len(turns[1]) == 50
@@ -165,24 +165,25 @@ def test_it_learns_what_only_a_second_turn_earns(tmp_path, student):
     assert np.mean(turns[1][-10:]) > 2 * np.mean(turns[1][:5])
 
 
-def test_a_run_resumed_in_the_middle_of_an_episode_is_the_run_that_was_not_stopped(tmp_path, student):
-    whole, half = tmp_path / "whole", tmp_path / "half"
-    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
-    run(whole, student, 6, envs=make_envs(max_turns=2), evaluate_every=3)
-    run(half, twin, 3, envs=make_envs(max_turns=2), evaluate_every=3)
-    loaded, state = load_checkpoint(half / "checkpoints")
+def test_a_run_resumed_within_an_episode_equals_an_uninterrupted_one(tmp_path, student):
+    full, resumed = tmp_path / "full", tmp_path / "resumed"
+    second_student = copy_of(student)
+    run(full, student, 6, envs=make_envs(max_turns=2), evaluate_every=3)
+    run(resumed, second_student, 3, envs=make_envs(max_turns=2), evaluate_every=3)
+    loaded, state = load_checkpoint(resumed / "checkpoints")
     assert state["envs"]["simulator"]["rewrites"], "a turn has been played"
-    assert not any(weights.data_ptr() % 64 for weights in loaded.model.parameters()), "sums would differ in a bit"
-    run(half, loaded, 6, envs=make_envs(max_turns=2), state=state, evaluate_every=3)
-    assert [(line["turn"], line["episodes"]) for line in online(whole)] == [
+    # Sums over unaligned weights would differ in the last bit.
+    assert not any(weights.data_ptr() % 64 for weights in loaded.model.parameters())
+    run(resumed, loaded, 6, envs=make_envs(max_turns=2), state=state, evaluate_every=3)
+    assert [(line["turn"], line["episodes"]) for line in online(full)] == [
         (1 + n % 2, PROMPTS * GROUP * (1 + n // 2)) for n in range(6)
     ]
     for name in ("metrics.jsonl", "samples.jsonl"):
-        assert (half / name).read_bytes() == (whole / name).read_bytes()
+        assert (resumed / name).read_bytes() == (full / name).read_bytes()
     assert same_weights(loaded.model, student.model)
 
 
-def test_a_run_killed_before_its_first_update_begins_again_and_says_nothing_twice(tmp_path, student):
+def test_a_run_killed_before_its_first_update_logs_nothing_twice(tmp_path, student):
     run(tmp_path, student, 0)
     loaded, state = load_checkpoint(tmp_path / "checkpoints")
     run(tmp_path, loaded, 1, state=state)
@@ -190,20 +191,20 @@ def test_a_run_killed_before_its_first_update_begins_again_and_says_nothing_twic
 
 
 class InterruptedEnv(QueryRewriteVectorEnv):
-    """Presses Ctrl-C in its third step."""
+    """Raises SIGINT `signals` times in its third step."""
 
     steps = 0
-    presses = 1
+    signals = 1
 
     def step(self, actions):
         self.steps += 1
         if self.steps == 3:
-            for _ in range(self.presses):
+            for _ in range(self.signals):
                 signal.raise_signal(signal.SIGINT)
         return super().step(actions)
 
 
-def test_ctrl_c_ends_after_the_update_with_a_checkpoint(tmp_path, student):
+def test_ctrl_c_stops_after_the_update_with_a_checkpoint(tmp_path, student):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     progress = run(tmp_path, student, 10, envs=make_envs(cls=InterruptedEnv))
     assert (progress.stopped, progress.update) == (True, 3)
@@ -215,19 +216,19 @@ def test_ctrl_c_ends_after_the_update_with_a_checkpoint(tmp_path, student):
     assert [line["update"] for line in online(tmp_path)] == [1, 2, 3, 4]
 
 
-def test_sigterm_is_as_polite(tmp_path, student):
-    class Terminated(QueryRewriteVectorEnv):
+def test_sigterm_stops_after_the_update(tmp_path, student):
+    class TerminatedEnv(QueryRewriteVectorEnv):
         def step(self, actions):
             signal.raise_signal(signal.SIGTERM)
             return super().step(actions)
 
-    progress = run(tmp_path, student, 10, envs=make_envs(cls=Terminated))
+    progress = run(tmp_path, student, 10, envs=make_envs(cls=TerminatedEnv))
     assert (progress.stopped, progress.update) == (True, 1)
 
 
-def test_the_second_ctrl_c_ends_at_once_and_the_old_checkpoint_is_whole(tmp_path, student):
+def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(tmp_path, student):
     envs = make_envs(cls=InterruptedEnv)
-    envs.presses = 2
+    envs.signals = 2
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, student, 10, envs=envs)
@@ -235,7 +236,7 @@ def test_the_second_ctrl_c_ends_at_once_and_the_old_checkpoint_is_whole(tmp_path
     assert load_checkpoint(tmp_path / "checkpoints")[1]["update"] == 0
 
 
-def test_a_judge_that_is_down_stops_the_run_and_teaches_nothing(tmp_path, student, guesser):
+def test_a_judge_that_is_down_stops_the_run_and_changes_no_weight(tmp_path, student, guesser):
     with pytest.raises(JudgeError, match=r"\d\d% of the rewards were missing at update 1:.*--resume"):
         run(tmp_path, student, 10, envs=make_envs(FailingJudge()))
     assert same_weights(student.model, guesser.model)
@@ -243,49 +244,49 @@ def test_a_judge_that_is_down_stops_the_run_and_teaches_nothing(tmp_path, studen
     assert online(tmp_path)[0]["judge/failed_fraction"] > 0.5
 
 
-def test_an_evaluation_that_the_judge_refused_is_the_first_thing_after_the_resume(tmp_path, student):
-    whole, half, refused = tmp_path / "whole", tmp_path / "half", [2, 4]
-    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
+def test_a_resumed_run_first_repeats_the_evaluation_that_failed(tmp_path, student):
+    full, resumed, failing = tmp_path / "full", tmp_path / "resumed", [2, 4]
+    second_student = copy_of(student)
 
-    def refuses(student):
-        done = online(half)[-1]["update"] if (half / "metrics.jsonl").is_file() and online(half) else 0
-        if done in refused:
-            refused.remove(done)
-            raise JudgeError("away")
+    def fail_at_some_updates(student):
+        done = online(resumed)[-1]["update"] if (resumed / "metrics.jsonl").is_file() and online(resumed) else 0
+        if done in failing:
+            failing.remove(done)
+            raise JudgeError("unavailable")
         return held_out(student)
 
-    run(whole, student, 4, evaluate_every=2)
-    with pytest.raises(JudgeError, match="away"):
-        run(half, twin, 4, evaluate_every=2, evaluate=refuses)
-    loaded, state = load_checkpoint(half / "checkpoints")
-    with pytest.raises(JudgeError, match="away"):
-        run(half, loaded, 4, evaluate_every=2, state=state, evaluate=refuses)
-    loaded, state = load_checkpoint(half / "checkpoints")
+    run(full, student, 4, evaluate_every=2)
+    with pytest.raises(JudgeError, match="unavailable"):
+        run(resumed, second_student, 4, evaluate_every=2, evaluate=fail_at_some_updates)
+    loaded, state = load_checkpoint(resumed / "checkpoints")
+    with pytest.raises(JudgeError, match="unavailable"):
+        run(resumed, loaded, 4, evaluate_every=2, state=state, evaluate=fail_at_some_updates)
+    loaded, state = load_checkpoint(resumed / "checkpoints")
     assert (state["update"], state["progress"]["evaluated"]) == (4, 2)
-    run(half, loaded, 4, evaluate_every=2, state=state, evaluate=refuses)
-    assert (half / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    best, last = (load_checkpoint(folder / "checkpoints")[1]["progress"] for folder in (whole, half))
+    run(resumed, loaded, 4, evaluate_every=2, state=state, evaluate=fail_at_some_updates)
+    assert (resumed / "metrics.jsonl").read_bytes() == (full / "metrics.jsonl").read_bytes()
+    best, last = (load_checkpoint(folder / "checkpoints")[1]["progress"] for folder in (full, resumed))
     assert last | {"seconds": 0} == best | {"seconds": 0}
     assert same_weights(loaded.model, student.model)
 
 
 class Keeper(Student):
-    """Leaves every second query alone."""
+    """Keeps every second query."""
 
     def texts(self, rollout):
         return [text if n % 2 else "" for n, text in enumerate(super().texts(rollout))]
 
 
-def test_a_student_that_often_keeps_does_not_hide_a_judge_that_is_down(tmp_path, student):
+def test_kept_queries_do_not_hide_a_judge_that_is_down(tmp_path, student):
     keeper = Keeper(student.model, student.tokenizer, "keeper", student.max_new_tokens)
     with pytest.raises(JudgeError, match="missing at update 1"):
         run(tmp_path, keeper, 10, envs=make_envs(FailingJudge()))
 
 
-class ForgetfulJudge:
-    """Knows nothing about one query."""
+class PartialJudge:
+    """Has no verdict for one query."""
 
-    name = "forgetful"
+    name = "partial"
 
     def __init__(self):
         self.inner = LabelsJudge(SHOP)
@@ -297,13 +298,13 @@ class ForgetfulJudge:
 
 
 def test_a_query_without_verdicts_is_masked_and_counted(tmp_path, student):
-    run(tmp_path, student, 3, envs=make_envs(ForgetfulJudge()))
+    run(tmp_path, student, 3, envs=make_envs(PartialJudge()))
     assert any(0 < line["judge/failed_fraction"] < 0.5 for line in online(tmp_path))
     assert not any(math.isnan(line[name]) for line in online(tmp_path) for name in ("reward", "reward_std"))
     assert all(torch.isfinite(parameter).all() for parameter in student.model.parameters())
 
 
-def test_alarms_stand_in_the_metrics_and_do_not_stop_the_run(tmp_path, student, capsys):
+def test_alarms_are_in_the_metrics_and_do_not_stop_the_run(tmp_path, student, capsys):
     run(tmp_path, student, 3, alarms=Alarms(window=2, min_entropy=99.0))
     alarms = [line.get("alarms") for line in online(tmp_path)]
     assert alarms[0] is None
@@ -311,25 +312,25 @@ def test_alarms_stand_in_the_metrics_and_do_not_stop_the_run(tmp_path, student, 
     assert "ALARM at update 2" in capsys.readouterr().err
 
 
-def test_the_best_student_is_kept_not_the_last(tmp_path, student):
-    scores, seen = iter([0.1, 0.5, 0.5, 0.3]), []
+def test_the_best_student_is_saved(tmp_path, student):
+    scores, evaluated = iter([0.1, 0.5, 0.5, 0.3]), []
 
     def evaluate(student):
-        seen.append(copy.deepcopy(student.model))
+        evaluated.append(copy.deepcopy(student.model))
         return {"eval/score": next(scores)}
 
     progress = run(tmp_path, student, 3, evaluate=evaluate, evaluate_every=1)
     best = Student.load(tmp_path / "checkpoints" / "best")
     assert progress.best_score == 0.5
-    assert [same_weights(best.model, model) for model in seen] == [False, True, False, False]
+    assert [same_weights(best.model, model) for model in evaluated] == [False, True, False, False]
 
 
-def test_the_best_student_is_chosen_anew_when_the_shop_has_changed(tmp_path, student):
-    told, seen = iter([(0.5, 0.0), (0.6, 0.0), (0.2, 1.0), (0.3, 1.0), (0.1, 1.0)]), []
+def test_the_best_student_is_chosen_again_when_the_shop_changes(tmp_path, student):
+    values, evaluated = iter([(0.5, 0.0), (0.6, 0.0), (0.2, 1.0), (0.3, 1.0), (0.1, 1.0)]), []
 
     def evaluate(student):
-        seen.append(copy.deepcopy(student.model))
-        return dict(zip(("eval/score", "stream/shifts"), next(told), strict=True))
+        evaluated.append(copy.deepcopy(student.model))
+        return dict(zip(("eval/score", "stream/shifts"), next(values), strict=True))
 
     run(tmp_path, student, 2, evaluate=evaluate, evaluate_every=1)
     loaded, state = load_checkpoint(tmp_path / "checkpoints")
@@ -337,18 +338,18 @@ def test_the_best_student_is_chosen_anew_when_the_shop_has_changed(tmp_path, stu
     progress = run(tmp_path, loaded, 4, evaluate=evaluate, evaluate_every=1, state=state)
     best = Student.load(tmp_path / "checkpoints" / "best")
     assert progress.best_score == 0.3
-    assert [same_weights(best.model, model) for model in seen] == [False, False, False, True, False]
+    assert [same_weights(best.model, model) for model in evaluated] == [False, False, False, True, False]
 
 
-def test_the_last_update_is_evaluated_and_saved_whatever_the_intervals(tmp_path, student):
+def test_the_last_update_is_evaluated_and_saved_for_any_interval(tmp_path, student):
     run(tmp_path, student, 3, evaluate_every=2, checkpoint_every=50)
     assert [line["update"] for line in lines(tmp_path) if line["phase"] == "eval"] == [0, 2, 3]
     assert checkpoints(tmp_path / "checkpoints")[-1].name == "update-000003"
 
 
-def test_two_runs_of_one_seed_write_the_same(tmp_path, student):
-    twin = Student(copy.deepcopy(student.model), student.tokenizer, "small", student.max_new_tokens)
-    for name, one in (("a", student), ("b", twin)):
+def test_two_runs_with_one_seed_write_the_same(tmp_path, student):
+    second_student = copy_of(student)
+    for name, one in (("a", student), ("b", second_student)):
         run(tmp_path / name, one, 3)
     for name in ("metrics.jsonl", "samples.jsonl"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -356,6 +357,6 @@ def test_two_runs_of_one_seed_write_the_same(tmp_path, student):
 
 def test_the_stream_does_not_repeat_itself(tmp_path, student):
     run(tmp_path, student, 4)
-    asked = [tuple(row["query"] for row in rows) for _, rows in itertools.groupby(
+    queries = [tuple(row["query"] for row in rows) for _, rows in itertools.groupby(
         lines(tmp_path, "samples.jsonl"), key=lambda row: row["update"])]  # fmt: skip
-    assert len(set(asked)) > 1
+    assert len(set(queries)) > 1

@@ -1,4 +1,4 @@
-"""PPO: a float64 reference of a whole update, the identity task, missing rewards, KL, exact resume."""
+"""PPO: a float64 reference of one update, the identity task, missing rewards, KL, determinism, state."""
 
 import copy
 import math
@@ -42,8 +42,8 @@ def test_it_reaches_the_optimum_of_an_identity_task(settings):
     assert metrics[-1]["value/loss"] < metrics[0]["value/loss"]
 
 
-def test_the_critic_learns_what_the_prompts_are_worth():
-    """Rewards that depend on the prompt alone: nothing for the policy to gain, all for the critic to know."""
+def test_the_critic_learns_the_values_of_the_prompts():
+    """Rewards that depend on the prompt alone: only the critic can learn."""
     model, trainer = make(PPOConfig(learning_rate=1e-3, kl_coef=0.0, value_clip=10.0, value_coef=1.0))
     generator = torch.Generator().manual_seed(0)
     rewards = torch.tensor([0.0, 0.4, -0.3, 1.0])[:, None].expand(4, 16)
@@ -64,8 +64,8 @@ def slow_loss(trainer, rollout, rewards_P_G):
     """The loss of one PPO step in float64, row by row and token by token, from plain forward passes."""
     config, policy = trainer.config, copy.deepcopy(trainer.model).double()
     reference, head = copy.deepcopy(trainer.reference).double(), copy.deepcopy(trainer.value_head).double()
-    longer = rollout.prompt_ids_P_Tp, rollout.prompt_mask_P_Tp
-    prompts = [row[mask.bool()].tolist() for row, mask in zip(*longer, strict=True)]
+    padded = rollout.prompt_ids_P_Tp, rollout.prompt_mask_P_Tp
+    prompts = [row[mask.bool()].tolist() for row, mask in zip(*padded, strict=True)]
 
     def plain(model, prompt, tokens):
         out = model(input_ids=torch.tensor([prompt + tokens]), output_hidden_states=True)
@@ -79,28 +79,28 @@ def slow_loss(trainer, rollout, rewards_P_G):
             continue
         logprobs, values = plain(policy, prompts[n // 3], tokens)
         old = rollout.logprobs_N_T[n, : len(tokens)].double()
-        paid = -trainer.kl_coef * (old - plain(reference, prompts[n // 3], tokens)[0].detach())
-        paid[-1] += reward
+        token_rewards = -trainer.kl_coef * (old - plain(reference, prompts[n // 3], tokens)[0].detach())
+        token_rewards[-1] += reward
         running, advantages = 0.0, []
         for t in reversed(range(len(tokens))):
             following = values[t + 1].item() if t + 1 < len(tokens) else 0.0
             running = (
-                paid[t].item() + config.gamma * following - values[t].item()
+                token_rewards[t].item() + config.gamma * following - values[t].item()
                 + config.gamma * config.gae_lambda * running
             )  # fmt: skip
             advantages.insert(0, running)
         rows.append((logprobs, old, values, advantages))
-    everything = np.array([a for *_, advantages in rows for a in advantages])
-    mean, deviation = everything.mean(), math.sqrt(everything.var() + 1e-8)
+    all_advantages = np.array([a for *_, advantages in rows for a in advantages])
+    mean, deviation = all_advantages.mean(), math.sqrt(all_advantages.var() + 1e-8)
     total = torch.zeros((), dtype=torch.float64)
     for logprobs, old, values, advantages in rows:
         for t, advantage in enumerate(advantages):
             ratio, a = torch.exp(logprobs[t] - old[t]), (advantage - mean) / deviation
-            held = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+            clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
             target = advantage + values[t].detach()
-            # Before the first step old and new values are the same, so their clip cannot bite: see test_losses.
-            total = total - torch.minimum(ratio * a, held * a) + config.value_coef * 0.5 * (values[t] - target) ** 2
-    total = total / len(everything)
+            # Before the first step old and new values are equal, so the value clip is inactive; test_losses covers it.
+            total = total - torch.minimum(ratio * a, clipped * a) + config.value_coef * 0.5 * (values[t] - target) ** 2
+    total = total / len(all_advantages)
     total.backward()
     return total.item(), dict(policy.named_parameters())
 
@@ -111,7 +111,7 @@ def test_loss_and_gradient_equal_a_slow_float64_reference():
     torch.nn.init.normal_(trainer.value_head.weight, std=0.3)
     rollout = longer_rollout(model, trainer.tokenizer)
     noise = 0.3 * torch.randn(rollout.logprobs_N_T.shape, generator=torch.Generator().manual_seed(3))
-    rollout = replace(rollout, logprobs_N_T=(rollout.logprobs_N_T + noise) * rollout.mask_N_T)  # as if off-policy
+    rollout = replace(rollout, logprobs_N_T=(rollout.logprobs_N_T + noise) * rollout.mask_N_T)  # off-policy
     with torch.no_grad():
         for parameter in trainer.reference.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4)))
@@ -128,7 +128,7 @@ def test_loss_and_gradient_equal_a_slow_float64_reference():
         torch.testing.assert_close(parameter.grad, parameters[name].grad.float(), atol=1e-4, rtol=1e-3)
 
 
-def test_states_kept_while_sampling_give_the_same_update():
+def test_hidden_states_kept_from_sampling_give_the_same_update():
     config = PPOConfig(learning_rate=1e-3, kl_coef=0.0)
     outcomes = []
     for keep_hidden in (False, True):
@@ -139,7 +139,7 @@ def test_states_kept_while_sampling_give_the_same_update():
     assert outcomes[0] == pytest.approx(outcomes[1], abs=1e-4)
 
 
-def test_missing_rewards_teach_nothing():
+def test_missing_rewards_change_nothing():
     model, trainer = make(PPOConfig(kl_coef=0.05))
     before, head = copy.deepcopy(model), copy.deepcopy(trainer.value_head)
     rollout, _ = rollout_and_rewards(model, trainer.tokenizer, torch.Generator().manual_seed(0))
@@ -148,9 +148,9 @@ def test_missing_rewards_teach_nothing():
     assert same_weights(trainer.value_head, head)
 
 
-def test_a_row_without_a_reward_is_as_good_as_not_there():
+def test_a_row_without_a_reward_has_no_influence():
     outcomes = []
-    for token in (0, 5):  # what the missing row says must not matter
+    for token in (0, 5):  # the tokens of that row must not matter
         model, trainer = make(PPOConfig(learning_rate=1e-2, kl_coef=0.05))
         rollout, rewards = rollout_and_rewards(model, trainer.tokenizer, torch.Generator().manual_seed(0))
         rewards[1, 3], rollout.tokens_N_T[19] = float("nan"), token
@@ -159,7 +159,7 @@ def test_a_row_without_a_reward_is_as_good_as_not_there():
     assert same_weights(*outcomes)
 
 
-def test_groups_of_one_teach():
+def test_it_learns_from_groups_of_one():
     model, trainer = make(PPOConfig(learning_rate=3e-3, kl_coef=0.0))
     before = copy.deepcopy(model)
     rollout, _ = rollout_and_rewards(model, trainer.tokenizer, torch.Generator().manual_seed(0), group_size=1)
@@ -167,15 +167,15 @@ def test_groups_of_one_teach():
     assert not same_weights(model, before)
 
 
-def test_the_price_of_kl_keeps_the_policy_near_and_is_steered():
+def test_the_kl_coefficient_bounds_the_kl_and_adapts_to_the_target():
     free = train(PPOConfig(learning_rate=3e-3, kl_coef=1e-6), 60)[2]
-    priced = train(PPOConfig(learning_rate=3e-3, kl_coef=3.0), 60)[2]
-    steered = train(PPOConfig(learning_rate=3e-3, kl_coef=0.05, kl_target=0.01), 60)[2]
+    penalized = train(PPOConfig(learning_rate=3e-3, kl_coef=3.0), 60)[2]
+    adapted = train(PPOConfig(learning_rate=3e-3, kl_coef=0.05, kl_target=0.01), 60)[2]
     assert free[0]["kl"] == pytest.approx(0.0, abs=1e-6)
-    assert priced[-1]["kl"] < free[-1]["kl"] / 4
+    assert penalized[-1]["kl"] < free[-1]["kl"] / 4
     assert free[-1]["kl_coef"] == 1e-6
-    assert steered[-1]["kl_coef"] > 0.05
-    assert steered[-1]["kl"] < free[-1]["kl"]
+    assert adapted[-1]["kl_coef"] > 0.05
+    assert adapted[-1]["kl"] < free[-1]["kl"]
 
 
 def test_two_runs_with_one_seed_are_the_same_to_the_bit():
@@ -186,7 +186,7 @@ def test_two_runs_with_one_seed_are_the_same_to_the_bit():
     assert metrics == again
 
 
-def test_state_goes_on_exactly():
+def test_a_restored_state_continues_exactly():
     config = PPOConfig(learning_rate=3e-3, kl_coef=0.05, kl_target=0.01, minibatch=2, anchor_coef=0.1)
 
     def steps(trainer, model, generator):
@@ -198,11 +198,11 @@ def test_state_goes_on_exactly():
     model, first = make(config)
     reference = copy.deepcopy(model)
     steps(first, model, generator)
-    state, drawn, revived = copy.deepcopy(first.state_dict()), generator.get_state(), copy.deepcopy(model)
+    state, generator_state, restored = copy.deepcopy(first.state_dict()), generator.get_state(), copy.deepcopy(model)
     expected = steps(first, model, generator)
-    second = PPO(revived, first.tokenizer, config, Accelerator(cpu=True), reference)
+    second = PPO(restored, first.tokenizer, config, Accelerator(cpu=True), reference)
     second.load_state_dict(state)
-    generator.set_state(drawn)
-    assert steps(second, revived, generator) == expected
-    assert same_weights(revived, model)
+    generator.set_state(generator_state)
+    assert steps(second, restored, generator) == expected
+    assert same_weights(restored, model)
     assert same_weights(first.value_head, second.value_head)

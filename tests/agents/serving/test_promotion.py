@@ -19,7 +19,7 @@ from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from runs.bench.promotion import generated_differences, run_trial
 from tests.agents.rl.test_loop import GROUP, PROMPTS, SHOP, held_out, lines, make_envs, online, run
 from tests.helpers.fakes import CountingJudge, FailingJudge
-from tests.helpers.models import copied, same_weights, small_student, taught_student
+from tests.helpers.models import copy_of, same_weights, small_student, student_trained_on
 
 QUICK = PromotionConfig(every=2, min_pairs=8, queries=400)
 
@@ -92,7 +92,7 @@ def test_impossible_settings_are_refused(setting):
 @pytest.fixture(scope="module")
 def good():
     """A student trained on the best rewrites of the shop."""
-    return taught_student([(query.text, SHOP.oracle[query.id]) for query in SHOP.split("train")])
+    return student_trained_on([(query.text, SHOP.oracle[query.id]) for query in SHOP.split("train")])
 
 
 def promotion_in(folder, serving=None, config=QUICK):
@@ -157,8 +157,8 @@ def test_a_resumed_run_decides_the_same(tmp_path, good):
     full, resumed = tmp_path / "full", tmp_path / "resumed"
     config = GRPOConfig(learning_rate=1e-3, kl_coef=0.0, warmup_updates=1)
     every = {"evaluate_every": 4, "checkpoint_every": 4, "config": config}
-    run(full, copied(good), 12, promotion=promotion_in(full, small_student()), **every)
-    run(resumed, copied(good), 8, promotion=promotion_in(resumed, small_student()), **every)
+    run(full, copy_of(good), 12, promotion=promotion_in(full, small_student()), **every)
+    run(resumed, copy_of(good), 8, promotion=promotion_in(resumed, small_student()), **every)
     with (resumed / "promotions.jsonl").open("a") as out:
         out.write('{"update": 9, "event": "promoted"}\n{"upda')
     loaded, state = load_checkpoint(resumed / "checkpoints")
@@ -188,7 +188,7 @@ def test_an_alarm_rolls_back_learner_and_candidate(tmp_path, good):
 
 def test_an_alarm_of_an_evaluation_reverts_the_promotion(tmp_path, good):
     rates = iter([0.1, 0.1, 0.5])
-    promotion, learner = promotion_in(tmp_path, small_student()), copied(good)
+    promotion, learner = promotion_in(tmp_path, small_student()), copy_of(good)
     run(
         *(tmp_path, learner, 16),
         config=NO_LEARNING,

@@ -15,7 +15,7 @@ from agents.supervised.distill_http import ServedTeacher
 from agents.supervised.tiny import train_tokenizer
 from qr_env.common.errors import ConfigError
 from qr_env.llm.client import Client
-from tests.helpers.models import copied, same_weights, small_student, taught_student
+from tests.helpers.models import copy_of, same_weights, small_student, student_trained_on
 from tests.helpers.toy_teacher import ServedModel
 
 PAIRS = [("couch", "sofa"), ("fridge", "freezer black"), ("red", ""), ("shoes", "running")]
@@ -24,7 +24,7 @@ QUERIES = [query for query, _ in PAIRS]
 
 @pytest.fixture(scope="module")
 def teacher():
-    return taught_student(PAIRS)
+    return student_trained_on(PAIRS)
 
 
 def logprobs(rows, width, seed):
@@ -111,7 +111,7 @@ def test_reverse_kl_picks_a_mode_and_forward_averages():
 
 def started(on_policy):
     """On its own samples a student needs a start: from noise, reverse KL settles for a mode that says nothing."""
-    return taught_student(PAIRS, steps=30) if on_policy else copied(small_student(seed=5))
+    return student_trained_on(PAIRS, steps=30) if on_policy else copy_of(small_student(seed=5))
 
 
 @pytest.mark.parametrize(("beta", "on_policy", "epochs"), [(1.0, True, 25), (0.0, False, 60)])
@@ -177,7 +177,7 @@ def test_sequence_kd_takes_any_rewriter_and_drops_duplicates():
 
 @pytest.mark.live
 def test_a_served_teacher_equals_a_local_one(teacher):
-    student = copied(small_student(seed=5))
+    student = copy_of(small_student(seed=5))
     rollout = student.sample(QUERIES * 6, generator=torch.Generator().manual_seed(1))
     whole = LocalTeacher(teacher).support(rollout, 1.0)
     width = whole.logprobs_NV.shape[1]

@@ -10,7 +10,7 @@ from agents.examples.tasks import Example, task_sequences
 from agents.policy.student import Student
 from agents.supervised.multitask import fine_tune_tasks, mixture, response_scores, task_scores
 from qr_env.common.errors import ConfigError
-from tests.helpers.models import copied, small_student
+from tests.helpers.models import copy_of, small_student
 
 QUERIES = ("couch", "fridge", "red shoes", "blue sofa")
 REWRITES = ("sofa", "freezer", "running trainers", "")
@@ -27,7 +27,7 @@ def counts(examples):
 
 
 def test_a_student_learns_two_tasks_distinguished_by_their_prompts():
-    student = copied(small_student())
+    student = copy_of(small_student())
     report = fine_tune_tasks(
         student, EXAMPLES * 20 + HELD_OUT, weights={"rewrite": 1, "title": 1}, learning_rate=1e-2, epochs=14,
         batch_size=16,
@@ -105,7 +105,7 @@ def test_impossible_weights_are_refused(weights, message):
 def test_held_out_examples_are_not_trained_on_and_unweighted_tasks_not_scored():
     with pytest.raises(ConfigError, match="nothing to train on"):
         fine_tune_tasks(small_student(), HELD_OUT, learning_rate=1e-3)
-    student = copied(small_student())
+    student = copy_of(small_student())
     report = fine_tune_tasks(student, EXAMPLES + HELD_OUT, weights={"title": 1}, learning_rate=1e-4)
     assert set(report.after) == {"title"}
 
@@ -113,7 +113,7 @@ def test_held_out_examples_are_not_trained_on_and_unweighted_tasks_not_scored():
 def test_a_lora_student_trains_its_adapter_only():
     from peft import LoraConfig, get_peft_model
 
-    base = copied(small_student())
+    base = copy_of(small_student())
     settings = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
     student = Student(get_peft_model(base.model, settings), base.tokenizer)
     before = {name: value.clone() for name, value in student.model.state_dict().items()}

@@ -11,7 +11,7 @@ from agents.policy.prompt import completion_ids, prompt_ids
 from agents.supervised.pro import PROConfig, ScoredCandidates, align, sample_candidates, select_contrast
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
-from tests.helpers.models import copied, same_weights, small_student, taught_student
+from tests.helpers.models import copy_of, same_weights, small_student, student_trained_on
 
 TEXTS = ("couch", "fridge", "trainers", "red")
 QUERIES = [Query(row, text, text) for row, text in enumerate(TEXTS)]
@@ -48,7 +48,7 @@ def test_candidates_are_distinct_limited_and_include_the_empty_rewrite():
 
 
 def test_beam_search_finds_the_most_probable_rewrites():
-    student = taught_student([("couch", "sofa"), ("fridge", "freezer")])
+    student = student_trained_on([("couch", "sofa"), ("fridge", "freezer")])
     found = sample_candidates(student, QUERIES[:2], 3, by_length, temperature=0.0)
     assert [texts[0] for texts in found.texts_PG] == ["sofa", "freezer"]
     assert all(len(texts) >= 3 for texts in found.texts_PG)
@@ -97,7 +97,7 @@ def mean_logprobs(student, query, texts):
 
 
 def test_alignment_learns_the_order_of_rewards_and_abstention():
-    student, rewards = copied(small_student()), np.array([[0.3, 0.1, 0.2, -0.1, 0.0]] * 4, np.float32)
+    student, rewards = copy_of(small_student()), np.array([[0.3, 0.1, 0.2, -0.1, 0.0]] * 4, np.float32)
     rewards[3] = [-0.3, -0.2, -0.4, -0.1, 0.0]  # here nothing is better than to leave the query alone
     candidates = ScoredCandidates(TEXTS, (OPTIONS,) * 4, rewards)
     config = PROConfig(contrast=5, learning_rate=5e-3, epochs=30, scale=10.0, strength=5.0)
@@ -113,7 +113,7 @@ def test_alignment_learns_the_order_of_rewards_and_abstention():
 def test_the_first_loss_equals_plain_forward_passes():
     """What `align` measures before learning, against the formula on log-probabilities taken one text at a time."""
     student, candidates = small_student(), some_candidates()
-    metrics = align(copied(student), candidates, PROConfig(contrast=3, epochs=1))
+    metrics = align(copy_of(student), candidates, PROConfig(contrast=3, epochs=1))
     texts, rewards = ["sofa settee", "freezer", "blue"], [0.3, 0.1, -0.1]
     assert [OPTIONS[i] for i in select_contrast(OPTIONS, candidates.rewards_PG[0], 3)] == [
         "sofa settee",
@@ -138,7 +138,7 @@ def test_tied_lists_are_skipped_counted_and_change_nothing():
 
 
 def test_the_same_seed_gives_the_same_student():
-    students = [copied(small_student()) for _ in range(3)]
+    students = [copy_of(small_student()) for _ in range(3)]
     config = PROConfig(epochs=2, batch_size=2, learning_rate=1e-3)
     metrics = [
         align(student, some_candidates(), config, seed=seed) for student, seed in zip(students, (0, 0, 1), strict=True)
@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same_student():
 def test_only_the_best_is_imitated_with_gold_best():
     results = {}
     for gold in ("all", "best"):
-        student = copied(small_student())
+        student = copy_of(small_student())
         align(student, some_candidates(), PROConfig(gold=gold, strength=0.0, learning_rate=5e-3, epochs=20))
         results[gold] = mean_logprobs(student, "couch", ["sofa settee", "blue"])
     assert results["best"][0] > results["all"][0]

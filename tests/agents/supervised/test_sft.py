@@ -7,7 +7,7 @@ import torch
 
 from agents.supervised.sft import IGNORED, fine_tune, response_sequences
 from qr_env.common.errors import ConfigError
-from tests.helpers.models import copied, small_student
+from tests.helpers.models import copy_of, small_student
 
 PAIRS = [("couch", "sofa"), ("fridge", "freezer"), ("red", "")]
 
@@ -42,7 +42,7 @@ def test_a_copy_of_a_fine_tuned_model_runs_on_its_own_weights():
 
 def four_steps(packing):
     """Loss and weights after four steps on all rows (the first has learning rate 0)."""
-    student = copied(small_student())
+    student = copy_of(small_student())
     sequences = response_sequences(student.tokenizer, [*PAIRS, ("blue couch", "settee blue"), ("shoes", "running 2")])
     result = fine_tune(
         student.model, student.tokenizer, sequences, learning_rate=1e-2, batch_size=len(sequences), epochs=4,
@@ -61,7 +61,7 @@ def test_packed_and_padded_rows_have_equal_losses_and_gradients():
 
 
 def test_packing_refuses_long_sequences_and_mixing_attention():
-    student = copied(small_student())
+    student = copy_of(small_student())
     long = [{"input_ids": [1] * 600, "labels": [1] * 600}]
     with pytest.raises(ConfigError, match="600 tokens"):
         fine_tune(student.model, student.tokenizer, long, learning_rate=1e-3, batch_size=1, packing=True)

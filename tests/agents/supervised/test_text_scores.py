@@ -8,7 +8,7 @@ import pytest
 from agents.examples.tasks import Example
 from agents.supervised.text_scores import exact_match, rouge_l, text_scores
 from qr_env.common.errors import ConfigError
-from tests.helpers.models import taught_student
+from tests.helpers.models import student_trained_on
 
 PAIRS = [("couch", "sofa"), ("fridge", "freezer black"), ("red", "")]
 
@@ -51,7 +51,7 @@ def test_scores_equal_a_calculation_by_hand():
 
 
 def test_a_student_that_memorized_the_pairs_scores_full_marks():
-    student = taught_student(PAIRS)
+    student = student_trained_on(PAIRS)
     examples = [Example("rewrite", query, text) for query, text in PAIRS]
     scores = text_scores(student, examples)
     assert scores["exact match"] == scores["ROUGE-L"] == 1.0
@@ -62,7 +62,7 @@ def test_a_student_that_memorized_the_pairs_scores_full_marks():
 
 
 def test_examples_of_other_tasks_are_refused():
-    student = taught_student(PAIRS, steps=1)
+    student = student_trained_on(PAIRS, steps=1)
     with pytest.raises(ConfigError, match="0 examples"):
         text_scores(student, [])
     with pytest.raises(ConfigError, match="title"):

@@ -1,4 +1,4 @@
-"""`qr online --optimizer ppo`: the whole road, resumed exactly with its value head, and not by another optimiser."""
+"""`qr online --optimizer ppo`: a whole run, resumed exactly with its value head, and refused to another optimizer."""
 
 import shutil
 
@@ -16,8 +16,8 @@ from tests.runs.online.test_job import args
 PPO = {"optimizer": "ppo", "learning": LearningSettings(kl_target=0.01)}
 
 
-def a_run_and_its_resumption(tmp_path, settings):
-    """The checkpoints of a whole run, and of one whose last update was lost, refused to GRPO and gone on with."""
+def run_and_resume(tmp_path, settings):
+    """Optimizer states of a whole run, and of one whose last update was lost, refused to GRPO and then resumed."""
     write_shop(tiny_shop(), tmp_path / "shop")
     out, again = tmp_path / "run", tmp_path / "again"
     main(args(tmp_path / "shop", out, updates=3, **settings))
@@ -34,8 +34,8 @@ def a_run_and_its_resumption(tmp_path, settings):
     return one["optimizer"], other["optimizer"]
 
 
-def test_a_run_is_resumed_exactly_and_only_by_its_own_optimiser(tmp_path, monkeypatch):
+def test_a_run_is_resumed_exactly_and_only_by_its_own_optimizer(tmp_path, monkeypatch):
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
-    heads = [state["value_head"]["weight"] for state in a_run_and_its_resumption(tmp_path, PPO)]
+    heads = [state["value_head"]["weight"] for state in run_and_resume(tmp_path, PPO)]
     assert heads[0].any()
     assert (heads[0] == heads[1]).all()

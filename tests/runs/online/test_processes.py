@@ -20,8 +20,8 @@ from runs.online.args import Args, EvaluationSettings, TrafficSettings, WarmStar
 from runs.online.learners import check_processes
 from runs.online.traffic import make_stream
 from tests.helpers.fakes import tiny_shop
-from tests.helpers.launched import launched
 from tests.helpers.models import same_weights
+from tests.helpers.processes import run_processes
 
 SMALL = {
     "warm_start": WarmStartSettings(pretrain=256, queries=50),
@@ -49,7 +49,7 @@ def pair(tmp_path_factory):
     write_shop(tiny_shop(), folder / "shop")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QR_CACHE", str(folder / "cache"))
-        launched("tests.runs.online.test_processes", folder)
+        run_processes("tests.runs.online.test_processes", folder)
         yield folder
 
 
