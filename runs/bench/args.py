@@ -67,7 +67,7 @@ class EnvArgs(ShopArgs):
     qr bench env --json bench_env.json
     qr bench env --retriever bm25 --rounds 15
 
-    `vector / engine` is to be at most 2.0 and `loop / vector` at least 3; runs/bench/env.py says what is timed.
+    `vector / engine` is to be at most 2.0 and `loop / vector` at least 3; runs/bench/env.py describes what is timed.
     """
 
     retriever: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25", "hybrid")
@@ -122,8 +122,8 @@ class ChurnArgs(ShopArgs):
     qr online generated --drift churn --set traffic.check_hits=true  # the same while a student learns
 
     The vector environment runs on the shop's traffic while a tenth of the assortment is replaced in eight deliveries,
-    spread over the run. Rewrites are such as a learner tries: the oracle's, another query, a typo variant, the query
-    itself. What counts as an error: qr_env/environment/brute_force_check.py. With an error the exit code is 1.
+    spread over the run. The rewrites resemble those of a learner: the oracle's, another query, a typo variant, the
+    query itself. What counts as an error: qr_env/environment/brute_force_check.py. With an error the exit code is 1.
     """
 
     results: int = 1_000_000
@@ -140,7 +140,7 @@ class ChurnArgs(ShopArgs):
 
 @dataclass
 class PromotionArgs:
-    """Simulate promotion: hundreds of candidates that are no better, worse or better, each until it is decided.
+    """Simulate promotion: hundreds of candidates (no better, worse, better), each until it is promoted or dropped.
 
     qr bench promotion                      # generated pairs, with the ties and the spread of a student's
     qr bench promotion --run out/drift      # pairs of a run's learning and frozen policy

@@ -63,7 +63,7 @@ def check(args: ChurnArgs, shop: Shop) -> dict[str, int]:
 
 
 def sample_rewrite(query: Query, others: Sequence[Query], oracle: dict[str, str], draw: random.Random) -> str:
-    """A rewrite such as a learner tries: the oracle's, the query itself (""), a typo variant, or another query."""
+    """A rewrite like those of a learner: the oracle's, the query itself (""), a typo variant, or another query."""
     kind = draw.randrange(4)
     if kind == 0:
         return oracle.get(query.id, query.text)

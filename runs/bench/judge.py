@@ -2,22 +2,22 @@
 
 Each round takes queries that no round had before, drawn anew in every run, because a server caches prompts; each with
 the products that BM25 finds for it. Every contender grades the same pairs of query and product text (title, brand and
-color), in turns that rotate, so that none always profits from a prefix that another left in the server's cache; no two
+color), in rotating order, so that none always profits from a prefix that another left in the server's cache; no two
 share more of a prompt than the rubric:
 
 - label: one token a pair, read as probabilities (`grade_v2`).
 - list: one request for twenty products of a query, one token a product, read as probabilities (`list_v2`).
 - json, reason: the usual practice, a JSON reply a pair, without or with a reason before the grade, 32 requests in
-  flight. They share our client, its connections, its order of requests by query and our prompt's layout, so they are
-  as fast as that practice can be; a rubric below the product would be slower.
+  flight. They share our client, its connections, its order of requests by query and our prompt's layout, so
+  this practice is measured at its fastest; a rubric below the product would be slower.
 
-Then the last pairs are read from a filled store. `list / json` is the ratio of verdicts a second, the median over
-rounds of the ratio within a round. Where the server is our own, the CPU seconds that it spent on a verdict are reported
-too: unlike the clock they hardly depend on the machine's other load, which is reported as well. Tokens are the server's
+Then the last round's pairs are read from a filled verdict store. `list / json` is the ratio of verdicts a second, the
+median over rounds of the ratio within a round. Where the server is our own, its CPU seconds per verdict are reported:
+unlike the clock they hardly depend on the machine's other load, which is reported as well. Tokens are the server's
 own count: prompt tokens computed, prompt tokens from its prefix cache, tokens generated.
 
-A verdict on a list depends on the product's place and neighbors. `order_bias` measures it: the last round's lists are
-graded again in reverse.
+A verdict of `list` depends on the product's position and neighbors. `order_bias` measures it: the last round's lists
+are graded again in reverse.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def main(args: JudgeBenchArgs) -> None:
             measured = bench(shop, retriever, server.url, args.pairs, rounds=rounds, group=server.pid)
     lines = ratio_lines(measured)
     for name, rate in measured["verdicts_per_second"].items():
-        lines.append(f"{name}: {rate:,.1f} verdicts/s  {named_values(measured['a_verdict'].get(name, {}), '.3g')}")
+        lines.append(
+            f"{name}: {rate:,.1f} verdicts/s  {named_values(measured['costs_per_verdict'].get(name, {}), '.3g')}"
+        )
     publish(measured, lines, args.json)
 
 
@@ -128,7 +130,7 @@ def bench(
     return {
         "ratios": _ratios(contenders, store),
         "verdicts_per_second": rates | {"store": 1 / store},
-        "a_verdict": {name: contender.costs() for name, contender in contenders.items()},
+        "costs_per_verdict": {name: contender.costs() for name, contender in contenders.items()},
         "order_bias": order_bias(judges["list"], part, contenders["list"].probs_N4),
         "sizes": {
             "shop": repr(shop),
@@ -143,7 +145,7 @@ def bench(
 
 
 class Contender:
-    """One judge with what it needed, a value a round."""
+    """One judge and its measured costs, one value a round."""
 
     def __init__(self, judge: LLMJudge, url: str, group: int | None) -> None:
         """Check the server's capabilities, before any time is measured."""
@@ -200,7 +202,7 @@ def flat(lists: Lists) -> Pairs:
 
 
 def order_bias(judge: LLMJudge, lists: Lists, forward_N4: FloatArray) -> dict[str, float]:
-    """The effect of a product's place: change of the expected gain when the lists are graded in reverse.
+    """The effect of a product's position: change of the expected gain when the lists are graded in reverse.
 
     moved: mean |change|. first_half: mean gain in the first half of the list minus that of the same products in the
     second half.

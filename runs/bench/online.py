@@ -3,8 +3,8 @@
 Both sides have the same weights at the start, the same queries each round (which no round had before), group size,
 longest rewrite, reward (search, judge and feedback of the shop) and settings (temperature 1, clip 0.2 / 0.28, no KL,
 one step of AdamW an update, float32, no gradient checkpointing). They take turns within one training run of TRL; the
-side that goes first changes. Ours saves time where it may: it reads a prompt once a group, pads nothing, computes
-logits only of sampled tokens, and skips groups whose rewrites have equal rewards (their share is reported).
+side that goes first changes. Ours does less work for the same result: it reads a prompt once a group, pads nothing,
+computes logits only of sampled tokens, and skips groups whose rewrites have equal rewards (their share is reported).
 
 `TRL / ours` is the ratio of TRL's time to ours, the median over rounds, by the clock and by CPU seconds, which hardly
 depend on the machine's other load.
@@ -199,8 +199,8 @@ class Turns:
 
     def facts(self) -> dict[str, float]:
         """Seconds an update and tokens a rewrite of both sides, and the share of groups with equal rewards."""
-        clock = {f"seconds {who}": median(values[1:]) for who, values in self.clock.items()}
-        lengths = {f"mean length {who}": median(values[1:]) for who, values in self.length.items()}
+        clock = {f"seconds {side}": median(values[1:]) for side, values in self.clock.items()}
+        lengths = {f"mean length {side}": median(values[1:]) for side, values in self.length.items()}
         return clock | lengths | {"groups with equal rewards": median(self.equal_groups[1:])}
 
 

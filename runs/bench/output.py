@@ -56,7 +56,7 @@ def ratio_lines(measured: Mapping[str, Any]) -> list[str]:
     for name, ratio in measured["ratios"].items():
         rates = measured.get("queries_per_second", {}).get(name, {})
         lines.append(
-            f"{name:{width}}  {ratio:7.3f}  " + "  ".join(f"{who} {rate:,.0f}/s" for who, rate in rates.items())
+            f"{name:{width}}  {ratio:7.3f}  " + "  ".join(f"{side} {rate:,.0f}/s" for side, rate in rates.items())
         )
     return lines
 

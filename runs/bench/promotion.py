@@ -1,4 +1,4 @@
-"""`qr bench promotion`: candidates on trial until they are decided; settings: `runs/bench/args.py`.
+"""`qr bench promotion`: simulated candidates, tested until promoted or dropped; settings: `runs/bench/args.py`.
 
 Each trial is `agents.serving.promotion.Trial`, fed with batches of paired gains. Generated pairs are normal, with the
 share of ties and the spread of a student's pairs (`generated_differences`).
@@ -52,7 +52,7 @@ def _figures(args: PromotionArgs, kind: str, number: int, sign: int, real_N: Flo
         "candidates": len(trials),
         "promoted": len(promoted) / len(trials),
         "promoted at most": float(binomtest(len(promoted), len(trials)).proportion_ci().high),
-        "saw a canary share": float(np.mean([max(shares) > 0 for _, shares in trials])),
+        "reached canary": float(np.mean([max(shares) > 0 for _, shares in trials])),
         "queries until promoted, median": float(np.median(promoted)) if promoted else math.nan,
         "queries, median": float(np.median([one.pairs_seen for one, _ in trials])),
     }

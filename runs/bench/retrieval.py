@@ -55,7 +55,7 @@ def bench(
     counts = {"bm25 one by one": min(ONE_BY_ONE, len(texts)), "dense with embedding": min(EMBEDDED, len(texts))}
     measured = report(pairs_by_name)
     measured["queries_per_second"] = {
-        name: {who: round(counts.get(name, len(texts)) / spent) for who, spent in both.items()}
+        name: {side: round(counts.get(name, len(texts)) / spent) for side, spent in both.items()}
         for name, both in measured["seconds"].items()
     }
     sizes = {"shop": shop.name, "products": len(shop.products), "queries": len(texts), "k": k}
@@ -63,7 +63,7 @@ def bench(
 
 
 def timed(name: str, ours: Callable[[], object], theirs: Callable[[], object], pairs: int) -> Pair:
-    """`alternate` with a message, so that the command is not silent."""
+    """`alternate`, announced by a message."""
     print_message(f"timing {name}: {pairs} pairs of turns")
     return alternate(ours, theirs, pairs)
 

@@ -42,15 +42,15 @@ class Machine:
         )
         return cls(2 * size**3 / product, 3 * FLOAT * length / added)
 
-    def least(self, operations: float, moved: float) -> float:
+    def least_seconds(self, operations: float, moved: float) -> float:
         """Seconds that no implementation can beat."""
         return max(operations / self.flops, moved / self.bandwidth)
 
 
-def compute_now() -> float:
-    """Seconds after all started work is done.
+def device_time() -> float:
+    """The clock in seconds, read after all started work is done.
 
-    CPU seconds where one thread computes, as other jobs do not affect them; else wall-clock seconds.
+    CPU time where one thread computes, as other jobs do not affect it; else wall-clock time.
     """
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -63,9 +63,9 @@ def one_thread() -> bool:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    start = compute_now()
+    start = device_time()
     work()
-    return compute_now() - start
+    return device_time() - start
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,10 @@ def rooflines(shape: Shape, rollout: Rollout, useful_P: Tensor, machine: Machine
     attended = float((prompt_P * (prompt_P + 1) / 2).sum() + _attended(prompt_P, fed_N, step.group_size))
     operations = shape.operations(float(prompt_P.sum() + fed_N.sum()), predicted, attended)
     logits, weights = FLOAT * predicted * shape.vocabulary, FLOAT * shape.weights
-    least["score"] = machine.least(operations, weights + 2 * logits)
-    least["backward"] = machine.least(2 * operations, 2 * weights + 2 * logits)
+    least["score"] = machine.least_seconds(operations, weights + 2 * logits)
+    least["backward"] = machine.least_seconds(2 * operations, 2 * weights + 2 * logits)
     # The norm reads the gradients; AdamW reads weights, gradients and two moments and writes all but the gradients.
-    least["optimizer"] = machine.least(0, 8 * weights)
+    least["optimizer"] = machine.least_seconds(0, 8 * weights)
     return least
 
 
@@ -133,11 +133,11 @@ def _sampling(shape: Shape, rollout: Rollout, machine: Machine) -> float:
     """One pass over the prompts, then a pass a step over all weights, and keys and values of unfinished rewrites."""
     prompt_P, weights = rollout.prompt_mask_P_Tp.sum(dim=1).double(), FLOAT * (shape.inner + shape.head)
     first = shape.operations(float(prompt_P.sum()), len(prompt_P), float((prompt_P * (prompt_P + 1) / 2).sum()))
-    total = machine.least(first, weights)
+    total = machine.least_seconds(first, weights)
     prompt_N = prompt_P.repeat_interleave(rollout.group_size)
     for step in range(1, rollout.tokens_N_T.shape[1]):
         alive_N = rollout.mask_N_T[:, step].double()
         rows, attended = float(alive_N.sum()), float((alive_N * (prompt_N + step)).sum())
         cache = 2 * FLOAT * shape.width * shape.layers * attended
-        total += machine.least(shape.operations(rows, rows, attended), weights + cache)
+        total += machine.least_seconds(shape.operations(rows, rows, attended), weights + cache)
     return total

@@ -23,7 +23,7 @@ from qr_env.environment.simulator import Simulator
 from qr_env.reward.reward import Reward
 from qr_env.shop.shop import Shop
 from runs.bench.env import RecordingRetriever
-from runs.bench.roofline import compute_now
+from runs.bench.roofline import device_time
 
 LEARNING_RATE = 1e-5  # both sides stay near the same policy, so that their rewrites stay equally long
 PHASES = ("sample", "retrieve+judge", "score", "backward", "optimizer", "other")
@@ -42,11 +42,11 @@ class Stopwatch:
         """`work`, its seconds added to the phase."""
 
         def timed_work(*args: P.args, **kwargs: P.kwargs) -> R:
-            start = compute_now()
+            start = device_time()
             try:
                 return work(*args, **kwargs)
             finally:
-                self.seconds[phase] += compute_now() - start
+                self.seconds[phase] += device_time() - start
 
         return timed_work
 
@@ -81,10 +81,10 @@ class RewardService:
 
     def search_seconds(self) -> float:
         """Seconds of the last batch's searches alone."""
-        start = compute_now()
+        start = device_time()
         for texts in self.engine.batches:
             self.engine.retriever.search(texts, self.simulator.k)
-        return compute_now() - start
+        return device_time() - start
 
 
 @dataclass
@@ -120,7 +120,7 @@ class OurUpdate:
 
     def update(self, queries: Sequence[Query]) -> dict[str, float]:
         """One update; seconds by phase."""
-        start = compute_now()
+        start = device_time()
         with self._timed_scoring():
             sample = self.watch.timed("sample", self.student.sample)
             self.rollout = sample([query.text for query in queries], self.group_size, 1.0, self.generator)
@@ -128,7 +128,7 @@ class OurUpdate:
             rewards = self.watch.timed("retrieve+judge", self.service.rewards)(queries, texts)
             self.rewards_P_G = torch.tensor(rewards).reshape(-1, self.group_size)
             self.optimizer.update(self.rollout, self.rewards_P_G)
-        return self.watch.take(compute_now() - start)
+        return self.watch.take(device_time() - start)
 
     @contextmanager
     def _timed_scoring(self) -> Iterator[None]:

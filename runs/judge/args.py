@@ -33,7 +33,7 @@ class ServeArgs:
     model: tyro.conf.Positional[str] = "smollm2-135m"
     """smollm2-135m, any Hugging Face id of a causal LM, or a local folder"""
     name: str | None = None
-    """the model's name for clients; default: the model as given, of a folder the last part"""
+    """the model's name for clients; default: the model as given, or the last part of a folder's path"""
     port: int = 0
     """port on 127.0.0.1; 0 takes a free one"""
     wait: float = 600.0
@@ -83,8 +83,8 @@ class CalibrateArgs(JudgeArgs):
     qr judge calibrate --shop icecat --judge llm --url http://127.0.0.1:8000/v1 --min-kappa 0.2
 
     All judges grade the same pairs. On the generated shop, whose true grades are known, these are products that a
-    search finds and random products; on other shops they are the pairs that people graded. The page explains every
-    figure, and so does judges/validation/calibrate.py. With --store, figures of speed include answers from the store.
+    search finds and random products; on other shops they are the pairs that people graded. The page and
+    judges/validation/calibrate.py explain every figure. With --store, figures of speed include answers from the store.
     """
 
     judge: tuple[str, ...] = ("embedding",)
@@ -148,7 +148,7 @@ class StoreArgs:
     fingerprint: str | None = None
     """prune or export only the verdicts of this judge"""
     older_than: Annotated[float | None, tyro.conf.arg(metavar="DAYS")] = None
-    """prune verdicts made longer ago than this"""
+    """prune verdicts that are older than this"""
     unused: Annotated[float | None, tyro.conf.arg(metavar="DAYS")] = None
     """prune verdicts that no run has looked up for this long"""
     dry_run: bool = False

@@ -169,5 +169,5 @@ def gain_chart(one: Report, name: str, label: str) -> Markup:
         Line(level, [(x, gain) for x, gain, _ in curves[level]], color, True)
         for level, color in zip(reversed(LEVELS), reversed(LEVEL_COLORS), strict=True)
     ]
-    note = "One line for each true level: an unbiased judge's are flat, and apart"
+    note = "One line for each true level: an unbiased judge's lines are flat and do not overlap"
     return chart(Chart(f"Expected gain by {name}", label, lines, note=note))

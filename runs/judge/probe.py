@@ -46,7 +46,7 @@ def main(args: ProbeArgs) -> None:
         if args.rewrites:
             judges[spec]["rewrites"] = _plain(planted_rewrite_report(args, shop, judge))
     facts = {"verb": "judge probe", "shop": shop.name, "queries": len(probes.shop.queries), "seed": args.seed}
-    facts |= {"honest titles that sanitizing changes": changed_title_share(shop), "judges": judges}
+    facts |= {"unmodified titles that sanitizing changes": changed_title_share(shop), "judges": judges}
     report = plain_json(stamped(facts | {"seconds": round(time.perf_counter() - started, 1)}))
     write_json(args.json, report)
     if args.json != "-":
@@ -54,7 +54,7 @@ def main(args: ProbeArgs) -> None:
 
 
 def planted_rewrite_report(args: ProbeArgs, shop: Shop, judge: Judge) -> Mapping[str, Mapping[str, Estimate]]:
-    """Rewards of planted rewrites compared with an honest rewrite, by this judge."""
+    """Rewards of planted rewrites compared with the shop's best rewrite, by this judge."""
     retriever = make_retriever("bm25", shop, cache_root())
 
     def simulator(blocks: int, group_size: int) -> Simulator:
@@ -81,7 +81,8 @@ def _print_report(report: Mapping[str, Any]) -> None:
     table = Table(
         title=f"Exploit rates on {report['shop']}: {report['queries']:,} queries, one probe of each kind",
         caption="Share of probes graded above the unmodified text [95 % interval over queries], mean change of gain or "
-        f"reward. Sanitizing changes {100 * report['honest titles that sanitizing changes']:.1f} % of honest titles.",
+        f"reward. Sanitizing changes {100 * report['unmodified titles that sanitizing changes']:.1f} % of unmodified "
+        "titles.",
         title_justify="left",
         caption_justify="left",
     )

@@ -1,6 +1,6 @@
 """`qr judge shopper`: compare a simulated shopper with real purchases and clicks; settings: `runs/judge/args.py`.
 
-Every way of predicting is a `Prediction` on the same result lists: the rank, the grades, the shopper's preference
+Every predictor gives a `Prediction` for the same result lists: the rank, the grades, the shopper's preference
 before and after its taste was fitted, and the shopper with each click model; or the language model's shopper.
 """
 
@@ -47,12 +47,12 @@ from qr_env.shop.shop import Shop
 from runs.common.cli import write_json
 from runs.judge.args import ShopperArgs
 
-BATCH = 256  # lists that a language model is shown at a time
+BATCH = 256  # lists in one call of the language model's shopper
 
 
 @dataclass(frozen=True)
 class ResultLists:
-    """What was shown for N queries."""
+    """The result lists of N queries, graded."""
 
     queries: list[Query]
     """N queries"""
@@ -64,7 +64,7 @@ class ResultLists:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one way of predicting says about N lists."""
+    """Predicted purchases and clicks on N result lists."""
 
     score_NK: Floats
     """(N, K) the higher, the more likely bought; NaN where there is no prediction"""
@@ -120,7 +120,7 @@ def _retrieved(queries: Sequence[Query], retriever: Retriever, judge: Judge, k: 
 
 
 def _baselines(lists: ResultLists) -> dict[str, Prediction]:
-    """The two simplest ways of predicting."""
+    """Predictions by rank alone and by grade alone."""
     by_rank_NK = np.where(lists.rows_NK >= 0, 1.0 / (1.0 + np.arange(lists.rows_NK.shape[1])), np.nan)
     return {
         "rank only": Prediction(by_rank_NK, False),
@@ -201,7 +201,7 @@ def purchase_report(shop: Shop, lists: ResultLists, predictions: Mapping[str, Pr
     for name, prediction in predictions.items():
         figures: dict[str, Any] = {}
         for source, mask_NK in bought.items():
-            # A product bought from the other source does not count as not bought: it is left out.
+            # A product that was bought through the other source is left out; it is no negative.
             score_NK = np.where(either_NK & ~mask_NK, np.nan, prediction.score_NK)
             figures[f"AUC {source}"] = _mean_with_interval(purchase_auc(score_NK, mask_NK), seed)
         if prediction.proportional:

@@ -16,7 +16,9 @@ Several processes share the online stage: each rewrites and searches its part of
 optimizer step is taken for all. They refuse --prompts that cannot be divided equally, --promotion on, --drift and
 traffic.check_hits.
 
-A resumed run has the settings it was started with; those in `FREE` may be given anew.
+A resumed run keeps the settings it was started with. Only these may be changed: --data, --on-bad-row, --updates,
+--forever, --tracker, --judge-url, --judge-store, --report-judge, judging.min_kappa, judging.low_kappa,
+judging.kappa_labels, traffic.check_hits; and SHOP, if it is the same shop at another place.
 """
 
 from __future__ import annotations
@@ -30,9 +32,8 @@ import tyro
 from judges.llm.prompt import GRADE
 from qr_env.reward.reward import Weights
 
-# Settings that a resumed run may change: they do not decide what was learned (how long it runs, where it logs, where
-# its inputs are — the shop's hash tells whether it is the same — and the bar of the judge gate, which its error offers
-# to lower).
+# Settings that a resumed run may change, because they do not influence what was learned: the length of the run, where
+# it logs, the place of its inputs (the shop's hash in config.json must be equal), and the threshold of the judge gate.
 FREE = (
     "shop", "data", "out", "resume", "on_bad_row", "updates", "forever", "tracker", "judge_url", "judge_store",
     "report_judge", "judging.min_kappa", "judging.low_kappa", "judging.kappa_labels", "traffic.check_hits",
@@ -117,8 +118,8 @@ class EvaluationSettings:
     probes: int = 32
     """Queries with planted products that are graded at every evaluation (judge/exploit_rate); 0 disables them."""
     watch_test_labels: bool = False
-    """Also plot the test split's labels, where a shop has no others (Icecat). They select nothing; but tuning a run by
-    them uses them up."""
+    """Also plot the test split's labels, where a shop has no others (Icecat). They select no checkpoint; but a run
+    that is tuned by them has no unseen test labels left."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,14 @@ class PromotionSettings:
     """How the policy that serves is replaced by a better one (`--promotion on`)."""
 
     canary: float = 0.1
-    """Share of the traffic that a candidate serves once half of the evidence is there."""
+    """Share of the traffic that a candidate serves once it has half of the evidence that a promotion needs."""
     alpha: float = 0.05
     """Bound on the probability of promoting a candidate that is not better, however often the test is evaluated."""
     spend: bool = False
-    """The bound holds for all candidates of the run together; otherwise for each."""
+    """Make `alpha` the bound for all candidates of the run together (alpha spending); otherwise it holds for each."""
     queries: int = 4_096
-    """Queries after which a candidate that is not proven better is dropped; the first ones get an eighth of it."""
+    """Queries after which a candidate that is not proven better is dropped. The first trial has an eighth of them; each
+    undecided trial doubles the next."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,9 @@ class Args:
     judge_store: Path | None = None
     """Folder of the verdict store, which keeps every verdict; OUT/verdicts by default."""
     report_judge: str = "auto"
-    """Who grades the final evaluation: auto is labels where there are any, otherwise embedding. If it also trained the
-    student, that is printed. One that is named here is also measured at every evaluation, for the report's Goodhart
-    plot."""
+    """Who grades the final evaluation: auto is labels where there are any, otherwise embedding. A
+    warning is printed if it also trained the student. A judge that is named here is also used at every evaluation, for
+    the report's Goodhart plot."""
     shopper: Literal["none", "model", "llm"] = "none"
     """Simulated shopper who clicks and buys: computed from grades, prices and tastes, or played by the judge's server.
     Set reward.click, reward.cart, reward.purchase; without them a purchase weighs 0.5."""
@@ -219,7 +221,7 @@ class Args:
     (WANDB_MODE=offline needs no account)."""
     resume: bool = False
     """Continue the run in --out exactly where it stopped, with its settings. More --updates, --forever and another
-    --tracker may be given; what decides learning may not."""
+    --tracker may be given; settings that influence learning may not be changed."""
     seed: int = 0
     """Seed of every random draw."""
     warm_start: Annotated[WarmStartSettings, tyro.conf.Fixed] = field(default_factory=WarmStartSettings)

@@ -3,8 +3,8 @@
     evaluate = TrainingEvaluation(setup, args)
     metrics = evaluate(student)          # "eval/…" on dev queries, "judge/…" about the judge itself
 
-The judge that trains also selects the best student ("eval/score"). Labels, where there are any, show what that judge
-overstates; they select nothing.
+The judge that trains also selects the best student ("eval/score"). Labels, where there are any, are logged too and show
+by how much that judge overstates the quality; they select nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from qr_env.reward.text_figures import text_figures
 from runs.online.args import Args
 from runs.online.setup import TrainingSetup, judge_options
 
-SHARED_METRICS = ("headroom", "better", "worse", "kept", "words ratio")  # that judge and labels both have
+SHARED_METRICS = ("headroom", "better", "worse", "kept", "words ratio")  # measured by the judge and by labels
 OBSERVERS = ("report judge", "test labels")  # further evaluators, for the Goodhart plot only
 
 
@@ -47,11 +47,11 @@ class TrainingEvaluation:
         """Metrics by name.
 
         Raises:
-            JudgeError: the gate refuses the judge on what the student shows now.
+            JudgeError: the gate refuses the judge on the products that the student finds now.
         """
         if self.setup.drift is not None:  # words and products have changed since the last evaluation
             self.evaluators = self._make_evaluators()
-        agent = RememberedRewrites(student)
+        agent = CachedRewrites(student)
         by_judge, by_labels = self.evaluators["judge"], self.evaluators.get("labels")
         metrics = {f"eval/{name}": value for name, value in by_judge.quick(agent).items()}
         metrics["eval/score"] = metrics[f"eval/{by_judge.scorer.main}"]
@@ -71,7 +71,7 @@ class TrainingEvaluation:
         return metrics | self.judge_metrics(agent)
 
     def judge_metrics(self, agent: Agent) -> dict[str, float]:
-        """The judge's exploit rate on planted products, its agreement on what the agent shows, and its own counts."""
+        """The judge's exploit rate on planted products, agreement on products that the agent finds, own counts."""
         setup, judge, evaluator = self.setup, self.setup.judge, self.evaluators["judge"]
         metrics = {} if self.probes is None else dict(self.probes.exploit_rate(judge))
         if setup.gate_result is not None:
@@ -125,7 +125,7 @@ def report_judge(setup: TrainingSetup, args: Args, split: str) -> Judge | None:
     return open_judge(spec, setup.shop, judge_options(args))
 
 
-class RememberedRewrites:
+class CachedRewrites:
     """An agent that rewrites each query once, so that several evaluators share its rewrites."""
 
     def __init__(self, agent: Agent) -> None:

@@ -162,15 +162,15 @@ def open_environment(
 
 
 def open_tracker(args: Args, setup: TrainingSetup, resume_from: int | None) -> Trackers:
-    """The trackers of the settings, after the metrics of updates that are lost were removed."""
+    """The trackers of the settings; metrics after update `resume_from`, which will be logged again, are removed."""
     config = run_config(args.out, args)
     tracker = make_tracker(args.tracker, args.out, config, resume_from, setup.shop.titles)
-    (args.out / "eval.json").unlink(missing_ok=True)  # an earlier end's, by which `is_finished` would be wrong
+    (args.out / "eval.json").unlink(missing_ok=True)  # of a shorter run that is continued; `is_finished` reads it
     return tracker
 
 
 def report_interruption(args: Args, setup: TrainingSetup) -> None:
-    """Print how to continue; a run without a planned end also gets its report, without a final evaluation."""
+    """Print how to continue; a run with --forever also gets its report, without a final evaluation."""
     print_message(f"stopped; continue with: qr online {args.shop} --out {args.out} --resume")
     if args.forever:
         print(f"report: {write_report(args.out).resolve()}")

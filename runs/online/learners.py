@@ -1,4 +1,4 @@
-"""The optimizer and the promotion test that the settings name, and refusals of settings that cannot work."""
+"""The optimizer and the promotion test of the settings, and checks that reject settings that cannot work."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _shared_config(args: Args, epochs: int) -> SharedConfig:
     return {
         "learning_rate": learning_rate(args),
         "epochs": epochs if settings.epochs is None else settings.epochs,
-        # The rate falls to a tenth by the last update; a shop that changes has no point at which all is learned.
+        # The rate falls to a tenth by the last update; it stays constant where learning has no end or the shop changes.
         "updates": 0 if args.forever or args.drift else args.updates,
         "kl_coef": settings.kl_coef,
         "policy_coef": settings.policy_coef,
@@ -130,7 +130,9 @@ def check_settings(args: Args) -> None:
             "start it at learning.kl_coef=0.001, or leave learning.kl_target out"
         )
     if args.max_turns > 1 and args.optimizer == "dpo":
-        raise ConfigError("--max-turns > 1 with --optimizer dpo: on a later turn no two rewrites answer one prompt")
+        raise ConfigError(
+            "--max-turns > 1 with --optimizer dpo: on later turns a group's rewrites have no common prompt"
+        )
     if args.traffic.check_hits:
         require_checkable(args.retriever, args.combine, args.max_turns)
 

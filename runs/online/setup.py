@@ -1,4 +1,4 @@
-"""What a student learns in: shop, engine, judge, shopper and reward, built from the settings of `qr online`.
+"""The training setup: shop, engine, judge, shopper and reward, built from the settings of `qr online`.
 
 setup = build_setup(args, shop)
 envs = setup.environment(make_stream(args, shop, setup.drift), prompts=32, group_size=8, max_turns=1)
@@ -35,7 +35,7 @@ from qr_env.traffic.drift import Drift
 from runs.online.args import Args
 from runs.online.traffic import make_drift
 
-RECENT_QUERIES = 1_024  # whose anchor pairs are replayed in a shop that changes
+RECENT_QUERIES = 1_024  # with drift, only the anchor pairs of the last so many queries are replayed
 PURCHASE_WEIGHT = 0.5  # with a shopper, where no weight of click, cart or purchase is given
 
 RewardFunction = Callable[[Feedback], RewardTerms]
@@ -101,12 +101,9 @@ class TrainingSetup:
     def anchor_pairs(self) -> AnchorPairs:
         """Rewrites that the train split's query log suggests for streaming queries."""
         model = word_model(self.shop, self.shop.split("train"))
-        typo_variants = (
-            0 if uses_language_model(self.judge) else TYPO_VARIANTS
-        )  # a language model would grade each one's list
-        pairs = AnchorPairs(
-            model, RewardScorer(self.simulator), self.combine != "expand", typo_variants, self.seed
-        )  # fmt: skip
+        # The result lists of typo variants must be graded too, which a language model does too slowly.
+        typo_variants = 0 if uses_language_model(self.judge) else TYPO_VARIANTS
+        pairs = AnchorPairs(model, RewardScorer(self.simulator), self.combine != "expand", typo_variants, self.seed)
         if self.drift is None:
             return pairs
         return replace(pairs, epoch=self._assortment_epoch, recent=RECENT_QUERIES)
@@ -116,7 +113,7 @@ class TrainingSetup:
         return self.drift.assortment_changes if self.drift is not None else 0
 
     def evaluator(self, split: str, judge: Judge | None, limit: int | None = None) -> HeldOutEvaluator:
-        """Scores agents on a split, by a judge or by labels (None), in the shop and the words of this moment."""
+        """Scores agents on a split, by a judge or by labels (None), at the current moment of the drift."""
         shop = self.shop if self.drift is None else self.drift.shop_at(self.drift.clock)
         return HeldOutEvaluator(
             shop, self.retriever, split, self.combine, self.original_weight, judge=judge, limit=limit, seed=self.seed

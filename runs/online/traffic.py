@@ -87,8 +87,8 @@ def report_hit_counts(folder: Path, counts: Mapping[str, int]) -> None:
 class OutcomeLogger:
     """A vectorized environment that logs the gain that some agents, and the oracle, would have had on each query.
 
-    Everything else is the wrapped environment's. The agents' rewrites are searched and graded in one additional call
-    per step, in the step's epoch and before the step: what an agent learns from a query comes after it.
+    All other behavior is the wrapped environment's. The agents' rewrites are searched and graded in one additional call
+    per step, in the step's epoch and before the step: gains are measured before anything is learned from the query.
     """
 
     def __init__(

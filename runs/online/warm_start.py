@@ -24,7 +24,7 @@ EPOCHS = 2.0
 
 
 def learning_rate(args: Args) -> float:
-    """Large for a model that starts from noise; small for a pretrained one, which would forget what it knows."""
+    """--learning-rate, or the student's default: 1e-3 for `tiny`; 4e-5 for a pretrained model, against forgetting."""
     default = 1e-3 if args.student == "tiny" else 4e-5
     return default if args.learning_rate is None else args.learning_rate
 

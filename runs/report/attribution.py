@@ -60,7 +60,7 @@ def single_word_changes(query: str, rewrite: str, replaces: bool) -> list[tuple[
 
 
 def word_styles(words: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """How each word is shown: CSS classes, strength of the color in per cent, and the text of the tooltip."""
+    """The style of each word: CSS classes, strength of the color in per cent, and the text of the tooltip."""
     styles = []
     for word in words:
         contribution, change = word["contribution"], word["change"]

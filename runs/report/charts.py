@@ -181,7 +181,7 @@ def _level(level: tuple[str, float, int], frame: Frame) -> str:
     y, right = frame.y(value), frame.width - MARGIN_RIGHT
     style = f"stroke:var(--c{color})"
     title = f"<title>{escape(name)}: {value:.4g}</title>"
-    return f'<line class="mark" style="{style}" x1="{MARGIN_LEFT}" x2="{right}" y1="{y}" y2="{y}">{title}</line>'
+    return f'<line class="level" style="{style}" x1="{MARGIN_LEFT}" x2="{right}" y1="{y}" y2="{y}">{title}</line>'
 
 
 def _events(events: Sequence[tuple[float, str]], frame: Frame) -> list[str]:

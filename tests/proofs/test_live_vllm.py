@@ -139,10 +139,10 @@ def test_the_bench_reports_every_method(server: VLLMServer) -> None:
     assert report["verdicts_per_second"].keys() == {*CONTENDERS, "store"}
     assert {"list / json", "label / reason", "store / list"} <= report["ratios"].keys()
     assert report["ratios"]["store / list"] > 50
-    generated = {name: costs["generated tokens"] for name, costs in report["a_verdict"].items()}
+    generated = {name: costs["generated tokens"] for name, costs in report["costs_per_verdict"].items()}
     assert generated["label"] == 1 < generated["json"] < generated["reason"]
     # Of a query's pairs after the first, rubric, warning and query are in the cache, but for a block that is not whole.
-    assert report["a_verdict"]["label"]["cached tokens"] >= 96 * 3 / 4 or has_gpu()
+    assert report["costs_per_verdict"]["label"]["cached tokens"] >= 96 * 3 / 4 or has_gpu()
 
 
 def test_a_killed_server_costs_no_verdict(server: VLLMServer) -> None:

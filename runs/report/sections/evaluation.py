@@ -8,7 +8,7 @@ from typing import Any
 from qr_env.evaluation.tables import number
 from runs.report.html import Cell, Row, render, sign_color
 
-NO_INTERVAL = ("kept", "same", "judged", "words")  # figures whose difference to identity says nothing
+NO_INTERVAL = ("kept", "same", "judged", "words")  # figures whose difference to identity has no meaning
 NEUTRAL = ("worse", "zero", "nothing", "diversity", "better")  # figures without a color: up is not always good
 
 

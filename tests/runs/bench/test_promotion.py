@@ -27,7 +27,7 @@ def test_generated_candidates_end_as_their_kind_should(tmp_path):
     main(PromotionArgs(trials=40, effect=0.05, json=str(tmp_path / "promotion.json")))
     figures = json.loads((tmp_path / "promotion.json").read_text())["candidates"]
     assert figures["no better"]["promoted"] <= 0.05 < figures["no better"]["promoted at most"]
-    assert figures["worse"]["promoted"] == figures["worse"]["saw a canary share"] == 0.0
+    assert figures["worse"]["promoted"] == figures["worse"]["reached canary"] == 0.0
     assert figures["better"]["promoted"] == 1.0 and figures["better"]["queries until promoted, median"] < 450
 
 

@@ -154,7 +154,7 @@ def test_the_curves_draw_every_point() -> None:
     tree = ElementTree.fromstring(drawn)
     circles = [node for node in tree.iter() if node.tag.endswith("circle")]
     assert len(circles) == 4 * (3 + 6)
-    assert drawn.count("teacher 0.500 (dashed)") == 1 and drawn.count('class="mark"') == 8
+    assert drawn.count("teacher 0.500 (dashed)") == 1 and drawn.count('class="level"') == 8
 
 
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_rates_by_judge_before_and_after(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(ProbeArgs(shop=str(folder), judge=("labels,embedding",), n=7, json=str(tmp_path / "rates.json")))
     printed = capsys.readouterr().out
-    for name in (*KINDS, *REWRITE_KINDS, "all products", "all rewrites", "sanitized", "honest titles"):
+    for name in (*KINDS, *REWRITE_KINDS, "all products", "all rewrites", "sanitized", "unmodified titles"):
         assert name in printed
     judges = json.loads((tmp_path / "rates.json").read_text())["judges"]
     assert judges["labels"]["as it is"]["all"]["rate"]["value"] in (0, None)
