@@ -182,6 +182,7 @@ class LLMJudge:
         cut = f"{self.max_product_tokens}{'tokens' if server.tokenize else 'bytes'}"
         parts = [self.name, server.model, server.root, f"{prompt.name}:{prompt.hash}", self.method]
         settled = "settled" if self.method == "top" and server.choice else ""
+        # Stored verdicts have this key: "held" stands for `Capabilities.allowed_tokens`.
         batch = f"batch{self.batch}{'held' if server.allowed_tokens else ''}" if self.method == "list" else ""
         return "|".join([*parts, settled, batch, "+".join(self.passes), f"mass{self.min_mass:g}", cut])
 

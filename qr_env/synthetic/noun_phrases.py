@@ -1,6 +1,6 @@
 """Parse a product's text into noun phrases, sizes, colours and attribute values.
 
-    parse(title="HP dv6 notebook case, Black", description="Laptop bag", …).title   # [["notebook", "case", …]]
+    parse(title="HP dv6 notebook case, Black", brand="HP", …).title   # [["notebook", "case"], ["black"]]
 
 Titles are split into noun phrases at punctuation, prepositions and numbers; the head noun is the last word that can
 name a thing ("ink cartridge black" → cartridge). The word lists are English; other languages lose only these

@@ -1,7 +1,7 @@
 """Noise in shoppers' queries: typos, joined and split words, units, plurals, omitted words.
 
-noisy_text(["usb", "headphones"], random.Random(0), known={"head", "phones"})  # "usb head phones"
-typo_variant("coffee grinder", random.Random(0))                               # "cofee grinder"
+noisy_text(["usb", "headphones"], random.Random(3), known={"head", "phones"})  # "usb head phones"
+typo_variant("coffee grinder", random.Random(3))                               # "cofee grinder"
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Phrase replacements in queries: the `words` events of a drift.
 
-replace = draw_replacement(generated_words(), share=0.5, rng=np.random.default_rng(0))
-replace("wide sneakers for broad feet")
+replace = draw_replacement(generated_words(), share=1.0, rng=np.random.default_rng(0))
+replace("wide sneakers for broad feet")   # "wide tennies for broad feet"
 """
 
 from __future__ import annotations

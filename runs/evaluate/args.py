@@ -3,8 +3,7 @@ slice, with 95 % intervals.
 
     qr evaluate --shop generated --retriever bm25 --agent spell rm3 oracle out/quickstart/checkpoints/best
     qr evaluate --shop my_folder --judge embedding --agent spell --json report.json
-    qr evaluate --agent spell rm3 cle-qr few-shot:smollm2-135m best-of-8:out/quickstart/checkpoints/best \
-                --retriever bm25 dense hybrid
+    qr evaluate --agent rm3 few-shot:smollm2-135m best-of-8:out/quickstart/checkpoints/best --retriever bm25 dense
     qr evaluate --shop icecat --run-in other_system.trec
 
 "ms/query" is the wall time of the rewriting alone, searches of best-of and cle-qr included. Texts that a language model

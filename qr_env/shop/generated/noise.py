@@ -1,7 +1,7 @@
 """Noise in queries: typos, joined and split words, misspelt brands. All functions take a seeded `Random`.
 
-typo("electric kettle", draw)      # "electric kettel"
-joined("electric kettle", draw)    # "electrickettle"
+typo("electric kettle", random.Random(11))      # "electric kettel"
+joined("electric kettle", random.Random(0))     # "electrickettle"
 """
 
 from __future__ import annotations

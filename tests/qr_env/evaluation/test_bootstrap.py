@@ -26,9 +26,9 @@ def test_means_equal_a_slow_loop_over_the_same_draws() -> None:
 
 def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=(11, 3))
-    whole = resampled_means(values, resamples=50, seed=2)
+    expected = resampled_means(values, resamples=50, seed=2)
     monkeypatch.setattr(bootstrap, "CHUNK_CELLS", 35)
-    np.testing.assert_allclose(resampled_means(values, resamples=50, seed=2), whole)
+    np.testing.assert_allclose(resampled_means(values, resamples=50, seed=2), expected)
 
 
 def test_same_seed_same_interval_and_it_holds_the_mean() -> None:

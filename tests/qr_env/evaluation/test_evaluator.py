@@ -253,11 +253,13 @@ def test_a_missing_verdict_is_not_zero_and_quick_agrees_with_rank() -> None:
     hits = Hits(np.arange(100, dtype=np.int32)[None], np.zeros((1, 100), np.float32))
     scorer = JudgeScorer(PartlyJudge([True] * 5), [Query(0, "q", "sofa")])
     assert scorer.quick(hits).tolist() == scorer.rank(hits, scorer.grade(hits))["judge nDCG@10"].tolist() == [1.0]
-    silent = JudgeScorer(PartlyJudge([True] * 10), [Query(0, "q", "sofa")])  # what is known lies beyond the first page
-    assert np.isnan([silent.quick(hits), silent.rank(hits, silent.grade(hits))["judge nDCG@10"]]).all()
+    unjudged = JudgeScorer(
+        PartlyJudge([True] * 10), [Query(0, "q", "sofa")]
+    )  # verdicts beyond the first ten places only
+    assert np.isnan([unjudged.quick(hits), unjudged.rank(hits, unjudged.grade(hits))["judge nDCG@10"]]).all()
     short = Hits(hits.rows_NK[:, :2], hits.scores_NK[:, :2])
-    whole = JudgeScorer(PartlyJudge([False]), [Query(0, "q", "sofa")])
-    assert whole.quick(short)[0] == pytest.approx((1 + 1 / np.log2(3)) / (1 / np.log2(np.arange(2, 12))).sum())
+    complete = JudgeScorer(PartlyJudge([False]), [Query(0, "q", "sofa")])
+    assert complete.quick(short)[0] == pytest.approx((1 + 1 / np.log2(3)) / (1 / np.log2(np.arange(2, 12))).sum())
 
 
 def test_judge_ndcg_of_complete_verdicts_are_dcg_over_ten_exact_products(shop: Shop) -> None:

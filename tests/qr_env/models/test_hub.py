@@ -103,12 +103,12 @@ def test_a_wheel_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_damaged_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pin(tmp_path, monkeypatch)
     weights = resolve("toy") / "model.safetensors"
-    whole = weights.read_bytes()
-    for content, fault in ((whole[:-1], "9 bytes and should have 10"), (b"9876543210", "was changed")):
-        weights.write_bytes(content)
+    content = weights.read_bytes()
+    for damaged, fault in ((content[:-1], "9 bytes and should have 10"), (b"9876543210", "was changed")):
+        weights.write_bytes(damaged)
         with pytest.raises(DownloadError, match=f"model.safetensors.*{fault}.*qr models fetch toy"):
             resolve("toy")
-    weights.write_bytes(whole)  # another time, the same bytes
+    weights.write_bytes(content)  # another time, the same bytes
     assert resolve("toy", full_check=True)
     weights.unlink()
     with pytest.raises(DownloadError, match="is missing"):

@@ -82,8 +82,8 @@ def test_weight_equals_repetition(weight: float) -> None:
 
 
 def test_fractional_weight_is_exact() -> None:
-    whole, half = PLAIN.search(["zqaaax"], 5), PLAIN.search([(("zqaaax", 0.37),)], 5)
-    np.testing.assert_allclose(half.scores_NK, whole.scores_NK * np.float32(0.37), rtol=1e-6)
+    full, weighted = PLAIN.search(["zqaaax"], 5), PLAIN.search([(("zqaaax", 0.37),)], 5)
+    np.testing.assert_allclose(weighted.scores_NK, full.scores_NK * np.float32(0.37), rtol=1e-6)
 
 
 def test_weight_zero_ignores_a_text_and_invalid_weights_are_refused() -> None:

@@ -39,14 +39,14 @@ def test_cached_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch) ->
     encoder = Encoder(minilm().model_dir, remember=3)
     encoder.__dict__["_model"] = minilm()._model
     encoder.__dict__["dim"] = 384
-    embed, asked = encoder._embed, []
-    monkeypatch.setattr(encoder, "_embed", lambda texts, show: asked.extend(texts) or embed(texts, show))
+    embed, embedded = encoder._embed, []
+    monkeypatch.setattr(encoder, "_embed", lambda texts, show: embedded.extend(texts) or embed(texts, show))
     first = encoder.encode(["a", "b", "a"])
-    assert asked == ["a", "b"]
+    assert embedded == ["a", "b"]
     np.testing.assert_array_equal(encoder.encode(["b", "a"]), first[[1, 0]])
     encoder.encode(["c", "d"])  # "b" was used least recently
     encoder.encode(["a", "b"])
-    assert asked == ["a", "b", "c", "d", "b"]
+    assert embedded == ["a", "b", "c", "d", "b"]
     assert len(encoder._vectors) == 3
     assert encoder.encode([]).shape == (0, 384)
 

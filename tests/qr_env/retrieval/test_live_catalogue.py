@@ -75,9 +75,9 @@ def test_a_hybrid_fuses_lists_of_one_assortment() -> None:
 def test_threads_and_weights_do_not_change_what_a_mask_hides() -> None:
     many = BM25(WORDS.engine, WORDS.products_hash, WORDS.settings, threads=3)
     mask_C = masks()[1]
-    asked = [((text, 2.0), (other, 1.0)) for text, other in zip(QUERIES, reversed(QUERIES), strict=True)]
-    one, three = (engine.search(asked, K, mask_C).rows_NK for engine in (WORDS, many))
-    assert one.tolist() == three.tolist() == filtered(WORDS.search(asked, SIZE), mask_C, K)
+    texts = [((text, 2.0), (other, 1.0)) for text, other in zip(QUERIES, reversed(QUERIES), strict=True)]
+    one, three = (engine.search(texts, K, mask_C).rows_NK for engine in (WORDS, many))
+    assert one.tolist() == three.tolist() == filtered(WORDS.search(texts, SIZE), mask_C, K)
 
 
 def test_an_epoch_is_frozen_and_counted() -> None:
@@ -141,7 +141,7 @@ def check_churn(engine: FilteredRetriever, queries: list[str], size: int, swaps:
 
 
 def ranked(rows_NK: np.ndarray, mask_C: np.ndarray, k: int) -> np.ndarray:
-    """The first k of each ranking that are on sale, by a stable sort of the whole of it."""
+    """The first k of each ranking that are on sale, by a stable sort of the complete ranking."""
     hidden_NK = (rows_NK < 0) | ~mask_C[rows_NK]
     first_NK = np.argsort(hidden_NK, axis=1, kind="stable")[:, :k]
     return np.where(np.take_along_axis(hidden_NK, first_NK, 1), -1, np.take_along_axis(rows_NK, first_NK, 1))

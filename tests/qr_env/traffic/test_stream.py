@@ -135,16 +135,16 @@ def test_sessions_resume_to_the_byte() -> None:
         QueryStream(log()).load_state_dict(state)
 
 
-def test_the_shares_of_all_processes_make_up_the_whole_stream() -> None:
-    whole, shares = (
+def test_the_shares_of_all_processes_make_up_the_complete_stream() -> None:
+    single, shares = (
         QueryStream(log(), sessions=0.3),
         [StreamShare(QueryStream(log(), sessions=0.3), n, 3) for n in range(3)],
     )
     for _ in range(5):
-        assert [query for share in shares for query in share.take(4)] == whole.take(12)
-    assert all((share.taken, share.state_dict()) == (60, whole.state_dict()) for share in shares)
+        assert [query for share in shares for query in share.take(4)] == single.take(12)
+    assert all((share.taken, share.state_dict()) == (60, single.state_dict()) for share in shares)
     share = StreamShare(QueryStream(log(), sessions=0.3), 1, 3)
-    share.load_state_dict(whole.state_dict())
+    share.load_state_dict(single.state_dict())
     assert share.take(4) == shares[1].take(4)
     share.reseed(0)
     assert share.take(4) == QueryStream(log(), sessions=0.3).take(12)[4:8]

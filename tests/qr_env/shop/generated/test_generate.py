@@ -129,22 +129,22 @@ def test_split_shares(generated: GeneratedShop) -> None:
 
 
 def test_only_test_queries_have_heldout_words(generated: GeneratedShop) -> None:
-    held = load_vocabulary().heldout_terms
-    assert len(held) > 200
+    heldout = load_vocabulary().heldout_terms
+    assert len(heldout) > 200
     products = generated.shop.products
     columns = [products[name].to_pylist() for name in products.column_names if name not in ("product_id", "price")]
-    sold = {term for column in columns for text in set(column) for term in tokenize.terms(text)}
-    assert held.isdisjoint(sold)
+    catalogue_terms = {term for column in columns for text in set(column) for term in tokenize.terms(text)}
+    assert heldout.isdisjoint(catalogue_terms)
     terms_P = [set(tokenize.terms(query.text)) for query in generated.shop.all_queries]
     elsewhere = set().union(
         *(terms for terms, split in zip(terms_P, generated.split_P, strict=True) if split != "test")
     )
-    assert held.isdisjoint(elsewhere)
+    assert heldout.isdisjoint(elsewhere)
     heldout_P = generated.shop.slices["held-out words"]
     assert not heldout_P[generated.split_P != "test"].any()
     assert 0.09 <= heldout_P[generated.split_P == "test"].mean() <= 0.16
     unchanged_P = heldout_P & ~generated.shop.slices["typo"] & ~generated.shop.slices["joined/split"]
-    assert all(not held.isdisjoint(terms_P[row]) for row in np.flatnonzero(unchanged_P))
+    assert all(not heldout.isdisjoint(terms_P[row]) for row in np.flatnonzero(unchanged_P))
     assert generated.shop.slices["unknown word"][unchanged_P].all()
 
 
@@ -245,9 +245,11 @@ def test_a_negation_excludes_what_it_names(generated: GeneratedShop) -> None:
             one for one in merchants if re.search(rf"\b(without|no|with|any) {re.escape(one.lower())}( |$)", text)
         }
         levels = shop.qrels[row]
-        sold = {level: _features_of(shop, levels.indices[levels.data == level + 1]) for level in (SUBSTITUTE, EXACT)}
-        assert refused and refused.isdisjoint(sold[EXACT])
-        assert not refused.isdisjoint(sold[SUBSTITUTE])
+        features = {
+            level: _features_of(shop, levels.indices[levels.data == level + 1]) for level in (SUBSTITUTE, EXACT)
+        }
+        assert refused and refused.isdisjoint(features[EXACT])
+        assert not refused.isdisjoint(features[SUBSTITUTE])
 
 
 def _features_of(shop: Shop, rows: npt.NDArray[np.int32]) -> set[str]:

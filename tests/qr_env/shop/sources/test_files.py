@@ -408,11 +408,11 @@ def test_rows_and_lines_do_not_depend_on_the_size_of_a_block(
         for n in range(1, 60)
     )
     path = folder(tmp_path, f"product_id,title\n{rows}70,\n71,last,x")
-    whole = read_folder(path, "skip")
+    expected = read_folder(path, "skip")
     monkeypatch.setattr("qr_env.shop.readers.formats_csv.BLOCK", block)
     parts = read_folder(path, "skip")
-    assert whole.report is not None
+    assert expected.report is not None
     assert parts.report is not None
-    assert parts.report.bad_rows == whole.report.bad_rows
-    assert parts.hash == whole.hash
-    assert [bad.line for bad in whole.report.bad_rows[-2:]] == [rows.count("\n") + 2, rows.count("\n") + 3]
+    assert parts.report.bad_rows == expected.report.bad_rows
+    assert parts.hash == expected.hash
+    assert [bad.line for bad in expected.report.bad_rows[-2:]] == [rows.count("\n") + 2, rows.count("\n") + 3]
