@@ -24,7 +24,8 @@ from agents.policy.losses import (
     preference_loss,
     zero_variance_groups,
 )
-from agents.policy.rollout import Rollout, score
+from agents.policy.rollout import Rollout
+from agents.policy.scoring import score
 from agents.rl.learner import Learner, LearnerConfig, Pair, mean_metrics
 from qr_env.common.errors import ConfigError
 

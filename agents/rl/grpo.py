@@ -24,7 +24,8 @@ from agents.policy.losses import (
     log_ratios,
     zero_variance_groups,
 )
-from agents.policy.rollout import Rollout, score
+from agents.policy.rollout import Rollout
+from agents.policy.scoring import score
 from agents.rl.learner import Learner, LearnerConfig, Pair, mean_metrics
 
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from agents.policy.losses import Aggregation, aggregate, count_sequences
 from agents.policy.prompt import completion_ids, prompt_ids
-from agents.policy.rollout import Rollout, rollout_of_completions, score
+from agents.policy.rollout import Rollout, rollout_of_completions
+from agents.policy.scoring import score
 from qr_env.common.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from agents.policy.losses import (
     log_ratios,
     whiten,
 )
-from agents.policy.rollout import Rollout, score
+from agents.policy.rollout import Rollout
+from agents.policy.scoring import score
 from agents.rl.learner import Learner, LearnerConfig, Pair, mean_metrics
 
 

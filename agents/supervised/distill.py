@@ -30,7 +30,8 @@ from transformers import get_cosine_schedule_with_warmup
 from agents.examples.tasks import Example
 from agents.policy.losses import generalized_jsd, with_remainder
 from agents.policy.prompt import prompt_text
-from agents.policy.rollout import Rollout, packed_chunks, token_logits
+from agents.policy.rollout import Rollout
+from agents.policy.scoring import packed_chunks, token_logits
 from agents.policy.student import Student
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent

@@ -27,7 +27,8 @@ from transformers import get_cosine_schedule_with_warmup
 from agents.examples.scoring import Scorer
 from agents.policy.losses import TIE, aggregate, pairwise_wins, pro_loss
 from agents.policy.prompt import completion_ids, parse_completions, prompt_ids
-from agents.policy.rollout import Rollout, pad_left, rollout_of_completions, score
+from agents.policy.rollout import Rollout, pad_left, rollout_of_completions
+from agents.policy.scoring import score
 from agents.policy.student import Student
 from agents.rl.learner import mean_metrics
 from qr_env.common.atomic_io import saving

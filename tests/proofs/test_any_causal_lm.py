@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 
 from agents.policy.prompt import prompt_ids
-from agents.policy.rollout import score
+from agents.policy.scoring import score
 from agents.policy.student import Student, pretrained_student
 from agents.rl.grpo import GRPO, GRPOConfig
 from tests.helpers.models import WORDS, same_weights

@@ -22,7 +22,8 @@ from agents.policy.losses import (
     whiten,
     zero_variance_groups,
 )
-from agents.policy.rollout import Rollout, score
+from agents.policy.rollout import Rollout
+from agents.policy.scoring import score
 from tests.helpers.models import small_model
 
 

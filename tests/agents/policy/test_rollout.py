@@ -1,13 +1,11 @@
-"""Sampling and scoring with shared prompts equal one plain forward pass a row."""
-
-from dataclasses import replace
+"""Sampling with shared prompts equals one plain forward pass a row; end tokens, padding, prompts of later turns."""
 
 import pytest
 import torch
 
-from agents.policy.prompt import prompt_ids, retry_prompt_text, text_ids
-from agents.policy.rollout import _draw, pad_left, pad_right, sample, score
-from tests.helpers.models import small_model, small_student
+from agents.policy.prompt import prompt_ids, retry_prompt_text
+from agents.policy.rollout import _draw, pad_left, pad_right, sample
+from tests.helpers.models import small_model
 
 QUERIES = ["couch", "red running shoes", "fridge freezer black white"]
 
@@ -33,23 +31,6 @@ def test_sampled_logprobs_are_those_of_a_plain_pass(sampled):
     for row, tokens in enumerate(rollout.completions()):
         expected = plain_logprobs(model, prompts[row // 5], tokens)
         torch.testing.assert_close(rollout.logprobs_N_T[row, : len(tokens)], expected, atol=1e-5, rtol=0)
-
-
-def test_scoring_equals_sampling_and_has_the_gradient_of_the_plain_pass(sampled):
-    model, prompts, rollout = sampled
-    logprobs, entropy, _ = score(model, rollout)
-    torch.testing.assert_close(logprobs, rollout.logprobs_N_T, atol=1e-5, rtol=0)
-    assert torch.equal(entropy > 0, rollout.mask_N_T > 0)
-    model.zero_grad()
-    logprobs.sum().backward()
-    shared = {name: p.grad.clone() for name, p in model.named_parameters()}
-    model.zero_grad()
-    sum(
-        plain_logprobs(model, prompts[row // 5], tokens).sum() for row, tokens in enumerate(rollout.completions())
-    ).backward()
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(shared[name], parameter.grad, atol=2e-4, rtol=1e-3)
-    model.zero_grad()
 
 
 def test_the_end_token_ends_a_row_and_counts():
@@ -89,56 +70,6 @@ def test_a_selection_has_the_groups_without_excess_padding(sampled):
     assert rollout.select(torch.tensor([2])).completions() == rollout.completions()[10:]
 
 
-@pytest.mark.parametrize("packed", [1, 40, 10_000])
-def test_scores_do_not_depend_on_the_size_of_a_packed_row(sampled, packed, monkeypatch):
-    model, _, rollout = sampled
-    monkeypatch.setattr("agents.policy.rollout.MAX_PACKED", packed)
-    torch.testing.assert_close(score(model, rollout).logprobs_N_T, rollout.logprobs_N_T, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("temperature", [0.7, 1.0])
-def test_scores_at_a_temperature_are_those_of_a_plain_softmax(sampled, temperature):
-    model, prompts, rollout = sampled
-    logprobs, entropy, _ = score(model, rollout, temperature)
-    model.zero_grad()
-    logprobs.sum().backward()
-    ours = model.get_input_embeddings().weight.grad.clone()
-    model.zero_grad()
-    total = torch.zeros(())
-    for row, tokens in enumerate(rollout.completions()):
-        expected = plain_logprobs(model, prompts[row // 5], tokens, temperature)
-        torch.testing.assert_close(logprobs[row, : len(tokens)], expected, atol=1e-5, rtol=0)
-        total = total + expected.sum()
-    total.backward()
-    torch.testing.assert_close(ours, model.get_input_embeddings().weight.grad, atol=2e-4, rtol=1e-3)
-    ids = torch.tensor([prompts[0]])
-    last = torch.log_softmax(model(input_ids=ids).logits[0, -1] / temperature, -1)
-    assert entropy[0, 0].item() == pytest.approx(-(last.exp() * last).sum().item(), abs=1e-5)
-    model.zero_grad()
-
-
-def test_states_of_sampling_are_those_of_scoring_and_give_the_logits(sampled):
-    model, prompts, _ = sampled
-    eos = model.config.eos_token_id
-    generator = torch.Generator().manual_seed(2)
-    rollout = sample(model, prompts, 4, 6, eos, eos, generator=generator, keep_hidden=True)
-    with torch.no_grad():
-        scores = score(model, rollout, hidden=True)
-        torch.testing.assert_close(scores.hidden_N_T_D, rollout.hidden_N_T_D, atol=1e-5, rtol=0)
-        logprobs = torch.log_softmax(model.get_output_embeddings()(rollout.hidden_N_T_D), -1)
-    picked = logprobs.gather(2, rollout.tokens_N_T[:, :, None]).squeeze(2) * rollout.mask_N_T
-    torch.testing.assert_close(picked, rollout.logprobs_N_T, atol=1e-5, rtol=0)
-
-
-def test_masked_rows_have_score_0_and_change_no_other(sampled):
-    model, _, rollout = sampled
-    mask = rollout.mask_N_T.clone()
-    mask[[1, 7]] = 0.0
-    scores = score(model, replace(rollout, mask_N_T=mask))
-    torch.testing.assert_close(scores.logprobs_N_T, rollout.logprobs_N_T * mask, atol=1e-5, rtol=0)
-    assert (scores.entropy_N_T[[1, 7]] == 0).all()
-
-
 def test_tokens_are_drawn_with_the_policys_probabilities():
     probs = torch.tensor([0.5, 0.0, 0.2, 0.3])
     tokens, logprobs = _draw(probs.log().repeat(20_000, 1), 1.0, torch.Generator().manual_seed(0))
@@ -155,23 +86,6 @@ def test_padding_sides():
     assert pad_left([[1], [2, 3]], 0)[0].tolist() == [[0, 1], [2, 3]]
     assert pad_right([[1], [2, 3]], 9)[0].tolist() == [[1, 9], [2, 3]]
     assert pad_right([[1], [2, 3]], 9)[1].tolist() == [[1.0, 0.0], [1.0, 1.0]]
-
-
-@pytest.mark.parametrize("groups", [[0, 1, 2], [2, 0]])
-def test_rows_with_a_prompt_each_are_scored_after_it(groups):
-    student = small_student(max_new_tokens=6)
-    queries = [query for query in QUERIES for _ in range(4)]
-    tried = [f"sofa {n}" * (n % 3) for n in range(12)]
-    found = [f"red sofa {n} | blue\nsofa" for n in range(12)]
-    rollout = student.sample_retry(queries, tried, found, 4, generator=torch.Generator().manual_seed(0))
-    prompts = text_ids(student.tokenizer, list(map(retry_prompt_text, queries, tried, found)))
-    part = rollout.select(torch.tensor(groups))
-    logprobs = score(student.model, part).logprobs_N_T
-    torch.testing.assert_close(logprobs, part.logprobs_N_T, atol=1e-5, rtol=0)
-    rows = [group * 4 + place for group in groups for place in range(4)]
-    for at, (row, tokens) in enumerate(zip(rows, part.completions(), strict=True)):
-        expected = plain_logprobs(student.model, prompts[row], tokens)
-        torch.testing.assert_close(logprobs[at, : len(tokens)], expected, atol=1e-5, rtol=0)
 
 
 def test_the_prompt_of_a_later_turn_holds_the_last_rewrite_and_its_results():

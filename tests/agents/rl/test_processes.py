@@ -13,7 +13,8 @@ from accelerate import Accelerator
 
 from agents.policy.checkpoint import checkpoints, load_checkpoint
 from agents.policy.prompt import prompt_ids
-from agents.policy.rollout import rollout_of_completions, sample, score
+from agents.policy.rollout import rollout_of_completions, sample
+from agents.policy.scoring import score
 from agents.policy.student import Student
 from agents.rl.alarms import Alarms
 from agents.rl.grpo import GRPO, GRPOConfig

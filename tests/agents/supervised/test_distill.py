@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agents.policy.losses import generalized_jsd, with_remainder
-from agents.policy.rollout import packed_chunks, token_logits
+from agents.policy.scoring import packed_chunks, token_logits
 from agents.policy.student import Student
 from agents.supervised.distill import LocalTeacher, Support, distill, divergence, sequence_kd
 from agents.supervised.distill_http import ServedTeacher
