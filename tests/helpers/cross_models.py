@@ -40,9 +40,9 @@ def _tokenizer():
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    special_tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     words = [
-        *marks,
+        *special_tokens,
         *dict.fromkeys(WORDS.split()),
         *"0123456789",
         *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),

@@ -75,7 +75,7 @@ class FakeLLMServer:
 
     def start(self) -> None:
         """Listen; after a restart on the same port."""
-        self.alive = threading.Event()
+        self.stopped = threading.Event()
         self.http = _Http(("127.0.0.1", self.port), _handler(self))
         self.port = self.http.server_port
         self.url = f"http://127.0.0.1:{self.port}"
@@ -83,7 +83,7 @@ class FakeLLMServer:
 
     def kill(self) -> None:
         """As kill −9: close the port and all connections."""
-        self.alive.set()
+        self.stopped.set()
         self.http.shutdown()
         self.http.server_close()
         with self.lock:
@@ -145,7 +145,7 @@ def _handler(outer: FakeLLMServer) -> type[BaseHTTPRequestHandler]:
                 outer.most_in_flight = max(outer.most_in_flight, outer.in_flight)
                 if outer.in_flight >= outer.gather:
                     outer.gathered.set()
-            outer.alive.wait(outer.delay)
+            outer.stopped.wait(outer.delay)
             outer.gathered.wait(20)
             try:
                 self.respond(body)
@@ -160,7 +160,7 @@ def _handler(outer: FakeLLMServer) -> type[BaseHTTPRequestHandler]:
                 outer.answered[fault] += generates
             status, reply = post(outer, self.path, body)
             if fault == "hang":
-                outer.alive.wait(30)
+                outer.stopped.wait(30)
             if fault in ("hang", "reset"):
                 self.close_connection = True
                 _reset(self.connection)

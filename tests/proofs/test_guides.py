@@ -1,4 +1,4 @@
-"""The code of the guides runs as it stands: extend.md as an installed package, README.md's Python as a script."""
+"""The code of the guides runs unchanged: extend.md as an installed package, README.md's Python as a script."""
 
 import importlib
 import re

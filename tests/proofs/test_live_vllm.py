@@ -59,7 +59,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMServer]:
         yield server
 
 
-def test_the_server_proves_what_it_can(server: VLLMServer) -> None:
+def test_capabilities_of_the_server_are_detected(server: VLLMServer) -> None:
     with open_llm_judge(server) as judge:
         found = judge.capabilities[0]
     assert found.version and found.model == "smollm2-135m" and found.context == server.max_model_len
@@ -116,16 +116,16 @@ def test_a_run_replays_from_its_store_without_a_server(server: VLLMServer, tmp_p
 
 def test_the_shopper_answers_for_its_list_only(server: VLLMServer, tmp_path: Path) -> None:
     queries, rows_NK = SHOP.all_queries[:2], np.array([[0, 5, 29], [5, 0, -1]], np.int32)
-    nobody = Grades(np.full((2, 3, 4), np.nan, np.float32))
+    no_grades = Grades(np.full((2, 3, 4), np.nan, np.float32))
     client = Client(server.url, concurrency=1, timeout=SLOW, patience=SLOW, retries=0)
     with client, VerdictStore(tmp_path) as store:
         shopper = LLMShopper(SHOP, client, server.name, store=store, max_missing=0.0)
-        done = shopper.engage(queries, rows_NK, nobody)
+        done = shopper.engage(queries, rows_NK, no_grades)
         stats = shopper.stats()
-        again = LLMShopper(SHOP, client, server.name, store=store).engage(queries, rows_NK, nobody)
+        again = LLMShopper(SHOP, client, server.name, store=store).engage(queries, rows_NK, no_grades)
         assert shopper.server.json and (stats["visits"], stats["missing"]) == (2, 0)
         assert client.tally.read()["visits"] == 2  # the second shopper's were in the store
-    assert stats["tokens/cached"] >= 96 or has_gpu()  # who it is and how it behaves, from the visit before
+    assert stats["tokens/cached"] >= 96 or has_gpu()  # the shopper's instructions, cached by the visit before
     shown_NK = rows_NK >= 0
     assert np.isin(done.click_NK[shown_NK], (0, 1)).all() and np.isnan(done.click_NK[~shown_NK]).all()
     assert (done.click_NK >= done.cart_NK)[shown_NK].all() and (done.cart_NK >= done.purchase_NK)[shown_NK].all()
@@ -141,7 +141,7 @@ def test_the_bench_reports_every_method(server: VLLMServer) -> None:
     assert report["ratios"]["store / list"] > 50
     generated = {name: costs["generated tokens"] for name, costs in report["costs_per_verdict"].items()}
     assert generated["label"] == 1 < generated["json"] < generated["reason"]
-    # Of a query's pairs after the first, rubric, warning and query are in the cache, but for a block that is not whole.
+    # Of a query's pairs after the first, rubric, warning and query are in the cache, except for an incomplete block.
     assert report["costs_per_verdict"]["label"]["cached tokens"] >= 96 * 3 / 4 or has_gpu()
 
 

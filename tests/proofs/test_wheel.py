@@ -49,7 +49,7 @@ def test_the_environment_opens_by_names(site):
 
 
 @pytest.mark.parametrize("verb", ["online", "recipe", "judge", "bench"])
-def test_verbs_explain_themselves(site, verb):
+def test_verbs_print_their_help(site, verb):
     assert f"qr {verb}" in run(site, "-m", f"runs.{verb}", "--help").stdout
 
 

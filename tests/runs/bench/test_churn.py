@@ -14,7 +14,7 @@ from runs.bench.churn import check, main
 SHOP = generate(seed=2, n_products=4_000, n_queries=1_500)
 
 
-def test_nothing_is_wrong_while_a_tenth_of_the_shop_is_replaced(tmp_path, monkeypatch):
+def test_no_error_while_a_tenth_of_the_shop_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr("runs.bench.churn.load_shop", lambda *_: SHOP)
     main(ChurnArgs(results=20_000, prompts=16, json=str(tmp_path / "churn.json")))
     report = json.loads((tmp_path / "churn.json").read_text())
@@ -23,7 +23,7 @@ def test_nothing_is_wrong_while_a_tenth_of_the_shop_is_replaced(tmp_path, monkey
     assert errors["ghosts"] == errors["wrong"] == errors["holes"] == 0
 
 
-def test_search_that_ignores_the_assortment_is_caught(monkeypatch):
+def test_a_search_that_ignores_the_assortment_is_detected(monkeypatch):
     search = BM25.search
     monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_C=None: search(self, queries, k))
     assert check(ChurnArgs(results=3_000, prompts=16), SHOP)["ghosts"] > 100
@@ -32,7 +32,7 @@ def test_search_that_ignores_the_assortment_is_caught(monkeypatch):
         main(ChurnArgs(results=3_000, prompts=16))
 
 
-def test_the_report_holds_the_errors_and_exit_code_1_says_that_there_are_some(monkeypatch, tmp_path, capsys):
+def test_errors_are_reported_and_set_exit_code_1(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(churn, "load_shop", lambda *_: SHOP)
     monkeypatch.setattr(churn, "check", lambda args, _: {"results": args.results, **dict.fromkeys(ERRORS, 0)})
     main(ChurnArgs(results=7, json=str(tmp_path / "churn.json")))

@@ -55,7 +55,9 @@ def test_operations_are_those_that_torch_counts():
     ids = torch.randint(5, 60, (1, 9))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(input_ids=ids)
-    norms = 5 * 64  # weights that multiply no matrix; and eager attention looks at the whole square
+    norms = (
+        5 * 64
+    )  # norm weights are in no matrix product; eager attention computes all 9 × 9 pairs, without the causal mask
     expected = shape.operations(9, 9, 9 * 9) - 2 * norms * 9
     assert counter.get_total_flops() == pytest.approx(expected, rel=1e-3)
 
@@ -67,7 +69,7 @@ def test_the_roofline_of_a_batch_by_hand():
     prompt = torch.ones((1, 4), dtype=torch.long)
     rollout = Rollout(prompt, prompt, tokens, mask, torch.zeros(2, 3), 2)
     counted = rooflines(shape, rollout, torch.tensor([0]), Machine(flops=1.0, bandwidth=1e12))
-    # Read: 4 + 2 positions; predicted: 1 + 2; looks: 1+2+3+4 in the prompt, then 5 and 6.
+    # Read: 4 + 2 positions; predicted: 1 + 2; attended: 1+2+3+4 in the prompt, then 5 and 6.
     forward = 2 * 60 * 6 + 2 * 40 * 3 + 4 * 2 * (10 + 5 + 6)
     assert counted["score"] == forward
     assert counted["backward"] == 2 * forward

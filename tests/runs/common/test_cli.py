@@ -74,7 +74,7 @@ def test_help_lists_the_verbs_on_standard_output(capsys, argv):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself(capsys, verb):
+def test_every_verb_has_help(capsys, verb):
     with contextlib.suppress(SystemExit):
         cli.main([verb, "--help"])
     assert f"qr {verb}" in capsys.readouterr().out
@@ -114,7 +114,7 @@ def test_a_config_sets_defaults_of_the_right_type_and_flags_win(tmp_path):
     assert (args.rate, args.out, args.shop, args.engine) == (2.0, Path("y"), "mine", "dense")
 
 
-def test_the_config_may_stand_before_the_flags_or_behind_an_equals_sign(tmp_path):
+def test_the_config_flag_may_come_first_and_take_an_equals_sign(tmp_path):
     (tmp_path / "c.yaml").write_text("rate: 3")
     assert parsed([f"--config={tmp_path / 'c.yaml'}", "--shop", "x"]).rate == 3.0
     assert parsed(["--config", str(tmp_path / "c.yaml"), "--shop", "x"]).rate == 3.0
@@ -124,7 +124,7 @@ def test_an_empty_config_changes_nothing(tmp_path):
     assert parsed(["--shop", "x"], "", tmp_path) == Args("x")
 
 
-def test_what_neither_config_nor_flags_give_is_asked_for(capsys, tmp_path):
+def test_a_missing_required_setting_is_named(capsys, tmp_path):
     code, text = failure(capsys, [], "rate: 1", tmp_path)
     assert code == 2
     assert "--shop" in text
@@ -140,14 +140,14 @@ def test_what_neither_config_nor_flags_give_is_asked_for(capsys, tmp_path):
         ("rate: [1\n", ["not valid YAML"]),
     ],
 )
-def test_a_config_that_cannot_be_is_named(capsys, tmp_path, config, words):
+def test_an_invalid_config_is_refused_with_the_reason(capsys, tmp_path, config, words):
     code, text = failure(capsys, [], config, tmp_path)
     assert code == 1
     assert len(text.splitlines()) == 1
     assert all(word in text for word in [*words, "settings.yaml"])
 
 
-def test_a_config_that_is_not_there(capsys, tmp_path):
+def test_a_missing_config_file_is_refused(capsys, tmp_path):
     assert failure(capsys, ["--config", str(tmp_path / "no.yaml")])[0] == 1
     assert "needs a YAML file" in failure(capsys, ["--shop", "x", "--config"])[1]
 
@@ -155,9 +155,9 @@ def test_a_config_that_is_not_there(capsys, tmp_path):
 RECIPES = sorted((Path(cli.__file__).parents[1] / "recipes").glob("*.yaml"))
 
 
-# Those with stages are of `qr recipe`: tests/runs/recipe/test_job.py.
+# Recipes with stages belong to `qr recipe`: tests/runs/recipe/test_load.py.
 @pytest.mark.parametrize("recipe", [path for path in RECIPES if "stages" not in read_yaml(path)], ids=lambda p: p.stem)
-def test_every_recipe_is_one_of_the_main_job(recipe):
+def test_every_recipe_without_stages_is_a_config_of_qr_online(recipe):
     from runs.online.args import Args as OnlineArgs
 
     seen = []
@@ -191,7 +191,7 @@ def test_help_loads_no_heavy_library(argv):
     assert done.stderr.strip() == "loaded:"
 
 
-def test_a_reader_that_leaves_is_no_error():
+def test_a_closed_pipe_is_no_error():
     command = f"{sys.executable} -m runs.online --help | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""
@@ -202,7 +202,7 @@ class Prices:
     """A group of settings."""
 
     copy: float = 0.5
-    """Of a copy."""
+    """Price of a copy."""
 
 
 @dataclass
@@ -218,7 +218,7 @@ class Grouped:
     """One group with flags, one without."""
 
     name: str
-    """Of it."""
+    """A name."""
     reward: Prices = field(default_factory=Prices)
     """Prices."""
     judging: Annotated[Judging, tyro.conf.Fixed] = field(default_factory=Judging)
@@ -244,7 +244,7 @@ def test_settings_without_a_flag_are_listed_and_suggested(capsys):
         run(Grouped, print, ["--list-settings"])
     assert stop.value.code == 0
     listed = capsys.readouterr().out
-    assert "judging.url: str | None = ''\n    Where.\n" in listed and "name: str = required\n    Of it.\n" in listed
+    assert "judging.url: str | None = ''\n    Where.\n" in listed and "name: str = required\n    A name.\n" in listed
     for argv, message in (
         (["--name", "a", "--url", "x"], "--url is not a flag; write --set judging.url=VALUE"),
         (["--name", "a", "--set"], "--set needs NAME=VALUE"),
@@ -281,14 +281,14 @@ def test_an_unknown_setting_in_a_group_is_named(tmp_path, capsys):
 
 @dataclass
 class Resumed:
-    """A verb whose runs go on."""
+    """Settings of a verb whose runs can be resumed."""
 
     out: Path = Path("out/x")
-    """Where."""
+    """Run folder."""
     resume: bool = False
-    """Go on."""
+    """Continue the run."""
     rate: float | None = None
-    """A number or none."""
+    """An optional number."""
     names: tuple[str, ...] = ("a",)
     """Several."""
     reward: Prices = field(default_factory=Prices)
@@ -297,21 +297,21 @@ class Resumed:
     """Judges."""
 
 
-def test_what_a_resumed_run_is_not_told_is_what_it_was_begun_with(tmp_path):
-    begun = Resumed(tmp_path / "moved since", rate=1e-4, names=(), reward=Prices(0.25), judging=Judging("x"))
-    open_run(begun.out, begun, {}, resume=False)
-    begun.out.rename(out := tmp_path / "run")
+def test_a_resumed_run_keeps_the_settings_it_was_started_with(tmp_path):
+    started = Resumed(tmp_path / "moved since", rate=1e-4, names=(), reward=Prices(0.25), judging=Judging("x"))
+    open_run(started.out, started, {}, resume=False)
+    started.out.rename(out := tmp_path / "run")
     config = tmp_path / "more.yaml"
     config.write_text("rate: 2\nreward: {copy: 0.5}\n")
     start, seen = ["--out", str(out), "--resume"], []
     run(Resumed, seen.append, start)
     run(Resumed, seen.append, [*start, "--rate", "None", "--names", "a", "--reward.copy", "1", "--set", "judging.url="])
     run(Resumed, seen.append, [*start, "--config", str(config), "--rate", "3"])
-    assert seen[0] == replace(begun, out=out, resume=True)
+    assert seen[0] == replace(started, out=out, resume=True)
     assert seen[1] == Resumed(out, resume=True, reward=Prices(1.0))
-    assert seen[2] == replace(begun, out=out, resume=True, rate=3.0, reward=Prices(0.5))
+    assert seen[2] == replace(started, out=out, resume=True, rate=3.0, reward=Prices(0.5))
     run(Resumed, seen.append, ["--out", str(out)])
-    assert seen[3] == Resumed(out), "without --resume it is another run, which the folder refuses"
+    assert seen[3] == Resumed(out), "without --resume the settings of the earlier run are not read"
 
 
 def test_a_run_whose_settings_are_damaged_is_not_resumed(tmp_path, capsys):

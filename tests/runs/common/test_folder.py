@@ -1,4 +1,4 @@
-"""A run's folder is made once, resumed only as itself, and says what made it."""
+"""A run folder is created once, resumed only with the same settings, and holds settings and environment."""
 
 import json
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def test_a_new_run_has_its_settings_facts_and_environment(tmp_path):
     assert set(saved["environment"]) == {"commit", "machine", "versions"}
 
 
-def test_a_taken_folder_is_refused_and_left_as_it_was(tmp_path):
+def test_a_folder_with_a_run_is_refused_and_not_changed(tmp_path):
     open_run(tmp_path, Args(updates=3), FACTS, resume=False)
     before = (tmp_path / CONFIG_FILE).read_bytes()
     with pytest.raises(RunFolderError, match="--resume"):
@@ -34,14 +34,14 @@ def test_a_taken_folder_is_refused_and_left_as_it_was(tmp_path):
     assert (tmp_path / CONFIG_FILE).read_bytes() == before
 
 
-def test_the_same_run_goes_on_and_its_settings_stay(tmp_path):
+def test_a_run_is_resumed_and_its_config_stays(tmp_path):
     open_run(tmp_path, Args(), FACTS, resume=False)
     before = (tmp_path / CONFIG_FILE).read_bytes()
     open_run(tmp_path, Args(), FACTS, resume=True)
     assert (tmp_path / CONFIG_FILE).read_bytes() == before
 
 
-def test_another_shop_is_refused_by_name_and_both_hashes(tmp_path):
+def test_another_shop_is_refused_with_both_hashes(tmp_path):
     open_run(tmp_path, Args(), FACTS, resume=False)
     with pytest.raises(RunFolderError, match=r"another shop \('abc', now 'xyz'\)"):
         open_run(tmp_path, Args(), {**FACTS, "shop": "xyz"}, resume=True)
@@ -55,7 +55,7 @@ def test_another_setting_is_refused_unless_it_is_free(tmp_path):
         open_run(tmp_path, Args(updates=9), FACTS, resume=True, free=("out",))
 
 
-def test_nothing_to_resume_says_so_and_makes_nothing(tmp_path):
+def test_resuming_without_a_run_is_refused_and_creates_nothing(tmp_path):
     with pytest.raises(RunFolderError, match="without --resume"):
         open_run(tmp_path / "none", Args(), FACTS, resume=True)
     assert not (tmp_path / "none").exists()

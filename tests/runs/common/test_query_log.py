@@ -1,4 +1,4 @@
-"""A generated query log: the same whatever the seed of the run, and only where nothing was bought."""
+"""Queries generated from a catalogue: the same for every seed of a run, and only for shops without purchases."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Two ways timed in turns, their ratio, and the facts that every report has."""
+"""Two implementations timed alternately, their ratio, and the provenance in every report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from runs.common.timing import Pair, alternate, stamped
 
 
-def test_turns_alternate_and_the_first_does_not_count() -> None:
+def test_turns_alternate_after_a_warm_up() -> None:
     calls: list[str] = []
     pair = alternate(lambda: calls.append("ours"), lambda: calls.append("theirs"), pairs=3)
     assert calls == ["ours", "theirs", "ours", "theirs", "theirs", "ours", "ours", "theirs"]

@@ -102,7 +102,7 @@ def test_a_resumed_run_ends_the_same(settings: dict[str, Any], monkeypatch: pyte
     with pytest.raises(RunFolderError, match="--resume"):
         main(DistillArgs(**settings))
     main(DistillArgs(**settings, resume=True))
-    assert len(trained) == 4, "a teacher and a student before the stop, the other after it: none twice"
+    assert len(trained) == 4, "the interrupted student is trained again, and nothing else"
     for name in ("lines", "curve"):
         assert report(settings["out"])[name] == complete[name]
     with pytest.raises(RunFolderError, match=r"another sizes \(.*\(3,\)"):

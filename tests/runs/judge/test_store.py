@@ -1,4 +1,4 @@
-"""`qr judge store`: what it does to a real store, prints and writes."""
+"""`qr judge store`: its actions on a real store, its output and JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_stats_are_what_is_shown_by_default(tmp_path: Path, capsys: pytest.Captu
     out = capsys.readouterr().out
     for text in ("20 verdicts, 12 texts", "no errors", "words@1", "50.0 %"):
         assert text in out
-    assert [file.name for file in tmp_path.iterdir()] == ["verdicts.sqlite"], "looking leaves nothing behind"
+    assert [file.name for file in tmp_path.iterdir()] == ["verdicts.sqlite"], "reading a store creates no files"
 
 
 def test_the_default_store_is_in_the_cache(

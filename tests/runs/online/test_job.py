@@ -84,7 +84,7 @@ def test_the_run_folder_is_complete(finished):
     assert {"eval/nDCG@10", "eval/identity/nDCG@10", "eval/headroom", "eval/worse"} <= set(lines(finished)[0])
 
 
-def test_the_tracker_was_told_the_same_as_the_files(finished):
+def test_the_tracker_has_the_same_metrics_as_the_files(finished):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(finished / "tensorboard"))
@@ -104,9 +104,9 @@ def test_samples_show_what_was_found_and_its_grades(finished):
     assert {hit["level"] for hit in hits} <= {-1, 0, 1, 2, 3} and any(hit["level"] == 3 for hit in hits)
 
 
-def test_the_report_tells_what_each_word_was_worth(finished):
-    told = json.loads((finished / "eval.json").read_text(encoding="utf-8"))["examples"]
-    examples = [example for group in told.values() for example in group]
+def test_examples_have_the_contribution_of_each_word(finished):
+    groups = json.loads((finished / "eval.json").read_text(encoding="utf-8"))["examples"]
+    examples = [example for group in groups.values() for example in group]
     assert examples and all(bool(example["words"]) != example["kept"] for example in examples)
 
 
@@ -117,7 +117,7 @@ def test_a_second_start_is_refused(finished, shop_folder):
     assert (finished / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_finished_run_does_nothing_twice(finished, shop_folder, tmp_path):
+def test_resuming_a_finished_run_changes_nothing(finished, shop_folder, tmp_path):
     out = shutil.copytree(finished, tmp_path / "run")
     kept = ["metrics.jsonl", "samples.jsonl", "warm_pairs.jsonl", "config.json"]
     before = [(out / name).read_bytes() for name in kept]
@@ -127,7 +127,7 @@ def test_a_finished_run_does_nothing_twice(finished, shop_folder, tmp_path):
     assert same_weights(load_checkpoint(out / "checkpoints")[0].model, student.model)
 
 
-def test_a_longer_run_goes_on_from_the_last_update(finished, shop_folder, tmp_path):
+def test_more_updates_continue_from_the_last_one(finished, shop_folder, tmp_path):
     out = shutil.copytree(finished, tmp_path / "run")
     main(args(shop_folder, out, resume=True, updates=4))
     assert steps(out) == [*ALL_STEPS, ("online", 4), ("eval", 4)]
@@ -137,11 +137,11 @@ def test_a_run_whose_last_evaluation_was_refused_is_not_finished(finished, shop_
     out = shutil.copytree(finished, tmp_path / "run")
 
     def refuse(*_):
-        raise JudgeError("the judge is away")
+        raise JudgeError("the judge is not available")
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingEvaluation, "judge_metrics", refuse)
-        with pytest.raises(JudgeError, match="away"):
+        with pytest.raises(JudgeError, match="not available"):
             main(args(shop_folder, out, resume=True, updates=4))
     assert steps(out) == [*ALL_STEPS, ("online", 4)]
     main(args(shop_folder, out, resume=True, updates=4))
@@ -149,7 +149,7 @@ def test_a_run_whose_last_evaluation_was_refused_is_not_finished(finished, shop_
     assert (out / "eval.json").is_file()
 
 
-def test_a_run_killed_after_the_warm_start_becomes_the_run_that_was_not(finished, shop_folder, tmp_path):
+def test_a_run_killed_after_the_warm_start_ends_as_an_uninterrupted_one(finished, shop_folder, tmp_path):
     out = tmp_path / "run"
     (out / "checkpoints").mkdir(parents=True)
     for name in ("config.json", "warm_pairs.jsonl"):
@@ -166,7 +166,7 @@ def test_a_run_killed_after_the_warm_start_becomes_the_run_that_was_not(finished
     assert same_weights(ours.model, theirs.model)
 
 
-def test_a_run_killed_before_the_warm_start_begins_with_it(finished, shop_folder, tmp_path):
+def test_a_run_killed_before_the_warm_start_makes_it_when_resumed(finished, shop_folder, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     shutil.copy(finished / "config.json", out)
@@ -187,12 +187,12 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_a_run_does_not_go_on_with_another_setting_that_decides_learning(finished, shop_folder, name):
+def test_a_run_is_not_resumed_with_another_setting_that_influences_learning(finished, shop_folder, name):
     with pytest.raises(RunFolderError, match=rf"another {name} \(.*, now .*\); continue with the run's own"):
         main(args(shop_folder, finished, resume=True, updates=4, **CHANGED[name]))
 
 
-def test_the_printed_command_goes_on_with_all_settings_of_the_run(finished, shop_folder):
+def test_the_printed_command_resumes_with_all_settings_of_the_run(finished, shop_folder):
     seen = []
     run(Args, seen.append, [str(shop_folder), "--out", str(finished), "--resume"])
     assert seen == [args(shop_folder, finished, tracker=("tensorboard",), resume=True)]
@@ -216,7 +216,7 @@ def write_catalogue(folder):
     (folder / "queries.csv").write_text("query\n" + "".join(f"{query}\n" for query in queries))
 
 
-def test_products_and_queries_alone_go_the_whole_road(tmp_path, capsys):
+def test_products_and_queries_alone_are_enough_for_a_run(tmp_path, capsys):
     cache = tmp_path / "cache" / "models"
     cache.mkdir(parents=True)
     (cache / "minilm-l6").symlink_to(MINILM)
@@ -231,7 +231,7 @@ def test_products_and_queries_alone_go_the_whole_road(tmp_path, capsys):
     assert list(agents) == ["identity", "spell", "rm3", "warm start", "online"]
 
 
-def test_with_a_shopper_relevance_and_conversion_are_watched(shop_folder, tmp_path):
+def test_with_a_shopper_relevance_and_conversion_are_evaluated(shop_folder, tmp_path):
     out = tmp_path / "run"
     main(args(shop_folder, out, shopper="model", updates=1, evaluation=EvaluationSettings(every=1)))
     rows = [line for line in lines(out) if line["phase"] == "eval"]
@@ -241,7 +241,7 @@ def test_with_a_shopper_relevance_and_conversion_are_watched(shop_folder, tmp_pa
     assert first["eval/relevance@10"] == rows[0]["eval/relevance@10"]
 
 
-def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_folder, tmp_path, monkeypatch, capsys):
+def test_a_run_with_promotion_learns_until_a_signal_and_is_resumed(shop_folder, tmp_path, monkeypatch, capsys):
     """SIGTERM in the second update of each start; the two together are one run."""
     out, step = tmp_path / "run", QueryRewriteVectorEnv.step
 
@@ -268,7 +268,7 @@ def test_a_guarded_run_goes_on_until_it_is_told_to_stop_and_then_again(shop_fold
     assert [update for phase, update in steps(out) if phase == "online"] == [1, 2, 3, 4]
     assert [line["event"] for line in lines(out, "promotions.jsonl")] == ["serving", "shadow"]
     assert all({"serve/gain", "serve/canary"} <= set(line) for line in lines(out) if line["phase"] == "online")
-    # `qr dashboard` shows only what runs log; the tables are read back in test_tracking.py.
+    # `qr dashboard` shows only what runs log; tests/agents/tracking reads the tables back.
     tables = {"samples", "promotion/decisions", "evaluation by slice"}
     logged = {name for line in lines(out) for name in line}
     assert set(metrics_of(specification("me", "qr-env"))) - tables - logged == set()

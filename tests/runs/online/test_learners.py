@@ -1,4 +1,4 @@
-"""The flags that say how a student learns: each does what it says, or is refused before anything is made."""
+"""Settings of the optimizer: each has its effect, or is refused before the run folder is created."""
 
 import math
 
@@ -26,7 +26,7 @@ def test_epochs_are_the_optimizers_own_unless_they_are_given(optimizer):
 
 
 @pytest.mark.parametrize("rate", [0.0, -1e-3, math.nan])
-def test_a_learning_rate_that_is_none_is_refused_not_replaced(tmp_path, rate):
+def test_an_invalid_learning_rate_is_refused_and_not_replaced_by_the_default(tmp_path, rate):
     assert learning_rate(Args()) == 1e-3 and learning_rate(Args(learning_rate=2.0)) == 2.0
     with pytest.raises(ConfigError, match=r"--learning-rate .* above 0"):
         main(Args(out=tmp_path / "run", learning_rate=rate))
@@ -40,7 +40,7 @@ def test_epochs_below_1_are_refused(epochs):
 
 
 @pytest.mark.parametrize("settings", [{"retriever": "dense"}, {"combine": "union"}, {"max_turns": 2}])
-def test_lists_that_cannot_be_checked_are_refused_before_anything_is_made(settings, tmp_path):
+def test_settings_whose_lists_cannot_be_checked_are_refused(settings, tmp_path):
     traffic = TrafficSettings(check_hits=True)
     with pytest.raises(ConfigError, match="leave check_hits out"):
         main(Args(out=tmp_path / "run", traffic=traffic, **settings))
@@ -48,7 +48,7 @@ def test_lists_that_cannot_be_checked_are_refused_before_anything_is_made(settin
     check_settings(Args(traffic=traffic))
 
 
-def test_a_target_of_kl_needs_a_price_to_steer():
+def test_a_kl_target_needs_a_coefficient_above_zero():
     check_settings(Args(optimizer="ppo", learning=LearningSettings(kl_target=0.1)))
     with pytest.raises(
         ConfigError, match=r"learning\.kl_target=0\.1 with learning\.kl_coef=0.* learning\.kl_coef=0\.001"

@@ -1,4 +1,4 @@
-"""`qr online` on two real processes: one run folder, one stream shared out, stopped and resumed exactly; refusals."""
+"""`qr online` on two real processes: one run folder, a stream divided between them, exact resume; refusals."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def args(folder, name, **settings):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """A folder with a run that two processes finished ("whole"), and one that was stopped on its way ("half")."""
+    """A folder with an uninterrupted run of two processes ("complete"), and one that was resumed ("half")."""
     folder = tmp_path_factory.mktemp("pair")
     write_shop(tiny_shop(), folder / "shop")
     with pytest.MonkeyPatch.context() as patch:
@@ -53,7 +53,7 @@ def pair(tmp_path_factory):
         yield folder
 
 
-def of_each(folder):
+def results_of_both(folder):
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -61,53 +61,53 @@ pytestmark = pytest.mark.enable_socket
 
 
 def test_two_processes_make_one_run_folder(pair):
-    rows = [json.loads(line) for line in (pair / "whole" / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (pair / "complete" / "metrics.jsonl").read_text().splitlines()]
     steps = [("eval", 0), ("online", 1), ("online", 2), ("eval", 2), ("online", 3), ("online", 4), ("eval", 4)]
     assert [(row["phase"], row["update"]) for row in rows] == [*steps, ("online", 5), ("eval", 5)]
     assert rows[-1]["episodes"] == 5 * 4 * 4
-    assert checkpoints(pair / "whole" / "checkpoints")[-1].name == "update-000005"
-    assert all((pair / "whole" / name).is_file() for name in ("eval.json", "report.html", "warm_pairs.jsonl"))
+    assert checkpoints(pair / "complete" / "checkpoints")[-1].name == "update-000005"
+    assert all((pair / "complete" / name).is_file() for name in ("eval.json", "report.html", "warm_pairs.jsonl"))
 
 
 def test_both_end_with_the_same_weights_which_are_saved(pair):
-    first, second = (found["weights"] for found in of_each(pair))
+    first, second = (found["weights"] for found in results_of_both(pair))
     assert first == second
-    assert first[0] == digest(load_checkpoint(pair / "whole" / "checkpoints")[0].model)
+    assert first[0] == digest(load_checkpoint(pair / "complete" / "checkpoints")[0].model)
 
 
-def test_their_queries_are_together_those_of_one_process(pair):
-    first, second = (found["queries"] for found in of_each(pair))
-    stream = make_stream(args(pair, "whole"), load_training_shop(str(pair / "shop")), None)
+def test_their_queries_together_are_those_of_one_process(pair):
+    first, second = (found["queries"] for found in results_of_both(pair))
+    stream = make_stream(args(pair, "complete"), load_training_shop(str(pair / "shop")), None)
     assert [a + b for a, b in zip(first, second, strict=True)] == [[q.id for q in stream.take(4)] for _ in first]
     assert len(first) == 5 and not any(set(a) & set(b) for a, b in zip(first, second, strict=True))
 
 
-def test_stopped_by_a_signal_to_one_of_them_and_resumed_it_is_the_run_that_was_not(pair):
-    assert [found["stopped"] for found in of_each(pair)] == [[3, True]] * 2
+def test_a_run_interrupted_by_a_signal_to_one_process_and_resumed_equals_an_uninterrupted_one(pair):
+    assert [found["stopped"] for found in results_of_both(pair)] == [[3, True]] * 2
     for name in ("metrics.jsonl", "samples.jsonl", "eval.json"):
-        assert (pair / "half" / name).read_bytes() == (pair / "whole" / name).read_bytes(), name
-    ours, theirs = (load_checkpoint(pair / name / "checkpoints") for name in ("half", "whole"))
+        assert (pair / "half" / name).read_bytes() == (pair / "complete" / name).read_bytes(), name
+    ours, theirs = (load_checkpoint(pair / name / "checkpoints") for name in ("half", "complete"))
     assert same_weights(ours[0].model, theirs[0].model)
     (other,), (expected,) = ours[1]["others"], theirs[1]["others"]
     assert other["generator"].equal(expected["generator"]) and not other["generator"].equal(ours[1]["generator"])
     assert (other["envs"], other["anchor_pairs"]) == (expected["envs"], expected["anchor_pairs"])
 
 
-def test_one_process_does_not_go_on_with_the_run_of_two(pair):
+def test_one_process_does_not_resume_the_run_of_two(pair):
     with pytest.raises(ConfigError, match=r"made by 2 process.* this run has 1: .*--num_processes 2"):
-        online.main(args(pair, "whole", updates=6, resume=True))
-    assert (pair / "whole" / "eval.json").is_file(), "nothing was touched"
+        online.main(args(pair, "complete", updates=6, resume=True))
+    assert (pair / "complete" / "eval.json").is_file(), "nothing was touched"
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_several_processes_cannot_do_is_refused_by_name(message):
+def test_settings_that_several_processes_cannot_share_are_refused(message):
     with pytest.raises(ConfigError, match=message):
         check_processes(Args(**REFUSED[message]), 2)
     check_processes(Args(**REFUSED[message]), 1)
 
 
 def test_a_refusal_reaches_both_and_leaves_no_folder(pair):
-    assert [found["refused"] for found in of_each(pair)] == [["ConfigError", "RunFolderError"]] * 2
+    assert [found["refused"] for found in results_of_both(pair)] == [["ConfigError", "RunFolderError"]] * 2
     assert not (pair / "refused").exists()
 
 
@@ -116,7 +116,7 @@ def digest(model):
 
 
 def work(folder):
-    """What each of the two processes does: a whole run by `main`, then, in the same group, all others."""
+    """The work of each of the two processes: a complete run by `main`, then, in the same group, the other runs."""
     found = {"queries": [], "weights": [], "stopped": [], "refused": []}
     stages, run, step = online.run_stages, Loop.run, QueryRewriteVectorEnv.step
 
@@ -130,14 +130,14 @@ def work(folder):
         found["stopped"] = [progress.update, True] if progress.stopped else found["stopped"]
         return progress
 
-    def all_stages(whole, processes):
+    def all_stages(settings, processes):
         QueryRewriteVectorEnv.step, Loop.run = watched, remembered
-        stages(whole, processes)
+        stages(settings, processes)
         QueryRewriteVectorEnv.step = terminated(step, 3 if processes.rank == 1 else None)
-        processes.main_only(lambda: begun(whole.out, folder / "half"))
+        processes.main_only(lambda: copy_warm_start(settings.out, folder / "half"))
         for _ in range(2):
             stages(args(folder, "half", resume=True), processes)
-        for wrong in (args(folder, "refused", prompts=5), args(folder, "whole")):
+        for wrong in (args(folder, "refused", prompts=5), args(folder, "complete")):
             try:
                 stages(wrong, processes)
             except Exception as error:
@@ -145,27 +145,27 @@ def work(folder):
         (folder / f"{processes.rank}.json").write_text(json.dumps(found))
 
     online.run_stages = all_stages
-    online.main(args(folder, "whole"))
+    online.main(args(folder, "complete"))
 
 
 def terminated(step, at):
-    """A step that is told to stop when it is made for the `at`-th time."""
+    """A `step` that raises SIGTERM in its `at`-th call."""
     calls = []
 
-    def told(self, actions):
+    def step_with_signal(self, actions):
         calls.append(1)
         if len(calls) == at:
             signal.raise_signal(signal.SIGTERM)
         return step(self, actions)
 
-    return told
+    return step_with_signal
 
 
-def begun(whole, half):
-    """A run folder as it is when the online stage begins."""
+def copy_warm_start(complete, half):
+    """Make a run folder as it is at the beginning of the online stage."""
     (half / "checkpoints").mkdir(parents=True)
-    shutil.copy(whole / "config.json", half)
-    shutil.copytree(whole / "checkpoints" / "warm", half / "checkpoints" / "warm")
+    shutil.copy(complete / "config.json", half)
+    shutil.copytree(complete / "checkpoints" / "warm", half / "checkpoints" / "warm")
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def stored(folder, fingerprint):
 
 
 @pytest.mark.parametrize(
-    ("spec", "fingerprint", "paid"),
+    ("spec", "fingerprint", "uses_llm"),
     [
         ("labels", "", False),
         ("cross-encoder:{llm}", "", False),  # only its folder is called llm
@@ -96,12 +96,12 @@ def stored(folder, fingerprint):
         ("replay", "cross-encoder:llm", False),
     ],
 )
-def test_typo_variants_are_not_graded_by_a_language_model(bert, tmp_path, spec, fingerprint, paid):
+def test_typo_variants_are_not_graded_by_a_language_model(bert, tmp_path, spec, fingerprint, uses_llm):
     spec = spec.format(llm=shutil.copytree(bert, tmp_path / "llm"))
     store = stored(tmp_path / "store", fingerprint) if fingerprint else None
     judge = open_judge(spec, SHOP, JudgeOptions(urls=("http://127.0.0.1:9/v1",), store=store))
     setup = TrainingSetup(SHOP, WordRetriever(SHOP), judge, Reward())
-    assert setup.anchor_pairs().typo_variants == (0 if paid else TYPO_VARIANTS)
+    assert setup.anchor_pairs().typo_variants == (0 if uses_llm else TYPO_VARIANTS)
 
 
 def without(line):
@@ -117,7 +117,7 @@ def test_cross_encoder_and_ensemble_train_and_another_judge_reports(shop_folder,
     assert all(np.isfinite(line["reward"]) for line in updates)
 
 
-def test_the_judge_that_reports_and_test_labels_look_on_and_choose_nothing(shop_folder, bert, tmp_path):
+def test_the_report_judge_and_test_labels_are_logged_and_select_nothing(shop_folder, bert, tmp_path):
     watched = {"report_judge": f"cross-encoder:{bert}", "evaluation": replace(EVALUATION, watch_test_labels=True)}
     seen, _ = online(shop_folder, tmp_path / "seen", "labels", **watched)
     alone, _ = online(shop_folder, tmp_path / "alone", "labels")
@@ -129,7 +129,7 @@ def test_the_judge_that_reports_and_test_labels_look_on_and_choose_nothing(shop_
     assert "the report judge" in page and "the test labels" in page
 
 
-def test_the_gate_refuses_a_judge_that_disagrees_or_lets_it_in_slowly(shop_folder, bert, tmp_path):
+def test_the_gate_refuses_a_judge_that_disagrees_and_is_off_by_default(shop_folder, bert, tmp_path):
     spec = f"cross-encoder:{bert}"  # untrained: its κ is about 0
     with pytest.raises(JudgeError, match=r"min_kappa|unknown"):
         online(shop_folder, tmp_path / "refused", spec, judging=JudgingSettings(min_kappa=0.9))
@@ -137,7 +137,7 @@ def test_the_gate_refuses_a_judge_that_disagrees_or_lets_it_in_slowly(shop_folde
     assert "judge/kappa" not in figures[0]
 
 
-def test_the_gate_reads_graded_pairs_of_ones_own(shop_folder, tmp_path):
+def test_the_gate_reads_a_file_of_graded_pairs(shop_folder, tmp_path):
     labels = tmp_path / "mine.csv"
     graded = [(query, row) for query in SHOP.split("train") for row in range(30)]
     levels = SHOP.levels([query.row for query, _ in graded], np.array([[row] for _, row in graded], np.int32))[:, 0]
@@ -159,13 +159,13 @@ def test_the_gate_reads_graded_pairs_of_ones_own(shop_folder, tmp_path):
 
 
 class Halved(Gate):
-    """A gate that finds every judge half as good as it must be."""
+    """A gate that measures half of the required κ for every judge."""
 
     def check(self, judge, shop, shown=None, retriever=None):
         return GateResult(judge.name, 0.2, 0.1, 0.3, 100, passed=False, weight=0.5)
 
 
-def test_a_judge_that_is_let_in_with_less_weight_teaches_at_a_lower_rate(shop_folder, tmp_path, monkeypatch):
+def test_a_downweighted_judge_lowers_the_learning_rate(shop_folder, tmp_path, monkeypatch):
     rates = []
     set_rate = GRPO._set_learning_rate
 
@@ -209,7 +209,7 @@ def test_a_reward_scheme_is_found_by_name():
         make_reward("fame", Weights(), None)
 
 
-def test_auto_reports_by_labels_else_by_another_judge(capsys):
+def test_the_automatic_report_judge_is_labels_where_there_are_any_else_embedding(capsys):
     setup = TrainingSetup(SHOP, None, open_judge("labels", SHOP), Reward())
     assert report_judge(setup, Args(judge="labels"), "test") is None
     assert report_judge(setup, Args(judge="labels", report_judge="labels"), "test") is None
@@ -220,14 +220,14 @@ def test_auto_reports_by_labels_else_by_another_judge(capsys):
     )
 
 
-@pytest.mark.parametrize(("trained", "reports", "said"), [
+@pytest.mark.parametrize(("trained", "reports", "warned"), [
     ("ensemble:labels, embedding", "auto", True),
     ("embedding", "ensemble:embedding,labels", True),
     ("ensemble:labels,replay", "auto", False),
 ])  # fmt: skip
-def test_a_judge_that_helped_to_train_is_named_when_it_reports(monkeypatch, capsys, trained, reports, said):
+def test_a_judge_that_helped_to_train_is_named_when_it_reports(monkeypatch, capsys, trained, reports, warned):
     monkeypatch.setattr("runs.online.evaluation.open_judge", lambda *_: "judge")
     setup = TrainingSetup(replace(SHOP, qrels=SHOP.qrels * 0), None, None, Reward())
     assert report_judge(setup, Args(judge=trained, report_judge=reports), "test") == "judge"
     printed = capsys.readouterr().err
-    assert ("name another with --report-judge" in printed and trained in printed) == said
+    assert ("name another with --report-judge" in printed and trained in printed) == warned

@@ -65,8 +65,8 @@ def test_every_query_and_event_is_logged_once(finished):
     assert set(outcomes.segment_N.tolist()) <= {"furniture", "appliances", "sports"}
 
 
-def test_the_oracle_column_is_of_the_words_that_are_spoken_at_the_end(finished, folder):
-    """Both ways to the ceiling: the column of the report, and the headroom's own, found by query id."""
+def test_the_oracle_uses_the_words_at_the_end_of_the_drift(finished, folder):
+    """Two computations of the ceiling agree: the oracle's column of the report, and the headroom's oracle."""
     agents = json.loads((finished / "eval.json").read_text(encoding="utf-8"))["agents"]
     everything = agents["oracle"]["summary"]["all"]
     assert everything["metrics"]["nDCG@10"]["mean"] == pytest.approx(everything["headroom"]["oracle_combined"])
@@ -93,7 +93,7 @@ def test_every_list_that_the_student_learned_from_is_checked(finished):
     assert counts["ghosts"] == counts["wrong"] == counts["holes"] == 0
 
 
-def test_a_list_with_a_product_that_is_gone_ends_the_run_with_an_error(folder, tmp_path, monkeypatch):
+def test_a_list_with_a_removed_product_ends_the_run_with_an_error(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
     search = BM25.search
     monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_C=None: search(self, queries, k))
@@ -105,14 +105,14 @@ def test_a_list_with_a_product_that_is_gone_ends_the_run_with_an_error(folder, t
 def test_a_query_of_two_turns_is_logged_once_and_resumed_between_them(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
     turns = {"max_turns": 2, "evaluation": EvaluationSettings(every=3)}
-    main(args(folder, tmp_path / "whole", updates=4, **turns))
-    outcomes = read_outcomes(tmp_path / "whole" / OUTCOMES_FILE)
+    main(args(folder, tmp_path / "complete", updates=4, **turns))
+    outcomes = read_outcomes(tmp_path / "complete" / OUTCOMES_FILE)
     assert outcomes.at_N.tolist() == list(range(8))
-    out = shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    out = shutil.copytree(tmp_path / "complete", tmp_path / "run")
     shutil.rmtree(out / "checkpoints" / "update-000004")
     main(args(folder, out, updates=4, resume=True, **turns))
     for name in (OUTCOMES_FILE, "metrics.jsonl", "samples.jsonl"):
-        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (out / name).read_bytes() == (tmp_path / "complete" / name).read_bytes()
     with pytest.raises(RunFolderError, match="max_turns"):
         main(args(folder, out, updates=5, resume=True, max_turns=3, evaluation=EvaluationSettings(every=3)))
     with pytest.raises(ConfigError, match="dpo"):
@@ -131,7 +131,7 @@ def test_the_report_is_printed_and_written(finished, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("drift", [None, "churn"])
-def test_a_dirty_line_of_a_log_is_skipped_as_the_flag_says(tmp_path, drift):
+def test_an_invalid_line_of_a_log_is_skipped_with_on_bad_row_skip(tmp_path, drift):
     path, shop = tmp_path / "log.csv", tiny_shop()
     path.write_text("time,query\n1772366400,\n1772366400,couch\n1772366401,sofa\n")
     args = Args(replay=path, drift=drift, on_bad_row="skip", traffic=TrafficSettings(frequency_exponent=1.0))
@@ -177,7 +177,7 @@ def test_a_log_without_counts_gets_zipfs_traffic(tmp_path, drift):
     shop = tiny_shop()
     args = Args(drift=drift, traffic=TrafficSettings(zipf=1.5, frequency_exponent=1.0))
     stream = make_stream(args, shop, make_drift(args, shop))
-    drawn = [stream.take(1)[0] for _ in range(4_000)]  # inside one `take` nothing comes twice
+    drawn = [stream.take(1)[0] for _ in range(4_000)]  # one `take` holds no query twice
     counts = sorted(Counter(query.id for query in drawn).values(), reverse=True)
     shares = np.arange(1, len(counts) + 1) ** -1.5
     assert len(counts) == len(shop.split("train"))

@@ -36,7 +36,7 @@ def test_a_query_of_the_shop_and_two_rewrites(monkeypatch: pytest.MonkeyPatch) -
     assert [step["reward"] for step in played] == [1.0, 0.0]
 
 
-def test_free_text_has_no_labels_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_text_has_no_labels_and_a_message_explains_it(monkeypatch: pytest.MonkeyPatch) -> None:
     text, played = transcript("sofa bed [red]\nblue sofa", monkeypatch)
     assert "not a query of the shop" in text and "grades are missing" in text and "reward +nan" in text
     assert len(played) == 1

@@ -25,8 +25,8 @@ def test_contribution_is_the_difference_without_the_word(evaluator: HeldOutEvalu
         ("nonsense", "added"),
         ("couch", "repeated"),
     ]
-    whole, without = evaluator.score([place, place], ["sofa nonsense couch", "nonsense couch"])
-    assert words[0]["contribution"] == pytest.approx(whole - without) and words[0]["contribution"] > 0
+    complete, without = evaluator.score([place, place], ["sofa nonsense couch", "nonsense couch"])
+    assert words[0]["contribution"] == pytest.approx(complete - without) and words[0]["contribution"] > 0
     assert words[1]["contribution"] == pytest.approx(0)
     alone = evaluator.score([place], ["sofa"])[0]
     assert alone == evaluator.scorer.quick(evaluator.search(["sofa"] * len(evaluator.queries)))[place]
@@ -38,7 +38,10 @@ def test_a_dropped_word_is_appended() -> None:
         ("Red", "repeated", "sofa"),
         ("couch", "dropped", "sofa Red couch"),
     ]
-    assert [did for _, did, _ in single_word_changes("red couch", "sofa Red", replaces=False)] == ["added", "repeated"]
+    assert [change for _, change, _ in single_word_changes("red couch", "sofa Red", replaces=False)] == [
+        "added",
+        "repeated",
+    ]
 
 
 def test_words_are_colored_by_their_contribution(

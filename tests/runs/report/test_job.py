@@ -1,4 +1,4 @@
-"""report.html holds the numbers it was given, escapes every text, loads nothing, and works with half a run."""
+"""report.html holds the evaluation's numbers, escapes every text, loads nothing, and works for an unfinished run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_page_is_well_formed_and_loads_nothing(run_folder: Path) -> None:
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
 
 
-def test_the_page_holds_the_numbers_it_was_given(run_folder: Path, evaluations: dict[str, Evaluation]) -> None:
+def test_the_page_holds_the_numbers_of_the_evaluation(run_folder: Path, evaluations: dict[str, Evaluation]) -> None:
     page = write_report(run_folder).read_text()
     oracle = evaluations["oracle"].summary["all"]
     assert f"{oracle['metrics']['nDCG@10']['identity']:.3f} → {oracle['metrics']['nDCG@10']['mean']:.3f}" in page
