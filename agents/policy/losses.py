@@ -23,9 +23,9 @@ def group_advantages(
 ) -> Tensor:
     """Advantage of each rewrite within its query's group, (P, G).
 
-    A = r − mean(r), divided by std(r) + eps if asked (Shao et al. 2024, GRPO, eq. 3; without std: Dr. GRPO, Liu et
-    al. 2025). leave_one_out: A = r − mean of the *other* rewards, unbiased (RLOO, Kool et al. 2019; Ahmadian et al.
-    2024, eq. 8), which is n/(n − 1) times the first. A missing reward (NaN) is left out of the mean and has
+    A = r − mean(r), divided by std(r) + eps if `normalize_std` (Shao et al. 2024, GRPO, eq. 3; without std: Dr. GRPO,
+    Liu et al. 2025). leave_one_out: A = r − mean of the *other* rewards, unbiased (RLOO, Kool et al. 2019; Ahmadian et
+    al. 2024, eq. 8), which is n/(n − 1) times the first. A missing reward (NaN) is left out of the mean and has
     advantage 0.
     """
     known_P_G = ~torch.isnan(rewards_P_G)

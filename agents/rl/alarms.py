@@ -28,7 +28,7 @@ class Alarms:
     max_length: float = 11.0
     """Tokens a rewrite; longer ones fill their budget with unrelated words."""
     max_identical: float = 0.97
-    """Share of groups whose rewrites all earn the same reward, so that nothing can be learned."""
+    """Share of groups whose rewrites all have the same reward, which have no gradient."""
     max_kl: float = 10.0
     """Nats a token from the warm start."""
     max_exploit: float = 0.1
@@ -37,8 +37,8 @@ class Alarms:
     """How much more nDCG@10 the judge may see gained than the labels, while the labels see a loss: reward hacking of
     the judge (Gao et al. 2023, arXiv 2210.10760)."""
     max_relevance_lost: float = 0.01
-    """How much relevance may fall while conversion rises: JD (arXiv 2603.02555) found that optimizing sales may show
-    less of what was asked for."""
+    """How much relevance may fall while conversion rises: JD (arXiv 2603.02555) found that optimizing sales may lower
+    relevance."""
     history: deque[Mapping[str, float]] = field(default_factory=deque)
     """Metrics of the last `window` updates, oldest first."""
     first: Mapping[str, float] | None = None

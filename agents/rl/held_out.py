@@ -13,8 +13,8 @@ from agents.rl.progress import Progress
 from agents.tracking.base import Trackers
 
 Evaluate = Callable[[Student], dict[str, float]]
-"""Held-out metrics of a student. "eval/score" chooses `checkpoints/best`, anew whenever "stream/shifts" says that the
-shop has changed; "judge/weight" (1 where absent) is the optimizer's judge_weight until the next evaluation."""
+"""Held-out metrics of a student. The highest "eval/score" since "stream/shifts" last changed is `checkpoints/best`;
+"judge/weight" (1 where absent) is the optimizer's judge_weight until the next evaluation."""
 
 
 @dataclass(frozen=True)

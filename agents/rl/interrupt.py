@@ -1,4 +1,4 @@
-"""A stop that is asked for with Ctrl-C or SIGTERM and granted between two updates."""
+"""Stopping a run between two updates after Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The interface of an optimizer of the policy, and what PPO, GRPO and DPO share: AdamW and its schedule, the reference
 policy, the supervised anchor, the gradient step.
 
-With several processes (`accelerate launch`) each one holds its part of the batch, and a step is the one that a single
-process would take on the whole batch. Gradients are averaged here and not by DistributedDataParallel, because the
-number of forward passes differs between processes: rewrites without a gradient are skipped.
+With several processes (`accelerate launch`) each one holds its part of the batch, and a step equals that of a single
+process on the full batch. Gradients are averaged here and not by DistributedDataParallel, because the number
+of forward passes differs between processes: rewrites without a gradient are skipped.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ class PolicyOptimizer(Protocol):
         ...
 
     def update(self, rollout: Rollout, rewards_P_G: Tensor, anchor_pairs: Sequence[Pair] = ()) -> dict[str, float]:
-        """Change the policy's weights in place by what one rollout earned; metrics under TRL's names.
+        """Update the policy's weights in place from one rollout and its rewards; metrics under TRL's names.
 
         Args:
             rewards_P_G: float32, one reward a rewrite; NaN is missing.
-            anchor_pairs: pairs for a supervised loss beside the policy's; may be ignored.
+            anchor_pairs: pairs for an additional supervised loss; may be ignored.
         """
         ...
 
     def reset_moments(self) -> None:
-        """Forget the running averages of gradients, after the weights were set back."""
+        """Forget the running averages of gradients, after the weights were reset."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Learner(ABC):
         return [prompts_P[i * size : (i + 1) * size] for i in range(steps)]
 
     def _mean_loss(self, loss_N_T: Tensor, mask_N_T: Tensor) -> Tensor:
-        """The loss, aggregated so that its mean over the processes is the aggregate of the whole batch."""
+        """The loss, aggregated so that its mean over the processes is the aggregate over the full batch."""
         how = self.config.aggregation
         amount = mask_N_T.sum() if how == "token" else count_sequences(mask_N_T)
         return aggregate(loss_N_T, mask_N_T, how, mask_N_T.shape[1]) * self._share(amount)

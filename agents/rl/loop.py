@@ -57,7 +57,7 @@ class RewriteEnv(Protocol):
 
     @property
     def simulator(self) -> Simulator:
-        """The shop: the queries that are worked on, and the turn."""
+        """The shop: the current queries, and the turn."""
         ...
 
     def reset(self, *, seed: int) -> tuple[Observation, dict[str, Any]]:
@@ -291,7 +291,7 @@ class Loop:
 
 
 def _headline(metrics: dict[str, float]) -> str:
-    """The progress bar's figures."""
+    """The metrics that the progress bar shows."""
     return (
         f"reward {metrics['reward']:+.3f} length {metrics['completions/mean_length']:.1f} "
         f"kl {metrics.get('kl', 0.0):.3f} kept {metrics['keep_fraction']:.0%}"

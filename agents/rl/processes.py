@@ -1,12 +1,12 @@
 """The processes that `accelerate launch` or torchrun started for one run, and what they exchange.
 
     with process_group() as processes:
-        processes.main_only(write)                  # the others wait; a QrError is raised on all of them
+        processes.main_only(write)                  # the others wait; a QrError is raised on all
         metrics = processes.mean(metrics)           # the same on every process
-        if processes.any(stop_requested): …         # all of them stop, at the same update
+        if processes.any(stop_requested): …         # all stop at the same update
 
-Every process must call the same methods in the same order, else they wait for each other. What is exchanged is pickled
-and should stay within kilobytes. With `SINGLE_PROCESS` every method is local.
+Every process must call the same methods in the same order, else they wait for each other. Values are pickled and should
+be at most kilobytes. With `SINGLE_PROCESS` every method is local.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 # The others wait while the main process makes the warm start and evaluates, which takes hours with a language model as
 # judge; NCCL's default of ten minutes would end the run.
 TIMEOUT = timedelta(hours=24)
-SEED_STEP = 1_000_003  # between processes: far from what is given as --seed
+SEED_STEP = 1_000_003  # between the seeds of processes; larger than usual values of --seed
 PROCESS_COUNTS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # torchrun's, then mpirun's
 SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 LAUNCHER_PREFIXES = (
@@ -141,19 +141,24 @@ def process_group() -> Iterator[Processes]:
     """
     for name in SHARDED:
         if _is_set(f"ACCELERATE_USE_{name}"):
-            raise ConfigError(f"accelerate with {name}: every process holds the whole student; launch with --multi_gpu")
+            raise ConfigError(
+                f"accelerate with {name}: sharding is not supported, every process holds the complete student; "
+                "launch with --multi_gpu"
+            )
     if not any(int(os.environ.get(name, "1")) > 1 for name in PROCESS_COUNTS):
         yield SINGLE_PROCESS
         return
-    state = PartialState(cpu=_on_the_cpu(), timeout=TIMEOUT)
+    state = PartialState(cpu=_uses_cpu(), timeout=TIMEOUT)
     yield Processes(state.num_processes, state.process_index)
     # Not after an error: the others may be waiting in a collective call, and the launcher ends them.
     state.destroy_process_group()
 
 
-def _on_the_cpu() -> bool:
-    """Whether the CPU was asked for or there is no accelerator; `PartialState` by itself would then find no other
-    process."""
+def _uses_cpu() -> bool:
+    """Whether to connect over the CPU: it was requested, or there is no accelerator.
+
+    `PartialState` would otherwise find no other process.
+    """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return _is_set("ACCELERATE_USE_CPU") or accelerator is None or accelerator.type == "mps"
 

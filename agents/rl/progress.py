@@ -1,4 +1,4 @@
-"""How far an online run has come."""
+"""Counters of an online run."""
 
 from __future__ import annotations
 

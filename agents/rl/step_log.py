@@ -50,7 +50,7 @@ class StepLog:
 
 def _metrics(rollout: Rollout, rewards_P_G: npt.NDArray[np.float32], infos: Mapping[str, Any]) -> dict[str, float]:
     judged_P = (group[~np.isnan(group)] for group in rewards_P_G)
-    # "Keep the original" earns 0 without a verdict: a student that often keeps must not hide a judge that is down.
+    # A kept query has reward 0 without a verdict; counted, kept queries would hide a judge that is down.
     kept_N = np.asarray(infos["feedback"].kept, np.bool_)
     metrics = {
         "reward": _nanmean(rewards_P_G),

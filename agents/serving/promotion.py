@@ -70,7 +70,7 @@ class PromotionConfig:
     queries: int = 4096
     """Pairs after which a candidate is rolled back undecided, at most."""
     spend: bool = False
-    """Whether `alpha` bounds the whole run: candidate k is tested at alpha / (k (k + 1))."""
+    """Whether `alpha` bounds all candidates of a run: candidate k is tested at alpha / (k (k + 1))."""
     every: int = 25
     """Updates between candidates."""
     min_pairs: int = 128
@@ -150,7 +150,7 @@ class Trial:
         return self.stage, ""
 
     def evidence(self) -> dict[str, Any]:
-        """The figures behind a decision, as JSON values, for its record."""
+        """The numbers behind a decision, as JSON values, for its record."""
         test, differences_N = self.test, self.test.differences_N
         low, high = test.interval(self.alpha)
         return {
@@ -174,11 +174,11 @@ class Trial:
         return {name: getattr(self, name) for name in names} | {"test": self.test.state_dict()}
 
 
-def shopper_value(figures: Feedback) -> FloatArray:
+def shopper_value(feedback: Feedback) -> FloatArray:
     """Value to the shopper, (N,) in [−1, 1]: the gain; with a shopper model, the mean of gain and conversion."""
-    if figures.purchase is None:
-        return figures.gain
-    return ((figures.gain + figures.purchase) / 2).astype(np.float32)
+    if feedback.purchase is None:
+        return feedback.gain
+    return ((feedback.gain + feedback.purchase) / 2).astype(np.float32)
 
 
 class Promotion:
