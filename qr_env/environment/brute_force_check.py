@@ -2,11 +2,11 @@
 
     envs = BruteForceCheck(envs)          # used by traffic.check_hits of `qr online` and `qr bench churn`
     envs.step(rewrites)
-    envs.counts                   # results, lists, epochs, replaced, ghosts, wrong, holes
+    envs.counts                   # results, lists, epochs, replaced, and the errors: not on sale, wrong, missing
 
 Brute force is one sparse product of bm25s' own matrix with all products; it shares nothing with this project's search
-loop or caches. A ghost is a product that is not on sale. A wrong hit does not have the score that belongs at its rank,
-or appears twice. A hole is an empty place although another product on sale matches.
+loop or caches. "not on sale": the product is not on sale. "wrong": the hit does not have the score that belongs at
+its rank, or appears twice. "missing": the place is empty although another product on sale matches.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.combine import combined_texts
 from qr_env.retrieval.live_catalogue import View
 
-ERRORS = ("ghosts", "wrong", "holes")
+ERRORS = ("not on sale", "wrong", "missing")
 CHECKED = ("results", *ERRORS)
 TOLERANCE = 1e-4  # of a BM25 score: float32 sums in a different order
 BoolArray = npt.NDArray[np.bool_]
@@ -54,20 +54,20 @@ class BruteForceScores:
         self.weights_TC = sp.csr_matrix((scores["data"], scores["indices"], scores["indptr"]), shape=shape)
 
     def compare(self, texts: Sequence[SearchText], hits: Hits, on_sale_C: BoolArray) -> npt.NDArray[np.int64]:
-        """Number of hits, ghosts, wrong hits and holes, (4,), in the order of `CHECKED`."""
+        """Number of hits, of hits not on sale, wrong hits and missing hits, (4,), in the order of `CHECKED`."""
         scores_NC = self._scores(texts)
         scores_NC[:, ~on_sale_C] = 0.0
         k = hits.rows_NK.shape[1]
         best_NK = -np.sort(-np.partition(scores_NC, -k, axis=1)[:, -k:], axis=1)
         rows_NK, found_NK = hits.rows_NK, hits.found_NK
-        ghosts_NK = found_NK & ~on_sale_C[rows_NK]
+        not_on_sale_NK = found_NK & ~on_sale_C[rows_NK]
         own_NK = np.take_along_axis(scores_NC, np.maximum(rows_NK, 0).astype(np.int64), axis=1)
         off_NK = (np.abs(own_NK - best_NK) > TOLERANCE) | (
             np.abs(np.where(found_NK, hits.scores_NK, 0) - own_NK) > TOLERANCE
         )
         twice_NK = np.diff(np.sort(np.where(found_NK, rows_NK, -1 - np.arange(k)), axis=1), axis=1) == 0
         wrong = int((found_NK & off_NK).sum()) + int(twice_NK.sum())
-        return np.array([found_NK.sum(), ghosts_NK.sum(), wrong, (~found_NK & (best_NK > 0)).sum()])
+        return np.array([found_NK.sum(), not_on_sale_NK.sum(), wrong, (~found_NK & (best_NK > 0)).sum()])
 
     def _scores(self, texts: Sequence[SearchText]) -> npt.NDArray[np.float32]:
         ids, weights, starts = self.engine.encode(texts)

@@ -1,4 +1,4 @@
-"""The brute-force check counts planted ghosts, wrong hits and holes, and refuses settings that it cannot check."""
+"""The brute-force check counts planted errors of each kind, and refuses settings that it cannot check."""
 
 import numpy as np
 import pytest
@@ -26,8 +26,8 @@ def test_planted_errors_are_counted():
     rows_NK[0, 0] = 3_999 if rows_NK[0, 0] != 3_999 else 3_998
     rows_NK[1, 9], scores_NK[1, 9] = -1, -np.inf
     rows_NK[2, 1] = rows_NK[2, 0]
-    _, ghosts, wrong, holes = truth.compare(texts, Hits(rows_NK, scores_NK), on_sale_C).tolist()
-    assert ghosts == 0 and wrong >= 2 and holes == 1
+    _, not_on_sale, wrong, missing = truth.compare(texts, Hits(rows_NK, scores_NK), on_sale_C).tolist()
+    assert not_on_sale == 0 and wrong >= 2 and missing == 1
     without_C = on_sale_C.copy()
     without_C[hits.rows_NK[3, 0]] = False
     assert truth.compare(texts[3:4], hits[3:4], without_C).tolist()[1] == 1

@@ -90,16 +90,16 @@ def test_every_list_that_the_student_learned_from_is_checked(finished):
     counts = json.loads((finished / HITS_FILE).read_text(encoding="utf-8"))
     assert counts["lists"] == 4 * (4 + 16) and counts["results"] > counts["lists"]
     assert counts["epochs"] > 1 and counts["replaced"] > 0
-    assert counts["ghosts"] == counts["wrong"] == counts["holes"] == 0
+    assert counts["not on sale"] == counts["wrong"] == counts["missing"] == 0
 
 
 def test_a_list_with_a_removed_product_ends_the_run_with_an_error(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
     search = BM25.search
     monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_C=None: search(self, queries, k))
-    with pytest.raises(SearchError, match=r"[1-9]\d* ghosts"):
+    with pytest.raises(SearchError, match=r"[1-9]\d* not on sale"):
         main(args(folder, tmp_path / "run", updates=2))
-    assert json.loads((tmp_path / "run" / HITS_FILE).read_text())["ghosts"] > 0
+    assert json.loads((tmp_path / "run" / HITS_FILE).read_text())["not on sale"] > 0
 
 
 def test_a_query_of_two_turns_is_logged_once_and_resumed_between_them(folder, tmp_path, monkeypatch):
