@@ -138,8 +138,10 @@ def _find_required(folder: Path, stem: str) -> Path:
     found = _find(folder, stem, TABLE_SUFFIXES)
     if found is None:
         accepted = ", ".join(stem + suffix for suffix in TABLE_SUFFIXES)
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
-        raise DataError(f"{folder}: no {stem} file ({accepted}); there is {there}")
+        names = ", ".join(sorted(path.name for path in folder.iterdir())[:10])
+        raise DataError(
+            f"{folder}: no {stem} file ({accepted}); the folder {f'holds {names}' if names else 'is empty'}"
+        )
     return found
 
 

@@ -332,7 +332,7 @@ def test_an_unusable_file_raises_with_its_reason(tmp_path: Path, files: dict[str
 
 
 def test_missing_and_ambiguous_files_raise_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no products file .*there is nothing"):
+    with pytest.raises(DataError, match=r"no products file .*the folder is empty"):
         read_folder(tmp_path)
     write(folder(tmp_path) / "products.jsonl", PRODUCTS)
     with pytest.raises(DataError, match=r"products\.csv and products\.jsonl both hold the products"):
