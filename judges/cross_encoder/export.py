@@ -20,9 +20,10 @@ import numpy as np
 
 from judges.cross_encoder.judge import ONNX, Calibration, OnnxScorer
 from judges.cross_encoder.pair_tokens import Ids, PairTokens
-from judges.cross_encoder.training import forward, quiet_transformers
+from judges.cross_encoder.training import forward
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.types import FloatArray
+from qr_env.models.progress import no_weight_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -53,7 +54,7 @@ def export(
     inputs = (
         _pair_inputs(PairTokens(tokenizer, calibration.max_length), pairs) if pairs else _random_inputs(model, *SAMPLE)
     )
-    with atomic_cache_folder(folder) as scratch, quiet_transformers():
+    with atomic_cache_folder(folder) as scratch, no_weight_bars():
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
         state = _write_onnx(model, scratch / ONNX, inputs, int8)

@@ -149,7 +149,7 @@ def load_classifier(
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     options: dict[str, Any] = {"num_hidden_layers": layers} if layers else {}
-    with torch.random.fork_rng(), quiet_transformers():
+    with torch.random.fork_rng(), no_weight_bars(), _no_warnings():
         torch.manual_seed(seed)
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -165,15 +165,14 @@ def load_classifier(
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Suppress transformers' progress bars and its warning about newly initialised weights, which are intended."""
+def _no_warnings() -> Iterator[None]:
+    """Suppress transformers' warning about the newly initialised weights of a head, which are intended."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        with no_weight_bars():
-            yield
+        yield
     finally:
         logging.set_verbosity(level)
 

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError, JudgeError
+from qr_env.common.messages import print_message
 
 HOST = "127.0.0.1"
 PYTHON = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
@@ -41,6 +42,7 @@ CPU_FLAGS = ("--dtype", "float32", "--enforce-eager", "--block-size", "32")
 # otherwise idle machine; on a busy one every step waits for its slowest thread.
 CPU_SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "2"}
 TAIL_BYTES = 4_000  # of the log, in an error
+REPORT_SECONDS = 10.0  # between two lines of progress where standard error is not a terminal
 # Waits until its standard input closes, which happens however this process dies; then ends the server's process group.
 WATCHDOG = """read -r _; kill -s TERM -- "-$1"; n=0
 while [ $n -lt 20 ]; do kill -s 0 -- "-$1" || exit 0; sleep 0.5; n=$((n + 1)); done; kill -s KILL -- "-$1" """
@@ -76,7 +78,8 @@ class VLLMServer:
         log: file of the server's output; None is one by port under the cache folder.
         flags: further ones for vLLM.
         python: interpreter that has vLLM; None is $QR_VLLM_PYTHON, else the environment of `make vllm`.
-        progress: show a line on standard error while it starts.
+        progress: show on standard error how long it has been starting: one line that is refreshed on a terminal, else
+            a line every 10 s.
     """
 
     def __init__(
@@ -191,15 +194,20 @@ class VLLMServer:
         )
 
     def _await_health(self) -> None:
-        deadline = time.monotonic() + self.wait
+        started = reported = time.monotonic()
         label = f"starting vLLM with {self.name} (log {self.log})"
-        with tqdm(desc=label, bar_format="{desc}: {elapsed}", file=sys.stderr, disable=not self.progress) as bar:
+        terminal = sys.stderr.isatty()
+        hidden = not (self.progress and terminal)
+        with tqdm(desc=label, bar_format="{desc}: {elapsed}", file=sys.stderr, disable=hidden) as bar:
             while not healthy(self.port):
-                if sys.stderr.isatty():
-                    bar.refresh()
+                now = time.monotonic()
+                bar.refresh()
+                if self.progress and not terminal and now - reported >= REPORT_SECONDS:
+                    print_message(f"{label}: {now - started:.0f} s")
+                    reported = now
                 if self.pid is None:
                     raise JudgeError(f"vLLM ended while starting with {self.model_dir}; {self._tail()}")
-                if time.monotonic() > deadline:
+                if now - started > self.wait:
                     raise JudgeError(f"vLLM was not healthy in {self.wait:.0f} s (see `wait`); {self._tail()}")
                 time.sleep(0.25)
 

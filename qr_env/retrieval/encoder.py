@@ -86,6 +86,10 @@ class Encoder:
         self._remember(new, vectors_MD)
         return out_ND
 
+    def clear_cache(self) -> None:
+        """Forget the vectors of all texts, so that the next `encode` computes them again."""
+        self._vectors.clear()
+
     def _remember(self, texts: list[str], vectors_MD: FloatArray) -> None:
         for text, vector_D in zip(texts[-self.remember :], vectors_MD[-self.remember :], strict=True):
             self._vectors[text] = vector_D.copy()  # a view would keep the whole batch in memory
@@ -93,7 +97,8 @@ class Encoder:
             self._vectors.popitem(last=False)
 
     @cached_property
-    def _model(self) -> SentenceTransformer:
+    def model(self) -> SentenceTransformer:
+        """The sentence-transformers model, in evaluation mode."""
         from sentence_transformers import SentenceTransformer
 
         with no_weight_bars():
@@ -103,7 +108,7 @@ class Encoder:
         """Vectors of distinct texts; longest batches first, so that running out of memory shows early."""
         import torch
 
-        model = self._model
+        model = self.model
         prompt = model.prompts.get(model.default_prompt_name, "") if model.default_prompt_name else ""
         texts = [(prompt or "") + text for text in texts]
         order = np.argsort([-len(ids) for ids in model.tokenizer(texts, truncation=True)["input_ids"]], kind="stable")

@@ -191,9 +191,8 @@ def _embedding_seconds(encoder: TextEncoder, first: list[Query], batches: list[l
 
 def _clear_cache(encoder: TextEncoder | None) -> None:
     """Forget the vectors of earlier texts."""
-    seen = getattr(encoder, "_seen", None)
-    if seen is not None:
-        seen.clear()
+    if isinstance(encoder, Encoder):  # other encoders, such as those of tests, keep none
+        encoder.clear_cache()
 
 
 def _rewrites(shop: Shop, count: int, generator: np.random.Generator) -> list[str]:

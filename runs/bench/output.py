@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.common.timing import stamped
 
 

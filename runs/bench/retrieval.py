@@ -143,7 +143,7 @@ def _dense(shop: Shop, queries: list[str], k: int, pairs: int, threads: int) -> 
 
 def _embedding(shop: Shop, encoder: Encoder, queries: list[str], k: int, pairs: int) -> dict[str, Pair]:
     ours = Dense.of_vectors(shop, encoder, _unit_vectors(len(shop.products), encoder.dim))
-    model, direct = encoder._model, ours.index
+    model, direct = encoder.model, ours.index
 
     def theirs() -> object:
         return direct.search(model.encode(queries, normalize_embeddings=True, show_progress_bar=False), k)

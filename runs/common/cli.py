@@ -11,7 +11,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from inspect import cleandoc
@@ -217,18 +217,6 @@ def _settings_of_run(config: Path) -> Values:
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"{config} is damaged ({error}); start a new run in another --out") from error
-
-
-def write_json(target: str | None, payload: Mapping[str, object]) -> None:
-    """Write a report as JSON to the file `target`, to standard output ("-"), or nowhere (None)."""
-    if not target:
-        return
-    text = json.dumps(payload, indent=2, ensure_ascii=False, default=float)
-    if target == "-":
-        print(text)
-    else:
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        Path(target).write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

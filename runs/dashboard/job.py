@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from qr_env.common.errors import ConfigError
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.dashboard.args import Args
 
 # Section → (its text in the report, its charts: (title, metrics over updates)).

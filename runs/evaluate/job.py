@@ -28,7 +28,7 @@ from qr_env.retrieval.factory import make_retriever
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
 from qr_env.shop.trec import read_run, write_run
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.common.query_log import with_query_log
 from runs.evaluate.args import DEFAULT_ENCODER, Args
 

@@ -21,7 +21,7 @@ from qr_env.evaluation.result import plain_json
 from qr_env.retrieval.factory import default_encoder, make_retriever
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.common.timing import stamped
 from runs.judge.args import CalibrateArgs
 from runs.judge.page import ROWS, cell, gate_decision, write_judge_page

@@ -23,7 +23,7 @@ from qr_env.retrieval.factory import make_retriever
 from qr_env.reward.reward import Reward
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.common.timing import stamped
 from runs.judge.args import ProbeArgs
 from runs.judge.calibrate import judge_specs

@@ -44,7 +44,7 @@ from qr_env.evaluation.evaluator import choose_queries
 from qr_env.retrieval.factory import default_encoder, make_retriever
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.judge.args import ShopperArgs
 
 BATCH = 256  # lists in one call of the language model's shopper

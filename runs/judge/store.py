@@ -14,7 +14,7 @@ from judges.verdict_store.file import store_file
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.download import cache_root
 from qr_env.common.errors import StoreError
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.judge.args import StoreArgs
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qr_env.common.errors import ConfigError
 from qr_env.models.hub import MANIFEST, MODELS, model_folder, resolve
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.models.args import Args
 
 Report = dict[str, dict[str, str]]  # model → state, folder, source, and for known models what they are

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from agents.examples.tasks import Example, write_examples
 from qr_env.shop.load import load_shop
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.common.query_log import with_query_log
 from runs.pairs.args import Args
 from runs.pairs.stages import PairSet, make_pairs

@@ -21,7 +21,7 @@ from qr_env.retrieval.encoder import Encoder
 from qr_env.retrieval.factory import make_retriever
 from qr_env.shop.load import load_shop
 from qr_env.traffic.stream import QueryStream
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.play.args import Args
 
 HELP = ":next a query from the stream · :new another query of yours · :quit · anything else: a rewrite (empty keeps)"

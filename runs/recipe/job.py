@@ -7,8 +7,8 @@ from pathlib import Path
 
 from qr_env.common.errors import ConfigError
 from qr_env.shop.load import load_shop
-from runs.common.cli import write_json
 from runs.common.folder import open_run, run_lock
+from runs.common.output import write_json
 from runs.common.query_log import with_query_log
 from runs.recipe.args import Args
 from runs.recipe.compare import pool_seeds, run_info

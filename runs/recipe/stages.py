@@ -186,7 +186,6 @@ def run_judge(stage: JudgeStage, context: StageContext, folder: Path) -> Metrics
         teacher=stage.teacher, teacher_queries=stage.teacher_queries, sizes=stage.sizes, seeds=(context.seed,),
         layers=stage.layers, held_out=stage.held_out, json=str(folder / "judge.json"),
     )  # fmt: skip
-    args.check()
     distill_judge(args, context.loaded_shop)
     return {"sizes": list(stage.sizes)}
 

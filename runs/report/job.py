@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qr_env.common.errors import RunFolderError
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.report.args import Args
 from runs.report.drift import DRIFT_FILE, OUTCOMES_FILE, drift_analysis, print_drift
 from runs.report.html import write_page

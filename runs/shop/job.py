@@ -16,7 +16,7 @@ from qr_env.evaluation.shop_difficulty import describe
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
-from runs.common.cli import write_json
+from runs.common.output import write_json
 from runs.shop.args import Args
 
 Facts = dict[str, Any]

@@ -6,8 +6,8 @@ from typing import Any
 
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
-from runs.common.cli import write_json
 from runs.common.folder import open_run, run_lock
+from runs.common.output import write_json
 from runs.common.provenance import environment
 from runs.judge.distill.args import DistillArgs
 from runs.judge.distill.report import by_size, curves_svg, print_tables
@@ -21,7 +21,11 @@ def main(args: DistillArgs) -> None:
 
 
 def distill_judge(args: DistillArgs, shop: Shop) -> None:
-    """Run every stage that is not done yet in the run folder; write and print the report."""
+    """Run every stage that is not done yet in the run folder; write and print the report.
+
+    Raises ConfigError for settings that cannot be run.
+    """
+    args.check()
     with run_lock(args.out):
         open_run(args.out, args, args.fixed() | {"shop": shop.hash}, args.resume)
         with DistillRun.open(args, shop) as run:

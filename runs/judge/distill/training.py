@@ -6,8 +6,8 @@ train_judge(job, shop, folder, HeldOut(texts, rows_GK, levels_GK, "labels of dev
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from judges.cross_encoder.judge import Calibration, CrossEncoderJudge
 from judges.cross_encoder.pair_tokens import PairTokens
 from judges.cross_encoder.training import Examples, Loss, TrainSettings, load_classifier, soft_targets, train
 from judges.simple.embedding import Levels
+from qr_env.common.atomic_io import atomic_folder, atomic_write
 from qr_env.common.types import FloatArray, RowArray
 from qr_env.models.hub import resolve
 from qr_env.retrieval.encoder import product_texts
@@ -48,9 +49,9 @@ class TeacherLists:
 
     def write(self, path: Path) -> None:
         """Write a compressed .npz file, atomically."""
-        temporary = path.with_suffix(".part.npz")
-        np.savez_compressed(temporary, texts=np.array(self.texts), rows_GK=self.rows_GK, probs_GK4=self.probs_GK4)
-        temporary.replace(path)
+        buffer = BytesIO()
+        np.savez_compressed(buffer, texts=np.array(self.texts), rows_GK=self.rows_GK, probs_GK4=self.probs_GK4)
+        atomic_write(path, buffer.getvalue())
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,7 @@ def train_judge(job: DistillationJob, shop: Shop, folder: Path, held_out: HeldOu
     origin = {"base": job.base, "shop": shop.hash, "lists": len(job.lists.texts), "seed": job.settings.seed}
     origin |= {"teacher": job.teacher}
     pairs, levels_M = held_out.pairs(products)
-    temporary = folder.with_name(f".{folder.name}")
-    export(model, tokenizer, temporary, replace(job.read, provenance=origin), pairs[:COMPARED_PAIRS])
-    judge = CrossEncoderJudge(temporary)
-    judge.fit(pairs, levels_M, held_out.source).write(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    with atomic_folder(folder) as temporary:
+        export(model, tokenizer, temporary, replace(job.read, provenance=origin), pairs[:COMPARED_PAIRS])
+        judge = CrossEncoderJudge(temporary)
+        judge.fit(pairs, levels_M, held_out.source).write(temporary)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from qr_env.common.errors import ConfigError, JudgeError
+from qr_env.llm import server as server_module
 from qr_env.llm.server import VLLMServer, has_gpu, healthy, unsupported
 
 pytestmark = pytest.mark.live
@@ -116,6 +117,20 @@ def test_a_server_that_does_not_get_healthy_is_stopped(server: VLLMServer) -> No
     with pytest.raises(JudgeError, match=r"not healthy in 6 s .*log\.txt ends:\nchild"):
         server.start()
     assert server.pid is None and gone(child_of(server))
+
+
+def test_a_slow_start_prints_a_line_from_time_to_time(
+    server: VLLMServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert server_module.REPORT_SECONDS <= 10
+    monkeypatch.setattr(server_module, "REPORT_SECONDS", 0.5)
+    server.flags, server.wait, server.progress = ("--behave", "sick"), 3.0, True
+    with pytest.raises(JudgeError, match="not healthy"):
+        server.start()
+    lines = capsys.readouterr().err.splitlines()
+    seconds = [int(line.removesuffix(" s").rsplit(" ", 1)[1]) for line in lines]
+    assert 2 <= len(lines) <= 6 and seconds == sorted(seconds)
+    assert all(line.startswith(f"starting vLLM with toy (log {server.log}): ") for line in lines)
 
 
 def test_a_missing_interpreter_or_model_is_named(server: VLLMServer, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def minilm() -> Encoder:
 
 def test_equals_sentence_transformers_called_directly() -> None:
     mine = minilm().encode(TEXTS)
-    theirs = minilm()._model.encode(TEXTS, show_progress_bar=False)
+    theirs = minilm().model.encode(TEXTS, show_progress_bar=False)
     assert mine.shape == (7, 384) and mine.dtype == np.float32
     np.testing.assert_allclose(mine, theirs, atol=2e-6)
     np.testing.assert_allclose(np.linalg.norm(mine, axis=1), 1, atol=1e-5)
@@ -37,7 +37,7 @@ def test_equals_sentence_transformers_called_directly() -> None:
 
 def test_cached_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder(minilm().model_dir, remember=3)
-    encoder.__dict__["_model"] = minilm()._model
+    encoder.__dict__["model"] = minilm().model
     encoder.__dict__["dim"] = 384
     embed, embedded = encoder._embed, []
     monkeypatch.setattr(encoder, "_embed", lambda texts, show: embedded.extend(texts) or embed(texts, show))
@@ -48,6 +48,9 @@ def test_cached_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch) ->
     encoder.encode(["a", "b"])
     assert embedded == ["a", "b", "c", "d", "b"]
     assert len(encoder._vectors) == 3
+    encoder.clear_cache()
+    np.testing.assert_array_equal(encoder.encode(["b"])[0], first[1])
+    assert asked == ["a", "b", "c", "d", "b", "b"] and len(encoder._vectors) == 1
     assert encoder.encode([]).shape == (0, 384)
 
 

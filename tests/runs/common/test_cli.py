@@ -14,8 +14,9 @@ import tyro
 
 from qr_env.common.errors import ConfigError
 from runs.common import cli
-from runs.common.cli import VERBS, run, write_json
+from runs.common.cli import VERBS, run
 from runs.common.folder import open_run
+from runs.common.output import write_json
 from runs.common.settings import read_yaml
 
 
