@@ -49,8 +49,8 @@ def test_cached_texts_are_not_embedded_again(monkeypatch: pytest.MonkeyPatch) ->
     assert embedded == ["a", "b", "c", "d", "b"]
     assert len(encoder._vectors) == 3
     encoder.clear_cache()
-    np.testing.assert_array_equal(encoder.encode(["b"])[0], first[1])
-    assert asked == ["a", "b", "c", "d", "b", "b"] and len(encoder._vectors) == 1
+    np.testing.assert_allclose(encoder.encode(["b"])[0], first[1], atol=1e-6)  # another batch, another order of sums
+    assert embedded == ["a", "b", "c", "d", "b", "b"] and len(encoder._vectors) == 1
     assert encoder.encode([]).shape == (0, 384)
 
 
