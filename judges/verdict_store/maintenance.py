@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from judges.verdict_store.file import read_uri, store_errors, store_file
 from judges.verdict_store.index import DAY
@@ -33,7 +34,10 @@ EXPORT_SCHEMA = pa.schema(
 
 
 def export(store: VerdictStore, file: Path, fingerprint: str | None = None) -> int:
-    """Write the verdicts with their texts to FILE.parquet or FILE.jsonl, oldest first. Returns their number."""
+    """Write the verdicts with their texts to FILE.parquet or FILE.jsonl, oldest first. Returns their number.
+
+    A progress bar on standard error counts them.
+    """
     if file.suffix not in (".parquet", ".jsonl"):
         raise ConfigError(f"--export {file}: the name must end in .parquet or .jsonl")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,14 +55,19 @@ def _batches(store: VerdictStore, fingerprint: str | None) -> Iterator[pa.Record
     select = """SELECT fingerprint, q.text, p.text, probs, made FROM verdicts JOIN judges ON judges.id = judge
                 LEFT JOIN texts q ON q.digest = query LEFT JOIN texts p ON p.digest = product
                 WHERE ? IN (fingerprint, '') ORDER BY verdicts.id"""
+    count = "SELECT count(*) FROM verdicts JOIN judges ON judges.id = judge WHERE ? IN (fingerprint, '')"
+    chosen = (fingerprint or "",)
     with store.reading() as db:
-        cursor = db.execute(select, (fingerprint or "",))
-        while rows := cursor.fetchmany(BATCH):
-            names, queries, products, probs, made = zip(*rows, strict=True)
-            probs_4M = np.frombuffer(b"".join(probs), "<f4").reshape(-1, len(LEVELS)).T
-            columns = [names, queries, products, *probs_4M, made]
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, EXPORT_SCHEMA, strict=True)]
-            yield pa.record_batch(arrays, schema=EXPORT_SCHEMA)
+        total = db.execute(count, chosen).fetchone()[0]
+        cursor = db.execute(select, chosen)
+        with tqdm(total=total, desc="export", unit=" verdicts", unit_scale=True) as bar:
+            while rows := cursor.fetchmany(BATCH):
+                names, queries, products, probs, made = zip(*rows, strict=True)
+                probs_4M = np.frombuffer(b"".join(probs), "<f4").reshape(-1, len(LEVELS)).T
+                columns = [names, queries, products, *probs_4M, made]
+                arrays = [pa.array(column, field.type) for column, field in zip(columns, EXPORT_SCHEMA, strict=True)]
+                yield pa.record_batch(arrays, schema=EXPORT_SCHEMA)
+                bar.update(len(rows))
 
 
 def _write_parquet(file: Path, batches: Iterator[pa.RecordBatch]) -> int:
@@ -82,6 +91,8 @@ def _write_jsonl(file: Path, batches: Iterator[pa.RecordBatch]) -> int:
 def merge(store: VerdictStore, other: Path) -> dict[str, int]:
     """Copy another store's verdicts into this one, batch by batch; after an interruption, merge again.
 
+    A progress bar on standard error counts them.
+
     Returns counts: added; same: already stored with this verdict; conflicts: stored with another one, which is kept.
     Raises StoreError or ConfigError where `other` is no store, or this one.
     """
@@ -94,9 +105,12 @@ def merge(store: VerdictStore, other: Path) -> dict[str, int]:
         db.execute("ATTACH ? AS other", (read_uri(other),))
         try:
             last = db.execute("SELECT coalesce(max(id), 0) FROM other.verdicts").fetchone()[0]
-            for start in range(0, last + 1, BATCH):
-                for name, count in _merge_batch(store, (start, start + BATCH - 1)).items():
-                    counts[name] += count
+            total = db.execute("SELECT count(*) FROM other.verdicts").fetchone()[0]
+            with tqdm(total=total, desc=f"merge {other.name}", unit=" verdicts", unit_scale=True) as bar:
+                for start in range(0, last + 1, BATCH):
+                    found = _merge_batch(store, (start, start + BATCH - 1))
+                    counts = {name: count + found[name] for name, count in counts.items()}
+                    bar.update(sum(found.values()))
         finally:
             db.execute("DETACH other")
     return counts

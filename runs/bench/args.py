@@ -121,7 +121,7 @@ class ChurnArgs(ShopArgs):
     qr bench churn --results 1000000 --json churn.json
     qr online generated --drift churn --set traffic.check_hits=true  # the same while a student learns
 
-    The vector environment runs on the shop's traffic while a tenth of the assortment is replaced in eight deliveries,
+    The vector environment runs on the shop's traffic while a tenth of the assortment is replaced in eight steps,
     spread over the run. The rewrites resemble those of a learner: the oracle's, another query, a typo variant, the
     query itself. What counts as an error: qr_env/environment/brute_force_check.py. With an error the exit code is 1.
     """

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from inspect import cleandoc
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar, get_type_hints
 
 import tyro
@@ -23,7 +24,7 @@ import tyro
 from qr_env.common.errors import ConfigError, QrError, RunFolderError
 from qr_env.common.messages import print_message
 from runs.common.folder import CONFIG_FILE
-from runs.common.settings import Values, describe, from_mapping, merged, read_assignments, read_yaml
+from runs.common.settings import Values, describe, field_docs, from_mapping, merged, read_assignments, read_yaml
 
 ArgsT = TypeVar("ArgsT")
 
@@ -135,6 +136,7 @@ def parse(args_type: type[ArgsT], argv: list[str], prog: str | None = None, desc
     Precedence, lowest first: defaults, with `--resume` the settings that the run in `--out` was started with,
     `--config FILE.yaml`, `--set NAME=VALUE`, flags.
     """
+    _set_help_texts(args_type)
     options, argv = split_common_options(argv)
     if options.list_settings:
         print("\n".join(describe(args_type)))
@@ -163,6 +165,21 @@ def _parse_flags(args_type: type[ArgsT], argv: list[str], prog: str | None, laye
         values = merged(values, layer)
     default = from_mapping(args_type, values, "settings", if_absent=tyro.MISSING) if values else tyro.MISSING_NONPROP
     return tyro.cli(args_type, args=argv, default=default, prog=prog, description="", config=(tyro.conf.SuppressFixed,))
+
+
+def _set_help_texts(kind: type) -> None:
+    """Make each field's docstring one paragraph for `--help`, in groups of settings too.
+
+    tyro reads docstrings by itself, but keeps the line breaks of the source where lines are indented; the metadata
+    "help" of a field comes before its docstring.
+    """
+    texts = field_docs(kind)
+    for field in fields(kind):
+        if field.name in texts:
+            field.metadata = MappingProxyType({**field.metadata, "help": texts[field.name]})
+        group = get_type_hints(kind)[field.name]
+        if isinstance(group, type) and is_dataclass(group):
+            _set_help_texts(group)
 
 
 def split_common_options(argv: list[str]) -> tuple[CommonOptions, list[str]]:

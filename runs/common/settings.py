@@ -111,13 +111,26 @@ def _converted(hint: object, name: str, value: object, source: str) -> object:
 
 
 def _field_names(hint: object, path: Sequence[str]) -> list[str]:
-    """Names of the fields of the dataclass at `path` below `hint`; [] where the path leads through a container."""
-    kind = _bare(hint)
+    """Names of the fields of the dataclass at `path` below `hint`; [] where the path leads to none.
+
+    The path is pydantic's: names of fields, positions in lists, keys of mappings, names of a union's classes.
+    """
+    kind = _not_none(hint)
     for name in path:
-        if not is_dataclass(kind) or name not in (hints := get_type_hints(kind)):
-            return []
-        kind = hints[name]
-    return sorted(field.name for field in fields(kind)) if is_dataclass(kind) else []
+        if isinstance(kind, type) and is_dataclass(kind):
+            kind = _not_none(get_type_hints(kind, include_extras=True).get(name))
+            continue
+        parts = [part for part in map(_not_none, get_args(kind)) if is_dataclass(part) or get_args(part)]
+        of_that_name = [part for part in parts if getattr(part, "__name__", "") == name]
+        kind = (of_that_name or parts or [None])[0]
+    return sorted(field.name for field in fields(kind)) if isinstance(kind, type) and is_dataclass(kind) else []
+
+
+def _not_none(hint: object) -> object:
+    """A type without its `Annotated` metadata and, of `X | None`, X."""
+    kind = _bare(hint)
+    parts = [part for part in get_args(kind) if part is not type(None)]
+    return _bare(parts[0]) if len(parts) == 1 and type(None) in get_args(kind) else kind
 
 
 def _bare(hint: object) -> object:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qr_env.common.errors import ConfigError
 from runs.common.settings import Values, from_mapping, read_yaml
-from runs.recipe.spec import STAGE_KINDS, Recipe, Stage, stage_inputs
+from runs.recipe.spec import STAGE_KINDS, JudgeStage, Recipe, Stage, stage_inputs
 from runs.recipe.text_scores import TEXT_METRICS, scored_students
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -50,6 +50,7 @@ def load_recipe(path: Path, profile: str = DEFAULT_PROFILE, overrides: Mapping[s
     settings = group(path, values, "settings") | given
     recipe = from_mapping(Recipe, values | {"stages": stages, "settings": settings}, str(path))
     _check_order(path, recipe.stages)
+    _check_sizes(path, recipe.stages)
     _check_names(path, recipe)
     _check_text_claims(path, recipe)
     return recipe
@@ -99,6 +100,15 @@ def _check_order(path: Path, stages: Mapping[str, Stage]) -> None:
             if wanted not in earlier:
                 raise ConfigError(f"{path}: stage {name!r} reads {wanted!r}, which is not an earlier stage: {earlier}")
         earlier.append(name)
+
+
+def _check_sizes(path: Path, stages: Mapping[str, Stage]) -> None:
+    """A judge is distilled from at least one list; checked here, before hours of earlier stages."""
+    for name, stage in stages.items():
+        if isinstance(stage, JudgeStage) and (not stage.sizes or min(stage.sizes) < 1):
+            raise ConfigError(
+                f"{path}: stage {name!r}: sizes {list(stage.sizes)}: name at least one, of 1 list or more"
+            )
 
 
 def _check_names(path: Path, recipe: Recipe) -> None:

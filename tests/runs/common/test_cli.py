@@ -17,7 +17,7 @@ from runs.common import cli
 from runs.common.cli import VERBS, run
 from runs.common.folder import open_run
 from runs.common.output import write_json
-from runs.common.settings import read_yaml
+from runs.common.settings import from_mapping, read_yaml
 
 
 @dataclass
@@ -270,6 +270,53 @@ def test_qr_online_has_at_most_thirty_flags(capsys):
         cli.main(["online", "--help"])
     flags = set(re.findall(r"^[│ ]*(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
     assert 20 < len(flags) <= 30
+
+
+@dataclass
+class Wordy:
+    """A verb whose settings are described on several lines."""
+
+    prices: Prices = field(default_factory=Prices)
+    """Prices."""
+    kind: str = ""
+    """A list of kinds: one
+    (in parentheses), another, "quoted" and
+    `code`; the last."""
+
+
+def test_help_of_a_setting_is_one_paragraph(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        run(Wordy, print, ["--help"])
+    assert 'A list of kinds: one (in parentheses), another, "quoted" and `code`; the last.' in capsys.readouterr().out
+
+
+@dataclass
+class Listed:
+    """Groups of settings in containers."""
+
+    prices: tuple[Prices, ...] = ()
+    """Several groups."""
+    named: dict[str, Prices] = field(default_factory=dict)
+    """Groups by name."""
+    either: tuple[Prices | Judging, ...] = ()
+    """Groups of two kinds."""
+    perhaps: Prices | None = None
+    """A group or none."""
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prices": [{"copy": 1}, {"cpoy": 2}]}, r"unknown settings \['prices.1.cpoy'\]; known are \['copy'\]"),
+        ({"named": {"a": {"cpoy": 2}}}, r"unknown settings \['named.a.cpoy'\]; known are \['copy'\]"),
+        ({"either": [{"cpoy": 2}]}, r"cpoy'\]; known are \['copy'\]"),
+        ({"perhaps": {"cpoy": 2}}, r"unknown settings \['perhaps.cpoy'\]; known are \['copy'\]"),
+    ],
+)
+def test_an_unknown_setting_in_a_list_of_groups_is_named_with_the_known_ones(values, message):
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(Listed, values, "x.yaml")
 
 
 def test_an_unknown_setting_in_a_group_is_named(tmp_path, capsys):

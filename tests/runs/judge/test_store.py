@@ -68,7 +68,12 @@ def test_merge_prune_export_in_one_go(tmp_path: Path, capsys: pytest.CaptureFixt
     filled_store(second, "old@1", range(4))
     flags = ["--store", str(tmp_path / "new"), "--merge", str(first), str(second / "verdicts.sqlite")]
     out = tmp_path / "all.parquet"
-    found = report(capsys, *flags, "--prune", "--fingerprint", "old@1", "--export", str(out), "--stats")
+    main(
+        ["judge", "store", *flags, "--prune", "--fingerprint", "old@1", "--export", str(out), "--stats", "--json", "-"]
+    )
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert "merge verdicts.sqlite: 100%" in printed.err and "20.0/20.0" in printed.err and "38.0/38.0" in printed.err
     assert list(found["merged"].values()) == [
         {"added": 20, "same": 0, "conflicts": 0},
         {"added": 28, "same": 10, "conflicts": 0},
@@ -76,7 +81,9 @@ def test_merge_prune_export_in_one_go(tmp_path: Path, capsys: pytest.CaptureFixt
     assert found["pruned"] == 8 and found["verdicts"] == 40
     assert [row["fingerprint"] for row in found["judges"]] == ["words@1"]
     assert pq.read_table(out).num_rows == 0, "only old@1's were asked for, and they are gone"
-    assert report(capsys, "--store", str(tmp_path / "new"), "--export", str(out))["exported"] == 40
+    main(["judge", "store", "--store", str(tmp_path / "new"), "--export", str(out)])
+    printed = capsys.readouterr()
+    assert "40 verdicts exported" in printed.out and "export: 100%" in printed.err and "40.0/40.0" in printed.err
     main(["judge", "store", "--store", str(second), "--prune", "--older-than", "1", "--dry-run"])
     assert "0 verdicts would be pruned" in capsys.readouterr().out, "all made today"
 

@@ -31,6 +31,8 @@ def test_the_four_systems_are_there():
             {"stages": {"a": {"kind": "base"}, "b": {"kind": "online", "start": "a", "judge": "cross-encoder:@c"}}},
             "reads 'c'",
         ),
+        ({"stages": {"fast": {"kind": "judge", "sizes": []}}}, r"stage 'fast': sizes \[\]"),
+        ({"stages": {"fast": {"kind": "judge", "sizes": [0, 160]}}}, r"sizes \[0, 160\]"),
         ({"compare": ["nobody"]}, "no stages"),
         ({"claims": [{"text": "w", "better": "multi", "than": "elsewhere"}]}, "not compared"),
         ({"stages": {"base": {"kind": "base", "layers": "many"}}}, "layers"),
