@@ -46,11 +46,18 @@ def read_yaml(path: Path) -> Values:
 
 
 def read_assignments(texts: Sequence[str]) -> Values:
-    """`NAME=VALUE` texts as a nested mapping; values are read as YAML, dots in a name separate group and field."""
+    """`NAME=VALUE` texts as a nested mapping; values are read as YAML, dots in a name separate group and field.
+
+    Raises:
+        ConfigError: a value is not YAML.
+    """
     values: Values = {}
     for text in texts:
         name, _, value = text.partition("=")
-        nested: object = value if value == "" else yaml.safe_load(value)
+        try:
+            nested: object = value if value == "" else yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text}: not a YAML value: {' '.join(str(error).split())}") from error
         if value == "None":
             nested = None
         for part in reversed(name.split(".")):
@@ -83,7 +90,11 @@ def from_mapping(
     """
     hints = get_type_hints(kind, include_extras=True)
     if unknown := [name for name in values if name not in hints]:
-        raise ConfigError(f"{source}: unknown settings {unknown}; known are {sorted(hints)}")
+        grouped = [
+            f"{group}.{name}" for group, hint in hints.items() for name in unknown if name in _field_names(hint, [])
+        ]
+        hint_text = f"did you mean {', '.join(grouped)}? " if grouped else ""
+        raise ConfigError(f"{source}: unknown settings {unknown}; {hint_text}known are {sorted(hints)}")
     given = {name: _converted(hints[name], name, value, source) for name, value in values.items()}
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name not in given and field.default is MISSING and field.default_factory is MISSING:

@@ -131,10 +131,10 @@ class DistillRun:
         folder, args = self.args.out / "teacher", self.args
         if not (folder / "config.json").is_file():
             groups = traffic_groups(self.shop, self.retrievers, args.teacher_queries, "train", TEACHER_SEED)
-            probs_GK4 = LabelsJudge(self.shop, "train").grade(groups.queries, groups.rows_NK).probs_NK4
-            if np.isnan(probs_GK4).all():
+            probs_NK4 = LabelsJudge(self.shop, "train").grade(groups.queries, groups.rows_NK).probs_NK4
+            if np.isnan(probs_NK4).all():
                 raise ConfigError(f"{self.shop!r} has no training labels for a teacher: --teacher self, or a judge")
-            lists = TeacherLists([query.text for query in groups.queries], groups.rows_NK, probs_GK4)
+            lists = TeacherLists([query.text for query in groups.queries], groups.rows_NK, probs_NK4)
             read = Calibration(fields=TEACHER_FIELDS, max_length=args.teacher_length)
             job = DistillationJob(lists, soft_bce, args.teacher_base, read, self._settings(0), "labels", "teacher")
             train_judge(job, self.shop, folder, self._held_out_labels())
@@ -163,14 +163,14 @@ class DistillRun:
         else:
             groups = self._held_out_groups()
         lists = self._teacher_lists("dev.npz", groups)
-        levels_GK = np.where(np.isnan(lists.probs_GK4[..., 0]), -1, np.nan_to_num(lists.probs_GK4).argmax(-1))
-        return HeldOut(lists.texts, lists.rows_GK, levels_GK, f"verdicts of {teacher}")
+        levels_NK = np.where(np.isnan(lists.probs_NK4[..., 0]), -1, np.nan_to_num(lists.probs_NK4).argmax(-1))
+        return HeldOut(lists.texts, lists.rows_NK, levels_NK, f"verdicts of {teacher}")
 
     def _held_out_labels(self) -> HeldOut:
         groups = self._held_out_groups()
-        levels_GK = self.shop.levels([query.row for query in groups.queries], groups.rows_NK).astype(np.int64)
+        levels_NK = self.shop.levels([query.row for query in groups.queries], groups.rows_NK).astype(np.int64)
         source = f"labels of {self.shop.name}, {self._held_out_split}"
-        return HeldOut([query.text for query in groups.queries], groups.rows_NK, levels_GK, source)
+        return HeldOut([query.text for query in groups.queries], groups.rows_NK, levels_NK, source)
 
     def _held_out_groups(self) -> Groups:
         return traffic_groups(self.shop, self.retrievers, self.args.held_out, self._held_out_split, DEV_SEED)
@@ -231,7 +231,7 @@ class DistillRun:
         return {
             "size": size,
             "lists": len(lists.texts),
-            "pairs": int((lists.rows_GK >= 0).sum()),
+            "pairs": int((lists.rows_NK >= 0).sum()),
             "seed": seed,
             "figures": found,
             "pairs_per_second": judge.stats()["pairs_per_second"],

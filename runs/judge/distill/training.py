@@ -1,7 +1,7 @@
 """Train a cross-encoder for `qr judge distill`: from lists with verdicts to a folder that the judge loads.
 
 job = DistillationJob(lists, soft_bce, base, Calibration(fields=("title",)), TrainSettings(), "labels", "teacher")
-train_judge(job, shop, folder, HeldOut(texts, rows_GK, levels_GK, "labels of dev"))
+train_judge(job, shop, folder, HeldOut(texts, rows_NK, levels_NK, "labels of dev"))
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ class TeacherLists:
 
     texts: list[str]
     """G queries"""
-    rows_GK: RowArray
+    rows_NK: RowArray
     """(G, K) product rows, -1 padding"""
-    probs_GK4: FloatArray
+    probs_NK4: FloatArray
     """(G, K, 4) probability of each level; NaN without a verdict"""
 
     def __getitem__(self, chosen_N: np.ndarray) -> TeacherLists:
         texts = [self.texts[g] for g in chosen_N.tolist()]
-        return TeacherLists(texts, self.rows_GK[chosen_N], self.probs_GK4[chosen_N])
+        return TeacherLists(texts, self.rows_NK[chosen_N], self.probs_NK4[chosen_N])
 
     @classmethod
     def read(cls, path: Path) -> TeacherLists:
         """The lists of a file that `write` made."""
         with np.load(path) as file:
-            return cls(file["texts"].tolist(), file["rows_GK"], file["probs_GK4"])
+            return cls(file["texts"].tolist(), file["rows_NK"], file["probs_NK4"])
 
     def write(self, path: Path) -> None:
         """Write a compressed .npz file, atomically."""
         buffer = BytesIO()
-        np.savez_compressed(buffer, texts=np.array(self.texts), rows_GK=self.rows_GK, probs_GK4=self.probs_GK4)
+        np.savez_compressed(buffer, texts=np.array(self.texts), rows_NK=self.rows_NK, probs_NK4=self.probs_NK4)
         atomic_write(path, buffer.getvalue())
 
 
@@ -60,19 +60,19 @@ class HeldOut:
 
     texts: list[str]
     """G queries"""
-    rows_GK: RowArray
+    rows_NK: RowArray
     """(G, K) product rows, -1 padding"""
-    levels_GK: Levels
+    levels_NK: Levels
     """(G, K) int64 levels, -1 where unknown"""
     source: str
     """where the levels come from, for the judge's folder"""
 
     def pairs(self, products: list[str]) -> tuple[list[tuple[str, str]], Levels]:
         """The pairs that have a level, as (query, product text), and their levels."""
-        at_G, at_K = np.nonzero(self.levels_GK >= 0)
-        rows_M = self.rows_GK[at_G, at_K].tolist()
-        pairs = [(self.texts[g], products[row]) for g, row in zip(at_G.tolist(), rows_M, strict=True)]
-        return pairs, self.levels_GK[at_G, at_K]
+        at_N, at_K = np.nonzero(self.levels_NK >= 0)
+        rows_M = self.rows_NK[at_N, at_K].tolist()
+        pairs = [(self.texts[g], products[row]) for g, row in zip(at_N.tolist(), rows_M, strict=True)]
+        return pairs, self.levels_NK[at_N, at_K]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def train_judge(job: DistillationJob, shop: Shop, folder: Path, held_out: HeldOu
     """Train, export, fit the grades on held-out lists; the folder appears when it is complete."""
     model, tokenizer = load_classifier(resolve(job.base), job.layers or None, job.settings.seed)
     products = product_texts(shop, job.read.fields)
-    examples = Examples(job.lists.texts, job.lists.rows_GK, soft_targets(job.lists.probs_GK4), products)
+    examples = Examples(job.lists.texts, job.lists.rows_NK, soft_targets(job.lists.probs_NK4), products)
     train(model, PairTokens(tokenizer, job.read.max_length), examples, job.loss, job.settings, progress=job.name)
     origin = {"base": job.base, "shop": shop.hash, "lists": len(job.lists.texts), "seed": job.settings.seed}
     origin |= {"teacher": job.teacher}
