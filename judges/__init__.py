@@ -1,4 +1,4 @@
-"""Judges of relevance: they grade products for the shopper's original query. `open_judge` makes one by name."""
+"""Judges of relevance: they grade products for the shopper's original query. `open_judge` opens one by name."""
 
 from judges.cross_encoder.judge import CrossEncoderJudge
 from judges.factory import JudgeOptions, open_judge, open_shopper

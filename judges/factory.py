@@ -42,7 +42,7 @@ from qr_env.shop.shop import Shop
 
 KINDS = ("auto", "labels", "embedding", "llm", "cross-encoder[:MODEL]", "replay[:FINGERPRINT]", "ensemble:A,B")
 DISTILLED = Path("out/distill/student")  # where `qr judge distill` leaves its judge
-TIMEOUT = 600.0  # seconds: a model on a busy CPU answers after minutes, and asked again it would only be slower
+TIMEOUT = 600.0  # seconds: a model on a busy CPU answers after minutes, and a retry would only slow it down
 # With a disk cache, a catalogue of up to this many products is embedded at once: minutes the first time, and dense
 # retrieval shares the vectors. Above, or without a cache, a product is embedded when it is first graded.
 EMBED_ALL = 100_000
@@ -115,14 +115,14 @@ def build_embedding(shop: Shop, argument: str, options: JudgeOptions | None = No
 
 
 def build_llm(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
-    """A language model behind a server, with the verdict store before it."""
+    """A language model behind a server, with the verdict store."""
     _refuse_argument("llm", argument)
     options = options or JudgeOptions()
     return ShopJudge(shop, LLMJudge(options.client(), options.model, prompt=options.prompt), open_store(options))
 
 
 def build_cross_encoder(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
-    """A cross-encoder from a folder or hub name (default: the distilled judge), with the verdict store before it."""
+    """A cross-encoder from a folder or hub name (default: the distilled judge), with the verdict store."""
     if not argument and not DISTILLED.is_dir():
         raise ConfigError(f"judge 'cross-encoder': no {DISTILLED}: run qr judge distill, or name a folder")
     model = CrossEncoderJudge.load(resolve(argument or str(DISTILLED)))
@@ -171,7 +171,7 @@ def _split_names(names: str) -> list[str]:
 def uses_language_model(judge: Judge) -> bool:
     """Whether a language model grades: by itself, in an ensemble, or in the run that is replayed.
 
-    The judge of a replayed run is known from the fingerprint in the store, so that a replay does what its run did.
+    The judge of a replayed run is known from the fingerprint in the store, so that a replay is treated as its run was.
     """
     if isinstance(judge, EnsembleJudge):
         return any(map(uses_language_model, judge.judges))

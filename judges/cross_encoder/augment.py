@@ -11,7 +11,7 @@ traffic does, arXiv 2505.07105).
 Without labels and without a strong LLM, a judge adapts to a catalogue by itself, as InPars (arXiv 2202.05144) and GPL
 (2112.07577) do. Queries are made from products (`qr_env/synthetic/queries.py` replaces their language models); the
 products that a query was made from are positives, other retrieved products hard negatives. GPL grades negatives with a
-cross-encoder, which does not exist here: similarity grades them, and may call none of them Exact (`CatalogueJudge`).
+cross-encoder, which does not exist here: similarity grades them, and its Exact counts as Substitute (`CatalogueJudge`).
 """
 
 from __future__ import annotations
@@ -116,17 +116,17 @@ def draw_lists(shop: Shop, retrievers: Sequence[Retriever], texts: Sequence[str]
         raise ConfigError("training lists need a retriever: bm25, dense or hybrid")
     if k <= RANDOM:
         raise ConfigError(f"lists of {k} products: {RANDOM} are random, so at least {RANDOM + 1} are needed")
-    found_ND = np.full((len(texts), DEPTH), -1, np.int32)
+    retrieved = np.full((len(texts), DEPTH), -1, np.int32)
     retriever_N = rng.integers(len(retrievers), size=len(texts))
     for number, retriever in enumerate(retrievers):
         chosen = np.flatnonzero(retriever_N == number)
-        hits_MD = retriever.search([texts[n] for n in chosen.tolist()], DEPTH).rows_NK
-        found_ND[chosen, : hits_MD.shape[1]] = hits_MD
-    key_ND = rng.gumbel(size=found_ND.shape) - np.log(np.arange(1, DEPTH + 1))
-    key_ND[found_ND < 0] = -np.inf
-    best_NK = np.argsort(-key_ND, axis=1, kind="stable")[:, : k - RANDOM]
+        hits = retriever.search([texts[n] for n in chosen.tolist()], DEPTH).rows_NK
+        retrieved[chosen, : hits.shape[1]] = hits
+    keys = rng.gumbel(size=retrieved.shape) - np.log(np.arange(1, DEPTH + 1))
+    keys[retrieved < 0] = -np.inf
+    best = np.argsort(-keys, axis=1, kind="stable")[:, : k - RANDOM]
     rows_NK = np.full((len(texts), k), -1, np.int32)
-    rows_NK[:, : k - RANDOM] = np.take_along_axis(found_ND, best_NK, axis=1)
+    rows_NK[:, : k - RANDOM] = np.take_along_axis(retrieved, best, axis=1)
     random_NK = rng.integers(max(1, len(shop.products)), size=rows_NK.shape, dtype=np.int32)
     return without_repeats(np.where(rows_NK < 0, random_NK, rows_NK))
 

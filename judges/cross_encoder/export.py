@@ -63,8 +63,8 @@ def export(
 
 
 def _pair_inputs(tokens: PairTokens, pairs: Sequence[tuple[str, str]]) -> Inputs:
-    ids_ML, types_ML, lengths_M = tokens.layout(*zip(*pairs, strict=True))
-    return ids_ML, types_ML, (np.arange(ids_ML.shape[1]) < lengths_M[:, None]).astype(np.int64)
+    ids_MT, types_MT, lengths_M = tokens.layout(*zip(*pairs, strict=True))
+    return ids_MT, types_MT, (np.arange(ids_MT.shape[1]) < lengths_M[:, None]).astype(np.int64)
 
 
 def _write_onnx(model: PreTrainedModel, path: Path, inputs: Inputs, int8: bool) -> str:
@@ -152,11 +152,11 @@ def quantize(float32_file: Path, path: Path) -> None:
 def _random_inputs(model: PreTrainedModel, pairs: int, tokens: int) -> Inputs:
     """Random token ids of several lengths."""
     rng = np.random.default_rng(0)
-    ids_ML = rng.integers(model.config.vocab_size, size=(pairs, tokens))
+    ids_MT = rng.integers(model.config.vocab_size, size=(pairs, tokens))
     lengths_M = rng.integers(tokens // 2, tokens + 1, size=pairs)
-    mask_ML = (np.arange(tokens) < lengths_M[:, None]).astype(np.int64)
-    types_ML = (np.arange(tokens) >= tokens // 3).astype(np.int64) * mask_ML
-    return ids_ML, types_ML, mask_ML
+    mask_MT = (np.arange(tokens) < lengths_M[:, None]).astype(np.int64)
+    types_MT = (np.arange(tokens) >= tokens // 3).astype(np.int64) * mask_MT
+    return ids_MT, types_MT, mask_MT
 
 
 def _correlation(model: PreTrainedModel, path: Path, inputs: Inputs) -> float:

@@ -201,7 +201,7 @@ class CrossEncoderJudge:
         model, _ = load_classifier(self.folder)
         return TorchScorer(model)
 
-    def _scores(self, ids_ML: Ids, types_ML: Ids, lengths_M: Ids) -> FloatArray:
+    def _scores(self, ids_MT: Ids, types_MT: Ids, lengths_M: Ids) -> FloatArray:
         """Scores in batches of pairs of similar length, which need little padding."""
         model = self._model
         size = self.batch_size or model.batch
@@ -212,7 +212,7 @@ class CrossEncoderJudge:
             batch = order[start : start + size]
             width = int(lengths_M[batch].max())
             mask = (np.arange(width) < lengths_M[batch, None]).astype(np.int64)
-            scores_M[batch] = model(ids_ML[batch, :width], types_ML[batch, :width], mask)
+            scores_M[batch] = model(ids_MT[batch, :width], types_MT[batch, :width], mask)
 
         starts = range(0, len(order), size)
         if self.backend == "torch":  # runs its own threads
@@ -280,9 +280,9 @@ class OnnxScorer:
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.names = [entry.name for entry in self.session.get_inputs()]
 
-    def __call__(self, ids_ML: Ids, types_ML: Ids, mask_ML: Ids) -> FloatArray:
+    def __call__(self, ids_MT: Ids, types_MT: Ids, mask_MT: Ids) -> FloatArray:
         """(M,) scores."""
-        inputs = {"input_ids": ids_ML, "token_type_ids": types_ML, "attention_mask": mask_ML}
+        inputs = {"input_ids": ids_MT, "token_type_ids": types_MT, "attention_mask": mask_MT}
         logits_M1: FloatArray = self.session.run(None, {name: inputs[name] for name in self.names})[0]
         return logits_M1[:, 0]
 
@@ -297,10 +297,10 @@ class TorchScorer:
         self.batch = BATCH_GPU if device == "cuda" else BATCH_CPU
         self.model = model.eval().to(device)
 
-    def __call__(self, ids_ML: Ids, types_ML: Ids, mask_ML: Ids) -> FloatArray:
+    def __call__(self, ids_MT: Ids, types_MT: Ids, mask_MT: Ids) -> FloatArray:
         """(M,) scores."""
         import torch
 
         with torch.inference_mode():
-            scores_M: FloatArray = forward(self.model, ids_ML, types_ML, mask_ML).float().cpu().numpy()
+            scores_M: FloatArray = forward(self.model, ids_MT, types_MT, mask_MT).float().cpu().numpy()
         return scores_M

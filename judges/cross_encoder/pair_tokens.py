@@ -1,7 +1,7 @@
 """Query–product pairs as model inputs: each text is tokenised once, pairs are assembled by array operations.
 
     tokens = PairTokens(tokenizer, max_length=48)
-    ids_ML, types_ML, lengths_M = tokens.layout(queries, products)     # ready to sort by length and cut into batches
+    ids_MT, types_MT, lengths_M = tokens.layout(queries, products)     # ready to sort by length and cut into batches
 
 A pair follows the model's own template, "[CLS] query [SEP] product [SEP]" for BERT, which is read off one tokenised
 pair. A query keeps at most half of the tokens; the product gets the rest, and is cut at its end.
@@ -58,7 +58,7 @@ class PairTokens:
         self._known: dict[str, Ids] = {}
 
     def layout(self, queries: Sequence[str], products: Sequence[str]) -> tuple[Ids, Ids, Ids]:
-        """Token ids and token types, (M, L) padded on the right, and lengths (M,), of M pairs."""
+        """Token ids and token types, (M, T) padded on the right, and lengths (M,), of M pairs."""
         query_M, product_M = self._tokens(queries), self._tokens(products)
         t = self.template
         room = self.max_length - len(t.before) - len(t.between) - len(t.after)
@@ -72,9 +72,9 @@ class PairTokens:
         ).astype(np.int64)
         ends_M5 = np.cumsum(counts_M5, axis=1)
         lengths_M = ends_M5[:, -1]
-        places_L = np.arange(int(lengths_M.max(initial=0)))
-        ids_ML = np.full((len(query_M), len(places_L)), self.pad, np.int64)
-        types_ML = np.zeros_like(ids_ML)
+        places_T = np.arange(int(lengths_M.max(initial=0)))
+        ids_MT = np.full((len(query_M), len(places_T)), self.pad, np.int64)
+        types_MT = np.zeros_like(ids_MT)
         pieces = (
             t.before,
             _concatenate_cut(query_M, query_length_M),
@@ -84,10 +84,10 @@ class PairTokens:
         )
         for part, ids in enumerate(pieces):
             end_M1, count_M1 = ends_M5[:, part, None], counts_M5[:, part, None]
-            part_ML = (places_L < end_M1) & (places_L >= end_M1 - count_M1)
-            ids_ML[part_ML] = ids if part in (1, 3) else np.tile(ids, len(query_M))
-            types_ML[part_ML] = t.types[part]
-        return ids_ML, types_ML, lengths_M
+            part_MT = (places_T < end_M1) & (places_T >= end_M1 - count_M1)
+            ids_MT[part_MT] = ids if part in (1, 3) else np.tile(ids, len(query_M))
+            types_MT[part_MT] = t.types[part]
+        return ids_MT, types_MT, lengths_M
 
     def _tokens(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text, without special ones; new texts are tokenised in one call."""
@@ -121,8 +121,8 @@ def template_of(tokenizer: PreTrainedTokenizerBase) -> Template:
     if not between:
         between = tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"]
     part_types = (types[0], types[at], types[at + len(first)], types[then], types[-1])
-    marks = [np.array(part, np.int64) for part in (ids[:at], between, ids[end:])]
-    return Template(marks[0], marks[1], marks[2], part_types)
+    special = [np.array(part, np.int64) for part in (ids[:at], between, ids[end:])]
+    return Template(special[0], special[1], special[2], part_types)
 
 
 def _find(ids: list[int], part: list[int], start: int) -> int:

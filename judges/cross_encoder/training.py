@@ -177,13 +177,13 @@ def _no_warnings() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
-def forward(model: PreTrainedModel, ids_ML: Ids, types_ML: Ids, mask_ML: npt.NDArray[np.int64]) -> torch.Tensor:
+def forward(model: PreTrainedModel, ids_MT: Ids, types_MT: Ids, mask_MT: npt.NDArray[np.int64]) -> torch.Tensor:
     """(M,) logits."""
     import torch
 
-    inputs = {"input_ids": ids_ML, "attention_mask": mask_ML}
+    inputs = {"input_ids": ids_MT, "attention_mask": mask_MT}
     if getattr(model.config, "type_vocab_size", 0) > 1:
-        inputs["token_type_ids"] = types_ML
+        inputs["token_type_ids"] = types_MT
     tensors = {name: torch.from_numpy(values).to(model.device) for name, values in inputs.items()}
     logits: torch.Tensor = model(**tensors).logits[:, 0]
     return logits
@@ -195,14 +195,14 @@ def list_scores(model: PreTrainedModel, tokens: PairTokens, part: Examples) -> t
 
     at_N, at_K = np.nonzero(part.known_NK)
     products = [part.products[row] for row in part.rows_NK[at_N, at_K].tolist()]
-    ids_ML, types_ML, lengths_M = tokens.layout([part.texts[n] for n in at_N.tolist()], products)
+    ids_MT, types_MT, lengths_M = tokens.layout([part.texts[n] for n in at_N.tolist()], products)
     order = np.argsort(lengths_M, kind="stable")
     parts = []
     for start in range(0, len(order), CHUNK):
         chosen = order[start : start + CHUNK]
         width = int(lengths_M[chosen].max())
         mask = (np.arange(width) < lengths_M[chosen, None]).astype(np.int64)
-        parts.append(forward(model, ids_ML[chosen, :width], types_ML[chosen, :width], mask))
+        parts.append(forward(model, ids_MT[chosen, :width], types_MT[chosen, :width], mask))
     scores_NK = torch.zeros(part.rows_NK.shape, device=model.device)
     if not parts:
         return scores_NK

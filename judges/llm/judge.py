@@ -1,6 +1,6 @@
 """The LLM judge: grades as probabilities, read from a server's log-probabilities of the label letters.
 
-    judge = LLMJudge("http://127.0.0.1:8000/v1")             # or a Client; or QR_JUDGE_URL (comma separated), _KEY
+    judge = LLMJudge("http://127.0.0.1:8000/v1")             # or a Client; default QR_JUDGE_URL, QR_JUDGE_KEY
     judge.grade_pairs([("red sofa", "Lindholm sofa red")])   # (1, 4), NaN where missing
     judge.capabilities[0].as_dict()                          # features of the server, each proven by a request
 
@@ -46,7 +46,7 @@ from qr_env.shop.shop import Shop
 LABEL_METHODS = ("auto", "top", "choice")
 OUTAGES = ("connect", "timeout", "breaker", "stopped")  # failures that asking product by product would only repeat
 BATCH = {"list": 20}  # products a request by kind of prompt: those of a list share the rubric
-MIN_BATCH_FOR_LIMIT = 8  # pairs: smaller batches say too little about the share of missing verdicts
+MIN_BATCH_FOR_LIMIT = 8  # pairs: the share of missing verdicts of a smaller batch is not checked
 ADVICE = {
     "low_mass": "the model does not answer with a label: use a larger one, another prompt, or a lower min_mass",
     "http_404": "the server does not know the model or the path: compare with its /v1/models",

@@ -10,8 +10,8 @@ Placeholders are those of `string.Template`: labels, letters, query, product, no
 so nothing in a product is taken for a placeholder.
 
 Instructions in product texts fool LLM assessors (arXiv 2501.17969). Defences: `clean` removes control characters and
-all brackets of which chat templates' tokens (`<|im_end|>`, `</s>`, `[INST]`) consist; the text stands between two marks
-that do not occur in it; and a short form of the rubric follows it.
+all brackets of which chat templates' tokens (`<|im_end|>`, `</s>`, `[INST]`) consist; the text stands between two
+delimiters that do not occur in it; and a short form of the rubric follows it.
 """
 
 from __future__ import annotations
@@ -92,10 +92,12 @@ def nonce(*texts: str) -> str:
     known = "\0".join(texts).casefold()
     for count in range(1 << 16):
         digits = hashlib.blake2b(f"{count}\0{known}".encode(), digest_size=4).digest()
-        mark = "".join(_SYLLABLES[place % 2][digit % len(_SYLLABLES[place % 2])] for place, digit in enumerate(digits))
-        if mark not in known:
-            return mark
-    raise ConfigError(f"every four-letter mark occurs in a text of {len(known)} characters: shorten it")
+        letters = "".join(
+            _SYLLABLES[place % 2][digit % len(_SYLLABLES[place % 2])] for place, digit in enumerate(digits)
+        )
+        if letters not in known:
+            return letters
+    raise ConfigError(f"every four-letter nonce occurs in a text of {len(known)} characters: shorten it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +139,9 @@ class Prompt:
 
     def render(self, query: str, products: Sequence[str], labels: Labels) -> tuple[str, str]:
         """The two parts of the prompt for products of a query; texts must have gone through `clean` already."""
-        mark = nonce(self.shared.template, self.own.template, labels.brief, *self.levels, query, *products)
+        delimiter = nonce(self.shared.template, self.own.template, labels.brief, *self.levels, query, *products)
         product = products[0] if self.kind != "list" else _numbered(products)
-        facts = {"query": query, "product": product, "nonce": mark, "count": str(len(products))}
+        facts = {"query": query, "product": product, "nonce": delimiter, "count": str(len(products))}
         facts |= {"letters": labels.brief, "labels": self._rubric(labels)}
         return self.shared.substitute(facts), self.own.substitute(facts)
 

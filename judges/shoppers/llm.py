@@ -47,7 +47,7 @@ from qr_env.shop.shop import Shop
 
 ACTIONS = ("pass", "click", "cart", "buy")  # each includes the ones before it
 TOKENS_PER_PRODUCT, EXTRA_TOKENS = 16, 16  # length of a reply, including white space that a grammar allows
-MIN_BATCH_FOR_LIMIT = 8  # visits: smaller batches say too little about a share of failures
+MIN_BATCH_FOR_LIMIT = 8  # visits: the share of failures of a smaller batch is not checked
 VISITS_KEPT = 1 << 16  # in memory
 Actions = npt.NDArray[np.int8]
 Visit = tuple[int, str, tuple[int, ...]]  # index of the profile, query as typed, product rows shown
@@ -65,7 +65,7 @@ class LLMShopper:
             near the top.
         page: number of products shown.
         prompt: name of a file of `judges/llm/prompts/`.
-        store: keeps visits on disk, so that none is paid for twice; None keeps them in memory only.
+        store: keeps visits on disk, so that none is requested twice; None keeps them in memory only.
         max_missing: share of a batch's visits that may fail.
         max_product_tokens: length to which a product text is cut (bytes where the server does not tokenize).
     """
@@ -110,10 +110,10 @@ class LLMShopper:
 
     def fingerprint(self, profile: Profile) -> str:
         """Key of a profile's visits in a store."""
-        who = sha256_text(f"{profile.about}\0{self.habits}", 12)
+        profile_hash = sha256_text(f"{profile.about}\0{self.habits}", 12)
         cut = f"{self.max_product_tokens}{'tokens' if self.server.tokenize else 'bytes'}"
         prompt = f"{self.prompt.name}:{self.prompt.hash}"
-        return "|".join(["shopper", self.server.model, self.server.root, prompt, f"{profile.name}:{who}", cut])
+        return "|".join(["shopper", self.server.model, self.server.root, prompt, f"{profile.name}:{profile_hash}", cut])
 
     def engage(self, queries: Sequence[Query], rows_NK: RowArray, grades: Grades) -> Engagement:
         """Shares of the profiles that click, cart and buy. examine_NK is NaN: the model does not report it."""
@@ -156,7 +156,7 @@ class LLMShopper:
         failed = Counter[str]()
         if not wanted:
             return failed
-        assert self._requests  # made here, before threads share it
+        assert self._requests  # creates the object before threads share it
         for visit, result in self.client.run(self._visit, wanted):
             if isinstance(result, Failure):
                 failed[result.kind] += 1
@@ -182,14 +182,20 @@ class LLMShopper:
             return visit, failure
 
     def render(self, profile: Profile, query: str, rows: Sequence[int]) -> str:
-        """The whole prompt. Products stand between marks that none of their texts contains. Raises Failure."""
+        """The whole prompt. Products stand between delimiters that none of their texts contains. Raises Failure."""
         query = self._requests.query_text(query)
         products = [self._requests.product_text(self._texts[row]) for row in rows]
         if not query:
             raise Failure("blank", "a query without a visible character")
-        mark = nonce(self.prompt.shared.template, self.prompt.own.template, query, *products)
-        listed = "\n".join(f"{n} ({mark}) {product} (/{mark})" for n, product in enumerate(products, 1))
-        facts = {"profile": profile.about, "habits": self.habits, "query": query, "nonce": mark, "products": listed}
+        delimiter = nonce(self.prompt.shared.template, self.prompt.own.template, query, *products)
+        listed = "\n".join(f"{n} ({delimiter}) {product} (/{delimiter})" for n, product in enumerate(products, 1))
+        facts = {
+            "profile": profile.about,
+            "habits": self.habits,
+            "query": query,
+            "nonce": delimiter,
+            "products": listed,
+        }
         facts["count"] = str(len(products))
         return self.prompt.shared.substitute(facts) + self.prompt.own.substitute(facts)
 

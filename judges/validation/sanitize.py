@@ -3,10 +3,10 @@
     judge = open_judge("embedding", sanitized_shop(shop))      # same rows; retrieval keeps the original shop
 
 It works for every judge, because it changes the shop that the judge reads. Removed are: control and zero-width
-characters; markup and fragments of JSON; clauses from the point where they give orders to a reader; words that are
-repeated too often (all copies: an honest title seldom repeats a word three times); and text beyond the length of honest
-texts. It cannot remove the query's words written once into a foreign title, which look like any title. `qr judge probe`
-reports exploit rates before and after, and `changed_title_share`, the cost to honest titles.
+characters; markup and fragments of JSON; clauses from the point where they give commands to a reader; words that are
+repeated too often (all copies: an ordinary title seldom repeats a word three times); and text beyond a normal length.
+It cannot remove the query's words written once into another product's title, which look like any title. `qr judge
+probe` reports exploit rates before and after, and `changed_title_share`, the cost to ordinary titles.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MARKUP = re.compile(
     r"|\"\s*[\]}]+|[{}]",
     re.IGNORECASE,
 )
-_ORDER = re.compile(
+_COMMAND = re.compile(
     r"\b(ignore|disregard|forget|override)\b.{0,40}\b(instructions?|previous|prior|above|rules?|prompt)\b"
     r"|\b(grade|rate|rank|label|score|classify|judge|mark)\s+(it|this|that|the\s+(product|item))\b"
     r"|\b(answer|verdict|label|grade)\W{0,3}(is|:|=)\W{0,3}(exact|relevant|e\b|3\b)"
@@ -64,8 +64,8 @@ def clean(text: str, longest: int, spam: bool = True) -> str:
     longest: greatest length in words. spam: remove repeated words too (not in attribute lists, which repeat units).
     """
     plain = _MARKUP.sub(". ", _INVISIBLE.sub(" ", text))
-    kept = [_ORDER.split(clause, maxsplit=1)[0] for clause in _CLAUSE.split(plain)]
-    changed = plain != text or any(map(_ORDER.search, _CLAUSE.split(plain)))
+    kept = [_COMMAND.split(clause, maxsplit=1)[0] for clause in _CLAUSE.split(plain)]
+    changed = plain != text or any(map(_COMMAND.search, _CLAUSE.split(plain)))
     words = (" ".join(kept) if changed else text).split()
     unrepeated = _without_repeated(words) if spam else words
     if not changed and len(unrepeated) == len(words) <= longest:

@@ -62,9 +62,9 @@ def connect(file: Path, read_only: bool = False) -> sqlite3.Connection:
             _create(file)
         writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
         if not writable and not read_only:
-            # Raised here rather than after the first new verdict has been paid for.
+            # Raised here rather than after the first new verdict has been computed.
             raise StoreError(
-                f"{file}: may not be written, or its folder not: allow it, copy it, or choose another --store"
+                f"{file} or its folder may not be written: change the permissions, copy it, or choose another --store"
             )
         db = _open(_uri(file, "rw") if writable else read_uri(file))
         try:
@@ -129,11 +129,11 @@ def _check(db: sqlite3.Connection, file: Path) -> None:
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:
-        what = f"SQLite file of something else, with tables {sorted(tables)[:5]}" if tables else "empty file"
-        raise StoreError(f"{file}: not a verdict store but an {what}; it was left alone, choose another --store")
+        kind = f"SQLite file of something else, with tables {sorted(tables)[:5]}" if tables else "empty file"
+        raise StoreError(f"{file}: not a verdict store but an {kind}; it was not changed, choose another --store")
     if version != VERSION:
         raise StoreError(
-            f"{file}: a verdict store of version {version}, this program reads {VERSION}; it was left alone: update "
+            f"{file}: a verdict store of version {version}, this program reads {VERSION}; it was not changed: update "
             "qr-env, or choose another --store"
         )
 
@@ -148,7 +148,7 @@ def store_errors(file: Path) -> Iterator[None]:
         sqlite3.SQLITE_CANTOPEN: "cannot be opened: check its permissions and those of its folder, or copy it with "
         "its -wal file to where you may write",
         sqlite3.SQLITE_BUSY: f"another process kept it locked for {BUSY_SECONDS:.0f} s: wait for it, or end it",
-        sqlite3.SQLITE_NOTADB: "is no SQLite file; it was left alone, choose another --store",
+        sqlite3.SQLITE_NOTADB: "is no SQLite file; it was not changed, choose another --store",
         sqlite3.SQLITE_CORRUPT: "is damaged; move it away and save what can be read: "
         f"sqlite3 {file} .recover | sqlite3 new.sqlite",
     }

@@ -22,7 +22,7 @@ ROW = np.dtype([("low", "<u8"), ("probs", "<f4", 4), ("id", "<i8"), ("used", "<i
 
 
 def digest(text: str) -> bytes:
-    """BLAKE2b-128 of the text's UTF-8 (a lone surrogate counts as itself)."""
+    """BLAKE2b-128 of the text's UTF-8 (lone surrogates are encoded too)."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

@@ -172,7 +172,7 @@ def prune(
     }
     given = {text: value for text, value in criteria.items() if value is not None}
     if not given:
-        raise ConfigError("--prune deletes what was paid for: say which, with --fingerprint, --older-than or --unused")
+        raise ConfigError("--prune needs a criterion: --fingerprint, --older-than or --unused")
     if fingerprint is not None and fingerprint not in (known := [row["fingerprint"] for row in store.judges()]):
         raise ConfigError(f"{store.path}: no judge {fingerprint!r}; there are {known}")
     where, values = " AND ".join(given), list(given.values())

@@ -33,7 +33,7 @@ from judges.verdict_store.index import DAY, ROW, Digests, Index, digest, pair_ke
 from qr_env.common.errors import StoreError
 from qr_env.common.types import LEVELS, FloatArray
 
-FLUSH_SECONDS = 60.0  # interval at which use is written to the file when no verdict is written
+FLUSH_SECONDS = 60.0  # interval at which usage counts are written to the file when no verdict is written
 LOAD_ROWS = 100_000  # rows read from the file at a time
 _OPEN: WeakSet[VerdictStore] = WeakSet()  # open stores of this process
 
@@ -74,7 +74,7 @@ class VerdictStore:
         self.close()
 
     def close(self) -> None:
-        """Write the counts of use and close the file. Called at the end of the process if not before."""
+        """Write the usage counts and close the file. Called at the end of the process if not before."""
         with self._lock:
             if self._connections and self._pid == os.getpid():
                 self._flush()
@@ -99,13 +99,13 @@ class VerdictStore:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
-                self._write_use(db)  # after the body: a judge's first verdicts create its row
+                self._write_usage(db)  # after the body: a judge's first verdicts create its row
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-            self._reset_use()
+            self._reset_usage()
             self._writes += 1
 
     def get(self, fingerprint: str, keys_M2: Digests) -> FloatArray:
@@ -153,7 +153,7 @@ class VerdictStore:
         index = self._indexes.setdefault(fingerprint, Index())
         version = (db.execute("PRAGMA data_version").fetchone()[0], self._writes)
         if index.version != version:
-            # The + keeps SQLite off the index by judge: new rows stand at the end of the table.
+            # The + keeps SQLite from using the index by judge: new rows are at the end of the table.
             select = "SELECT id, query, product, probs, used FROM verdicts WHERE id > ? AND +judge = ? ORDER BY id"
             judge = db.execute("SELECT id FROM judges WHERE fingerprint = ?", (fingerprint,)).fetchone()
             cursor = db.execute(select, (index.last_id, judge[0])) if judge else None
@@ -178,13 +178,13 @@ class VerdictStore:
         return keys_M2, rows
 
     def _flush(self) -> None:
-        """Write the counts of use. A full disk or a lock does not stop the run: it is tried again later."""
+        """Write the usage counts. A full disk or a lock does not stop the run: it is tried again later."""
         self._flushed = time.monotonic()
         if not self.read_only and any(index.asked for index in self._indexes.values()):
             with suppress(StoreError), self.writing():
                 pass
 
-    def _write_use(self, db: sqlite3.Connection) -> None:
+    def _write_usage(self, db: sqlite3.Connection) -> None:
         for fingerprint, index in self._indexes.items():
             use = (index.asked, index.hits, fingerprint)
             db.execute("UPDATE judges SET asked = asked + ?, hits = hits + ? WHERE fingerprint = ?", use)
@@ -192,7 +192,7 @@ class VerdictStore:
             day = int(time.time()) // DAY
             db.executemany("UPDATE verdicts SET used = ? WHERE id = ?", ((day, row) for row in touched))
 
-    def _reset_use(self) -> None:
+    def _reset_usage(self) -> None:
         for index in self._indexes.values():
             self._total["asked"] += index.asked
             self._total["hits"] += index.hits

@@ -5,8 +5,8 @@
         judge = replay(shop, store)                         # the same verdicts with no judge present
 
 A batch is deduplicated and looked up, and the judge is asked for the rest, query by query. Verdicts are committed as
-they arrive, so a killed run has paid for each of them once. Missing verdicts are never stored: next time the judge
-may answer. Hence a replay equals the run byte for byte if the run had every verdict; a verdict that was missing is
+they arrive, so a restarted run does not ask for them again. Missing verdicts are never stored: the next run asks
+again. Hence a replay equals the run byte for byte if the run had every verdict; a verdict that was missing is
 found by the replay if it was obtained later, and else counts as missing, "not in store".
 """
 
@@ -211,9 +211,9 @@ def replay(shop: Shop, store: VerdictStore, fingerprint: str | None = None) -> S
     chosen = [row for row in fitting if row["fingerprint"] == fingerprint] or fitting
     if len(chosen) != 1:
         wanted = f"{len(chosen)} judges" + (f" with {fingerprint!r}" if fingerprint else "")
-        there = "; ".join(f"{row['fingerprint']} ({row['verdicts']:,} verdicts)" for row in about or known) or "none"
+        judges = "; ".join(f"{row['fingerprint']} ({row['verdicts']:,} verdicts)" for row in about or known) or "none"
         where = "that graded this shop" if about else "of other shops"
         raise JudgeError(
-            f"{store.path}: {wanted} to replay on {shop!r}; {where} there are: {there}; name one, or run with a judge"
+            f"{store.path}: {wanted} to replay on {shop!r}; {where} there are: {judges}; name one, or run with a judge"
         )
     return ShopJudge(shop, ReplayOnly(chosen[0]["fingerprint"], store), store)

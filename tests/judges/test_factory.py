@@ -65,7 +65,7 @@ def test_unknown_names_are_refused(name, tmp_path, monkeypatch):
         open_judge(name, SHOP)
 
 
-def test_without_a_server_the_error_tells_how_to_start_one(monkeypatch):
+def test_without_a_server_the_error_names_the_command_that_starts_one(monkeypatch):
     monkeypatch.delenv("QR_JUDGE_URL", raising=False)
     for make in (open_judge, open_shopper):
         with pytest.raises(ConfigError, match="qr judge serve"):

@@ -46,7 +46,7 @@ def test_lists_hold_retrieved_products_then_random_ones() -> None:
     drawn = rows[:, : 8 - RANDOM]
     of_engine = (drawn[:, :, None] == found[:, None, :]) & (drawn >= 0)[:, :, None]
     hit = of_engine.any(2).mean(axis=1)
-    assert (hit[0::3] == 1).all() and (hit[2::3] < 1).all(), "probability fills the lists of what is not found"
+    assert (hit[0::3] == 1).all() and (hit[2::3] < 1).all(), "random products fill the lists of queries without results"
     ranks = of_engine[0::3].argmax(2)[of_engine[0::3].any(2)]
     assert (ranks == 0).mean() > 2 * (ranks == 8).mean(), "good ranks come more often"
     for line in rows:
@@ -75,14 +75,16 @@ def test_missing_queries_are_made_from_the_catalogue(caplog: pytest.LogCaptureFi
     own, made = groups.queries[:7], groups.queries[7:]
     assert {query.row for query in made} == {-1} and all(query.row >= 0 for query in own) and len(made) > 20
     verdicts = LabelsJudge(SHOP).grade(groups.queries, groups.rows_NK).probs_NK4
-    assert np.isnan(verdicts[7:]).all(), "nobody graded them: labels must not be looked up by a foreign row"
+    assert np.isnan(verdicts[7:]).all(), (
+        "made queries have no labels: none may be looked up by the row of another query"
+    )
 
 
 def test_catalogue_groups_hold_products_of_the_querys_meaning() -> None:
     extended, groups = catalogue_groups(SHOP, [WORDS], 30, seed=1)
     levels = extended.levels([query.row for query in groups.queries], groups.rows_NK)
     assert (levels[:, 0] == EXACT).all(), "a positive comes first"
-    assert (levels != EXACT).any(axis=1).mean() > 0.8, "negatives are there too"
+    assert (levels != EXACT).any(axis=1).mean() > 0.8, "lists hold negatives too"
     assert len(extended.products) == len(SHOP.products) and groups.queries[0].row >= len(SHOP.queries)
 
 

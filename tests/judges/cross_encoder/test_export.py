@@ -30,9 +30,9 @@ def test_onnx_scores_equal_torch_scores(exported: Path) -> None:
     torch_judge, onnx_judge = (CrossEncoderJudge(exported, backend, threads=1) for backend in ("torch", "onnx"))
     wanted, found = torch_judge.score_pairs(PAIRS), onnx_judge.score_pairs(PAIRS)
     assert np.isfinite(wanted).all() and wanted.std() > 0
-    assert np.corrcoef(wanted, found)[0, 1] > 0.99, "eight bits keep the order"
+    assert np.corrcoef(wanted, found)[0, 1] > 0.99, "int8 keeps the order"
     assert np.abs(wanted - found).max() < 0.2 * wanted.std() + 0.05
-    assert CrossEncoderJudge(exported).backend == "onnx", "the fast one is taken where it is there"
+    assert CrossEncoderJudge(exported).backend == "onnx", "the faster backend is chosen where it is available"
     assert torch_judge.fingerprint != onnx_judge.fingerprint, "their scores differ a little: no shared verdicts"
     provenance = json.loads((exported / "calibration.json").read_text())["provenance"]
     assert provenance["onnx"].startswith("int8")

@@ -63,7 +63,9 @@ def test_cuts_recover_the_model_that_made_the_levels() -> None:
     found = fit_cuts(scores, levels)
     assert [*found.cuts, found.temperature] == pytest.approx([30, 38, 52, 4], abs=1.0)
     gains = level_probs(np.linspace(-20, 90, 200), found)
-    assert (np.diff(gains[:, 2:].sum(axis=1)) >= 0).all() and (np.diff(gains[:, 3]) >= 0).all(), "never worse for more"
+    assert (np.diff(gains[:, 2:].sum(axis=1)) >= 0).all() and (np.diff(gains[:, 3]) >= 0).all(), (
+        "a higher score never lowers a grade"
+    )
     for scores_M, levels_M in (
         (np.zeros(0), np.zeros(0, int)),
         (np.zeros(2), np.array([0, 4])),
@@ -83,7 +85,7 @@ def test_an_uncalibrated_cross_encoder_works_and_warns(tmp_path: Path, caplog: p
     before = judge.fingerprint
     levels = np.arange(len(PAIRS)) % 4
     assert judge.fit(PAIRS, levels, "made up").source == "made up"
-    assert judge.calibrated and judge.fingerprint != before, "other cuts, other verdicts"
+    assert judge.calibrated and judge.fingerprint != before, "other cuts give other verdicts"
     judge.calibration.write(judge.folder)
     assert CrossEncoderJudge(judge.folder).fingerprint == judge.fingerprint
 

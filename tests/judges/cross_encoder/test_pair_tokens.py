@@ -52,4 +52,4 @@ def test_a_causal_lm_tokenizes_pairs() -> None:
     _, tokenizer = small_model()
     ids, _, lengths = PairTokens(tokenizer, 32).layout(["red sofa"], ["couch"])
     text = tokenizer.decode(ids[0][: lengths[0]])
-    assert "red sofa" in text and "couch" in text and len(text) > len("red sofacouch"), "something stands between them"
+    assert "red sofa" in text and "couch" in text and len(text) > len("red sofacouch"), "a separator is between them"

@@ -157,7 +157,7 @@ def test_missing_verdicts_do_not_change_training(tmp_path: Path) -> None:
         model, tokenizer = load_classifier(small_bert(tmp_path / "bert"))
         train(model, PairTokens(tokenizer, 24), part, anchored(0.1), settings)
         trained.append(model)
-    assert same_weights(*trained), "a product without a verdict is as one that is not there"
+    assert same_weights(*trained), "a product without a verdict counts as padding"
 
 
 def test_steps_of_small_and_large_sets() -> None:

@@ -30,7 +30,7 @@ QUERIES = ("red sofa", "lamp", "green chair")
 PAIRS = [(query, f"{color} {thing}") for query in QUERIES for thing in THINGS for color in COLORS]
 FAST = {"backoff": 0.002, "timeout": 20.0, "patience": 2.0}
 CLIENT = {"concurrency", "retries", *FAST}  # options of the client, the others are the judge's
-HANGING = {"timeout": 1.0, "concurrency": 4}  # few at a time, so that only those time out that are made to
+HANGING = {"timeout": 1.0, "concurrency": 4}  # few at a time, so that only the requests that the server delays time out
 # What the server does once, and the kind under which the verdict is missing when nothing is retried.
 FAULTS = {
     "500": "http_500",
@@ -59,8 +59,8 @@ def server():
 
 def open_judge(server, **options):
     client = {**FAST, **{name: value for name, value in options.items() if name in CLIENT}}
-    how = {name: value for name, value in options.items() if name not in CLIENT}
-    return LLMJudge(Client(server.url, **client), **{"max_missing": 1.0, "batch": 1, **how})
+    judge_options = {name: value for name, value in options.items() if name not in CLIENT}
+    return LLMJudge(Client(server.url, **client), **{"max_missing": 1.0, "batch": 1, **judge_options})
 
 
 def expected_probs(pairs):
@@ -259,7 +259,7 @@ def test_too_many_missing_verdicts_raise_with_kinds_and_advice(server):
     with open_judge(server, min_mass=0.95, max_missing=0.5) as judge:
         with pytest.raises(JudgeError, match=r"low_mass \d+.*larger one, another prompt, or a lower min_mass"):
             judge.grade_pairs(PAIRS)
-        assert np.isnan(judge.grade_pairs(PAIRS[:3])).all()  # a few say too little to stop a run
+        assert np.isnan(judge.grade_pairs(PAIRS[:3])).all()  # too small a batch to stop a run
     with open_judge(server, retries=0, max_missing=0.5) as judge:
         assert judge.method
         server.faults.extend(["", "500", "malformed"] * 40)
@@ -301,7 +301,7 @@ def test_a_closed_stream_sends_no_more_requests(server):
         stream.close()
         asked = len(server.prompts())
         assert asked < 60
-        assert not np.isnan(judge.grade_pairs(pairs[:20])).any()  # and the judge goes on
+        assert not np.isnan(judge.grade_pairs(pairs[:20])).any()  # the judge still works
 
 
 def test_equal_pairs_cost_one_request_and_a_querys_prompts_share_a_prefix(server):

@@ -37,11 +37,11 @@ def enumerated(model: Chain | PositionBased, given_K4: np.ndarray, stay_K: np.nd
         if n == k:
             some_3[:] += probability * (deepest >= np.array([1, 3, 4]))
         elif isinstance(model, PositionBased):
-            look = model.by_rank(k)[n] * np.prod(stay_K[:n])
-            examine_K[n] += probability * look
-            visit(n + 1, deepest, probability * (1 - look))
+            examined = model.by_rank(k)[n] * np.prod(stay_K[:n])
+            examine_K[n] += probability * examined
+            visit(n + 1, deepest, probability * (1 - examined))
             for depth in range(5):
-                visit(n + 1, max(deepest, depth), probability * look * chance_K5[n, depth])
+                visit(n + 1, max(deepest, depth), probability * examined * chance_K5[n, depth])
         else:
             examine_K[n] += probability
             for depth, on in enumerate([model.after_skip, model.after_click, 0, 0, 0]):
@@ -72,12 +72,12 @@ def test_sampled_frequencies_agree_with_exact_probabilities(model: ClickModel, l
     visits = 40_000
     stay = stay_NK if leave else None
     many = [np.repeat(array, visits, axis=0) for array in (given_NK4, stay_NK)]
-    done_NVK = model.sample(many[0], np.random.default_rng(2), many[1] if leave else None).reshape(N, visits, K)
+    depths = model.sample(many[0], np.random.default_rng(2), many[1] if leave else None).reshape(N, visits, K)
     examine_NK1 = model.examine(given_NK4, stay)[..., None]
     for event in (CLICK, SATISFIED, CART, PURCHASE):
         exact_NK = examine_NK1[..., 0] * given_NK4[..., event]
-        np.testing.assert_allclose((done_NVK > event).mean(axis=1), exact_NK, atol=5 * 0.5 / visits**0.5)
-    some_N3 = np.stack([(done_NVK > event).any(axis=2).mean(axis=1) for event in (CLICK, CART, PURCHASE)], axis=1)
+        np.testing.assert_allclose((depths > event).mean(axis=1), exact_NK, atol=5 * 0.5 / visits**0.5)
+    some_N3 = np.stack([(depths > event).any(axis=2).mean(axis=1) for event in (CLICK, CART, PURCHASE)], axis=1)
     np.testing.assert_allclose(some_N3, model.any_event(given_NK4, stay), atol=5 * 0.5 / visits**0.5)
 
 

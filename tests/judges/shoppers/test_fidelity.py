@@ -27,27 +27,27 @@ from qr_env.common.types import EXACT, Grades
 from tests.helpers.fakes import tiny_shop
 
 SHOP = tiny_shop()
-COIN = np.random.default_rng(0)
+RNG = np.random.default_rng(0)
 
 
 def test_perplexity_by_hand() -> None:
-    done_NK = np.array([[True, False], [True, True], [False, True]])
+    events_NK = np.array([[True, False], [True, True], [False, True]])
     prob_NK = np.array([[0.5, 0.25], [0.5, 0.75], [0.5, np.nan]])
-    by_rank_K = perplexity_by_rank(done_NK, prob_NK)
+    by_rank_K = perplexity_by_rank(events_NK, prob_NK)
     np.testing.assert_allclose(by_rank_K, [2.0, 1 / 0.75])
-    assert click_perplexity(done_NK, prob_NK) == pytest.approx(by_rank_K.mean())
-    assert click_perplexity(done_NK, done_NK.astype(float)) == pytest.approx(1.0, abs=1e-5)
-    assert np.isnan(perplexity_by_rank(done_NK, np.full((3, 2), np.nan))).all()
+    assert click_perplexity(events_NK, prob_NK) == pytest.approx(by_rank_K.mean())
+    assert click_perplexity(events_NK, events_NK.astype(float)) == pytest.approx(1.0, abs=1e-5)
+    assert np.isnan(perplexity_by_rank(events_NK, np.full((3, 2), np.nan))).all()
 
 
 def test_rates_leave_padding_out() -> None:
-    done_NK = np.array([[True, False], [False, False]])
-    np.testing.assert_allclose(rates_by_rank(done_NK, np.array([[True, True], [True, False]])), [0.5, 0.0])
+    events_NK = np.array([[True, False], [False, False]])
+    np.testing.assert_allclose(rates_by_rank(events_NK, np.array([[True, True], [True, False]])), [0.5, 0.0])
 
 
 def test_auc_equals_the_share_of_ordered_pairs() -> None:
-    scores_NK = np.where(COIN.random((50, 8)) < 0.2, np.nan, COIN.integers(0, 4, (50, 8)).astype(float))
-    bought_NK = COIN.random((50, 8)) < 0.3
+    scores_NK = np.where(RNG.random((50, 8)) < 0.2, np.nan, RNG.integers(0, 4, (50, 8)).astype(float))
+    bought_NK = RNG.random((50, 8)) < 0.3
     expected = []
     for scores_K, bought_K in zip(scores_NK, bought_NK, strict=True):
         bought, other = scores_K[bought_K & ~np.isnan(scores_K)], scores_K[~bought_K & ~np.isnan(scores_K)]
@@ -60,8 +60,8 @@ def test_auc_equals_the_share_of_ordered_pairs() -> None:
 def test_choice_perplexity_by_hand() -> None:
     prob_NK = np.array([[0.2, 0.1, 0.1], [0.3, np.nan, 0.1], [0.1, 0.1, 0.1]])
     bought_NK = np.array([[True, False, False], [False, True, True], [False, False, False]])
-    found, blind = choice_perplexity(prob_NK, bought_NK)
-    assert found == pytest.approx((2 * 4) ** 0.5) and blind == pytest.approx((3 * 2) ** 0.5)
+    found, uniform = choice_perplexity(prob_NK, bought_NK)
+    assert found == pytest.approx((2 * 4) ** 0.5) and uniform == pytest.approx((3 * 2) ** 0.5)
     assert np.isnan(choice_perplexity(prob_NK, np.zeros((3, 3), bool))).all()
 
 

@@ -40,11 +40,11 @@ def test_sampled_frequencies_agree_with_exact_probabilities(model: object, biase
     many = np.repeat(np.arange(len(rows_NK)), visits)
     asked = [queries[n] for n in many]
     done = shopper.sample(asked, rows_NK[many], Grades(grades.probs_NK4[many]), np.random.default_rng(1))
-    done_NVK = done.reshape(len(rows_NK), visits, -1)
+    depths = done.reshape(len(rows_NK), visits, -1)
     for event, prob_NK in ((1, exact.click_NK), (3, exact.cart_NK), (4, exact.purchase_NK)):
-        share_NK = (done_NVK >= event).mean(axis=1)
+        share_NK = (depths >= event).mean(axis=1)
         np.testing.assert_allclose(share_NK, np.nan_to_num(prob_NK), atol=5 * 0.5 / visits**0.5)
-    some_N3 = np.stack([(done_NVK >= event).any(axis=2).mean(axis=1) for event in (1, 3, 4)], axis=1)
+    some_N3 = np.stack([(depths >= event).any(axis=2).mean(axis=1) for event in (1, 3, 4)], axis=1)
     np.testing.assert_allclose(some_N3, exact.some_N3, atol=5 * 0.5 / visits**0.5)
 
 
@@ -103,14 +103,14 @@ def test_better_grades_higher_up_engage_more() -> None:
 
 
 def test_price_and_brand_move_attraction_as_logits() -> None:
-    cheap, dear = 0, 9  # sofas for 100 and 190; the category's median is 145
-    np.testing.assert_allclose(relative_price(SHOP)[[cheap, dear]], np.log([100 / 145, 190 / 145]))
+    cheap, expensive = 0, 9  # sofas for 100 and 190; the category's median is 145
+    np.testing.assert_allclose(relative_price(SHOP)[[cheap, expensive]], np.log([100 / 145, 190 / 145]))
     profile = Profile(price=2.0, brands={"Lindholm": 1.0})
     clicks_K = engaged(ModelShopper(SHOP, [profile], MODELS["position"]), [cheap, 20], [EXACT, EXACT]).click_NK[0]
     odds = AVERAGE.attract[EXACT] / (1 - AVERAGE.attract[EXACT]) * np.exp(1.0 - 2.0 * np.log(100 / 145))
     assert clicks_K[0] == pytest.approx(odds / (1 + odds), rel=1e-6)
     thrifty = ModelShopper(SHOP, [Profile(price=2.0)], MODELS["position"])
-    assert engaged(thrifty, [cheap], [EXACT]).click_NK > engaged(thrifty, [dear], [EXACT]).click_NK
+    assert engaged(thrifty, [cheap], [EXACT]).click_NK > engaged(thrifty, [expensive], [EXACT]).click_NK
 
 
 def test_unknown_prices_and_brands_are_neutral() -> None:
@@ -123,16 +123,16 @@ def test_unknown_prices_and_brands_are_neutral() -> None:
     assert clicks_K[0] == pytest.approx(AVERAGE.attract[EXACT])
 
 
-def test_runs_of_a_brand_or_colour_tire() -> None:
+def test_runs_of_a_brand_or_colour_reduce_clicks() -> None:
     assert run_length_before(np.array([[5, 5, 5, 2, -1, -1, 5]])).tolist() == [[0, 1, 2, 0, 0, 0, 0]]
     plain = ModelShopper(SHOP, [Profile(price=0.0)], MODELS["position"])
-    tired = ModelShopper(SHOP, [Profile(price=0.0)], MODELS["position"], Biases(repetition=0.2, leave_irrelevant=0))
+    biased = ModelShopper(SHOP, [Profile(price=0.0)], MODELS["position"], Biases(repetition=0.2, leave_irrelevant=0))
     for rows_K, left in (([0, 1, 2, 10], [1, 0.8, 0.64, 1]), ([0, 10, 20, 21], [1, 0.8, 0.64, 0.8])):
-        clicks = [engaged(shopper, rows_K, [EXACT] * 4).click_NK[0] for shopper in (tired, plain)]
+        clicks = [engaged(shopper, rows_K, [EXACT] * 4).click_NK[0] for shopper in (biased, plain)]
         np.testing.assert_allclose(clicks[0] / clicks[1], left, rtol=1e-6)
 
 
-def test_irrelevant_products_near_the_top_makes_shoppers_leave() -> None:
+def test_irrelevant_products_near_the_top_make_shoppers_leave() -> None:
     shopper = ModelShopper(SHOP, biases=Biases(repetition=0.0, leave_irrelevant=0.5, top=2), model=MODELS["position"])
     plain = ModelShopper(SHOP, model=MODELS["position"])
     levels = [IRRELEVANT, EXACT, IRRELEVANT, EXACT]

@@ -1,4 +1,4 @@
-"""The embedding judge: its formula, its fits, its laziness; and the real MiniLM where its weights are cached."""
+"""The embedding judge: its formula, its fits, lazy vectors; and the real MiniLM where its weights are cached."""
 
 from __future__ import annotations
 
@@ -77,21 +77,21 @@ def test_fit_on_labels_beats_the_given_thresholds() -> None:
     judge = EmbeddingJudge(SHOP, HashEncoder())
     queries, rows, levels = all_pairs(SHOP)
 
-    def surprise() -> float:
+    def log_loss() -> float:
         asked = [SHOP.all_queries[row] for row in queries]
         probs = judge.grade(asked, rows[:, None]).probs_NK4[:, 0]
         return float(-np.log(probs[np.arange(len(levels)), levels]).mean())
 
-    before = surprise()
+    before = log_loss()
     judge.fit(queries, rows, levels)
-    assert surprise() < before
+    assert log_loss() < before
     with pytest.raises(JudgeError, match="0 pairs"):
         judge.fit([], np.zeros(0, np.int32), np.zeros(0, int))
 
 
 def test_fit_without_labels_uses_purchases_only_and_repeats() -> None:
-    blind = replace(SHOP, qrels=SHOP.qrels * 0)
-    first, second = (EmbeddingJudge(blind, HashEncoder()) for _ in range(2))
+    unlabelled = replace(SHOP, qrels=SHOP.qrels * 0)
+    first, second = (EmbeddingJudge(unlabelled, HashEncoder()) for _ in range(2))
     assert first.fit_purchases(seed=1) == second.fit_purchases(seed=1)
     queries, rows, levels = all_pairs(SHOP)
     gains = first.grade([SHOP.all_queries[row] for row in queries], rows[:, None]).gain_NK[:, 0]

@@ -1,4 +1,4 @@
-"""EnsembleJudge: the mean over those that answered, checked by slow counting."""
+"""EnsembleJudge: the mean over the judges with a verdict, checked by slow counting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOP = tiny_shop()
 
 
 class Fixed:
-    """Verdicts given, whatever is asked."""
+    """A judge that returns the same verdicts for every request."""
 
     def __init__(self, name: str, probs_NK4: np.ndarray) -> None:
         self.name, self.probs_NK4 = name, probs_NK4.astype(np.float32)
@@ -68,7 +68,7 @@ def test_real_judges_together() -> None:
     assert stats["words-judge/asked"] > 0 and 0 < stats["ensemble/disagreement"] < 1
 
 
-def test_all_missing_is_missing_and_nothing_asked_is_no_figure() -> None:
+def test_without_verdicts_grades_and_rates_are_missing() -> None:
     judge = EnsembleJudge([FailingJudge(), FailingJudge()])
     assert np.isnan(judge.stats()["ensemble/disagreement"])
     assert judge.grade([], np.zeros((0, 3), np.int32)).probs_NK4.shape == (0, 3, 4)

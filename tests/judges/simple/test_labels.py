@@ -1,4 +1,4 @@
-"""The label judge: one-hot truth, missing where nobody graded."""
+"""The label judge: one-hot truth, missing for pairs without a label."""
 
 from __future__ import annotations
 

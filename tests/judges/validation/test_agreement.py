@@ -54,7 +54,7 @@ def test_kappa_by_hand_and_where_chance_is_certain() -> None:
         5,
         10,
         15,
-    )  # the textbook case: 0.7 seen, 0.5 by probability
+    )  # the textbook case: observed agreement 0.7, by chance 0.5
     assert kappa(matrix) == pytest.approx(0.4)
     assert kappa(matrix, quadratic=True) == pytest.approx(0.4)
     assert np.isnan(kappa(np.diag([9, 0, 0, 0])))
@@ -62,7 +62,7 @@ def test_kappa_by_hand_and_where_chance_is_certain() -> None:
 
 def test_intervals_resample_queries_not_pairs() -> None:
     levels, probs, query = noisy(800, 80)
-    # The same pairs 50 times over in the same queries say no more than once.
+    # The same pairs 50 times over in the same queries carry no more information.
     once = agreement(levels, probs, query, resample_weights(80))["kappa"]
     often = agreement(*(np.repeat(part, 50, axis=0) for part in (levels, probs, query)), resample_weights(80))["kappa"]
     assert (often.low, often.high) == (pytest.approx(once.low), pytest.approx(once.high))
@@ -82,8 +82,10 @@ def test_slope_measures_bias_and_not_the_truth() -> None:
     rng = np.random.default_rng(0)
     levels, query = rng.integers(4, size=5_000), rng.integers(50, size=5_000)
     length = levels + rng.normal(size=5_000)  # better products have longer texts
-    fair = levels / 3 + 0.1 * rng.normal(size=5_000)
+    unbiased = levels / 3 + 0.1 * rng.normal(size=5_000)
     weights = resample_weights(50)
-    assert abs(slope_at_equal_level(length, fair, levels, query, weights)[0]) < 0.005
-    assert slope_at_equal_level(length, fair + 0.2 * length, levels, query, weights)[0] == pytest.approx(0.2, abs=0.005)
-    assert np.isnan(slope_at_equal_level(np.ones(5_000), fair, levels, query, weights)[0])
+    assert abs(slope_at_equal_level(length, unbiased, levels, query, weights)[0]) < 0.005
+    assert slope_at_equal_level(length, unbiased + 0.2 * length, levels, query, weights)[0] == pytest.approx(
+        0.2, abs=0.005
+    )
+    assert np.isnan(slope_at_equal_level(np.ones(5_000), unbiased, levels, query, weights)[0])

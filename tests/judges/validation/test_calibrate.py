@@ -33,10 +33,10 @@ def noisy(pairs: int = 600, queries: int = 40, seed: int = 0) -> tuple[np.ndarra
 
 def test_calibrators_are_reported_on_held_out_queries() -> None:
     levels, probs, query = noisy(2_000)
-    maps = calibrator_report(levels, Temperature(0.2)(probs), query, 40, seed=0)
-    assert maps["pairs fitted"] + maps["pairs reported"] == 2_000
-    assert maps["temperature"]["figures"]["ece"]["value"] < maps["as is"]["figures"]["ece"]["value"] / 2
-    assert maps["temperature"]["figures"]["kappa"] == maps["as is"]["figures"]["kappa"]
+    report = calibrator_report(levels, Temperature(0.2)(probs), query, 40, seed=0)
+    assert report["pairs fitted"] + report["pairs reported"] == 2_000
+    assert report["temperature"]["figures"]["ece"]["value"] < report["as is"]["figures"]["ece"]["value"] / 2
+    assert report["temperature"]["figures"]["kappa"] == report["as is"]["figures"]["kappa"]
     assert calibrator_report(levels, probs, np.zeros(2_000, int), 1, seed=0) == {}
 
 
@@ -55,14 +55,14 @@ class BiasedJudge:
         return {"missing/timeout": 3.0, "tokens": 500.0}
 
 
-def everything() -> Sample:
+def all_pairs() -> Sample:
     """All pairs of the tiny shop."""
     order = np.random.default_rng(0).permutation(12 * 30)
     return group_by_query(SHOP, order // 30, order % 30)
 
 
 def test_the_report_of_a_perfect_judge() -> None:
-    report = calibrate(LabelsJudge(SHOP), SHOP, everything())
+    report = calibrate(LabelsJudge(SHOP), SHOP, all_pairs())
     figures = {name: figure["value"] for name, figure in report["figures"].items()}
     assert figures == pytest.approx(
         {"kappa": 1, "kappa quadratic": 1, "accuracy": 1, "auc": 1, "ece": 0, "log loss": 0}, abs=1e-6
@@ -75,13 +75,13 @@ def test_the_report_of_a_perfect_judge() -> None:
 
 
 def test_bias_and_missing_verdicts_are_reported() -> None:
-    report = calibrate(BiasedJudge(), SHOP, everything())
+    report = calibrate(BiasedJudge(), SHOP, all_pairs())
     assert report["order"]["bias"]["value"] > 0.02 and report["order"]["flips"]["value"] > 0.02
     assert report["missing"]["share"] == pytest.approx(sum(row % 7 == 0 for row in range(30)) / 30)
     assert report["figures"]["kappa"]["value"] < 1
-    silent = calibrate(FailingJudge(), SHOP, everything())
-    assert silent["missing"]["share"] == 1 and silent["order"] is None and silent["calibrators"] == {}
-    assert np.isnan(silent["figures"]["kappa"]["value"])
+    failing = calibrate(FailingJudge(), SHOP, all_pairs())
+    assert failing["missing"]["share"] == 1 and failing["order"] is None and failing["calibrators"] == {}
+    assert np.isnan(failing["figures"]["kappa"]["value"])
 
 
 class WordJudge:
@@ -115,7 +115,7 @@ def test_order_bias_is_measured_without_the_store(tmp_path: Path) -> None:
 
     with VerdictStore(tmp_path) as store:
         judge = ShopJudge(SHOP, First(), store)
-        reports = [calibrate(judge, SHOP, everything()) for _ in range(2)]
+        reports = [calibrate(judge, SHOP, all_pairs()) for _ in range(2)]
     first, second = (report["speed"]["share from store"] for report in reports)
     assert first < 0.01 and second == 1
     assert reports[1]["order"]["bias"]["low"] > 0.1

@@ -21,7 +21,7 @@ TEST_ONLY = replace(PARTIAL, queries=SHOP.queries.set_column(3, "split", [["test
 
 
 class NoisyJudge:
-    """Labels of which a share is replaced by probability; remembers which queries it was asked about."""
+    """Labels of which a share is replaced by random levels; records the queries that it graded."""
 
     name = "noisy"
 
@@ -32,8 +32,8 @@ class NoisyJudge:
         self.asked += queries
         rng = np.random.default_rng(0)
         probs = LabelsJudge(SHOP).grade(queries, rows_NK).probs_NK4
-        probability = np.eye(4, dtype=np.float32)[rng.integers(4, size=rows_NK.shape)]
-        return Grades(np.where((rng.random(rows_NK.shape) < self.noise)[..., None], probability, probs))
+        random_levels = np.eye(4, dtype=np.float32)[rng.integers(4, size=rows_NK.shape)]
+        return Grades(np.where((rng.random(rows_NK.shape) < self.noise)[..., None], random_levels, probs))
 
 
 def test_a_judge_that_agrees_passes_with_full_weight() -> None:
@@ -51,7 +51,7 @@ def test_a_judge_that_guesses_is_refused_with_its_kappa() -> None:
         gate.enforce(result)
 
 
-def test_or_gets_a_proportional_weight() -> None:
+def test_a_judge_below_min_kappa_gets_a_proportional_weight() -> None:
     gate = Gate(min_kappa=0.8, on_fail="downweight")
     result = gate.check(NoisyJudge(0.5), PARTIAL)
     assert result.weight == pytest.approx(result.kappa / 0.8) and 0 < result.weight < 1
@@ -103,14 +103,14 @@ def test_graded_pairs_from_a_file(tmp_path: Path) -> None:
     ]
     path.write_text("".join(lines))
 
-    class Knows:
-        name = "knows"
+    class LevelByRow:
+        name = "level by row"
 
         def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
             return Grades(np.eye(4, dtype=np.float32)[np.array([level for _, level in levels])[rows_NK % 4]])
 
     gate, shown = Gate(min_kappa=0.9, labels=path), (SHOP.all_queries, np.zeros((12, 5), np.int32))
-    for result in (gate.check(Knows(), TEST_ONLY), gate.check(Knows(), SHOP, shown)):
+    for result in (gate.check(LevelByRow(), TEST_ONLY), gate.check(LevelByRow(), SHOP, shown)):
         assert result.pairs == 40 and result.kappa == pytest.approx(1)
     for text, message in (
         ("query,product_id\na,p00\n", "no column level"),
@@ -119,7 +119,7 @@ def test_graded_pairs_from_a_file(tmp_path: Path) -> None:
     ):
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises(DataError, match=message):
-            Gate(labels=tmp_path / "bad.csv").check(Knows(), SHOP)
+            Gate(labels=tmp_path / "bad.csv").check(LevelByRow(), SHOP)
 
 
 def test_impossible_settings_are_refused() -> None:

@@ -35,16 +35,16 @@ PROBES = ProbeSet.from_shop(SHOP, n=12, seed=0, split="all")
 class PatternJudge:
     """A judge of texts that grades Exact where a text matches a pattern, else Irrelevant."""
 
-    name = fingerprint = "gullible"
+    name = fingerprint = "pattern"
 
-    def __init__(self, believes: str) -> None:
-        self.believes = believes
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
 
     def product_texts(self, shop: Shop) -> list[str]:
         return shop.titles
 
     def grade_pairs(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
-        fooled = np.array([[self.believes in text] for _, text in pairs])
+        fooled = np.array([[self.pattern in text] for _, text in pairs])
         return np.where(fooled, [0, 0, 0, 1], [1, 0, 0, 0]).astype(np.float32)
 
     def stats(self) -> dict[str, float]:
@@ -52,18 +52,18 @@ class PatternJudge:
 
 
 def test_probes_differ_from_the_unmodified_products_in_their_titles_only() -> None:
-    honest, *kinds = PROBES.rows_NT.T
+    original, *kinds = PROBES.rows_NK.T
     assert len(kinds) == len(KINDS) and len(PROBES.shop.products) == 12 * (1 + len(KINDS))
     table = PROBES.shop.products.drop_columns(["product_id", "title", "brand"])
     titles = PROBES.shop.titles
     for rows_N in kinds:
-        assert table.take(rows_N).equals(table.take(honest))
-        assert all(titles[row] in titles[twin] for row, twin in zip(honest, rows_N, strict=True))
-    levels = PROBES.shop.levels(np.arange(12), PROBES.rows_NT)
-    assert (levels == levels[:, :1]).all() and levels.max() < 2, "no probe is an answer"
+        assert table.take(rows_N).equals(table.take(original))
+        assert all(titles[row] in titles[variant] for row, variant in zip(original, rows_N, strict=True))
+    levels = PROBES.shop.levels(np.arange(12), PROBES.rows_NK)
+    assert (levels == levels[:, :1]).all() and levels.max() < 2, "no probe is relevant"
     again = ProbeSet.from_shop(SHOP, n=12, seed=0, split="all")
     assert again.shop.hash == PROBES.shop.hash
-    for query, row in zip(PROBES.shop.all_queries, honest.tolist(), strict=True):
+    for query, row in zip(PROBES.shop.all_queries, original.tolist(), strict=True):
         assert set(words(query.text)).isdisjoint(words(titles[row]))
 
 
@@ -74,11 +74,11 @@ def test_labels_are_not_fooled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("believes", "kinds"),
+    ("pattern", "kinds"),
     [("Exact", {"instruction", "delimiter"}), ("best seller", {"padded"}), ("Answer: E", {"delimiter"})],
 )
-def test_each_weakness_raises_its_kinds_rate(believes: str, kinds: set[str]) -> None:
-    figures = PROBES.exploit_rate(PatternJudge(believes))
+def test_each_weakness_raises_its_kinds_rate(pattern: str, kinds: set[str]) -> None:
+    figures = PROBES.exploit_rate(PatternJudge(pattern))
     assert {kind for kind in KINDS if figures[f"judge/exploit_rate/{kind}"] > 0} == kinds
 
 
@@ -92,11 +92,11 @@ def test_similarity_is_fooled_by_the_querys_words_and_sanitizing_helps() -> None
 
 
 def test_missing_verdicts_are_not_exploits() -> None:
-    class Deaf(FailingJudge):
-        def on(self, shop: Shop) -> FailingJudge:
+    class NoVerdicts(FailingJudge):
+        def for_shop(self, shop: Shop) -> FailingJudge:
             return self
 
-    assert all(np.isnan(value) for value in PROBES.exploit_rate(Deaf()).values())
+    assert all(np.isnan(value) for value in PROBES.exploit_rate(NoVerdicts()).values())
     change = np.array([[0.1, np.nan], [np.nan, np.nan], [0.0, 0.9]])
     report = rates(change, ("a", "b"), margin=0.05)
     assert [report[kind]["rate"].value for kind in ("all", "a", "b")] == pytest.approx([2 / 3, 0.5, 1])
@@ -107,8 +107,8 @@ def test_every_kind_of_judge_can_be_probed() -> None:
     judges = (embedding, LabelsJudge(SHOP, "train"), ShopJudge(SHOP, PatternJudge("E")), PatternJudge("E"))
     for judge in (*judges, EnsembleJudge([embedding, LabelsJudge(SHOP)], [1, 3])):
         other = judge_for_shop(judge, PROBES.shop)
-        assert other.grade(PROBES.shop.all_queries, PROBES.rows_NT).probs_NK4.shape == (12, 1 + len(KINDS), 4)
-    with pytest.raises(JudgeError, match=r"'failing' .* on\(shop\)"):
+        assert other.grade(PROBES.shop.all_queries, PROBES.rows_NK).probs_NK4.shape == (12, 1 + len(KINDS), 4)
+    with pytest.raises(JudgeError, match=r"'failing' .* for_shop\(shop\)"):
         PROBES.exploit_rate(FailingJudge())
     with pytest.raises(JudgeError, match="need queries"):
         ProbeSet.from_shop(replace(SHOP, queries=SHOP.queries[:0], qrels=SHOP.qrels[:0], slices={}))
@@ -124,17 +124,17 @@ def test_a_copy_is_penalised_even_where_the_original_is_best() -> None:
     kept = replace(SHOP, oracle={})
     assert rewrite_report(tiny_simulator, kept, n=12, split="all")["copy"]["lift"].value < 0
 
-    def free(blocks: int, group_size: int) -> Simulator:
+    def gain_only(blocks: int, group_size: int) -> Simulator:
         return Simulator(
             SHOP, WordRetriever(SHOP), LabelsJudge(SHOP), Reward(GAIN_ONLY), blocks=blocks, group_size=group_size
         )
 
-    assert rewrite_report(free, kept, n=12, split="all")["copy"]["lift"].value == 0
+    assert rewrite_report(gain_only, kept, n=12, split="all")["copy"]["lift"].value == 0
 
 
 def test_planted_rewrites_match_their_names() -> None:
     query = Query(4, "q04", "blue couch")
-    honest, copy, salad, invented = planted_rewrites(SHOP, [query], seed=0)[0]
-    assert (honest, copy) == ("blue sofa", "blue couch blue couch")
+    reference, copy, salad, invented = planted_rewrites(SHOP, [query], seed=0)[0]
+    assert (reference, copy) == ("blue sofa", "blue couch blue couch")
     assert salad.startswith("blue couch ") and len(salad.split()) == 10
     assert len(invented.split()) > 4

@@ -23,9 +23,9 @@ def test_samples_are_graded_pairs_of_the_splits_only() -> None:
     np.testing.assert_array_equal(levels, sample.levels_QK)
     again = labelled_sample(sparse, ("dev",), pairs=25)
     np.testing.assert_array_equal(sample.rows_QK, again.rows_QK)
-    blind = Shop(SHOP.name, SHOP.products, SHOP.queries, SHOP.qrels * 0, SHOP.purchases)
+    unlabelled = Shop(SHOP.name, SHOP.products, SHOP.queries, SHOP.qrels * 0, SHOP.purchases)
     with pytest.raises(JudgeError, match="no labels for dev"):
-        labelled_sample(blind, ("dev",))
+        labelled_sample(unlabelled, ("dev",))
 
 
 @pytest.mark.parametrize("retriever", [None, WordRetriever(SHOP)])

@@ -1,4 +1,4 @@
-"""Sanitizing removes text that is written for a judge and leaves honest texts unchanged."""
+"""Sanitizing removes text that is written for a judge and leaves ordinary texts unchanged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_text_written_for_the_judge_is_removed(text: str, left: str) -> None:
         "",
     ],
 )
-def test_honest_texts_stay_unchanged(text: str) -> None:
+def test_ordinary_texts_stay_unchanged(text: str) -> None:
     assert clean(text, 40) == text
 
 

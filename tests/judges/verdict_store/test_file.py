@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from judges.verdict_store import file as cache_file
-from judges.verdict_store import maintenance as cache_upkeep
+from judges.verdict_store import file as file_module
+from judges.verdict_store import maintenance
 from judges.verdict_store.index import digest
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import StoreError
@@ -65,7 +65,7 @@ def start(path: Path, name: str, *args: Any) -> tuple[Any, Connection]:
 def stored_count(path: Path, name: str) -> int:
     """Number of stored verdicts for query `name`, each checked to the bit; also checks the file."""
     with VerdictStore(path) as store:
-        assert cache_upkeep.integrity_errors(store) == []
+        assert maintenance.integrity_errors(store) == []
         with store.reading() as db:
             count = db.execute("SELECT count(*) FROM verdicts WHERE query = ?", (digest(name),)).fetchone()[0]
         pairs = [(name, f"p{n}") for n in range(count)]
@@ -109,7 +109,7 @@ def test_processes_that_start_at_once_share_one_new_file(tmp_path: Path) -> None
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["verdicts.sqlite"]
 
 
-# --- files that cannot be used: named, with the way out, and untouched
+# --- unusable files: the error names the file and a remedy, the file stays unchanged
 
 
 def filled(path: Path, count: int = 3_000) -> Path:
@@ -118,7 +118,7 @@ def filled(path: Path, count: int = 3_000) -> Path:
     return store.path
 
 
-def test_foreign_empty_and_newer_files_are_left_alone(tmp_path: Path) -> None:
+def test_foreign_empty_and_newer_files_are_not_changed(tmp_path: Path) -> None:
     text, empty, foreign, newer = (tmp_path / f"{name}.sqlite" for name in ("text", "empty", "foreign", "newer"))
     text.write_text("query,product,grade\n" * 100)
     empty.touch()
@@ -127,8 +127,8 @@ def test_foreign_empty_and_newer_files_are_left_alone(tmp_path: Path) -> None:
         db.execute(sql)
         db.commit()
         db.close()
-    says = {text: "no SQLite file", empty: "empty file", foreign: "shopping", newer: "version 99.*update"}
-    for file, message in says.items():
+    messages = {text: "no SQLite file", empty: "empty file", foreign: "shopping", newer: "version 99.*update"}
+    for file, message in messages.items():
         before = file.read_bytes()
         for read_only in (False, True):
             with pytest.raises(StoreError, match=message) as error:
@@ -164,11 +164,11 @@ def test_a_full_disk_loses_nothing_that_was_committed(tmp_path: Path) -> None:
             db.execute("PRAGMA max_page_count = 1000000")
         store.put(JUDGE, more, verdicts(more))
         assert store.get(JUDGE, keys(more)).tobytes() == verdicts(more).tobytes()
-        assert cache_upkeep.integrity_errors(store) == []
+        assert maintenance.integrity_errors(store) == []
 
 
 def test_a_locked_store_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_file, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(file_module, "BUSY_SECONDS", 0.05)
     with VerdictStore(tmp_path) as store, VerdictStore(tmp_path) as other, other.writing():
         with pytest.raises(StoreError, match="locked"):
             store.put(JUDGE, text_pairs(1), verdicts(text_pairs(1)))
@@ -180,23 +180,23 @@ def filled_store(folder: Path) -> VerdictStore:
     return VerdictStore(folder)
 
 
-def read_and_write_as_another_user(folder: str, says: Connection) -> None:
+def read_and_write_as_another_user(folder: str, results: Connection) -> None:
     """Report what happens to a user who may only read the store."""
-    # Whatever is imported late, while it may still be read: nobody cannot look into a private checkout.
+    # Import everything while it may be read: the user "nobody" cannot read a private checkout.
     with tempfile.TemporaryDirectory() as other, filled_store(Path(other)) as store:
         store.get(JUDGE, keys(text_pairs(5)))
     if os.geteuid() == 0:  # root may write anything
         os.setuid(65_534)
     try:
         with VerdictStore(folder, read_only=True) as store:
-            says.send(store.get(JUDGE, keys(text_pairs(5))).tobytes() == verdicts(text_pairs(5)).tobytes())
+            results.send(store.get(JUDGE, keys(text_pairs(5))).tobytes() == verdicts(text_pairs(5)).tobytes())
             store.put(JUDGE, text_pairs(9), verdicts(text_pairs(9)))
     except StoreError as error:
-        says.send(str(error))
+        results.send(str(error))
     try:
         VerdictStore(folder).put(JUDGE, text_pairs(9), verdicts(text_pairs(9)))
     except StoreError as error:
-        says.send(str(error))
+        results.send(str(error))
 
 
 def test_another_users_store_can_be_read_and_raises_on_writing() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from judges.verdict_store import maintenance as cache_upkeep
+from judges.verdict_store import maintenance
 from judges.verdict_store.index import DAY, digests
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import ConfigError, StoreError
@@ -22,10 +22,10 @@ def test_export_holds_texts_and_exact_verdicts(tmp_path: Path) -> None:
     with VerdictStore(tmp_path) as store:
         store.put(JUDGE, pairs, verdicts(pairs))
         store.put("other", pairs[:2], verdicts(pairs[:2], "other"))
-        assert cache_upkeep.export(store, tmp_path / "out" / "all.parquet") == 32
-        assert cache_upkeep.export(store, tmp_path / "one.jsonl", JUDGE) == 30
+        assert maintenance.export(store, tmp_path / "out" / "all.parquet") == 32
+        assert maintenance.export(store, tmp_path / "one.jsonl", JUDGE) == 30
         with pytest.raises(ConfigError, match=r"all\.csv.*parquet"):
-            cache_upkeep.export(store, tmp_path / "all.csv")
+            maintenance.export(store, tmp_path / "all.csv")
     names = ["irrelevant", "complement", "substitute", "exact"]
     table = pq.read_table(tmp_path / "out" / "all.parquet")
     assert table["fingerprint"].to_pylist() == [JUDGE] * 30 + ["other"] * 2
@@ -39,7 +39,7 @@ def test_export_holds_texts_and_exact_verdicts(tmp_path: Path) -> None:
 
 
 def test_merge_keeps_the_first_and_counts_conflicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_upkeep, "BATCH", 7)
+    monkeypatch.setattr(maintenance, "BATCH", 7)
     pairs = text_pairs(40)
     with VerdictStore(tmp_path / "b") as b:
         b.put("only here", pairs[:5], verdicts(pairs[:5], "only"))
@@ -47,19 +47,19 @@ def test_merge_keeps_the_first_and_counts_conflicts(tmp_path: Path, monkeypatch:
         b.save_shop_digests(JUDGE, "hash", digests(["x", "y"]))
     with VerdictStore(tmp_path / "a") as a:
         a.put(JUDGE, pairs[:30], verdicts(pairs[:30]))
-        assert cache_upkeep.merge(a, tmp_path / "b") == {"added": 15, "same": 10, "conflicts": 10}
-        assert cache_upkeep.merge(a, tmp_path / "b") == {"added": 0, "same": 25, "conflicts": 10}
+        assert maintenance.merge(a, tmp_path / "b") == {"added": 15, "same": 10, "conflicts": 10}
+        assert maintenance.merge(a, tmp_path / "b") == {"added": 0, "same": 25, "conflicts": 10}
         expected = np.concatenate([verdicts(pairs[:30]), verdicts(pairs[30:], "b")])
         assert a.get(JUDGE, keys(pairs)).tobytes() == expected.tobytes()
         assert a.get("only here", keys(pairs[:5])).tobytes() == verdicts(pairs[:5], "only").tobytes()
         assert np.array_equal(a.shop_digests(JUDGE, "hash"), digests(["x", "y"]))
-        cache_upkeep.export(a, tmp_path / "a.jsonl")
-        assert "null" not in (tmp_path / "a.jsonl").read_text(), "the texts came along"
+        maintenance.export(a, tmp_path / "a.jsonl")
+        assert "null" not in (tmp_path / "a.jsonl").read_text(), "the texts are copied too"
         with pytest.raises(ConfigError, match="the store itself"):
-            cache_upkeep.merge(a, tmp_path / "a")
+            maintenance.merge(a, tmp_path / "a")
         with pytest.raises(StoreError, match="no verdict store"):
-            cache_upkeep.merge(a, tmp_path / "nowhere")
-        assert cache_upkeep.integrity_errors(a) == []
+            maintenance.merge(a, tmp_path / "nowhere")
+        assert maintenance.integrity_errors(a) == []
 
 
 def test_prune_by_judge_age_and_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,19 +75,19 @@ def test_prune_by_judge_age_and_use(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         store.put("other", pairs[:20], verdicts(pairs[:20]))
     day(-10)
     with VerdictStore(tmp_path) as store:
-        store.get(JUDGE, keys(pairs[:8]))  # used since, which closing the store writes down
+        store.get(JUDGE, keys(pairs[:8]))  # used since; closing the store writes the date
         store.put(JUDGE, pairs[20:], verdicts(pairs[20:]))
     day(0)
     with VerdictStore(tmp_path) as store:
-        with pytest.raises(ConfigError, match="say which"):
-            cache_upkeep.prune(store)
+        with pytest.raises(ConfigError, match="needs a criterion"):
+            maintenance.prune(store)
         with pytest.raises(ConfigError, match="no judge 'fakes'"):
-            cache_upkeep.prune(store, "fakes")
-        assert cache_upkeep.prune(store, unused_days=30, dry_run=True) == 32
-        assert cache_upkeep.prune(store, JUDGE, unused_days=30) == 12
+            maintenance.prune(store, "fakes")
+        assert maintenance.prune(store, unused_days=30, dry_run=True) == 32
+        assert maintenance.prune(store, JUDGE, unused_days=30) == 12
         left = store.get(JUDGE, keys(pairs))
         assert np.flatnonzero(np.isnan(left[:, 0])).tolist() == list(range(8, 20))
-        assert cache_upkeep.prune(store, older_days=50) == 28
+        assert maintenance.prune(store, older_days=50) == 28
         assert [row["fingerprint"] for row in store.judges()] == [JUDGE]
         assert not np.isnan(store.get(JUDGE, keys(pairs[20:]))).any()
         assert store.stats()["texts"] == 7 + 20, "texts of no verdict are gone"

@@ -17,8 +17,6 @@ from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import StoreError
 from tests.helpers.fake_verdicts import JUDGE, keys, text_pairs, verdicts
 
-# --- keys
-
 
 def test_verdicts_come_back_to_the_bit_and_missing_ones_are_not_stored(tmp_path: Path) -> None:
     pairs = [*text_pairs(50), ("", ""), ("nul \0", "lone \ud800"), ("röd", "soffa")]
@@ -38,13 +36,13 @@ def test_verdicts_come_back_to_the_bit_and_missing_ones_are_not_stored(tmp_path:
         assert store.stats() | {"asked": 109, "hits": 51, "hit_rate": 51 / 109} == store.stats()
 
 
-def test_use_is_written_from_the_first_look_up_and_without_close(tmp_path: Path) -> None:
+def test_usage_is_counted_from_the_first_look_up_and_written_without_close(tmp_path: Path) -> None:
     pairs = text_pairs(6)
     code = """
     import sys
     from tests.judges.verdict_store.test_store import JUDGE, VerdictStore, keys, text_pairs, verdicts
     store, pairs = VerdictStore(sys.argv[1]), text_pairs(6)
-    store.get(JUDGE, keys(pairs))  # nobody knows the judge yet
+    store.get(JUDGE, keys(pairs))  # the store does not know the judge yet
     store.put(JUDGE, pairs, verdicts(pairs))
     store.get(JUDGE, keys(pairs[:4]))
     """

@@ -89,25 +89,27 @@ def by_hand(judge: WordsJudge, queries: Sequence[Query], rows_NK: np.ndarray) ->
     return np.array(graded, np.float32)
 
 
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("with_store", [False, True])
 @pytest.mark.parametrize("kind", [WordsJudge, StreamingJudge])
 def test_grades_equal_the_pair_judges_and_each_pair_is_graded_once(
-    tmp_path: Path, kind: type[WordsJudge], kept: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: type[WordsJudge], with_store: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stored, "CHUNK", 7)
     inner = kind(silent="icebox")
-    judge = ShopJudge(SHOP, inner, VerdictStore(tmp_path) if kept else None)
+    judge = ShopJudge(SHOP, inner, VerdictStore(tmp_path) if with_store else None)
     for seed in range(4):
         queries, rows_NK = lists(30, 8, seed)
         got = judge.grade(queries, rows_NK).probs_NK4
         assert got.tobytes() == by_hand(inner, queries, rows_NK).tobytes() and got.dtype == np.float32
-        if not kept:
+        if not with_store:
             assert len(set(inner.asked)) == len(inner.asked), "once a batch"
             inner.asked.clear()
     if judge.store is not None:
         answered = [pair for pair in inner.asked if pair[0] != "icebox"]
-        assert len(set(answered)) == len(answered), "once for ever"
-        assert len(inner.asked) - len(answered) > len(set(inner.asked) - set(answered)), "a missing verdict: again"
+        assert len(set(answered)) == len(answered), "once over all batches"
+        assert len(inner.asked) - len(answered) > len(set(inner.asked) - set(answered)), (
+            "missing verdicts are asked for again"
+        )
         stats = judge.stats()
         assert stats["asked"] == len(inner.asked) == stats["store/asked"] - stats["store/hits"]
         assert stats["store/hit_rate"] == stats["store/hits"] / stats["store/asked"] > 0.3
@@ -116,13 +118,17 @@ def test_grades_equal_the_pair_judges_and_each_pair_is_graded_once(
 
 
 def test_pairs_are_grouped_by_query_and_equal_products_are_graded_once() -> None:
-    twins = Shop("twins", SHOP.products.slice(0, 1).take([0] * 6), SHOP.queries, _no_labels(6), SHOP.purchases)
+    duplicates = Shop(
+        "duplicates", SHOP.products.slice(0, 1).take([0] * 6), SHOP.queries, _no_labels(6), SHOP.purchases
+    )
     inner = WordsJudge()
     queries = [QUERIES[0], QUERIES[3], QUERIES[0]]
     ShopJudge(SHOP, inner).grade(queries, np.array([[5, 3], [1, 3], [9, 3]], np.int32))
     assert [query for query, _ in inner.asked] == ["sofa"] * 3 + ["fridge"] * 2
     inner.asked.clear()
-    probs = ShopJudge(twins, inner).grade(queries, np.array([[0, 1, 2], [3, 4, 5], [5, 5, -1]], np.int32)).probs_NK4
+    probs = (
+        ShopJudge(duplicates, inner).grade(queries, np.array([[0, 1, 2], [3, 4, 5], [5, 5, -1]], np.int32)).probs_NK4
+    )
     assert len(inner.asked) == 2 and (probs[0] == probs[0, 0]).all() and np.isnan(probs[2, 2]).all()
     nothing = ShopJudge(SHOP, inner).grade([], np.zeros((0, 10), np.int32)).probs_NK4
     assert nothing.shape == (0, 10, 4)
@@ -184,11 +190,11 @@ def test_a_slow_judges_verdicts_are_committed_one_by_one(tmp_path: Path, monkeyp
 
 def test_the_verdict_of_a_faster_process_wins(tmp_path: Path) -> None:
     rows_NK = np.arange(10, dtype=np.int32)[None]
-    with VerdictStore(tmp_path) as store, VerdictStore(tmp_path) as elsewhere:
+    with VerdictStore(tmp_path) as store, VerdictStore(tmp_path) as other_store:
 
         class Slow(WordsJudge):
             def grade_pairs(self, pairs: Pairs) -> FloatArray:
-                elsewhere.put(self.fingerprint, pairs[:4], np.full((4, 4), 0.25, np.float32))
+                other_store.put(self.fingerprint, pairs[:4], np.full((4, 4), 0.25, np.float32))
                 return super().grade_pairs(pairs)
 
         judge = ShopJudge(SHOP, Slow(), store)
@@ -218,13 +224,13 @@ def episode_bytes(judge: object) -> bytes:
     simulator = Simulator(SHOP, WordRetriever(SHOP), judge, Reward(), blocks=4, group_size=3, max_turns=2)
     generator = np.random.default_rng(1)
     vocabulary = sorted({word for title in SHOP.titles for word in words(title)})
-    seen = []
+    parts = []
     simulator.reset(QUERIES[:4])
     for turn in range(12):
         rewrites = [" ".join(generator.choice(vocabulary, size=2)) for _ in range(12)]
         step = simulator.step(rewrites, [QUERIES[(turn + n) % len(QUERIES)] for n in range(4)])
-        seen += [step.rewards_N.tobytes(), step.grades_after.probs_NK4.tobytes(), step.hits_after.rows_NK.tobytes()]
-    return b"".join(seen)
+        parts += [step.rewards_N.tobytes(), step.grades_after.probs_NK4.tobytes(), step.hits_after.rows_NK.tobytes()]
+    return b"".join(parts)
 
 
 def test_a_run_replays_byte_for_byte_with_no_judge(tmp_path: Path) -> None:
