@@ -145,14 +145,14 @@ class CleQR:
 
     def _choose(self, queries: Sequence[str], vectors_PD: FloatArray) -> Choice:
         near_PG, cosine_PG = self._nearest(queries, vectors_PD)
-        belief_PC = expected_demand(near_PG, cosine_PG, self._pool.bought_PC)
+        demand_PC = expected_demand(near_PG, cosine_PG, self._pool.bought_PC)
         tried_PG = np.argsort(-cosine_PG, axis=1, kind="stable")[:, : min(SEARCHED, self._neighbours)]
         count = tried_PG.shape[1]
         neighbour_PG, at = np.take_along_axis(near_PG, tried_PG, axis=1), np.repeat(np.arange(len(queries)), count)
         originals = [queries[n] for n in at.tolist()]
         texts = self._rewrites(originals, neighbour_PG.ravel())
-        own_P = expected_gain(belief_PC, self._search(queries, queries))
-        with_N = expected_gain(belief_PC[at], self._search(originals, texts))
+        own_P = expected_gain(demand_PC, self._search(queries, queries))
+        with_N = expected_gain(demand_PC[at], self._search(originals, texts))
         increment_PG = with_N.reshape(-1, count) - own_P[:, None]
         best_P = np.arange(len(queries)), increment_PG.argmax(axis=1)  # the nearest neighbour on a tie
         cosine_tried_PG = np.take_along_axis(cosine_PG, tried_PG, axis=1)
@@ -209,11 +209,11 @@ def expected_demand(
     return (weights_PN @ bought_NC).tocsr()
 
 
-def expected_gain(belief_NC: sp.csr_matrix, hits: Hits) -> npt.NDArray[np.float64]:
+def expected_gain(demand_NC: sp.csr_matrix, hits: Hits) -> npt.NDArray[np.float64]:
     """(N,) Σ_i f(x, i-th hit) / log2(i + 1) over the hits of each query."""
     lines = np.arange(len(hits))[:, None].repeat(hits.rows_NK.shape[1], axis=1)
-    belief_NK = np.asarray(belief_NC[lines.ravel(), np.maximum(hits.rows_NK, 0).ravel()]).reshape(lines.shape)
-    return dcg(np.where(hits.found_NK, belief_NK, 0.0))
+    demand_NK = np.asarray(demand_NC[lines.ravel(), np.maximum(hits.rows_NK, 0).ravel()]).reshape(lines.shape)
+    return dcg(np.where(hits.found_NK, demand_NK, 0.0))
 
 
 def train_head(vectors_ND: FloatArray, bought_NC: sp.csr_matrix, seed: int = 0, epochs: int = EPOCHS) -> FloatArray:

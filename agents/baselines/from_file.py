@@ -41,5 +41,5 @@ class RewritesFromFile:
 
 
 def _key(query: str) -> str:
-    """Queries are matched by their text, case and spaces aside."""
+    """Queries are matched by their text, ignoring case and repeated spaces."""
     return " ".join(query.casefold().split())

@@ -2,7 +2,7 @@
 
     gains_PC = query_products(shop, train)                   # graded labels, else purchases
     graph, cut = capped(gains_PC, max_queries=1_000)
-    partners, counts = most_similar(graph, most=32, min_shared=5)
+    partners, counts = most_similar(graph, limit=32, min_shared=5)
 
 Similarities are sparse matrix products in blocks of bounded size. A product that is relevant to thousands of queries
 would make millions of pairs, so it keeps its most specific queries only; cut edges are counted.

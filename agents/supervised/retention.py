@@ -53,11 +53,11 @@ def measure_retention(
         evaluator.raw,
         *(evaluator.scorer.quick(evaluator.search(evaluator.rewrites(agent))) for agent in (teacher, student)),
     ]
-    values_N_3 = np.stack(columns, axis=1)
-    values_N_3 = values_N_3[~np.isnan(values_N_3).any(axis=1)]
-    identity, teacher_mean, student_mean = weighted_means(values_N_3)
-    means_R_3 = resampled_means(values_N_3, None, evaluator.resamples, evaluator.seed)
-    low, high = interval(headroom_closed(means_R_3[:, 2], means_R_3[:, 0], means_R_3[:, 1]))
+    values_N3 = np.stack(columns, axis=1)
+    values_N3 = values_N3[~np.isnan(values_N3).any(axis=1)]
+    identity, teacher_mean, student_mean = weighted_means(values_N3)
+    means_R3 = resampled_means(values_N3, None, evaluator.resamples, evaluator.seed)
+    low, high = interval(headroom_closed(means_R3[:, 2], means_R3[:, 0], means_R3[:, 1]))
     times = {batch: latency((student, teacher), evaluator.texts, batch) for batch in batch_sizes}
     share = float(headroom_closed(student_mean, identity, teacher_mean))
     return Retention(

@@ -5,8 +5,8 @@ With 0.9 M parameters it learns online on two CPU cores. It is made in three ste
 1. a byte-level BPE tokenizer over titles and queries;
 2. word vectors: a singular value decomposition of the co-occurrence of tokens, in titles and in queries joined with
    bought titles, initializes the (tied) embedding, so that "couch" starts near "sofa". From random vectors a
-   transformer needs thousands of steps to learn this: 400 steps closed 41 % of the headroom with the decomposition and
-   less than nothing without (runs/LOG.md);
+   transformer needs thousands of steps to learn this: 400 steps closed 41 % of the headroom with the decomposition;
+   without it the rewrites were worse than the queries (runs/LOG.md);
 3. supervised training with the student's own prompt: query, half of the time with a typo → the distinctive words of
    bought titles; and denoising: words with one damaged → the damaged word, corrected.
 

@@ -112,15 +112,15 @@ class _Parser:
 
     def read(self) -> _Node:
         """The whole tree; text after an unmatched ")" is joined to the tree before it."""
-        whole = self.alternatives()
+        tree = self.alternatives()
         while self.at < len(self.tokens):
             self.at += 1  # an unmatched ")"
             kind = self.kind
             if kind in ("and", "or"):
                 self.at += 1
             more = self.alternatives()
-            whole = _Node("or" if kind == "or" else "and", parts=[whole, more])
-        return whole
+            tree = _Node("or" if kind == "or" else "and", parts=[tree, more])
+        return tree
 
     @property
     def kind(self) -> str:

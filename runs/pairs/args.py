@@ -1,4 +1,4 @@
-"""Make training pairs from a shop's query log: what a student learns from before it meets the query stream.
+"""Make training pairs from a shop's query log: what a student is fine-tuned on before online learning.
 
     qr pairs generated --out out/pairs.parquet --sources log graph engine --tasks rewrite quality title thought tagging
     qr pairs icecat --data ../shared/data --sources log engine --agent log rm3 --json out/pairs.json

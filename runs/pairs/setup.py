@@ -7,11 +7,11 @@ from functools import cached_property
 
 from agents.examples.scoring import FeedbackScorer
 from agents.factory import AgentOptions, make_agent
-from judges.factory import JudgeOptions, default_encoder, open_judge
+from judges.factory import JudgeOptions, open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.environment.simulator import Simulator
-from qr_env.retrieval.factory import make_retriever
+from qr_env.retrieval.factory import default_encoder, make_retriever
 from qr_env.reward.reward import Reward
 from qr_env.shop.shop import Shop
 from runs.pairs.args import PairConfig

@@ -1,7 +1,7 @@
 """Run a published system stage by stage, and compare its variants on held-out queries.
 
     qr recipe beque                                   # runs/recipes/beque.yaml on the generated shop
-    qr recipe minielm --seeds 0 1 2 --out out/minielm # three seeds: spread between seeds beside the intervals
+    qr recipe minielm --seeds 0 1 2 --out out/minielm # three seeds: intervals, and spread between seeds
     qr recipe jd --shop icecat --data ../shared/data  # any shop
     qr recipe my.yaml --profile gpu                   # the paper's sizes, for a GPU
     qr recipe beque --resume                          # continue with the stages that are not done
@@ -9,7 +9,7 @@
 Recipes: minielm (arXiv 2501.18056), beque (2311.03758), jd (2603.02555), walmart (2505.07105), and offline: everything
 that can be learned from the query log, then the query stream. A recipe lists its stages (`runs/recipe/spec.py`), the
 students to compare, and the paper's claims about them. Every stage has a folder in OUT/seed-N and runs once. At the end
-come a table, the paper's claims beside this run's results, and OUT/report.html.
+come a table, the paper's claims with this run's results, and OUT/report.html.
 """
 
 from __future__ import annotations

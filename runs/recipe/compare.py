@@ -48,7 +48,7 @@ class Cell(Difference):
 
 @dataclass(frozen=True)
 class Verdict(Difference):
-    """What this run found of a claim."""
+    """The result of a claim in this run."""
 
     claim: Claim
     """the paper's claim"""
@@ -74,7 +74,7 @@ IDENTITY = "identity"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where the numbers of a comparison come from."""
+    """Provenance of a comparison."""
 
     title: str
     """recipe, shop, search engine and seeds"""
@@ -95,7 +95,7 @@ class Comparison:
     main: str
     """name of the headline metric"""
     by: str
-    """who graded: "labels" or "judge NAME" """
+    """source of the grades: "labels" or "judge NAME" """
     values: dict[str, dict[str, Array]]
     """agent → metric → (S, N)"""
     scalars: dict[str, dict[str, list[float]]]
@@ -105,7 +105,7 @@ class Comparison:
     claims: tuple[Claim, ...]
     """the paper's claims"""
     info: RunInfo
-    """where the numbers come from"""
+    """provenance of the numbers"""
 
     def cell(self, agent: str, metric: str) -> Cell:
         """Mean, spread between seeds, and difference to identity."""
@@ -138,7 +138,7 @@ class Comparison:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """What this run found of each claim."""
+        """The result of each claim in this run."""
         return [self._verdict(claim) for claim in self.claims]
 
     def _verdict(self, claim: Claim) -> Verdict:

@@ -1,4 +1,4 @@
-"""report.html of a recipe: its students side by side, the paper's claims beside this run's results, links to the seeds.
+"""report.html of a recipe: its students side by side, the paper's claims with this run's results, links to the seeds.
 
 The template is `runs/report/templates/recipe.html`.
 """

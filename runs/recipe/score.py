@@ -38,7 +38,7 @@ class SeedScores:
     main: str
     """name of the headline metric"""
     by: str
-    """who graded: "labels" or "judge NAME" """
+    """source of the grades: "labels" or "judge NAME" """
     values: dict[str, dict[str, Array]]
     """agent → metric → (N,), one value a test query"""
     scalars: dict[str, dict[str, float]]

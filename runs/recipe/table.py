@@ -77,7 +77,7 @@ def interval_text(verdict: Verdict, separator: str) -> str:
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """A claim and what this run found, in one line."""
+    """A claim and its result in this run, in one line."""
     claim = verdict.claim
     agents = f"{claim.better} − {claim.than}, {claim.metric}"
     found = f"{verdict.difference:+.3f} [{interval_text(verdict, ' ')}], {verdict.result}"

@@ -1,4 +1,4 @@
-"""Which students may be scored on held-out pairs: those that have not been trained on the pairs' queries by trial.
+"""Which students may be scored on held-out pairs: those that have not explored rewrites of the pairs' queries.
 
 The held-out pairs are of train queries. PRO and online stages explore rewrites of those queries too, and reinforce the
 ones that the engine scores highest, which is how the pairs were selected: such a student has seen the answers.
@@ -31,5 +31,5 @@ def text_scores_note(recipe: Recipe) -> str:
     without = [name for name in recipe.compare if recipe.held_out and name not in scored]
     if not without:
         return ""
-    reason = "PRO and online stages were trained by trial on the queries of the held-out pairs."
+    reason = "PRO and online stages explored rewrites of the held-out pairs' queries."
     return f"No {', '.join(TEXT_METRICS)} for {', '.join(without)}: {reason}"

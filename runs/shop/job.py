@@ -61,7 +61,7 @@ def sizes_table(facts: Facts) -> Table:
     products, labels = facts["products"], facts["labels"]
     known = ", ".join(f"{name} {100 * share:.0f} %" for name, share in products["known"].items() if share)
     table.add_row("products", f"{products['products']:,} ({products['title words']:.1f} words a title)")
-    table.add_row("known of them", known or "–")
+    table.add_row("known fields", known or "–")
     for split, counts in facts["queries"].items():
         searches = f"{counts['searches']:,.0f} searches, {counts['with labels']:,} with labels"
         table.add_row(f"{split} queries", f"{counts['queries']:,} ({searches})")

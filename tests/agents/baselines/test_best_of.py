@@ -14,7 +14,7 @@ from tests.helpers.fakes import CountingJudge, FailingJudge, WordRetriever, tiny
 
 
 class Proposing:
-    """Offers what a table says, filled up with its last proposal."""
+    """Returns a table's rewrites, filled up with the last one."""
 
     name = "proposing"
 

@@ -16,10 +16,10 @@ from qr_env.shop.shop import PURCHASE_SCHEMA, Shop
 from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
 
 
-class Blind(HashEncoder):
+class WordVectors(HashEncoder):
     """Knows no synonyms: every word has a vector of its own."""
 
-    name = "blind"
+    name = "word vectors"
 
     def _vector(self, text: str) -> np.ndarray:
         return super()._vector(" ".join(f"{word}_" for word in text.split()) or " ")
@@ -34,7 +34,7 @@ def test_the_head_moves_queries_with_the_same_purchases_together() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(40, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    group = np.arange(40) % 4  # four products, ten queries each, vectors that say nothing of it
+    group = np.arange(40) % 4  # four products, ten queries each, vectors that do not depend on it
     bought = sp.csr_matrix((np.ones(40), (np.arange(40), group)), shape=(40, 4))
     head = train_head(vectors, bought, seed=1, epochs=150)
     np.testing.assert_array_equal(head, train_head(vectors, bought, seed=1, epochs=150))
@@ -80,15 +80,15 @@ def test_an_unknown_query_gets_the_words_of_its_neighbour(shop: Shop) -> None:
 def test_a_query_is_not_its_own_neighbour(shop: Shop) -> None:
     agent = CleQR(shop, WordRetriever(shop), HashEncoder(), "replace")
     for query, (rewrite,) in zip(("couch", "COUCH "), agent.rewrite(["couch", "COUCH "]), strict=True):
-        assert rewrite == query or rewrite.strip().lower() != "couch"  # left alone, or another query's words
+        assert rewrite == query or rewrite.strip().lower() != "couch"  # unchanged, or another query's words
     near, cosine = agent._nearest(["COUCH "], HashEncoder().encode(["COUCH "]))
     itself = [shop.split("train")[at].text == "couch" for at in near[0]]
     assert any(itself) and np.isneginf(cosine[0, itself]).all()
 
 
 def test_fitted_thresholds_reject_bad_neighbours(shop: Shop) -> None:
-    # Vectors that say nothing: whatever neighbour comes, dev queries find no more by it.
-    agent = CleQR(shop, WordRetriever(shop), Blind(), "replace")
+    # Uninformative vectors: no neighbour lets dev queries find more.
+    agent = CleQR(shop, WordRetriever(shop), WordVectors(), "replace")
     dev = PurchaseLog.of(shop, shop.split("dev"))
     texts = [query.text for query in dev.queries]
     rewrites = [row[0] for row in agent.rewrite(texts)]

@@ -45,7 +45,7 @@ def written(folder: Path, form: str) -> Path:
 def test_every_file_format_gives_the_same_synonyms(shop: Shop, tmp_path: Path, form: str) -> None:
     agent = Synonyms(shop, written(tmp_path, form))
     found = [row[0] for row in agent.rewrite(["Blue Couch", "couches", "trainers", "frosta", "", "zzz"])]
-    # "lounge" is in no title; a word that is not in the dictionary, or known to the catalogue, is left alone.
+    # "lounge" is in no title; a word that is not in the dictionary, or known to the catalogue, is skipped.
     assert found[:2] == ["sofa", "sofa"] and found[3:] == ["frosta", "", "zzz"]
     assert set(found[2].replace("shoes", "shoe").split()) == {"running", "shoe"}
 

@@ -24,9 +24,9 @@ def shop():
 
 
 def scored(queries, reward):
-    reward_P_C = np.array(reward, np.float32)
-    figures = dict.fromkeys(("reward", "relevance", "increment", "hitrate"), reward_P_C)
-    options = [[f"{query.text} {column}" for column in range(reward_P_C.shape[1])] for query in queries]
+    reward_PG = np.array(reward, np.float32)
+    figures = dict.fromkeys(("reward", "relevance", "increment", "hitrate"), reward_PG)
+    options = [[f"{query.text} {column}" for column in range(reward_PG.shape[1])] for query in queries]
     return Scored(queries, options, figures, "fake")
 
 

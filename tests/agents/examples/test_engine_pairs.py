@@ -15,7 +15,7 @@ NAN = float("nan")
 
 
 @pytest.fixture(scope="module")
-def world():
+def tiny_setup():
     shop = tiny_shop()
     return shop, shop.split("train"), tiny_simulator
 
@@ -25,8 +25,8 @@ def scored(queries, options, relevance, increment, reward):
     return Scored(queries, options, {name: np.array(rows, np.float32) for name, rows in figures.items()}, "fake")
 
 
-def test_both_thresholds_and_the_order_by_reward(world):
-    _, train, _ = world
+def test_both_thresholds_and_the_order_by_reward(tiny_setup):
+    _, train, _ = tiny_setup
     verdicts = scored(
         train[:2], [["a", "b", "c", "d"], ["e"]],
         relevance=[[0.9, 0.1, 0.9, 0.9], [NAN] * 4],
@@ -44,8 +44,8 @@ def test_both_thresholds_and_the_order_by_reward(world):
     assert counts["queries that keep the original"] == 0  # a missing verdict is no evidence that the original is good
 
 
-def test_a_query_whose_candidates_all_fail_keeps_its_original(world):
-    _, train, _ = world
+def test_a_query_whose_candidates_all_fail_keeps_its_original(tiny_setup):
+    _, train, _ = tiny_setup
     verdicts = scored(train[:2], [["a"], []], [[0.9], [NAN]], [[0.0], [NAN]], [[0.5], [NAN]])
     examples, counts = engine_pairs(verdicts)
     assert [(example.query, example.response) for example in examples] == [(train[0].text, "")]
@@ -53,16 +53,16 @@ def test_a_query_whose_candidates_all_fail_keeps_its_original(world):
     assert engine_pairs(verdicts, EngineConfig(keep_original=False))[0] == []
 
 
-def test_the_thresholds_are_strict_and_the_number_of_rewrites_is_limited(world):
-    _, train, _ = world
+def test_the_thresholds_are_strict_and_the_number_of_rewrites_is_limited(tiny_setup):
+    _, train, _ = tiny_setup
     verdicts = scored(train[:1], [["a", "b", "c"]], [[0.5, 0.6, 0.7]], [[1.0] * 3], [[0.2, 0.3, 0.4]])
     examples, counts = engine_pairs(verdicts, EngineConfig(min_relevance=0.5, max_rewrites=1))
     assert [example.response for example in examples] == ["c"]
     assert (counts["relevance 0.5 or less"], counts["beyond 1 a query"]) == (1, 1)
 
 
-def test_a_share_of_the_examples_has_bought_titles_as_context(world):
-    shop, train, _ = world
+def test_a_share_of_the_examples_has_bought_titles_as_context(tiny_setup):
+    shop, train, _ = tiny_setup
     titles = bought_titles(shop, train)
     assert titles["q01"] == shop.titles[:2]
     assert set(titles) == {query.id for query in train}
@@ -75,19 +75,19 @@ def test_a_share_of_the_examples_has_bought_titles_as_context(world):
     assert half == engine_pairs(verdicts, EngineConfig(context_share=0.5), titles)
 
 
-def test_the_engine_approves_sofa_for_couch(world):
-    _, train, simulator = world
+def test_the_engine_approves_sofa_for_couch(tiny_setup):
+    _, train, simulator = tiny_setup
     couch = [query for query in train if query.text == "couch"]
     verdicts = score_options(couch, [["sofa", "refrigerator", "couch", "sofa"]], FeedbackScorer(simulator), "fake")
-    assert verdicts.options == [["sofa", "refrigerator"]]  # one that is the query says nothing
+    assert verdicts.options == [["sofa", "refrigerator"]]  # the query itself is no candidate
     examples, counts = engine_pairs(verdicts)
     assert [example.response for example in examples] == ["sofa"]
     assert examples[0].relevance == 1.0 and examples[0].increment == 10.0
     assert counts["relevance 0.2 or less"] == 1
 
 
-def test_rewrites_of_any_source_are_approved_by_reward(world):
-    _, train, simulator = world
+def test_rewrites_of_any_source_are_approved_by_reward(tiny_setup):
+    _, train, simulator = tiny_setup
     by_text = {query.text: query for query in train}
     pairs = [("couch", "sofa"), ("couch", "refrigerator"), ("fridge", "sofa"), ("divan", "sofa")]
     examples = [Example("rewrite", query, text, source="graph") for query, text in pairs]
@@ -98,7 +98,9 @@ def test_rewrites_of_any_source_are_approved_by_reward(world):
     assert kept[0].reward > 0.5
     assert list(counts.values()) == [1, 2, 1, 1]
     kept, _ = approved(examples, queries, score, 0.02, trusted=True, known=frozenset())
-    assert ("fridge", "") not in [(example.query, example.response) for example in kept]  # a word that nobody knows
+    assert ("fridge", "") not in [
+        (example.query, example.response) for example in kept
+    ]  # a word that the catalogue does not have
     assert ("divan", "sofa") in [(example.query, example.response) for example in kept]
 
 

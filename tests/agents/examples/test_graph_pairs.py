@@ -87,7 +87,7 @@ def test_couch_gets_sofa_but_no_color_and_no_typo():
     examples, counts = graph_pairs(shop, shop.split("train"), GraphConfig(max_rewrites=5))
     found = {(example.query, example.response) for example in examples}
     assert ("couch", "sofa") in found and ("blue couch", "sofa") in found
-    assert ("runing shoos", "shoes") not in found  # no train query says so; "trainers" is in no title
+    assert ("runing shoos", "shoes") not in found  # no train query has the word; "trainers" is in no title
     words = {word for _, text in found for word in text.split()}
     assert words == {"sofa"}
     assert counts["kept"] == len(examples) == len(found)

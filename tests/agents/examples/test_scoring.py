@@ -8,13 +8,13 @@ from tests.helpers.fakes import tiny_shop, tiny_simulator
 
 
 @pytest.fixture(scope="module")
-def world():
+def tiny_setup():
     shop = tiny_shop()
     return shop, shop.split("train"), tiny_simulator
 
 
-def test_figures_equal_those_of_a_step_and_are_nan_without_a_candidate(world):
-    _, train, simulator = world
+def test_figures_equal_those_of_a_step_and_are_nan_without_a_candidate(tiny_setup):
+    _, train, simulator = tiny_setup
     options = [["sofa", "red"], ["refrigerator"], []]
     found = FeedbackScorer(simulator, chunk=2)(train[:3], options)
     assert set(found) == set(FIGURES)

@@ -133,9 +133,9 @@ def test_a_file_of_a_large_models_rewrites_is_read():
     assert all(0 < len(example.response.split()) <= MAX_WORDS for example in examples)
     words = {word for example in examples for word in example.response.split()}
     assert not words & {"or", "and", "not", "AND", "OR", "NOT"}
-    assert not any(mark in word for word in words for mark in '()"|<>=')
-    said = {example.query: example.response for example in examples}
-    assert said["seagull deterrent"] == "gull repellent bird scare"
+    assert not any(character in word for word in words for character in '()"|<>=')
+    response_of = {example.query: example.response for example in examples}
+    assert response_of["seagull deterrent"] == "gull repellent bird scare"
 
 
 @pytest.mark.skipif(not REWRITES.is_dir(), reason="no shared rewrites here")

@@ -69,8 +69,8 @@ def test_top_k_divergence_is_a_lower_bound(beta):
     assert torch.allclose(with_remainder(student[:, :4]).exp().sum(dim=1), torch.ones(9))
 
 
-class Bell(torch.nn.Module):
-    """A causal LM that can only spread over its tokens as a bell does, whatever it has read: one peak, one width."""
+class GaussianModel(torch.nn.Module):
+    """A causal LM whose next-token distribution is a discretized Gaussian, or given by `logits`, in any context."""
 
     device, dtype = torch.device("cpu"), torch.float32
 
@@ -88,29 +88,31 @@ class Bell(torch.nn.Module):
         return SimpleNamespace(logits=self.logits().expand(len(input_ids), count, -1), past_key_values=None)
 
 
-def bell_after(beta, on_policy):
-    """Shares at, between and at the peaks of a teacher with two, of a bell that it has taught."""
+def masses_after(beta, on_policy):
+    """Probability near the first peak, between the peaks and near the second peak of a bimodal teacher, after
+    distillation into a `GaussianModel`."""
     places = torch.arange(40.0)
     peaks = torch.stack([-0.5 * ((places - at) / 2.5) ** 2 for at in (10.0, 30.0)])
     tokenizer = small_student().tokenizer
-    teacher = Student(Bell(peaks.logsumexp(dim=0)), tokenizer, max_new_tokens=1)
-    student = Student(Bell(), tokenizer, max_new_tokens=1)
+    teacher = Student(GaussianModel(peaks.logsumexp(dim=0)), tokenizer, max_new_tokens=1)
+    student = Student(GaussianModel(), tokenizer, max_new_tokens=1)
     distill(student, teacher, QUERIES, beta=beta, on_policy=on_policy, learning_rate=0.1, epochs=80, batch_size=4)
     shares = student.model.logits().softmax(dim=0)
     return [shares[part].sum().item() for part in (slice(4, 17), slice(17, 24), slice(24, 37))]
 
 
 def test_reverse_kl_picks_a_mode_and_forward_averages():
-    left, between, right = bell_after(beta=1.0, on_policy=True)
+    left, between, right = masses_after(beta=1.0, on_policy=True)
     assert left > 0.95
     assert between + right < 0.03
-    left, between, right = bell_after(beta=0.0, on_policy=False)
-    assert between > 0.15  # where the teacher never goes
+    left, between, right = masses_after(beta=0.0, on_policy=False)
+    assert between > 0.15  # where the teacher has little probability
     assert min(left, right) > 0.25
 
 
 def started(on_policy):
-    """On its own samples a student needs a start: from noise, reverse KL settles for a mode that says nothing."""
+    """A student at the start of distillation: on-policy it is pre-trained, since from random weights reverse KL
+    converges to an uninformative mode."""
     return student_trained_on(PAIRS, steps=30) if on_policy else copy_of(small_student(seed=5))
 
 
@@ -184,13 +186,13 @@ def test_a_served_teacher_equals_a_local_one(teacher):
     with ServedModel(teacher.model, teacher.tokenizer) as server, Client(server.url) as client:
         served = ServedTeacher(client, "toy", student.tokenizer, top=width - 1)
         served.check(student)
-        told = served.support(rollout, 1.0)
-        assert torch.equal(told.ids_NV[:, 0], rollout.tokens_N_T[rollout.mask_N_T.bool()])
+        found = served.support(rollout, 1.0)
+        assert torch.equal(found.ids_NV[:, 0], rollout.tokens_N_T[rollout.mask_N_T.bool()])
         with torch.no_grad():
             logits = token_logits(student.model, rollout)
         for beta in (0.0, 1.0):
             expected = divergence(logits, whole, beta)
-            assert torch.allclose(divergence(logits, told, beta), expected, rtol=1e-2, atol=1e-3)
+            assert torch.allclose(divergence(logits, found, beta), expected, rtol=1e-2, atol=1e-3)
         assert served.rewrite(QUERIES) == teacher.rewrite(QUERIES)
         assert served.sample(QUERIES, 1.0, 0).completions() == served.sample(QUERIES, 1.0, 0).completions()
         assert len(server.seen[1]["prompt"]) == 16  # batched

@@ -80,7 +80,7 @@ def test_the_mixture_has_its_weights_and_is_reproducible():
     )
     assert counts(drawn) == {"rewrite": 33, "title": 11}
     repeats = [drawn.count(example) for example in EXAMPLES[4:]]
-    assert max(repeats) - min(repeats) <= 1  # nobody is repeated twice before everybody was once
+    assert max(repeats) - min(repeats) <= 1  # every example is drawn once before one is drawn again
     assert counts(mixture(pool, {"rewrite": 1}, size=7)) == {"rewrite": 7, "title": 0}
     assert counts(mixture(pool)) == {"rewrite": 40, "title": 4}
     assert sum(counts(mixture(pool, {"rewrite": 1, "title": np.pi}, size=101)).values()) == 101

@@ -20,8 +20,8 @@ NAN = math.nan
 
 
 def by_length(queries, options):
-    """Pays every letter; "fridge" has no verdict; as many columns as the longest row."""
-    rewards = np.full((len(queries), max(map(len, options))), 9.0)  # what stands behind a row must not be read
+    """Rewards every letter; "fridge" has no verdict; as many columns as the longest row."""
+    rewards = np.full((len(queries), max(map(len, options))), 9.0)  # the values beyond a row's end must not be read
     for p, (query, texts) in enumerate(zip(queries, options, strict=True)):
         rewards[p, : len(texts)] = NAN if query.text == "fridge" else [len(text) / 10 for text in texts]
     return rewards
@@ -98,7 +98,7 @@ def mean_logprobs(student, query, texts):
 
 def test_alignment_learns_the_order_of_rewards_and_abstention():
     student, rewards = copy_of(small_student()), np.array([[0.3, 0.1, 0.2, -0.1, 0.0]] * 4, np.float32)
-    rewards[3] = [-0.3, -0.2, -0.4, -0.1, 0.0]  # here nothing is better than to leave the query alone
+    rewards[3] = [-0.3, -0.2, -0.4, -0.1, 0.0]  # here keeping the query is best
     candidates = ScoredCandidates(TEXTS, (OPTIONS,) * 4, rewards)
     config = PROConfig(contrast=5, learning_rate=5e-3, epochs=30, scale=10.0, strength=5.0)
     metrics = align(student, candidates, config, seed=0)

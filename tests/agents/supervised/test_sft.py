@@ -33,11 +33,11 @@ def test_a_copy_of_a_fine_tuned_model_runs_on_its_own_weights():
     student = small_student()
     sequences = response_sequences(student.tokenizer, PAIRS)
     fine_tune(student.model, student.tokenizer, sequences, learning_rate=5e-3, batch_size=3)
-    twin = copy.deepcopy(student.model)
+    duplicate = copy.deepcopy(student.model)
     with torch.no_grad():
-        twin.get_input_embeddings().weight.zero_()
+        duplicate.get_input_embeddings().weight.zero_()
         ids = torch.tensor([[1, 2, 3]])
-        assert not torch.equal(twin(input_ids=ids).logits, student.model(input_ids=ids).logits)
+        assert not torch.equal(duplicate(input_ids=ids).logits, student.model(input_ids=ids).logits)
 
 
 def four_steps(packing):
@@ -52,7 +52,7 @@ def four_steps(packing):
 
 
 def test_packed_and_padded_rows_have_equal_losses_and_gradients():
-    """Five sequences in one row see nothing of each other."""
+    """Five sequences in one row do not attend to each other."""
     (packed, packed_weights), (padded, padded_weights) = four_steps(True), four_steps(False)
     assert packed == pytest.approx(padded, rel=1e-5)
     start = small_student().model.state_dict()

@@ -1,4 +1,4 @@
-"""`qr play` through a pipe: hits on both sides, grades, every reward term, and plain words for missing labels."""
+"""`qr play` through a pipe: hits on both sides, grades, every reward term, and the message about missing labels."""
 
 from __future__ import annotations
 

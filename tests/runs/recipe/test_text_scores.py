@@ -1,4 +1,4 @@
-"""Text scores on held-out pairs exist only for students that were not trained on the pairs' queries by trial."""
+"""Text scores on held-out pairs exist only for students that have not explored rewrites of the pairs' queries."""
 
 import pytest
 
