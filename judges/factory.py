@@ -45,7 +45,7 @@ DISTILLED = Path("out/distill/student")  # where `qr judge distill` leaves its j
 TIMEOUT = 600.0  # seconds: a model on a busy CPU answers after minutes, and a retry would only slow it down
 # With a disk cache, a catalogue of up to this many products is embedded at once: minutes the first time, and dense
 # retrieval shares the vectors. Above, or without a cache, a product is embedded when it is first graded.
-EMBED_ALL = 100_000
+EMBED_ALL_LIMIT = 100_000
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def build_embedding(shop: Shop, argument: str, options: JudgeOptions | None = No
     options = options or JudgeOptions()
     encoder = options.encoder or default_encoder()
     has_cache = getattr(encoder, "cache_dir", None) is not None
-    vectors_CD = product_vectors(shop, encoder) if has_cache and len(shop.products) <= EMBED_ALL else None
+    vectors_CD = product_vectors(shop, encoder) if has_cache and len(shop.products) <= EMBED_ALL_LIMIT else None
     judge = EmbeddingJudge(shop, encoder, options.thresholds, vectors_CD)
     if options.thresholds is None and len(shop.purchase_rows(split="train")[0]):
         judge.fit_purchases()

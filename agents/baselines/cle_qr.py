@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 
 TEMPERATURE = 0.05  # of InfoNCE and of the neighbours' weights
 EPOCHS, BATCH, LEARNING_RATE = 8, 256, 1e-3
-SEARCHED = 10  # nearest neighbours whose increment is computed, with one search each
-FITTED_ON = 500  # dev queries by which the thresholds are chosen
-FITTED_DEPTH = 50  # hits among which their purchases count, since few of many relevant products were bought
+SEARCHED_NEIGHBOURS = 10  # nearest neighbours whose increment is computed, with one search each
+THRESHOLD_QUERIES = 500  # dev queries by which the thresholds are chosen
+THRESHOLD_DEPTH = 50  # hits among which their purchases count, since few of many relevant products were bought
 SLACK = 1e-5  # vectors differ in their last bits with the batch size: the query that set a threshold must pass
 QUANTILES = np.linspace(0, 1, 11)  # of the dev queries' cosines and increments: the thresholds that are tried
 
@@ -115,7 +115,7 @@ class CleQR:
             raise ConfigError(f"{shop!r}: cle-qr needs a query log, and no train query has a purchase or label")
         self._texts = [query.text for query in self._pool.queries]
         self._plain = np.array([combining.plain(text) for text in self._texts])
-        dev = PurchaseLog.of(shop, shop.split("dev")[:FITTED_ON], outside=True)
+        dev = PurchaseLog.of(shop, shop.split("dev")[:THRESHOLD_QUERIES], outside=True)
         dev_texts = [query.text for query in dev.queries]
         vectors_ND, dev_PD = np.split(_stored_vectors(encoder, [*self._texts, *dev_texts]), [len(self._texts)])
         self._head_DD = train_head(vectors_ND, self._pool.bought_PC, seed)
@@ -146,7 +146,7 @@ class CleQR:
     def _choose(self, queries: Sequence[str], vectors_PD: FloatArray) -> Choice:
         near_PG, cosine_PG = self._nearest(queries, vectors_PD)
         demand_PC = expected_demand(near_PG, cosine_PG, self._pool.bought_PC)
-        tried_PG = np.argsort(-cosine_PG, axis=1, kind="stable")[:, : min(SEARCHED, self._neighbours)]
+        tried_PG = np.argsort(-cosine_PG, axis=1, kind="stable")[:, : min(SEARCHED_NEIGHBOURS, self._neighbours)]
         count = tried_PG.shape[1]
         neighbour_PG, at = np.take_along_axis(near_PG, tried_PG, axis=1), np.repeat(np.arange(len(queries)), count)
         originals = [queries[n] for n in at.tolist()]
@@ -179,7 +179,7 @@ class CleQR:
         rows = np.arange(len(texts))
         choice = self._choose(texts, vectors_PD)
         before, after = (
-            log.found_share(rows, self._search(texts, rewrites, FITTED_DEPTH))
+            log.found_share(rows, self._search(texts, rewrites, THRESHOLD_DEPTH))
             for rewrites in (texts, self._rewrites(texts, choice.neighbour_P))
         )
         tried = [

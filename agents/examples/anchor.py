@@ -25,13 +25,13 @@ from qr_env.common.types import Query
 from qr_env.synthetic.typos import typo_variant
 
 Pair = tuple[str, str]
-REPLAYED = 3  # pairs of earlier queries for each query
+REPLAYED_PER_QUERY = 3  # pairs of earlier queries for each query
 TYPO_VARIANTS = 3
 
 
 @dataclass
 class AnchorPairs:
-    """Supervised pairs for the queries of an update, and `REPLAYED` times as many from earlier queries and variants."""
+    """Supervised pairs for the queries of an update, and `REPLAYED_PER_QUERY` times as many of earlier queries."""
 
     model: WordModel
     """Statistics of the query log; suggests candidates."""
@@ -66,7 +66,7 @@ class AnchorPairs:
         self.calls += 1
         current = [self.pairs_of[query.id][0] for query in queries if self.pairs_of[query.id]]
         replayable = self.order[-self.recent :]
-        places = rng.integers(max(len(replayable), 1), size=REPLAYED * len(queries)).tolist()
+        places = rng.integers(max(len(replayable), 1), size=REPLAYED_PER_QUERY * len(queries)).tolist()
         earlier = [self.pairs_of[replayable[place]] for place in places if replayable]
         return current + [pairs[int(rng.integers(len(pairs)))] for pairs in earlier if pairs]
 

@@ -23,7 +23,7 @@ from agents.policy.student import Student
 from agents.supervised.sft import TokenSequence, fine_tune
 from qr_env.common.errors import ConfigError
 
-SCORED = 8192  # positions of a forward pass in `response_scores`
+POSITIONS_PER_BATCH = 8192  # positions of a forward pass in `response_scores`
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def response_scores(model: torch.nn.Module, sequences: Sequence[TokenSequence]) 
     while start < len(order):
         # The sequences are sorted by length: the last of a batch is its longest.
         widths = lengths[order[start:]] * np.arange(1, len(order) - start + 1)
-        part = order[start : start + max(1, int(np.searchsorted(widths, SCORED, side="right")))]
+        part = order[start : start + max(1, int(np.searchsorted(widths, POSITIONS_PER_BATCH, side="right")))]
         for total, found in zip(totals, _score_batch(model, [sequences[i] for i in part]), strict=True):
             total[part] = found.cpu().numpy()
         start += len(part)

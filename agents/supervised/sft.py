@@ -31,8 +31,8 @@ if TYPE_CHECKING:
         TrainingArguments,
     )
 
-PACKED = 512  # positions of a packed row
-PACKABLE = ("eager", "sdpa")  # attention that separates packed sequences, besides all kinds of FlashAttention
+PACKED_LENGTH = 512  # positions of a packed row
+PACKABLE_ATTENTION = ("eager", "sdpa")  # attention that separates packed sequences, besides all kinds of FlashAttention
 
 TokenSequence = dict[str, list[int]]
 """`input_ids` and `labels` of one sequence."""
@@ -87,7 +87,7 @@ def fine_tune(
     if packing:
         _check_packing(model, sequences)
         batch_size = max(
-            1, round(batch_size * sum(len(row["input_ids"]) for row in sequences) / len(sequences) / PACKED)
+            1, round(batch_size * sum(len(row["input_ids"]) for row in sequences) / len(sequences) / PACKED_LENGTH)
         )
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(
@@ -110,7 +110,7 @@ def fine_tune(
             data_seed=seed,
             dataloader_pin_memory=False,
             packing=packing,
-            max_length=PACKED if packing else None,
+            max_length=PACKED_LENGTH if packing else None,
         )
         trainer = SFTTrainer(
             model=model,
@@ -141,12 +141,12 @@ def _has_bf16() -> bool:
 
 def _check_packing(model: PreTrainedModel, sequences: Sequence[TokenSequence]) -> None:
     longest = max(len(row["input_ids"]) for row in sequences)
-    if longest > PACKED:
+    if longest > PACKED_LENGTH:
         raise ConfigError(
-            f"a sequence has {longest} tokens and a packed row {PACKED}: shorten the sequence, or use packing=False"
+            f"a sequence has {longest} tokens, a packed row {PACKED_LENGTH}: shorten the sequence, or use packing=False"
         )
     attention = str(model.config._attn_implementation)
-    if attention not in PACKABLE and "flash" not in attention:
+    if attention not in PACKABLE_ATTENTION and "flash" not in attention:
         raise ConfigError(
             f"attention {attention!r} would mix packed sequences: load the model with sdpa, or use packing=False"
         )

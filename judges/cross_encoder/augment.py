@@ -28,8 +28,8 @@ from qr_env.common.types import EXACT, SUBSTITUTE, Grades, Query, RowArray
 from qr_env.shop.shop import Shop
 from qr_env.synthetic.queries import with_catalogue_queries
 
-LIST = 8  # products of a group
-RANDOM = 2  # of them drawn at random
+LIST_SIZE = 8  # products of a group
+RANDOM_PRODUCTS = 2  # of them drawn at random
 POSITIVES = 2  # products of a catalogue group from which its query was made
 DEPTH = 50  # ranks from which retrieved products are drawn
 
@@ -50,7 +50,7 @@ class Groups:
 
 
 def traffic_groups(
-    shop: Shop, retrievers: Sequence[Retriever], n: int, split: str = "train", seed: int = 0, k: int = LIST
+    shop: Shop, retrievers: Sequence[Retriever], n: int, split: str = "train", seed: int = 0, k: int = LIST_SIZE
 ) -> Groups:
     """n groups of real queries: queries of `split` drawn by frequency, each with one retriever's products.
 
@@ -64,7 +64,7 @@ def traffic_groups(
 
 
 def catalogue_groups(
-    shop: Shop, retrievers: Sequence[Retriever], n: int, seed: int = 0, k: int = LIST
+    shop: Shop, retrievers: Sequence[Retriever], n: int, seed: int = 0, k: int = LIST_SIZE
 ) -> tuple[Shop, Groups]:
     """n groups of queries made from the catalogue, and the shop extended by these queries and their labels.
 
@@ -114,8 +114,10 @@ def draw_lists(shop: Shop, retrievers: Sequence[Retriever], texts: Sequence[str]
     """
     if not retrievers:
         raise ConfigError("training lists need a retriever: bm25, dense or hybrid")
-    if k <= RANDOM:
-        raise ConfigError(f"lists of {k} products: {RANDOM} are random, so at least {RANDOM + 1} are needed")
+    if k <= RANDOM_PRODUCTS:
+        raise ConfigError(
+            f"lists of {k} products: {RANDOM_PRODUCTS} are random, so at least {RANDOM_PRODUCTS + 1} are needed"
+        )
     retrieved = np.full((len(texts), DEPTH), -1, np.int32)
     retriever_N = rng.integers(len(retrievers), size=len(texts))
     for number, retriever in enumerate(retrievers):
@@ -124,9 +126,9 @@ def draw_lists(shop: Shop, retrievers: Sequence[Retriever], texts: Sequence[str]
         retrieved[chosen, : hits.shape[1]] = hits
     keys = rng.gumbel(size=retrieved.shape) - np.log(np.arange(1, DEPTH + 1))
     keys[retrieved < 0] = -np.inf
-    best = np.argsort(-keys, axis=1, kind="stable")[:, : k - RANDOM]
+    best = np.argsort(-keys, axis=1, kind="stable")[:, : k - RANDOM_PRODUCTS]
     rows_NK = np.full((len(texts), k), -1, np.int32)
-    rows_NK[:, : k - RANDOM] = np.take_along_axis(retrieved, best, axis=1)
+    rows_NK[:, : k - RANDOM_PRODUCTS] = np.take_along_axis(retrieved, best, axis=1)
     random_NK = rng.integers(max(1, len(shop.products)), size=rows_NK.shape, dtype=np.int32)
     return without_repeats(np.where(rows_NK < 0, random_NK, rows_NK))
 

@@ -30,7 +30,7 @@ from runs.pairs.setup import PairSetup
 # Source "log": the best rewarded candidate of each query, whatever its relevance and increment.
 LOG_THRESHOLDS = EngineConfig(min_relevance=-1.0, min_increment=-1.0, max_rewrites=1, context_share=0.0)
 TEACHER = "teacher:"
-KNOWN_TITLES = 3  # a word of the log in fewer titles is a model number, which no student can predict
+MIN_TITLES = 3  # a word of the log in fewer titles is a model number, which no student can predict
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class PairMaker:
 
     def _log_candidates(self) -> list[list[str]]:
         """Words of purchased products for each query, in the form that `combine` needs."""
-        rarest = (KNOWN_TITLES - 0.5) / max(len(self.shop.titles), 1)
+        rarest = (MIN_TITLES - 0.5) / max(len(self.shop.titles), 1)
         options = candidates(word_model(self.shop, self.queries), self.queries, rarest=rarest)
         if self.config.combine == "expand":
             return options

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.examples.anchor import REPLAYED, TYPO_VARIANTS, AnchorPairs, typo_variants
+from agents.examples.anchor import REPLAYED_PER_QUERY, TYPO_VARIANTS, AnchorPairs, typo_variants
 from agents.examples.scoring import RewardScorer
 from agents.query_log.word_model import word_model
 from judges.simple.labels import LabelsJudge
@@ -39,7 +39,7 @@ def test_earlier_queries_are_replayed_and_looked_up_once(setup):
         return score(queries, options)
 
     anchor_pairs = AnchorPairs(model, counting)
-    assert len(anchor_pairs.pairs(train[:2])) == 2 + REPLAYED * 2
+    assert len(anchor_pairs.pairs(train[:2])) == 2 + REPLAYED_PER_QUERY * 2
     later = anchor_pairs.pairs(train[1:3])
     known = {
         text for query in train[:3] for text in (query.text, *(t.text for t in typo_variants(query, TYPO_VARIANTS, 0)))
@@ -59,7 +59,7 @@ def test_a_typo_variant_is_the_same_query_with_one_typo(setup):
     anchor_pairs.pairs([query])
     learnt = dict(anchor_pairs.pairs_of[query.id])
     assert all("sofa" in learnt[variant.text].split() for variant in typo_variants(query, TYPO_VARIANTS, 0))
-    assert len(AnchorPairs(model, score, typo_variants=0).pairs([query])) == 1 + REPLAYED
+    assert len(AnchorPairs(model, score, typo_variants=0).pairs([query])) == 1 + REPLAYED_PER_QUERY
 
 
 def test_a_changed_text_or_assortment_is_looked_up_again(setup):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from judges.cross_encoder.augment import (
-    RANDOM,
+    RANDOM_PRODUCTS,
     CatalogueJudge,
     catalogue_groups,
     draw_lists,
@@ -43,7 +43,7 @@ def test_lists_hold_retrieved_products_then_random_ones() -> None:
     rows = draw_lists(SHOP, [WORDS], texts, 8, np.random.default_rng(0))
     found = WORDS.search(texts, 50).rows_NK
     assert rows.shape == (60, 8) and rows.max() < len(SHOP.products)
-    drawn = rows[:, : 8 - RANDOM]
+    drawn = rows[:, : 8 - RANDOM_PRODUCTS]
     of_engine = (drawn[:, :, None] == found[:, None, :]) & (drawn >= 0)[:, :, None]
     hit = of_engine.any(2).mean(axis=1)
     assert (hit[0::3] == 1).all() and (hit[2::3] < 1).all(), "random products fill the lists of queries without results"

@@ -83,7 +83,7 @@ def test_passes_give_every_level_both_ends_of_the_rubric_and_of_the_letters():
 
 
 @given(st.text(), st.integers(0, 30))
-def test_cut_bytes_is_a_beginning_that_fits(text, limit):
+def test_cut_bytes_gives_the_longest_prefix_that_fits(text, limit):
     text = clean(text)
     cut = cut_bytes(text, limit)
     assert text.startswith(cut) and len(cut.encode()) <= limit

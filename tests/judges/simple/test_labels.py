@@ -36,7 +36,7 @@ def test_ungraded_pairs_and_unknown_queries_are_missing_never_zero() -> None:
     assert np.isnan(grades.gain_NK[1]).all()
 
 
-def test_a_split_keeps_held_out_labels_away() -> None:
+def test_with_a_split_only_its_queries_are_graded() -> None:
     judge = open_judge("labels", SHOP, JudgeOptions(split="train"))
     grades = judge.grade([SHOP.all_queries[0], SHOP.all_queries[9]], ROWS[:, :1])
     assert np.isnan(grades.gain_NK[:, 0]).tolist() == [False, True]
