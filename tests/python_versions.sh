@@ -17,7 +17,7 @@ for python in "$@"; do
   fi
   commit=$(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo +)
   start=$(date +%s)
-  result=$(OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -n 2 --dist loadfile -m "not live" | tee /dev/stderr | tail -1)
+  result=$(OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -n 2 --dist loadfile -m "not live" | tee >(cat >&2) | tail -1)
   row="| $version | $(date -u +%Y-%m-%d) | $commit | $result | $(($(date +%s) - start)) s | $(uname -sm) |"
   sed -i "/^| $version |/d" "$page"
   echo "$row" >> "$page"

@@ -113,7 +113,8 @@ def test_held_out_queries_are_not_read():
     for query in [*shop.split("dev"), *shop.split("test")]:
         spoilt[query.row] = 4
     other = type(shop)(**{**vars(tiny_shop()), "qrels": spoilt.tocsr()})
-    assert graph_pairs(shop, train) == graph_pairs(other, train)
+    # As texts: unknown figures are NaN, and from Python 3.13 on a dataclass with NaN does not equal itself.
+    assert repr(graph_pairs(shop, train)) == repr(graph_pairs(other, train))
 
 
 def test_confirm_decides_and_is_counted():
@@ -146,4 +147,4 @@ def test_five_thousand_queries_and_a_popular_product_take_seconds():
     examples, counts = graph_pairs(shop, shop.split("train"), config)
     assert counts["edges cut from them"] > 0 and counts["products with too many queries"] > 0
     assert len(examples) > 1_000
-    assert (examples, counts) == graph_pairs(shop, shop.split("train"), config)
+    assert repr((examples, counts)) == repr(graph_pairs(shop, shop.split("train"), config))

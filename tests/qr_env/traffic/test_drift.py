@@ -188,7 +188,8 @@ def test_a_stream_resumes_to_the_byte(name: str) -> None:
     later = [stream.arrivals(n) for n in (700, 2_500, 9)]
     other = stream_of(PRESETS[name], sessions=0.3)
     other.load_state_dict(state)
-    assert [other.arrivals(n) for n in (700, 2_500, 9)] == later
+    # As texts: an unknown time is NaN, and from Python 3.13 on a dataclass with NaN does not equal itself.
+    assert repr([other.arrivals(n) for n in (700, 2_500, 9)]) == repr(later)
     on_sale = [s.drift.assortment.now.on_sale_C for s in (stream, other)]  # type: ignore[union-attr]
     assert np.array_equal(*on_sale) and not on_sale[0].all()
     assert other.state_dict() == stream.state_dict()

@@ -130,7 +130,7 @@ def test_sessions_resume_to_the_byte() -> None:
     later = stream.arrivals(100)
     other = QueryStream(log(), seed=0, sessions=0.6)
     other.load_state_dict(state)
-    assert other.arrivals(100) == later
+    assert repr(other.arrivals(100)) == repr(later)  # as texts: an unknown time is NaN
     with pytest.raises(IndexMismatchError, match=r"sessions 0\.6, here 0\.0"):
         QueryStream(log()).load_state_dict(state)
 
@@ -158,9 +158,10 @@ def test_reseed_restarts() -> None:
     stream = QueryStream(log(), seed=1, sessions=0.3)
     first = stream.arrivals(60)
     stream.reseed(2)
-    assert stream.taken == 0 and stream.arrivals(60) == QueryStream(log(), seed=2, sessions=0.3).arrivals(60)
+    assert stream.taken == 0
+    assert repr(stream.arrivals(60)) == repr(QueryStream(log(), seed=2, sessions=0.3).arrivals(60))
     stream.reseed(1)
-    assert stream.arrivals(60) == first
+    assert repr(stream.arrivals(60)) == repr(first)
 
 
 def test_with_zipf_gives_frequencies_by_rank() -> None:

@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_judges_side_by_side(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = CalibrateArgs(shop=str(folder), judge=("labels,embedding", "<down>"), split="train", min_kappa=0.9)
     args.page, args.json, args.sanitize = tmp_path / "page" / "judges.html", str(tmp_path / "judges.json"), True
-    with pytest.raises(JudgeError, match="on\\(shop\\)"):
+    with pytest.raises(JudgeError, match="for_shop\\(shop\\)"):
         main(args)  # a judge that cannot be asked about another shop's texts
     args.sanitize = False
     main(args)
