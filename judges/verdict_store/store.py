@@ -80,6 +80,12 @@ class VerdictStore:
                 self._flush()
                 self._connections.pop().close()
 
+    def __del__(self) -> None:
+        # As the garbage collector would, but explicitly: from Python 3.13 on it warns of connections left open.
+        if getattr(self, "_pid", None) == os.getpid():
+            while self._connections:
+                self._connections.pop().close()
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, locked against other threads."""
