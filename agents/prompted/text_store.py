@@ -79,6 +79,11 @@ class TextStore:
         if self._connections and self._pid == os.getpid():
             self._connections.pop().close()
 
+    def __del__(self) -> None:
+        # As the garbage collector would, but explicitly: from Python 3.13 on it warns of connections left open.
+        if getattr(self, "_connections", None):
+            self.close()
+
     @property
     def _db(self) -> sqlite3.Connection:
         if self._pid != os.getpid() or not self._connections:
