@@ -4,9 +4,14 @@ import json
 from functools import cache
 
 from qr_env.models.progress import no_weight_bars
+from tests.helpers.fakes import tiny_shop
 
 WORDS = "a sofa couch settee red blue green black white grey brown pink yellow beige running shoes trainers fridge"
 WORDS += " icebox refrigerator freezer lindholm frosta velo seater fabric men size by runing shoos l 42 300"
+
+# Queries with every title of the toy shop.
+QUERIES = ("red sofa", "couch", "fridge 300 l", "runing shoos men size 42 by velo", "x")
+PAIRS = [(query, title) for query in QUERIES for title in tiny_shop().titles]
 
 
 def small_bert(folder, layers=2, labels=1, seed=0):

@@ -8,25 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from judges.cross_encoder.export import export
-from judges.cross_encoder.judge import ONNX, Calibration, CrossEncoderJudge, fit_cuts
-from judges.cross_encoder.training import load_classifier
+from judges.cross_encoder.judge import ONNX, CrossEncoderJudge, fit_cuts
 from judges.simple.embedding import Thresholds, level_probs
 from judges.verdict_store.stored import ShopJudge
 from qr_env.common.errors import ConfigError, JudgeError
-from tests.helpers.cross_models import small_bert
+from tests.helpers.cross_models import PAIRS, small_bert
 from tests.helpers.fakes import tiny_shop
 
 SHOP = tiny_shop()
-QUERIES = ("red sofa", "couch", "fridge 300 l", "runing shoos men size 42 by velo", "x")
-PAIRS = [(query, title) for query in QUERIES for title in SHOP.titles]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("judge")
-    model, tokenizer = load_classifier(small_bert(root / "bert"))
-    return export(model, tokenizer, root / "served", Calibration(max_length=24, source="test"), PAIRS)
 
 
 def test_a_score_depends_on_its_pair_alone(exported: Path) -> None:

@@ -7,25 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from judges.cross_encoder.export import export
-from judges.cross_encoder.judge import Calibration
 from judges.cross_encoder.pair_tokens import PairTokens
 from judges.cross_encoder.training import load_classifier
 from qr_env.common.errors import ConfigError
-from tests.helpers.cross_models import small_bert
+from tests.helpers.cross_models import PAIRS
 from tests.helpers.fakes import tiny_shop
 from tests.helpers.models import small_model
 
 SHOP = tiny_shop()
-QUERIES = ("red sofa", "couch", "fridge 300 l", "runing shoos men size 42 by velo", "x")
-PAIRS = [(query, title) for query in QUERIES for title in SHOP.titles]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("judge")
-    model, tokenizer = load_classifier(small_bert(root / "bert"))
-    return export(model, tokenizer, root / "served", Calibration(max_length=24, source="test"), PAIRS)
 
 
 def test_pair_layout_equals_the_tokenizers(exported: Path) -> None:
