@@ -6,7 +6,6 @@ qr evaluate --shop generated --agent identity spell rm3 oracle
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import scipy.sparse as sp
 from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Hits
+from qr_env.query_text.spelling import SpellingIndex
 from qr_env.shop.shop import Shop
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 WORD = re.compile(r"\w+")
 # A feedback term has 2 to 20 letters, as in Anserini.
 TERM_LENGTHS = range(2, 21)
-# Columns of the catalogue whose words count as correctly spelled.
-DICTIONARY_COLUMNS = ("title", "brand", "attributes")
 
 
 class Identity:
@@ -60,53 +58,22 @@ class Oracle:
 
 
 class Spell:
-    """Corrects each word of a query to the nearest word of the catalogue (SymSpell, Garbe 2012).
+    """Corrects each word of a query to the nearest word of the catalogue (`qr_env.query_text.spelling`).
 
-    Kept: words whose stem the catalogue has, words of three letters or fewer, words with a digit, and words more than
-    `max_distance` edits (Damerau-Levenshtein) from every catalogue word. Among equally near words the most frequent one
-    is taken. The rewrite is the whole corrected query, or the query unchanged.
+    The rewrite is the whole corrected query, or the query unchanged.
     """
 
     name = "spell"
 
     def __init__(self, shop: Shop, max_distance: int = 2) -> None:
-        from symspellpy import SymSpell
-
-        self._max_distance = max_distance
-        self._nearest: dict[str, str] = {}
-        counts = catalogue_words(shop)
-        self._stems = {tokenize.stem(word) for word in counts}
-        self._index = SymSpell(max_dictionary_edit_distance=max_distance)
-        for word, count in counts.items():
-            if word.isalpha() and len(word) > 3:
-                self._index.create_dictionary_entry(word, count)
+        self._index = SpellingIndex(shop, max_distance)
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
         """The corrected query, n times."""
-        return [[WORD.sub(lambda match: self._correct(match[0]), query)] * n for query in queries]
+        return [[WORD.sub(self._corrected, query)] * n for query in queries]
 
-    def _correct(self, word: str) -> str:
-        key = tokenize.normalise(word)
-        if len(key) <= 3 or not key.isalpha() or tokenize.stem(key) in self._stems:
-            return word
-        if key not in self._nearest:
-            self._nearest[key] = self._look_up(key)
-        return self._nearest[key] or word
-
-    def _look_up(self, word: str) -> str:
-        from symspellpy import Verbosity
-
-        found = self._index.lookup(word, Verbosity.TOP, max_edit_distance=self._max_distance)
-        return str(found[0].term) if found else ""
-
-
-def catalogue_words(shop: Shop) -> Counter[str]:
-    """Number of occurrences of each unstemmed word in titles, brands and attributes."""
-    counts: Counter[str] = Counter()
-    for column in DICTIONARY_COLUMNS:
-        for chunk in shop.products[column].chunks:
-            counts.update(tokenize.words("\n".join(text or "" for text in chunk.to_pylist())))
-    return counts
+    def _corrected(self, match: re.Match[str]) -> str:
+        return self._index.correction(match[0]) or match[0]
 
 
 class RM3:

@@ -16,9 +16,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from agents.baselines.classic import catalogue_words
 from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
+from qr_env.query_text.spelling import catalogue_words
 from qr_env.shop.shop import Shop
 
 DEFAULT_PATHS = (Path("/usr/share/wordnet"), Path("/usr/share/mythes/th_en_US_v2.dat"))

@@ -58,6 +58,8 @@ def _metrics(rollout: Rollout, rewards_P_G: npt.NDArray[np.float32], infos: Mapp
         "completions/mean_length": rollout.mask_N_T.sum(dim=1).mean().item(),
         "judge/failed_fraction": _nanmean(np.isnan(rewards_P_G).ravel()[~kept_N]) if not kept_N.all() else 0.0,
         "keep_fraction": float(kept_N.mean()),
+        "weights/malformed": _nanmean(infos["feedback"].malformed_weights),
+        "weights/clipped": _nanmean(infos["feedback"].clipped_weights),
     }
     terms = {f"reward/{name}": _nanmean(values) for name, values in infos["reward_terms"].items() if name != "total"}
     return metrics | terms

@@ -11,6 +11,9 @@
 
 A rewrite that is empty, or equal to the original except for case and spaces, keeps the original: its result list is the
 original's, unchanged.
+
+A rewrite's words may have weights of their own, `couch^0.3` (`qr_env.query_text.weights`): what such a word adds to a
+product's score is multiplied by its weight. The original is plain text, whatever signs it holds.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import numpy.typing as npt
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Retriever
 from qr_env.common.types import FloatArray, Hits, SearchText
+from qr_env.query_text.weights import parse_weights
 
 MODES = ("replace", "expand", "union")
 ORIGINAL_WEIGHT = 1.0
@@ -60,9 +64,10 @@ def combined_texts(originals: Sequence[str], rewrites: Sequence[str], mode: str,
 
     `mode` and `weight` must pass `check`.
     """
+    parsed = [parse_weights(rewrite).texts for rewrite in rewrites]
     if mode != "expand":
-        return list(rewrites)
-    return [((original, weight), (rewrite, 1.0)) for original, rewrite in zip(originals, rewrites, strict=True)]
+        return [texts if "^" in rewrite else rewrite for texts, rewrite in zip(parsed, rewrites, strict=True)]
+    return [((original, weight), *texts) for original, texts in zip(originals, parsed, strict=True)]
 
 
 def search_unique(retriever: Retriever, texts: Sequence[SearchText], k: int) -> Hits:

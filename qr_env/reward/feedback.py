@@ -85,6 +85,10 @@ class Feedback:
     """(N,) words of the rewrite that the original has, or that stand earlier in the rewrite"""
     kept: BoolArray
     """(N,) the rewrite keeps the original"""
+    malformed_weights: FloatArray
+    """(N,) words of the rewrite with a `^` but no weight"""
+    clipped_weights: FloatArray
+    """(N,) words of the rewrite whose weight was out of range"""
     click: FloatArray | None = None
     """(N,) change in the chance of at least one click, in [−1, 1]; None without a shopper"""
     cart: FloatArray | None = None
@@ -156,6 +160,8 @@ def feedback(
         words_original=texts.words_original,
         copied=texts.copied,
         kept=texts.kept,
+        malformed_weights=texts.malformed_weights,
+        clipped_weights=texts.clipped_weights,
         **_engagement(engaged, texts.kept),
     )
 

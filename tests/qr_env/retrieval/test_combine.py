@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Hits
 from qr_env.retrieval import combine
+from qr_env.retrieval.bm25 import BM25
+from tests.helpers.catalogue import shop_of
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
 
@@ -84,3 +86,23 @@ def test_impossible_settings_are_refused() -> None:
         combine.check("mixed", 1.0)
     with pytest.raises(ConfigError, match="original_weight=0"):
         combine.check("expand", 0)
+
+
+def test_words_of_a_rewrite_have_weights_of_their_own() -> None:
+    texts = combine.combined_texts(["red 2^3"], ["sofa couch^0.3"], "expand", 2.0)
+    assert texts == [(("red 2^3", 2.0), ("sofa", 1.0), ("couch", 0.3))]
+    assert combine.combined_texts(["red"], ["sofa couch^0.3"], "replace", 2.0) == [(("sofa", 1.0), ("couch", 0.3))]
+    assert combine.combined_texts(["red"], ["sofa couch"], "union", 2.0) == ["sofa couch"]
+
+
+def test_a_weighted_word_counts_in_bm25_by_its_weight() -> None:
+    bm25 = BM25.build(shop_of(["red sofa", "red couch", "blue couch", "green chair"]))
+    weighted = combine.search(bm25, ["red"], ["couch^0.5"], "expand", 1.0, k=4)
+    red, couch = (bm25.search([word], k=4) for word in ("red", "couch"))
+    scores = dict.fromkeys(range(4), 0.0)
+    for hits, weight in ((red, 1.0), (couch, 0.5)):
+        for row, score in zip(hits.rows_NK[0].tolist(), hits.scores_NK[0].tolist(), strict=True):
+            if row >= 0:
+                scores[row] += weight * score
+    assert weighted.rows_NK[0].tolist() == [1, 0, 2, -1]
+    assert weighted.scores_NK[0, :3].tolist() == pytest.approx([scores[1], scores[0], scores[2]], rel=1e-5)
