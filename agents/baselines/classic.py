@@ -91,17 +91,17 @@ class RM3:
 
     def __init__(self, shop: Shop, retriever: Retriever, fb_docs: int = 10, fb_terms: int = 5, max_share: float = 0.1):
         self._retriever, self._fb_docs, self._fb_terms = retriever, fb_docs, fb_terms
-        self._words, self._share_CT = title_model(shop.titles, max_share)
+        self._words, self._share_CV = title_model(shop.titles, max_share)
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
         """The words to add, n times; the query itself if it finds nothing."""
         if not queries:
             return []
         hits = self._retriever.search(list(queries), self._fb_docs)
-        weights_PT = (self._document_weights(hits) @ self._share_CT).tocsr()
-        spans = zip(weights_PT.indptr[:-1], weights_PT.indptr[1:], strict=True)
+        weights_PV = (self._document_weights(hits) @ self._share_CV).tocsr()
+        spans = zip(weights_PV.indptr[:-1], weights_PV.indptr[1:], strict=True)
         texts = [
-            self._added_words(query, weights_PT.indices[start:end], weights_PT.data[start:end])
+            self._added_words(query, weights_PV.indices[start:end], weights_PV.data[start:end])
             for query, (start, end) in zip(queries, spans, strict=True)
         ]
         return [[text] * n for text in texts]
@@ -116,7 +116,7 @@ class RM3:
         mass_PK = mass_PK / np.maximum(mass_PK.sum(axis=1, keepdims=True), 1e-12)
         queries_N, places_N = np.nonzero(found_PK)
         columns_N = hits.rows_NK[queries_N, places_N]
-        shape = (len(hits), self._share_CT.shape[0])
+        shape = (len(hits), self._share_CV.shape[0])
         return sp.csr_matrix((mass_PK[queries_N, places_N], (queries_N, columns_N)), shape=shape)
 
     def _added_words(self, query: str, terms: npt.NDArray[np.int32], weights: npt.NDArray[np.float64]) -> str:
@@ -139,11 +139,11 @@ def title_model(titles: Sequence[str], max_share: float = 0.1) -> tuple[list[str
     lengths_C = np.array([len(words) for words in found], np.int64)
     indices = np.fromiter((word for words in found for word in words), np.int32, int(lengths_C.sum()))
     shape = (len(titles), len(number))
-    share_CT = sp.csr_matrix((np.ones(len(indices)), indices, np.append(0, lengths_C.cumsum())), shape=shape)
-    share_CT.sum_duplicates()
-    share_CT = sp.diags_array(1.0 / np.maximum(lengths_C, 1)) @ share_CT
+    share_CV = sp.csr_matrix((np.ones(len(indices)), indices, np.append(0, lengths_C.cumsum())), shape=shape)
+    share_CV.sum_duplicates()
+    share_CV = sp.diags_array(1.0 / np.maximum(lengths_C, 1)) @ share_CV
     words = list(number)
-    common_T = np.bincount(share_CT.indices, minlength=len(words)) > max(1.0, max_share * len(titles))
-    usable_T = np.array([bool(tokenize.stem(word)) and len(word) in TERM_LENGTHS for word in words], bool)
-    columns = np.flatnonzero(usable_T & ~common_T)
-    return [words[at] for at in columns], share_CT.tocsc()[:, columns].tocsr()
+    common_V = np.bincount(share_CV.indices, minlength=len(words)) > max(1.0, max_share * len(titles))
+    usable_V = np.array([bool(tokenize.stem(word)) and len(word) in TERM_LENGTHS for word in words], bool)
+    columns = np.flatnonzero(usable_V & ~common_V)
+    return [words[at] for at in columns], share_CV.tocsc()[:, columns].tocsr()

@@ -171,5 +171,5 @@ def _unordered_pairs(query_N: Rows, other_N: Rows) -> npt.NDArray[np.int64]:
 def _rare_words(texts: Sequence[str]) -> sp.csr_matrix:
     """(texts, stems) weighted by rarity, 1 − log(share of texts with the stem): "blue" counts less than "sofa"."""
     has = stem_incidence(texts, {}, grow=True)
-    share_T = np.asarray(has.sum(axis=0)).ravel() / max(len(texts), 1)
-    return has.dot(sp.diags_array(1 - np.log(np.maximum(share_T, 1e-9)))).tocsr().astype(np.float32)
+    share_V = np.asarray(has.sum(axis=0)).ravel() / max(len(texts), 1)
+    return has.dot(sp.diags_array(1 - np.log(np.maximum(share_V, 1e-9)))).tocsr().astype(np.float32)

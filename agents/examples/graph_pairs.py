@@ -67,21 +67,21 @@ class GraphConfig:
 class _Words:
     """Stems of P queries."""
 
-    has_PT: sp.csr_matrix
+    has_PV: sp.csr_matrix
     """1 where the query has the stem."""
-    useful_PT: sp.csr_matrix | None
+    useful_PV: sp.csr_matrix | None
     """1 where the query lacks the stem and its products' titles have it; None if every stem is useful."""
-    names_T: list[str]
+    names_V: list[str]
     """The stems."""
     word_set_P: Rows
     """Equal numbers for queries with equal sets of stems."""
 
     def useful(self, row: int) -> frozenset[str] | None:
         """The useful stems of one query; None if every stem is useful."""
-        if self.useful_PT is None:
+        if self.useful_PV is None:
             return None
-        begin, end = self.useful_PT.indptr[row : row + 2]
-        return frozenset(self.names_T[at] for at in self.useful_PT.indices[begin:end])
+        begin, end = self.useful_PV.indptr[row : row + 2]
+        return frozenset(self.names_V[at] for at in self.useful_PV.indices[begin:end])
 
 
 def _words(titles: Sequence[str], texts: Sequence[str], gains_PC: sp.csr_matrix, min_support: float) -> _Words:
@@ -152,11 +152,11 @@ def _has_useful_words(pairs: Partners, words: _Words, combine: str) -> npt.NDArr
     new_N, useful_N = np.zeros((2, len(pairs)), np.int64)
     for start in range(0, len(pairs), CHUNK):
         part = slice(start, start + CHUNK)
-        own, other = pairs.query_N[part], words.has_PT[pairs.other_N[part]]
-        new_N[part] = np.diff(other.indptr) - np.asarray(other.multiply(words.has_PT[own]).sum(axis=1)).ravel()
-        if words.useful_PT is not None:
-            useful_N[part] = np.asarray(other.multiply(words.useful_PT[own]).sum(axis=1)).ravel()
-    if words.useful_PT is None:
+        own, other = pairs.query_N[part], words.has_PV[pairs.other_N[part]]
+        new_N[part] = np.diff(other.indptr) - np.asarray(other.multiply(words.has_PV[own]).sum(axis=1)).ravel()
+        if words.useful_PV is not None:
+            useful_N[part] = np.asarray(other.multiply(words.useful_PV[own]).sum(axis=1)).ravel()
+    if words.useful_PV is None:
         useful_N = new_N
     return useful_N > 0 if combine == "expand" else (useful_N > 0) & (useful_N == new_N)
 

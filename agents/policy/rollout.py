@@ -34,19 +34,19 @@ class ModelOutput(Protocol):
 class Rollout:
     """One batch of sampled completions, N = P × G rows, the G rows of a query in one block."""
 
-    prompt_ids_P_Tp: Tensor
+    prompt_ids_PTp: Tensor
     """int64, prompt tokens, padded on the left; N rows where `prompt_per_row`."""
-    prompt_mask_P_Tp: Tensor
+    prompt_mask_PTp: Tensor
     """int64, 1 on prompt tokens, 0 on padding."""
-    tokens_N_T: Tensor
+    tokens_NT: Tensor
     """int64, sampled tokens, padded on the right with the end token."""
-    mask_N_T: Tensor
+    mask_NT: Tensor
     """float32, 1 on sampled tokens, the end token included; 0 on padding and on rows that are left out."""
-    logprobs_N_T: Tensor
+    logprobs_NT: Tensor
     """float32, log-probabilities of the sampled tokens at the sampling temperature."""
     group_size: int
     """G, completions of one query."""
-    hidden_N_T_D: Tensor | None = None
+    hidden_NTD: Tensor | None = None
     """float32, the last layer's state that each token was drawn from, for a value head; None unless requested."""
     prompt_per_row: bool = False
     """Whether each row has a prompt of its own, as on later turns, where prompts hold the row's last rewrite."""
@@ -58,37 +58,37 @@ class Rollout:
 
     def completions(self) -> list[list[int]]:
         """The sampled token ids of each row, without padding."""
-        lengths = self.mask_N_T.sum(dim=1).int().tolist()
-        return [row[:length] for row, length in zip(self.tokens_N_T.tolist(), lengths, strict=True)]
+        lengths = self.mask_NT.sum(dim=1).int().tolist()
+        return [row[:length] for row, length in zip(self.tokens_NT.tolist(), lengths, strict=True)]
 
     def select(self, prompts_P: Tensor) -> Rollout:
         """The groups of some queries, truncated to the longest prompt and the longest completion among them."""
         rows_N = self.rows_of(prompts_P)
-        longest = int(self.mask_N_T[rows_N].sum(dim=1).max())
+        longest = int(self.mask_NT[rows_N].sum(dim=1).max())
         prompt_rows = rows_N if self.prompt_per_row else prompts_P
-        width = int(self.prompt_mask_P_Tp[prompt_rows].sum(dim=1).max())
+        width = int(self.prompt_mask_PTp[prompt_rows].sum(dim=1).max())
         return Rollout(
-            self.prompt_ids_P_Tp[prompt_rows, -width:],
-            self.prompt_mask_P_Tp[prompt_rows, -width:],
-            self.tokens_N_T[rows_N, :longest],
-            self.mask_N_T[rows_N, :longest],
-            self.logprobs_N_T[rows_N, :longest],
+            self.prompt_ids_PTp[prompt_rows, -width:],
+            self.prompt_mask_PTp[prompt_rows, -width:],
+            self.tokens_NT[rows_N, :longest],
+            self.mask_NT[rows_N, :longest],
+            self.logprobs_NT[rows_N, :longest],
             self.group_size,
-            None if self.hidden_N_T_D is None else self.hidden_N_T_D[rows_N, :longest],
+            None if self.hidden_NTD is None else self.hidden_NTD[rows_N, :longest],
             self.prompt_per_row,
         )
 
     def to(self, device: torch.device | str) -> Rollout:
         """The same on another device."""
-        hidden_N_T_D = self.hidden_N_T_D
+        hidden_NTD = self.hidden_NTD
         return Rollout(
-            self.prompt_ids_P_Tp.to(device),
-            self.prompt_mask_P_Tp.to(device),
-            self.tokens_N_T.to(device),
-            self.mask_N_T.to(device),
-            self.logprobs_N_T.to(device),
+            self.prompt_ids_PTp.to(device),
+            self.prompt_mask_PTp.to(device),
+            self.tokens_NT.to(device),
+            self.mask_NT.to(device),
+            self.logprobs_NT.to(device),
             self.group_size,
-            None if hidden_N_T_D is None else hidden_N_T_D.to(device),
+            None if hidden_NTD is None else hidden_NTD.to(device),
             self.prompt_per_row,
         )
 
@@ -121,13 +121,11 @@ def rollout_of_completions(
     pad_id: int,
     device: torch.device | str,
 ) -> Rollout:
-    """A rollout of given completions, equally many for each prompt, to be scored; `logprobs_N_T` is 0, and so is the
+    """A rollout of given completions, equally many for each prompt, to be scored; `logprobs_NT` is 0, and so is the
     mask of an empty completion."""
-    ids_P_Tp, mask_P_Tp = pad_left(prompts, pad_id, device)
-    tokens_N_T, mask_N_T = pad_right(completions, eos_id, device)
-    return Rollout(
-        ids_P_Tp, mask_P_Tp, tokens_N_T, mask_N_T, torch.zeros_like(mask_N_T), len(completions) // len(prompts)
-    )
+    ids_PTp, mask_PTp = pad_left(prompts, pad_id, device)
+    tokens_NT, mask_NT = pad_right(completions, eos_id, device)
+    return Rollout(ids_PTp, mask_PTp, tokens_NT, mask_NT, torch.zeros_like(mask_NT), len(completions) // len(prompts))
 
 
 @torch.no_grad()
@@ -148,25 +146,25 @@ def sample(
         model: a causal LM in eval mode or with dropout 0, so that the log-probabilities are the policy's.
         prompts: P lists of token ids, none empty.
         generator: random source, so that a run can be repeated and resumed; None: torch's global one.
-        keep_hidden: fill `Rollout.hidden_N_T_D`.
+        keep_hidden: fill `Rollout.hidden_NTD`.
     """
     device = next(model.parameters()).device
-    ids_P_Tp, mask_P_Tp = pad_left(prompts, pad_id, device)
-    positions_P_Tp = (mask_P_Tp.cumsum(dim=1) - 1).clamp(min=0)
+    ids_PTp, mask_PTp = pad_left(prompts, pad_id, device)
+    positions_PTp = (mask_PTp.cumsum(dim=1) - 1).clamp(min=0)
     settings = {"use_cache": True, "output_hidden_states": keep_hidden}
-    out = model(input_ids=ids_P_Tp, attention_mask=mask_P_Tp, position_ids=positions_P_Tp, logits_to_keep=1, **settings)
+    out = model(input_ids=ids_PTp, attention_mask=mask_PTp, position_ids=positions_PTp, logits_to_keep=1, **settings)
     cache, active = out.past_key_values, torch.arange(len(prompts) * group_size, device=device)
     logits, states = (part.repeat_interleave(group_size, dim=0) for part in _last(out, keep_hidden))
-    positions, attention = (x.repeat_interleave(group_size, dim=0) for x in (mask_P_Tp.sum(dim=1), mask_P_Tp))
+    positions, attention = (x.repeat_interleave(group_size, dim=0) for x in (mask_PTp.sum(dim=1), mask_PTp))
     if group_size > 1:
         cache.batch_repeat_interleave(group_size)
-    tokens_N_T = torch.full((len(active), max_new_tokens), eos_id, device=device)
-    logprobs_N_T, mask_N_T = torch.zeros((2, len(active), max_new_tokens), device=device)
-    hidden_N_T_D = torch.zeros((len(active), max_new_tokens, states.shape[1]), device=device)
+    tokens_NT = torch.full((len(active), max_new_tokens), eos_id, device=device)
+    logprobs_NT, mask_NT = torch.zeros((2, len(active), max_new_tokens), device=device)
+    hidden_NTD = torch.zeros((len(active), max_new_tokens, states.shape[1]), device=device)
     for step in range(max_new_tokens):
         token, logprob = _draw(logits, temperature, generator)
-        tokens_N_T[active, step], logprobs_N_T[active, step], mask_N_T[active, step] = token, logprob, 1.0
-        hidden_N_T_D[active, step] = states.float()
+        tokens_NT[active, step], logprobs_NT[active, step], mask_NT[active, step] = token, logprob, 1.0
+        hidden_NTD[active, step] = states.float()
         unfinished = (token != eos_id).nonzero().squeeze(1)
         if len(unfinished) == 0 or step + 1 == max_new_tokens:
             break
@@ -183,8 +181,8 @@ def sample(
         (logits, states), positions = _last(out, keep_hidden), positions + 1
     longest = slice(step + 1)
     return Rollout(
-        ids_P_Tp, mask_P_Tp, tokens_N_T[:, longest], mask_N_T[:, longest], logprobs_N_T[:, longest], group_size,
-        hidden_N_T_D[:, longest] if keep_hidden else None,
+        ids_PTp, mask_PTp, tokens_NT[:, longest], mask_NT[:, longest], logprobs_NT[:, longest], group_size,
+        hidden_NTD[:, longest] if keep_hidden else None,
     )  # fmt: skip
 
 

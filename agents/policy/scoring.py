@@ -27,11 +27,11 @@ MAX_PACKED = 512  # positions in one packed row: attention is quadratic in them
 class Scores(NamedTuple):
     """What `score` returns; 0 where masked."""
 
-    logprobs_N_T: Tensor
+    logprobs_NT: Tensor
     """float32, log-probabilities of the sampled tokens, with gradients."""
-    entropy_N_T: Tensor
+    entropy_NT: Tensor
     """float32, nats, of the policy at each token, without gradients."""
-    hidden_N_T_D: Tensor | None = None
+    hidden_NTD: Tensor | None = None
     """float32, the last layer's state that each token was predicted from, with gradients; None unless requested."""
 
 
@@ -41,24 +41,24 @@ def score(model: PreTrainedModel, rollout: Rollout, temperature: float = 1.0, hi
     The first token of a completion is predicted at its prompt's last position, the others at the token before them;
     logits are computed at no other position. Rows whose mask is all 0 cost nothing.
     """
-    mask_N_T = rollout.mask_N_T.bool()
+    mask_NT = rollout.mask_NT.bool()
     parts = [_score_packed(model, part, temperature, hidden) for part in packed_chunks(rollout)]
     logprobs, entropies, states = zip(*parts, strict=True)
-    empty_N_T = torch.zeros_like(rollout.mask_N_T)
-    logprobs_N_T = empty_N_T.masked_scatter(mask_N_T, torch.cat(logprobs))
-    entropy_N_T = empty_N_T.masked_scatter(mask_N_T, torch.cat(entropies))
+    empty_NT = torch.zeros_like(rollout.mask_NT)
+    logprobs_NT = empty_NT.masked_scatter(mask_NT, torch.cat(logprobs))
+    entropy_NT = empty_NT.masked_scatter(mask_NT, torch.cat(entropies))
     if not hidden:
-        return Scores(logprobs_N_T, entropy_N_T)
-    states_M_D = torch.cat(states)
-    mask_N_T_D = mask_N_T[:, :, None].expand(-1, -1, states_M_D.shape[1])
-    hidden_N_T_D = states_M_D.new_zeros(mask_N_T_D.shape).masked_scatter(mask_N_T_D, states_M_D)
-    return Scores(logprobs_N_T, entropy_N_T, hidden_N_T_D)
+        return Scores(logprobs_NT, entropy_NT)
+    states_MD = torch.cat(states)
+    mask_NTD = mask_NT[:, :, None].expand(-1, -1, states_MD.shape[1])
+    hidden_NTD = states_MD.new_zeros(mask_NTD.shape).masked_scatter(mask_NTD, states_MD)
+    return Scores(logprobs_NT, entropy_NT, hidden_NTD)
 
 
 def packed_chunks(rollout: Rollout) -> list[Rollout]:
     """The groups of the rollout in order, in chunks of at most `MAX_PACKED` positions, or of a single group."""
-    fed_tokens_P = rollout.mask_N_T[:, 1:].sum(dim=1).reshape(-1, rollout.group_size).sum(dim=1)
-    prompt_tokens_P = rollout.prompt_mask_P_Tp.sum(dim=1).reshape(len(fed_tokens_P), -1).sum(dim=1)
+    fed_tokens_P = rollout.mask_NT[:, 1:].sum(dim=1).reshape(-1, rollout.group_size).sum(dim=1)
+    prompt_tokens_P = rollout.prompt_mask_PTp.sum(dim=1).reshape(len(fed_tokens_P), -1).sum(dim=1)
     parts: list[list[int]] = [[]]
     filled = 0
     for prompt, size in enumerate((prompt_tokens_P + fed_tokens_P).tolist()):
@@ -67,7 +67,7 @@ def packed_chunks(rollout: Rollout) -> list[Rollout]:
             filled = 0
         parts[-1].append(prompt)
         filled += size
-    return [rollout.select(torch.tensor(part, device=rollout.mask_N_T.device)) for part in parts]
+    return [rollout.select(torch.tensor(part, device=rollout.mask_NT.device)) for part in parts]
 
 
 def token_logits(model: PreTrainedModel, rollout: Rollout) -> Tensor:
@@ -83,19 +83,19 @@ def _score_packed(
     """Log-probabilities (M,), entropies (M,) and states (M, D) of the M unmasked tokens, row by row."""
     row = _pack(rollout)
     out = _forward(model, row, hidden)
-    tokens_M = rollout.tokens_N_T[rollout.mask_N_T.bool()]
+    tokens_M = rollout.tokens_NT[rollout.mask_NT.bool()]
     logprobs_M, entropy_U = _LogSoftmaxAt.apply(out.logits[0], row.predictor_M, tokens_M, temperature)
-    states_M_D = out.hidden_states[-1][0, row.predicting_U][row.predictor_M].float() if hidden else None
-    return logprobs_M, entropy_U[row.predictor_M], states_M_D
+    states_MD = out.hidden_states[-1][0, row.predicting_U][row.predictor_M].float() if hidden else None
+    return logprobs_M, entropy_U[row.predictor_M], states_MD
 
 
 def _forward(model: PreTrainedModel, row: _PackedRow, hidden: bool) -> ModelOutput:
     """One forward pass, with logits at the predicting positions only."""
-    visible_L_L = torch.zeros(row.visible_L_L.shape, dtype=model.dtype, device=model.device)
-    visible_L_L.masked_fill_(~row.visible_L_L, torch.finfo(model.dtype).min)
+    visible_LL = torch.zeros(row.visible_LL.shape, dtype=model.dtype, device=model.device)
+    visible_LL.masked_fill_(~row.visible_LL, torch.finfo(model.dtype).min)
     return model(
         input_ids=row.ids_L[None],
-        attention_mask=visible_L_L[None, None],
+        attention_mask=visible_LL[None, None],
         position_ids=row.positions_L[None],
         logits_to_keep=row.predicting_U,
         output_hidden_states=hidden,
@@ -110,7 +110,7 @@ class _PackedRow(NamedTuple):
     """Token ids."""
     positions_L: Tensor
     """Position of each token in its own prompt and completion."""
-    visible_L_L: Tensor
+    visible_LL: Tensor
     """bool, [i, j]: whether position i attends to position j."""
     predicting_U: Tensor
     """Positions at which logits are computed."""
@@ -120,7 +120,7 @@ class _PackedRow(NamedTuple):
 
 def _pack(rollout: Rollout) -> _PackedRow:
     """The rollout as one row without padding, each prompt once."""
-    prompt_mask, mask = rollout.prompt_mask_P_Tp.bool(), rollout.mask_N_T.bool()
+    prompt_mask, mask = rollout.prompt_mask_PTp.bool(), rollout.mask_NT.bool()
     device, g = mask.device, rollout.rows_per_prompt
     lengths_P = prompt_mask.sum(dim=1)
     prompt, column = prompt_mask.nonzero(as_tuple=True)
@@ -130,15 +130,15 @@ def _pack(rollout: Rollout) -> _PackedRow:
     group_L = torch.cat([prompt, fed_row // g])
     row_L = torch.cat([torch.full_like(prompt, -1), fed_row])
     positions_L = torch.cat([place, lengths_P[fed_row // g] + fed_step])
-    ids_L = torch.cat([rollout.prompt_ids_P_Tp[prompt, column], rollout.tokens_N_T[fed_row, fed_step]])
-    visible_L_L = (group_L[:, None] == group_L) & (positions_L[:, None] >= positions_L)
-    visible_L_L &= (row_L == -1) | (row_L[:, None] == row_L)
+    ids_L = torch.cat([rollout.prompt_ids_PTp[prompt, column], rollout.tokens_NT[fed_row, fed_step]])
+    visible_LL = (group_L[:, None] == group_L) & (positions_L[:, None] >= positions_L)
+    visible_LL &= (row_L == -1) | (row_L[:, None] == row_L)
     first = len(prompt)
     predicting_U = torch.cat([lengths_P.cumsum(dim=0) - 1, torch.arange(first, first + len(fed_row), device=device)])
-    predictor_N_T = torch.zeros_like(rollout.tokens_N_T)
-    predictor_N_T[:, 0] = torch.arange(len(mask), device=device) // g
-    predictor_N_T[fed_row, fed_step + 1] = len(lengths_P) + torch.arange(len(fed_row), device=device)
-    return _PackedRow(ids_L, positions_L, visible_L_L, predicting_U, predictor_N_T[mask])
+    predictor_NT = torch.zeros_like(rollout.tokens_NT)
+    predictor_NT[:, 0] = torch.arange(len(mask), device=device) // g
+    predictor_NT[fed_row, fed_step + 1] = len(lengths_P) + torch.arange(len(fed_row), device=device)
+    return _PackedRow(ids_L, positions_L, visible_LL, predicting_U, predictor_NT[mask])
 
 
 class _LogSoftmaxContext(FunctionCtx):
@@ -158,23 +158,23 @@ class _LogSoftmaxAt(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: _LogSoftmaxContext, logits_U_V: Tensor, rows_M: Tensor, tokens_M: Tensor, temperature: float
+        ctx: _LogSoftmaxContext, logits_UV: Tensor, rows_M: Tensor, tokens_M: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
-        logits = logits_U_V.float()
-        logprobs_U_V = torch.log_softmax(logits if temperature == 1.0 else logits / temperature, dim=-1)
-        picked_M = logprobs_U_V[rows_M, tokens_M]
-        probs_U_V = logprobs_U_V.exp()
-        entropy_U = -torch.linalg.vecdot(probs_U_V, logprobs_U_V)
-        ctx.save_for_backward(probs_U_V, rows_M, tokens_M)
-        ctx.temperature, ctx.dtype = temperature, logits_U_V.dtype
+        logits = logits_UV.float()
+        logprobs_UV = torch.log_softmax(logits if temperature == 1.0 else logits / temperature, dim=-1)
+        picked_M = logprobs_UV[rows_M, tokens_M]
+        probs_UV = logprobs_UV.exp()
+        entropy_U = -torch.linalg.vecdot(probs_UV, logprobs_UV)
+        ctx.save_for_backward(probs_UV, rows_M, tokens_M)
+        ctx.temperature, ctx.dtype = temperature, logits_UV.dtype
         ctx.mark_non_differentiable(entropy_U)
         return picked_M, entropy_U
 
     @staticmethod
     def backward(ctx: _LogSoftmaxContext, grad_M: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
-        probs_U_V, rows_M, tokens_M = ctx.saved_tensors
+        probs_UV, rows_M, tokens_M = ctx.saved_tensors
         grad_M = grad_M / ctx.temperature
-        weight_U = grad_M.new_zeros(len(probs_U_V)).index_add_(0, rows_M, grad_M)
-        grad_U_V = probs_U_V * -weight_U[:, None]
-        grad_U_V.index_put_((rows_M, tokens_M), grad_M, accumulate=True)
-        return grad_U_V.to(ctx.dtype), None, None, None
+        weight_U = grad_M.new_zeros(len(probs_UV)).index_add_(0, rows_M, grad_M)
+        grad_UV = probs_UV * -weight_U[:, None]
+        grad_UV.index_put_((rows_M, tokens_M), grad_M, accumulate=True)
+        return grad_UV.to(ctx.dtype), None, None, None

@@ -30,17 +30,17 @@ class WordModel:
     """How often title words were bought for P queries and for their words."""
 
     query_words: dict[str, int]
-    """Vocabulary of the queries: word → row of `given_TT`."""
+    """Vocabulary of the queries: word → row of `given_VV`."""
     title_words: dict[str, int]
-    """Vocabulary of the titles: word → column of `bought_PT` and `given_TT`, entry of `common_T`."""
-    bought_PT: sp.csr_matrix
+    """Vocabulary of the titles: word → column of `bought_PV` and `given_VV`, entry of `common_V`."""
+    bought_PV: sp.csr_matrix
     """(queries, title words) share of the titles bought for a query that hold the word."""
-    given_TT: sp.csr_matrix
+    given_VV: sp.csr_matrix
     """(query words, title words) the same over the titles bought for all queries that hold the query word."""
-    common_T: FloatArray
+    common_V: FloatArray
     """(title words,) share of all titles that hold the word."""
     row_of: dict[str, int]
-    """Query id → row of `bought_PT`."""
+    """Query id → row of `bought_PV`."""
 
 
 def words_of(text: str) -> list[str]:
@@ -74,13 +74,13 @@ def word_model(shop: Shop, queries: Sequence[Query]) -> WordModel:
     texts, query_words = _incidence([query.text for query in queries])
     ones = np.ones(len(bought[0]), np.float32)
     bought_PC = sp.csr_matrix((ones, bought), shape=(len(queries), len(shop.titles)))
-    counts_PT = (bought_PC @ titles).tocsr()
+    counts_PV = (bought_PC @ titles).tocsr()
     totals_N = np.asarray(bought_PC.sum(axis=1), np.float32).ravel()
-    counts_TT, totals_T = (texts.T @ counts_PT).tocsr(), texts.T @ totals_N
-    title_share_T = np.asarray(titles.sum(axis=0)).ravel() / max(len(shop.titles), 1)
-    common_T = np.maximum(title_share_T, 1e-6).astype(np.float32)
+    counts_VV, totals_V = (texts.T @ counts_PV).tocsr(), texts.T @ totals_N
+    title_share_V = np.asarray(titles.sum(axis=0)).ravel() / max(len(shop.titles), 1)
+    common_V = np.maximum(title_share_V, 1e-6).astype(np.float32)
     return WordModel(
-        query_words, title_words, _row_shares(counts_PT, totals_N), _row_shares(counts_TT, totals_T), common_T, row_of
+        query_words, title_words, _row_shares(counts_PV, totals_N), _row_shares(counts_VV, totals_V), common_V, row_of
     )
 
 
@@ -99,14 +99,14 @@ def candidates(model: WordModel, queries: Sequence[Query], most: int = 3, rarest
     names = np.array(list(model.title_words))
     column = model.query_words
     known = [[column[word] for word in words_of(query.text) if word in column] for query in queries]
-    texts_PT = incidence(known, max(len(column), 1))
-    length_P = np.maximum(np.asarray(texts_PT.sum(axis=1), np.float32).ravel(), 1.0)
-    related_PT = _row_shares(texts_PT @ model.given_TT, length_P)
+    texts_PV = incidence(known, max(len(column), 1))
+    length_P = np.maximum(np.asarray(texts_PV.sum(axis=1), np.float32).ravel(), 1.0)
+    related_PV = _row_shares(texts_PV @ model.given_VV, length_P)
     results = []
     for i, query in enumerate(queries):
-        own, related = model.bought_PT[model.row_of[query.id]], related_PT[i]
+        own, related = model.bought_PV[model.row_of[query.id]], related_PV[i]
         parts = own, related, own + related
-        ranked = [_best_words(part, model.common_T, names, query.text, most, rarest) for part in parts]
+        ranked = [_best_words(part, model.common_V, names, query.text, most, rarest) for part in parts]
         texts = [" ".join(words[:length]) for words in ranked for length in range(2, len(words) + 1)]
         texts += [word for words in ranked for word in words]
         results.append(list(dict.fromkeys(texts)))
@@ -119,18 +119,18 @@ def distinctive_words(model: WordModel, queries: Sequence[Query], most: int) -> 
     A word must be in half of the bought titles. The query's own words are not excluded.
     """
     names = np.array(list(model.title_words))
-    common = model.bought_PT.copy()
+    common = model.bought_PV.copy()
     common.data = np.where(common.data >= 0.5, common.data, 0.0).astype(np.float32)
     common.eliminate_zeros()
-    return [_best_words(common[i], model.common_T, names, "", most) for i in range(len(queries))]
+    return [_best_words(common[i], model.common_V, names, "", most) for i in range(len(queries))]
 
 
 def _best_words(
-    row: sp.csr_matrix, common_T: FloatArray, names: np.ndarray, query: str, most: int, rarest: float = 0.0
+    row: sp.csr_matrix, common_V: FloatArray, names: np.ndarray, query: str, most: int, rarest: float = 0.0
 ) -> list[str]:
     """The best title words of one row of shares, ranked as in `candidates`, without the query's own and rare words."""
-    score = row.data * np.log(np.maximum(row.data, 1e-9) / common_T[row.indices])
+    score = row.data * np.log(np.maximum(row.data, 1e-9) / common_V[row.indices])
     own = set(words_of(query))
     ranked = row.indices[np.argsort(-score, kind="stable")]
-    order = ranked[common_T[ranked] >= rarest][: most + len(own)]
+    order = ranked[common_V[ranked] >= rarest][: most + len(own)]
     return [word for word in names[order].tolist() if word not in own][:most]

@@ -1,7 +1,7 @@
 """Online DPO (Rafailov et al. 2023; online: Guo et al. 2024), as MiniELM uses it: the best rewrite against the worst.
 
     optimizer = DPO(student.model, student.tokenizer, DPOConfig(1e-4), Accelerator())
-    metrics = optimizer.update(rollout, rewards_P_G)
+    metrics = optimizer.update(rollout, rewards_PG)
 
 The loss is that of TRL's `DPOTrainer` ("sigmoid"). TRL's `OnlineDPOTrainer` (experimental) is not used: it draws two
 completions a prompt, trains on ties, counts a missing reward as 0 and owns the prompts, so that a stream could not be
@@ -59,59 +59,59 @@ class DPO(Learner):
     def _needs_reference(self) -> bool:
         return not self.config.reference_free
 
-    def update(self, rollout: Rollout, rewards_P_G: Tensor, anchor_pairs: Sequence[Pair] = ()) -> dict[str, float]:
+    def update(self, rollout: Rollout, rewards_PG: Tensor, anchor_pairs: Sequence[Pair] = ()) -> dict[str, float]:
         """Learn from one rollout; only rewrites that are in a pair are read.
 
         Args:
-            rewards_P_G: one reward a rewrite; a rewrite whose reward is missing (NaN) is in no pair.
+            rewards_PG: one reward a rewrite; a rewrite whose reward is missing (NaN) is in no pair.
             anchor_pairs: pairs for the supervised anchor.
 
         Returns:
             Metrics under TRL's names, and the share of groups that are tied and of those within the margin.
         """
-        rewards_P_G = rewards_P_G.to(rollout.mask_N_T.device)
-        wins_P_G_G = self.pairs(rewards_P_G)
-        paired_P_G = wins_P_G_G.any(dim=2) | wins_P_G_G.any(dim=1)
-        useful_P = paired_P_G.any(dim=1).nonzero().squeeze(1)
-        tied_P = zero_variance_groups(rewards_P_G)
+        rewards_PG = rewards_PG.to(rollout.mask_NT.device)
+        wins_PGG = self.pairs(rewards_PG)
+        paired_PG = wins_PGG.any(dim=2) | wins_PGG.any(dim=1)
+        useful_P = paired_PG.any(dim=1).nonzero().squeeze(1)
+        tied_P = zero_variance_groups(rewards_PG)
         metrics = {
             "groups/zero_variance": tied_P.float().mean().item(),
-            "groups/below_margin": (~tied_P & ~paired_P_G.any(dim=1)).float().mean().item(),
-            "pairs": float(wins_P_G_G.sum()),
+            "groups/below_margin": (~tied_P & ~paired_PG.any(dim=1)).float().mean().item(),
+            "pairs": float(wins_PGG.sum()),
         }
-        rollout = replace(rollout, mask_N_T=rollout.mask_N_T * paired_P_G.flatten()[:, None])
+        rollout = replace(rollout, mask_NT=rollout.mask_NT * paired_PG.flatten()[:, None])
         self._set_learning_rate()
         minibatches = [prompts_P for _ in range(self.config.epochs) for prompts_P in self._minibatches(useful_P)]
-        steps = [self._step(rollout, wins_P_G_G, prompts_P, anchor_pairs) for prompts_P in minibatches]
+        steps = [self._step(rollout, wins_PGG, prompts_P, anchor_pairs) for prompts_P in minibatches]
         return metrics | (mean_metrics(steps) or {"loss": 0.0})
 
-    def pairs(self, rewards_P_G: Tensor) -> Tensor:
+    def pairs(self, rewards_PG: Tensor) -> Tensor:
         """(P, G, G) bool: [p, i, j] is True where query p's rewrite i is preferred to its rewrite j."""
-        wins_P_G_G = pairwise_wins(rewards_P_G, self.config.margin)
-        return wins_P_G_G if self.config.all_pairs else wins_P_G_G & best_against_worst(rewards_P_G)
+        wins_PGG = pairwise_wins(rewards_PG, self.config.margin)
+        return wins_PGG if self.config.all_pairs else wins_PGG & best_against_worst(rewards_PG)
 
     def _step(
-        self, rollout: Rollout, wins_P_G_G: Tensor, prompts_P: Tensor, anchor_pairs: Sequence[Pair]
+        self, rollout: Rollout, wins_PGG: Tensor, prompts_P: Tensor, anchor_pairs: Sequence[Pair]
     ) -> dict[str, float]:
         """One gradient step on some of the prompts."""
         if len(prompts_P) == 0:  # other processes have prompts left
             return self._gradient_step(self._empty_loss(), anchor_pairs)
-        loss, metrics = self.loss(rollout.select(prompts_P), wins_P_G_G[prompts_P])
+        loss, metrics = self.loss(rollout.select(prompts_P), wins_PGG[prompts_P])
         return metrics | self._gradient_step(loss, anchor_pairs)
 
-    def loss(self, batch: Rollout, wins_P_G_G: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Rollout, wins_PGG: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Mean preference loss of the pairs, and metrics."""
-        config, mask_N_T = self.config, batch.mask_N_T
-        logprobs_N_T, entropy_N_T, _ = score(self.model, batch, config.temperature)
-        metrics = {"entropy": aggregate(entropy_N_T, mask_N_T, "token").item()}
-        scores_N = logprobs_N = (logprobs_N_T * mask_N_T).sum(dim=1)
+        config, mask_NT = self.config, batch.mask_NT
+        logprobs_NT, entropy_NT, _ = score(self.model, batch, config.temperature)
+        metrics = {"entropy": aggregate(entropy_NT, mask_NT, "token").item()}
+        scores_N = logprobs_N = (logprobs_NT * mask_NT).sum(dim=1)
         if config.reference_free:
-            scores_N = logprobs_N / mask_N_T.sum(dim=1).clamp(min=1.0)
+            scores_N = logprobs_N / mask_NT.sum(dim=1).clamp(min=1.0)
         else:
-            reference_N_T = self._reference_logprobs(batch)
-            metrics["kl"] = aggregate(kl_k3(logprobs_N_T.detach(), reference_N_T), mask_N_T, "token").item()
-            scores_N = logprobs_N - (reference_N_T * mask_N_T).sum(dim=1)
-        prompt_M, chosen_M, rejected_M = wins_P_G_G.nonzero(as_tuple=True)
+            reference_NT = self._reference_logprobs(batch)
+            metrics["kl"] = aggregate(kl_k3(logprobs_NT.detach(), reference_NT), mask_NT, "token").item()
+            scores_N = logprobs_N - (reference_NT * mask_NT).sum(dim=1)
+        prompt_M, chosen_M, rejected_M = wins_PGG.nonzero(as_tuple=True)
         chosen_M, rejected_M = (prompt_M * batch.group_size + place_M for place_M in (chosen_M, rejected_M))
         loss_M = preference_loss(scores_N[chosen_M], scores_N[rejected_M], config.beta, config.target)
         metrics |= _pair_metrics(config.beta * scores_N.detach(), logprobs_N.detach(), chosen_M, rejected_M)

@@ -43,11 +43,11 @@ class PolicyOptimizer(Protocol):
         """At which the student samples."""
         ...
 
-    def update(self, rollout: Rollout, rewards_P_G: Tensor, anchor_pairs: Sequence[Pair] = ()) -> dict[str, float]:
+    def update(self, rollout: Rollout, rewards_PG: Tensor, anchor_pairs: Sequence[Pair] = ()) -> dict[str, float]:
         """Update the policy's weights in place from one rollout and its rewards; metrics under TRL's names.
 
         Args:
-            rewards_P_G: float32, one reward a rewrite; NaN is missing.
+            rewards_PG: float32, one reward a rewrite; NaN is missing.
             anchor_pairs: pairs for an additional supervised loss; may be ignored.
         """
         ...
@@ -137,7 +137,7 @@ class Learner(ABC):
         return self.config.temperature
 
     @abstractmethod
-    def update(self, rollout: Rollout, rewards_P_G: Tensor, anchor_pairs: Sequence[Pair] = ()) -> dict[str, float]:
+    def update(self, rollout: Rollout, rewards_PG: Tensor, anchor_pairs: Sequence[Pair] = ()) -> dict[str, float]:
         """Learn from one rollout; see `PolicyOptimizer.update`."""
 
     def _needs_reference(self) -> bool:
@@ -165,11 +165,11 @@ class Learner(ABC):
             steps = int(self.accelerator.gather(torch.tensor([steps], device=self.accelerator.device)).max())
         return [prompts_P[i * size : (i + 1) * size] for i in range(steps)]
 
-    def _mean_loss(self, loss_N_T: Tensor, mask_N_T: Tensor) -> Tensor:
+    def _mean_loss(self, loss_NT: Tensor, mask_NT: Tensor) -> Tensor:
         """The loss, aggregated so that its mean over the processes is the aggregate over the full batch."""
         how = self.config.aggregation
-        amount = mask_N_T.sum() if how == "token" else count_sequences(mask_N_T)
-        return aggregate(loss_N_T, mask_N_T, how, mask_N_T.shape[1]) * self._share(amount)
+        amount = mask_NT.sum() if how == "token" else count_sequences(mask_NT)
+        return aggregate(loss_NT, mask_NT, how, mask_NT.shape[1]) * self._share(amount)
 
     def _empty_loss(self) -> Tensor:
         """The loss of a process without a prompt in this step, which takes part in the others' sums."""
@@ -213,7 +213,7 @@ class Learner(ABC):
     @torch.no_grad()
     def _reference_logprobs(self, batch: Rollout) -> Tensor:
         assert self.reference is not None, "made by __post_init__ where the loss reads it"
-        return score(self.reference, batch, self.config.temperature).logprobs_N_T
+        return score(self.reference, batch, self.config.temperature).logprobs_NT
 
     def _anchor_loss(self, pairs: Sequence[Pair]) -> tuple[Tensor, dict[str, float]]:
         """Negative log-likelihood of the pairs, mean over tokens (RL alone forgets: JD, arXiv 2603.02555), and its
@@ -227,8 +227,8 @@ class Learner(ABC):
         batch = rollout_of_completions(
             prompts, completions, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, device
         )
-        loss = -aggregate(score(self.model, batch).logprobs_N_T, batch.mask_N_T, "token")
-        return loss * self._share(batch.mask_N_T.sum()), {"anchor_loss": loss.item()}
+        loss = -aggregate(score(self.model, batch).logprobs_NT, batch.mask_NT, "token")
+        return loss * self._share(batch.mask_NT.sum()), {"anchor_loss": loss.item()}
 
     def reset_moments(self) -> None:
         """Forget AdamW's running averages."""

@@ -1,7 +1,7 @@
 """PPO (Schulman et al. 2017): a value head, GAE over tokens, clipped policy and value losses, a KL penalty.
 
     optimizer = PPO(student.model, student.tokenizer, PPOConfig(1e-4), Accelerator())
-    metrics = optimizer.update(rollout, rewards_P_G)
+    metrics = optimizer.update(rollout, rewards_PG)
 
 A rewrite is an episode and a token a step: the reward arrives at the last token, the KL penalty at each one (Ziegler et
 al. 2019, eq. 2). The baseline is learned and not the group's mean, so PPO also learns from groups of one rewrite and
@@ -62,19 +62,17 @@ class _Batch:
 
     rollout: Rollout
     """Masked where the reward is missing."""
-    values_N_T: Tensor
+    values_NT: Tensor
     """float32, the critic's values when the rollout was sampled."""
-    advantages_N_T: Tensor
+    advantages_NT: Tensor
     """float32."""
-    returns_N_T: Tensor
+    returns_NT: Tensor
     """float32, targets of the value loss."""
 
     def select(self, prompts_P: Tensor) -> _Batch:
         rollout, rows_N = self.rollout.select(prompts_P), self.rollout.rows_of(prompts_P)
-        t = rollout.tokens_N_T.shape[1]
-        return _Batch(
-            rollout, self.values_N_T[rows_N, :t], self.advantages_N_T[rows_N, :t], self.returns_N_T[rows_N, :t]
-        )
+        t = rollout.tokens_NT.shape[1]
+        return _Batch(rollout, self.values_NT[rows_N, :t], self.advantages_NT[rows_N, :t], self.returns_NT[rows_N, :t])
 
 
 @dataclass
@@ -101,24 +99,24 @@ class PPO(Learner):
         head = {"params": list(self.value_head.parameters()), "scale": self.config.value_scale}
         return [*super()._parameter_groups(), head]
 
-    def update(self, rollout: Rollout, rewards_P_G: Tensor, anchor_pairs: Sequence[Pair] = ()) -> dict[str, float]:
-        """Learn from one rollout; its `hidden_N_T_D` saves a forward pass for the old values.
+    def update(self, rollout: Rollout, rewards_PG: Tensor, anchor_pairs: Sequence[Pair] = ()) -> dict[str, float]:
+        """Learn from one rollout; its `hidden_NTD` saves a forward pass for the old values.
 
         Args:
-            rewards_P_G: one reward a rewrite; a rewrite whose reward is missing (NaN) is left out of all losses.
+            rewards_PG: one reward a rewrite; a rewrite whose reward is missing (NaN) is left out of all losses.
             anchor_pairs: pairs for the supervised anchor.
 
         Returns:
             Metrics under TRL's names; `kl` is the rollout's, before the update.
         """
         self._set_learning_rate()
-        rewards_P_G = rewards_P_G.to(rollout.mask_N_T.device)
-        known_P_G = ~torch.isnan(rewards_P_G)
-        useful_P = known_P_G.any(dim=1).nonzero().squeeze(1)
+        rewards_PG = rewards_PG.to(rollout.mask_NT.device)
+        known_PG = ~torch.isnan(rewards_PG)
+        useful_P = known_PG.any(dim=1).nonzero().squeeze(1)
         batch, metrics = None, {"kl": 0.0}
         if len(useful_P):
-            known = replace(rollout, mask_N_T=rollout.mask_N_T * known_P_G.flatten()[:, None])
-            batch, metrics = self._prepare(known.select(useful_P), rewards_P_G[useful_P].flatten())
+            known = replace(rollout, mask_NT=rollout.mask_NT * known_PG.flatten()[:, None])
+            batch, metrics = self._prepare(known.select(useful_P), rewards_PG[useful_P].flatten())
         minibatches = [
             places_P
             for epoch in range(self.config.epochs)
@@ -133,31 +131,31 @@ class PPO(Learner):
 
     def _prepare(self, rollout: Rollout, rewards_N: Tensor) -> tuple[_Batch, dict[str, float]]:
         """Values, token rewards, advantages and returns under the policy that sampled; metrics."""
-        mask_N_T, kl = rollout.mask_N_T, 0.0
-        rewards_N_T = _at_last_token(rewards_N, mask_N_T)
+        mask_NT, kl = rollout.mask_NT, 0.0
+        rewards_NT = _at_last_token(rewards_N, mask_NT)
         if self.config.kl_coef:
-            reference_N_T = self._reference_logprobs(rollout)
-            kl = aggregate(kl_k3(rollout.logprobs_N_T, reference_N_T), mask_N_T, "token").item()
-            rewards_N_T = rewards_N_T - self.kl_coef * (rollout.logprobs_N_T - reference_N_T) * mask_N_T
-        values_N_T = self._old_values(rollout)
-        advantages_N_T, returns_N_T = generalized_advantages(
-            rewards_N_T, values_N_T, mask_N_T, self.config.gamma, self.config.gae_lambda
+            reference_NT = self._reference_logprobs(rollout)
+            kl = aggregate(kl_k3(rollout.logprobs_NT, reference_NT), mask_NT, "token").item()
+            rewards_NT = rewards_NT - self.kl_coef * (rollout.logprobs_NT - reference_NT) * mask_NT
+        values_NT = self._old_values(rollout)
+        advantages_NT, returns_NT = generalized_advantages(
+            rewards_NT, values_NT, mask_NT, self.config.gamma, self.config.gae_lambda
         )
-        metrics = {"kl": kl, "value/explained_variance": _explained_variance(values_N_T, returns_N_T, mask_N_T)}
+        metrics = {"kl": kl, "value/explained_variance": _explained_variance(values_NT, returns_NT, mask_NT)}
         if self.config.whiten:
-            advantages_N_T = whiten(advantages_N_T, mask_N_T)
-        return _Batch(rollout, values_N_T, advantages_N_T, returns_N_T), metrics
+            advantages_NT = whiten(advantages_NT, mask_NT)
+        return _Batch(rollout, values_NT, advantages_NT, returns_NT), metrics
 
     @torch.no_grad()
     def _old_values(self, rollout: Rollout) -> Tensor:
         """The critic's value of the state that each token was sampled from, (N, T)."""
-        hidden_N_T_D = rollout.hidden_N_T_D
-        if hidden_N_T_D is None:
-            hidden_N_T_D = score(self.model, rollout, self.config.temperature, hidden=True).hidden_N_T_D
-        return self._values(hidden_N_T_D)
+        hidden_NTD = rollout.hidden_NTD
+        if hidden_NTD is None:
+            hidden_NTD = score(self.model, rollout, self.config.temperature, hidden=True).hidden_NTD
+        return self._values(hidden_NTD)
 
-    def _values(self, hidden_N_T_D: Tensor | None) -> Tensor:
-        return self.value_head(hidden_N_T_D).squeeze(-1)
+    def _values(self, hidden_NTD: Tensor | None) -> Tensor:
+        return self.value_head(hidden_NTD).squeeze(-1)
 
     def _shuffled(self, prompts_P: Tensor, epoch: int) -> Tensor:
         """Positions of the prompts in this epoch's order; seeded by the update, so equal in a resumed run."""
@@ -175,25 +173,25 @@ class PPO(Learner):
 
     def loss(self, batch: _Batch) -> tuple[Tensor, dict[str, float]]:
         """Clipped surrogate plus value_coef × clipped value loss, and metrics."""
-        config, rollout, mask_N_T = self.config, batch.rollout, batch.rollout.mask_N_T
-        logprobs_N_T, entropy_N_T, hidden_N_T_D = score(self.model, rollout, config.temperature, hidden=True)
-        policy_N_T, clipped_N_T = clipped_policy_loss(
-            log_ratios(logprobs_N_T, rollout.logprobs_N_T, mask_N_T),
-            batch.advantages_N_T,
+        config, rollout, mask_NT = self.config, batch.rollout, batch.rollout.mask_NT
+        logprobs_NT, entropy_NT, hidden_NTD = score(self.model, rollout, config.temperature, hidden=True)
+        policy_NT, clipped_NT = clipped_policy_loss(
+            log_ratios(logprobs_NT, rollout.logprobs_NT, mask_NT),
+            batch.advantages_NT,
             config.clip_low,
             config.clip_high,
         )
-        value_N_T, value_clipped_N_T = clipped_value_loss(
-            self._values(hidden_N_T_D), batch.values_N_T, batch.returns_N_T, config.value_clip
+        value_NT, value_clipped_NT = clipped_value_loss(
+            self._values(hidden_NTD), batch.values_NT, batch.returns_NT, config.value_clip
         )
         token_metrics = {
-            "clip_ratio": clipped_N_T.float(),
-            "entropy": entropy_N_T,
-            "value/loss": value_N_T.detach(),
-            "value/clip_ratio": value_clipped_N_T.float(),
+            "clip_ratio": clipped_NT.float(),
+            "entropy": entropy_NT,
+            "value/loss": value_NT.detach(),
+            "value/clip_ratio": value_clipped_NT.float(),
         }
-        metrics = {name: aggregate(values_N_T, mask_N_T, "token").item() for name, values_N_T in token_metrics.items()}
-        return self._mean_loss(policy_N_T + config.value_coef * value_N_T, mask_N_T), metrics
+        metrics = {name: aggregate(values_NT, mask_NT, "token").item() for name, values_NT in token_metrics.items()}
+        return self._mean_loss(policy_NT + config.value_coef * value_NT, mask_NT), metrics
 
     def _adapt_kl_coef(self, kl: float) -> None:
         """Move `kl_coef` so that the KL approaches its target; equal on every process."""
@@ -213,16 +211,16 @@ class PPO(Learner):
         self.kl_coef = state["kl_coef"]
 
 
-def _at_last_token(rewards_N: Tensor, mask_N_T: Tensor) -> Tensor:
+def _at_last_token(rewards_N: Tensor, mask_NT: Tensor) -> Tensor:
     """Each row's reward at its last token, 0 elsewhere; 0 everywhere where it is missing."""
-    last_N = (mask_N_T.sum(dim=1).long() - 1).clamp(min=0)
-    known_N = torch.nan_to_num(rewards_N).to(mask_N_T.dtype)
-    return torch.zeros_like(mask_N_T).scatter(1, last_N[:, None], known_N[:, None]) * mask_N_T
+    last_N = (mask_NT.sum(dim=1).long() - 1).clamp(min=0)
+    known_N = torch.nan_to_num(rewards_N).to(mask_NT.dtype)
+    return torch.zeros_like(mask_NT).scatter(1, last_N[:, None], known_N[:, None]) * mask_NT
 
 
-def _explained_variance(values_N_T: Tensor, returns_N_T: Tensor, mask_N_T: Tensor) -> float:
+def _explained_variance(values_NT: Tensor, returns_NT: Tensor, mask_NT: Tensor) -> float:
     """1 − variance of the critic's errors / variance of the returns; 0 where the returns do not vary."""
-    known = mask_N_T.bool()
-    returns_M, errors_M = returns_N_T[known], (returns_N_T - values_N_T)[known]
+    known = mask_NT.bool()
+    returns_M, errors_M = returns_NT[known], (returns_NT - values_NT)[known]
     variance = returns_M.var(correction=0)
     return (1.0 - errors_M.var(correction=0) / variance).item() if variance > 0 else 0.0

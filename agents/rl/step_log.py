@@ -40,23 +40,23 @@ class StepLog:
         infos: Mapping[str, Any],
     ) -> StepLog:
         """From the rollout, and the rewards and `infos` that the environment's step returned for it."""
-        rewards_P_G = np.asarray(rewards_N, np.float32).reshape(-1, rollout.group_size)
+        rewards_PG = np.asarray(rewards_N, np.float32).reshape(-1, rollout.group_size)
         return cls(
-            _metrics(rollout, rewards_P_G, infos),
+            _metrics(rollout, rewards_PG, infos),
             _samples(queries_N, rewrites_N, rewards_N, infos),
-            _histograms(rollout, rewards_P_G),
+            _histograms(rollout, rewards_PG),
         )
 
 
-def _metrics(rollout: Rollout, rewards_P_G: npt.NDArray[np.float32], infos: Mapping[str, Any]) -> dict[str, float]:
-    judged_P = (group[~np.isnan(group)] for group in rewards_P_G)
+def _metrics(rollout: Rollout, rewards_PG: npt.NDArray[np.float32], infos: Mapping[str, Any]) -> dict[str, float]:
+    judged_P = (group[~np.isnan(group)] for group in rewards_PG)
     # A kept query has reward 0 without a verdict; counted, kept queries would hide a judge that is down.
     kept_N = np.asarray(infos["feedback"].kept, np.bool_)
     metrics = {
-        "reward": _nanmean(rewards_P_G),
+        "reward": _nanmean(rewards_PG),
         "reward_std": _nanmean(np.array([group.std() for group in judged_P if len(group)])),
-        "completions/mean_length": rollout.mask_N_T.sum(dim=1).mean().item(),
-        "judge/failed_fraction": _nanmean(np.isnan(rewards_P_G).ravel()[~kept_N]) if not kept_N.all() else 0.0,
+        "completions/mean_length": rollout.mask_NT.sum(dim=1).mean().item(),
+        "judge/failed_fraction": _nanmean(np.isnan(rewards_PG).ravel()[~kept_N]) if not kept_N.all() else 0.0,
         "keep_fraction": float(kept_N.mean()),
         "weights/malformed": _nanmean(infos["feedback"].malformed_weights),
         "weights/clipped": _nanmean(infos["feedback"].clipped_weights),
@@ -95,15 +95,15 @@ def _samples(
 
 def _top_products(hits: Hits, grades: Grades, picks: npt.NDArray[np.int_]) -> list[list[tuple[int, int]]]:
     """(product row, most likely level) of the first products of some result lists, best first."""
-    levels_N_K = likely_levels(Grades(grades.probs_NK4[picks]), PRODUCTS_PER_SAMPLE)
-    lists = zip(hits.rows_NK[picks, :PRODUCTS_PER_SAMPLE].tolist(), levels_N_K.tolist(), strict=True)
+    levels_NK = likely_levels(Grades(grades.probs_NK4[picks]), PRODUCTS_PER_SAMPLE)
+    lists = zip(hits.rows_NK[picks, :PRODUCTS_PER_SAMPLE].tolist(), levels_NK.tolist(), strict=True)
     return [[pair for pair in zip(rows, levels, strict=True) if pair[0] >= 0] for rows, levels in lists]
 
 
-def _histograms(rollout: Rollout, rewards_P_G: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-    advantages_P_G = group_advantages(torch.as_tensor(rewards_P_G), normalize_std=False)
+def _histograms(rollout: Rollout, rewards_PG: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    advantages_PG = group_advantages(torch.as_tensor(rewards_PG), normalize_std=False)
     return {
-        "reward": rewards_P_G.flatten(),
-        "advantage": advantages_P_G.flatten().numpy(),
-        "completions/length": rollout.mask_N_T.sum(dim=1).float().cpu().numpy(),
+        "reward": rewards_PG.flatten(),
+        "advantage": advantages_PG.flatten().numpy(),
+        "completions/length": rollout.mask_NT.sum(dim=1).float().cpu().numpy(),
     }

@@ -82,10 +82,10 @@ class PairedTest:
 
     def _log_e(self, sign: int, margin: float) -> float:
         """Sums the log wealth of the pairs added since the last call."""
-        counted, wealth_J = self.wealth.get((sign, margin), (0, np.zeros(len(STAKES))))
-        wealth_J = wealth_J + log_wealth(sign * self.differences_N[counted:], margin, self.bound)
-        self.wealth[sign, margin] = (len(self), wealth_J)
-        return _log_mean_exp(wealth_J)
+        counted, wealth_B = self.wealth.get((sign, margin), (0, np.zeros(len(STAKES))))
+        wealth_B = wealth_B + log_wealth(sign * self.differences_N[counted:], margin, self.bound)
+        self.wealth[sign, margin] = (len(self), wealth_B)
+        return _log_mean_exp(wealth_B)
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """(low, high) of the mean difference; each end is ever wrong with probability ≤ alpha, over all times."""
@@ -93,13 +93,13 @@ class PairedTest:
 
     def _lower(self, sign: int, alpha: float) -> float:
         """The largest margin that is rejected; the e-value falls as the margin rises, so bisection finds it."""
-        values_M, counts_M = np.unique(sign * self.differences_N, return_counts=True)  # most pairs are ties
+        values_U, counts_U = np.unique(sign * self.differences_N, return_counts=True)  # most pairs are ties
         low, high = -self.bound * (1 - 1e-9), self.bound
-        if _log_mean_exp(log_wealth(values_M, low, self.bound, counts_M)) < -math.log(alpha):
+        if _log_mean_exp(log_wealth(values_U, low, self.bound, counts_U)) < -math.log(alpha):
             return -self.bound
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            rejected = _log_mean_exp(log_wealth(values_M, middle, self.bound, counts_M)) >= -math.log(alpha)
+            rejected = _log_mean_exp(log_wealth(values_U, middle, self.bound, counts_U)) >= -math.log(alpha)
             low, high = (middle, high) if rejected else (low, middle)
         return low
 
@@ -109,11 +109,11 @@ class PairedTest:
 
 
 def log_wealth(values_N: Array, margin: float, bound: float, counts_N: npt.ArrayLike = 1) -> Array:
-    """log K(λ) of the module docstring for each stake, (J,); pair n counts `counts_N` times."""
-    stakes_J = STAKES / (bound + margin)
-    wealth_J: Array = (np.log1p(stakes_J[:, None] * (values_N - margin)) * counts_N).sum(axis=1)
-    return wealth_J
+    """log K(λ) of the module docstring for each stake, (B,); pair n counts `counts_N` times."""
+    stakes_B = STAKES / (bound + margin)
+    wealth_B: Array = (np.log1p(stakes_B[:, None] * (values_N - margin)) * counts_N).sum(axis=1)
+    return wealth_B
 
 
-def _log_mean_exp(wealth_J: Array) -> float:
-    return float(np.logaddexp.reduce(wealth_J) - math.log(len(STAKES)))
+def _log_mean_exp(wealth_B: Array) -> float:
+    return float(np.logaddexp.reduce(wealth_B) - math.log(len(STAKES)))

@@ -214,17 +214,17 @@ class Promotion:
         fork = simulator.fork(len(policies))
         fork.reset(queries_P)
         texts = fork.observe()["query"][:: len(policies)]
-        rewrites_M_P = [[best[0] for best in policy.rewrite(texts)] for policy in policies]
-        step = fork.step([text for both in zip(*rewrites_M_P, strict=True) for text in both])
-        values_PM = shopper_value(step.figures).reshape(len(queries_P), len(policies))
+        rewrites_GP = [[best[0] for best in policy.rewrite(texts)] for policy in policies]
+        step = fork.step([text for both in zip(*rewrites_GP, strict=True) for text in both])
+        values_PG = shopper_value(step.figures).reshape(len(queries_P), len(policies))
         if self.trial is None:
-            return {"serve/gain": _mean(values_PM[:, 0]), "serve/canary": 0.0}
+            return {"serve/gain": _mean(values_PG[:, 0]), "serve/canary": 0.0}
         # A function of seed and update: there is no state to save, and a resumed run makes the same choice.
         canary_P = np.random.default_rng([self.seed, update]).random(len(queries_P)) < self.trial.traffic
         test = self.trial.test
-        test.add(values_PM[:, 1], values_PM[:, 0])
+        test.add(values_PG[:, 1], values_PG[:, 0])
         return {
-            "serve/gain": _mean(np.where(canary_P, values_PM[:, 1], values_PM[:, 0])),
+            "serve/gain": _mean(np.where(canary_P, values_PG[:, 1], values_PG[:, 0])),
             "serve/canary": self.trial.traffic,
             "serve/difference": test.mean,
             "serve/pairs": float(len(test)),

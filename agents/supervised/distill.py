@@ -153,7 +153,7 @@ def distill(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        tokens += int(rollout.mask_N_T.sum())
+        tokens += int(rollout.mask_NT.sum())
     return _metrics(losses, tokens, time.perf_counter() - start)
 
 
@@ -176,7 +176,7 @@ def _optimizer(
 
 def _backpropagate(student: Student, teacher: Teacher, rollout: Rollout, beta: float, temperature: float) -> float:
     """Accumulate the gradient of the mean divergence a token, and return that mean."""
-    total, count = 0.0, rollout.mask_N_T.sum().clamp(min=1)
+    total, count = 0.0, rollout.mask_NT.sum().clamp(min=1)
     device = student.model.device
     for part in packed_chunks(rollout):
         support = teacher.support(part, temperature)

@@ -95,8 +95,7 @@ class ServedTeacher:
                 f"{temperature=}: a server's log-probabilities have temperature 1; use 1.0, or a local teacher"
             )
         prompts = [
-            ids[mask.bool()].tolist()
-            for ids, mask in zip(rollout.prompt_ids_P_Tp, rollout.prompt_mask_P_Tp, strict=True)
+            ids[mask.bool()].tolist() for ids, mask in zip(rollout.prompt_ids_PTp, rollout.prompt_mask_PTp, strict=True)
         ]
         drawn = rollout.completions()
         rows = [prompts[i // rollout.group_size] + tokens for i, tokens in enumerate(drawn)]

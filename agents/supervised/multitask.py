@@ -195,17 +195,17 @@ def response_scores(model: torch.nn.Module, sequences: Sequence[TokenSequence]) 
 def _score_batch(model: torch.nn.Module, rows: Sequence[TokenSequence]) -> tuple[Tensor, Tensor, Tensor]:
     """The three figures of `response_scores` for one padded batch, (N,) each."""
     device = next(model.parameters()).device
-    ids_N_T, mask_N_T = pad_left([row["input_ids"] for row in rows], 0, device)
-    labels_N_T, _ = pad_left([row["labels"] for row in rows], IGNORED, device)
-    width = int((labels_N_T != IGNORED).sum(dim=1).max())
-    targets_N_T = labels_N_T[:, -width:]
-    positions_N_T = (mask_N_T.cumsum(dim=1) - 1).clamp(min=0)
+    ids_NT, mask_NT = pad_left([row["input_ids"] for row in rows], 0, device)
+    labels_NT, _ = pad_left([row["labels"] for row in rows], IGNORED, device)
+    width = int((labels_NT != IGNORED).sum(dim=1).max())
+    targets_NT = labels_NT[:, -width:]
+    positions_NT = (mask_NT.cumsum(dim=1) - 1).clamp(min=0)
     # The position before a token predicts it.
-    inputs = {"input_ids": ids_N_T, "attention_mask": mask_N_T, "position_ids": positions_N_T}
-    logits_N_T_V = model(**inputs, logits_to_keep=width + 1, use_cache=False).logits[:, :-1].float()
-    scored_N_T = targets_N_T != IGNORED
-    losses_N_T = torch.nn.functional.cross_entropy(
-        logits_N_T_V.transpose(1, 2), targets_N_T, ignore_index=IGNORED, reduction="none"
+    inputs = {"input_ids": ids_NT, "attention_mask": mask_NT, "position_ids": positions_NT}
+    logits_NTV = model(**inputs, logits_to_keep=width + 1, use_cache=False).logits[:, :-1].float()
+    scored_NT = targets_NT != IGNORED
+    losses_NT = torch.nn.functional.cross_entropy(
+        logits_NTV.transpose(1, 2), targets_NT, ignore_index=IGNORED, reduction="none"
     )
-    correct_N_T = (logits_N_T_V.argmax(dim=-1) == targets_N_T) & scored_N_T
-    return losses_N_T.double().sum(dim=1), correct_N_T.sum(dim=1), scored_N_T.sum(dim=1)
+    correct_NT = (logits_NTV.argmax(dim=-1) == targets_NT) & scored_NT
+    return losses_NT.double().sum(dim=1), correct_NT.sum(dim=1), scored_NT.sum(dim=1)

@@ -135,12 +135,12 @@ def sample_candidates(
 def _beam_search(student: Student, queries: Sequence[str], n: int) -> list[str]:
     """The n most probable rewrites of each query by beam search, (P · n,), grouped by query."""
     tokenizer = student.tokenizer
-    ids_P_Tp, mask_P_Tp = pad_left(prompt_ids(tokenizer, queries), tokenizer.pad_token_id, student.model.device)
-    tokens_N_T = student.model.generate(  # type: ignore[operator]  # PreTrainedModel does not declare it
-        input_ids=ids_P_Tp, attention_mask=mask_P_Tp, num_beams=n, num_return_sequences=n, do_sample=False,
+    ids_PTp, mask_PTp = pad_left(prompt_ids(tokenizer, queries), tokenizer.pad_token_id, student.model.device)
+    tokens_NT = student.model.generate(  # type: ignore[operator]  # PreTrainedModel does not declare it
+        input_ids=ids_PTp, attention_mask=mask_PTp, num_beams=n, num_return_sequences=n, do_sample=False,
         max_new_tokens=student.max_new_tokens, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    return parse_completions(tokenizer, tokens_N_T[:, ids_P_Tp.shape[1] :].tolist())
+    return parse_completions(tokenizer, tokens_NT[:, ids_PTp.shape[1] :].tolist())
 
 
 def select_contrast(texts_G: Sequence[str], rewards_G: FloatArray, limit: int) -> list[int]:
@@ -250,15 +250,15 @@ def _loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """BEQUE's objective sft_coef × SFT + λ × PRO on some lists, and its metrics."""
     batch, rewards_PG = lists.batch(student.tokenizer, places, student.model.device)
-    mask_N_T = batch.mask_N_T
-    logprobs_N_T = score(student.model, batch).logprobs_N_T
-    lengths_N = mask_N_T.sum(dim=1)  # end token included
-    mean_logprob_PG = (logprobs_N_T.sum(dim=1) / lengths_N.clamp(min=1.0)).reshape(rewards_PG.shape)
+    mask_NT = batch.mask_NT
+    logprobs_NT = score(student.model, batch).logprobs_NT
+    lengths_N = mask_NT.sum(dim=1)  # end token included
+    mean_logprob_PG = (logprobs_NT.sum(dim=1) / lengths_N.clamp(min=1.0)).reshape(rewards_PG.shape)
     ranking = pro_loss(mean_logprob_PG, config.scale * rewards_PG, lengths_N.reshape(rewards_PG.shape))
     imitated_PG = torch.ones_like(rewards_PG)
     if config.gold == "best":
         imitated_PG[:, 1:] = 0.0  # candidates are sorted, the best first
-    supervised = -aggregate(logprobs_N_T, mask_N_T * imitated_PG.flatten()[:, None], "token")
+    supervised = -aggregate(logprobs_NT, mask_NT * imitated_PG.flatten()[:, None], "token")
     loss = config.sft_coef * supervised + config.strength * ranking
     wins_PGG = pairwise_wins(rewards_PG)
     agreement = (mean_logprob_PG[:, :, None] > mean_logprob_PG[:, None, :])[wins_PGG].float().mean()

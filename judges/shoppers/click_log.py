@@ -93,15 +93,15 @@ def _lists(path: Path, shop: Shop, table: pa.Table, query_N: npt.NDArray[np.int6
     """Rows of the log as lists; sessions with a gap, a rank used twice or two queries are left out and noted."""
     session_N = table["session"].combine_chunks().dictionary_encode().indices.to_numpy()
     place_N = table["position"].cast(pa.int64()).to_numpy() - 1
-    complete_S = _complete_sessions(session_N, place_N, query_N)
-    if not complete_S.any():
+    complete_P = _complete_sessions(session_N, place_N, query_N)
+    if not complete_P.any():
         raise DataError(f"{path}: no complete list: positions must be 1, 2, 3 … in each session, of one query each")
-    if left_out := int((~complete_S).sum()):
-        report.note(f"{left_out} of {len(complete_S)} sessions have gaps, ranks used twice or two queries: left out")
-    kept_N = complete_S[session_N]
-    line_N = (np.cumsum(complete_S) - 1)[session_N[kept_N]]
+    if left_out := int((~complete_P).sum()):
+        report.note(f"{left_out} of {len(complete_P)} sessions have gaps, ranks used twice or two queries: left out")
+    kept_N = complete_P[session_N]
+    line_N = (np.cumsum(complete_P) - 1)[session_N[kept_N]]
     at = line_N, place_N[kept_N]
-    shape = int(complete_S.sum()), int(place_N[kept_N].max()) + 1
+    shape = int(complete_P.sum()), int(place_N[kept_N].max()) + 1
     rows_NK, event_NK = np.full(shape, -1, np.int32), np.zeros(shape, np.int8)
     product_N = pc.index_in(table["product_id"], shop.products["product_id"].combine_chunks()).to_numpy()
     event_N = pc.index_in(pc.utf8_lower(table["event"]), pa.array(EVENTS)).fill_null(0).to_numpy()
@@ -114,13 +114,13 @@ def _lists(path: Path, shop: Shop, table: pa.Table, query_N: npt.NDArray[np.int6
 def _complete_sessions(
     session_N: npt.NDArray[np.integer], place_N: npt.NDArray[np.int64], query_N: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """(S,) True for sessions that hold each rank from the first to their last once, for one query."""
-    count_S = np.bincount(session_N)
-    last_S, first_query_S, last_query_S = np.zeros_like(count_S), np.full_like(count_S, 1 << 40), np.zeros_like(count_S)
-    np.maximum.at(last_S, session_N, place_N)
-    np.minimum.at(first_query_S, session_N, query_N)
-    np.maximum.at(last_query_S, session_N, query_N)
+    """(P,) True for sessions that hold each rank from the first to their last once, for one query."""
+    count_P = np.bincount(session_N)
+    last_P, first_query_P, last_query_P = np.zeros_like(count_P), np.full_like(count_P, 1 << 40), np.zeros_like(count_P)
+    np.maximum.at(last_P, session_N, place_N)
+    np.minimum.at(first_query_P, session_N, query_N)
+    np.maximum.at(last_query_P, session_N, query_N)
     pairs, times = np.unique(np.stack([session_N, place_N], axis=1), axis=0, return_counts=True)
-    twice_S = np.zeros(len(count_S), np.bool_)
-    twice_S[pairs[times > 1, 0]] = True
-    return (count_S == last_S + 1) & (last_S < MAX_POSITIONS) & (first_query_S == last_query_S) & ~twice_S
+    twice_P = np.zeros(len(count_P), np.bool_)
+    twice_P[pairs[times > 1, 0]] = True
+    return (count_P == last_P + 1) & (last_P < MAX_POSITIONS) & (first_query_P == last_query_P) & ~twice_P

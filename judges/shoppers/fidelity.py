@@ -135,9 +135,9 @@ def fit_taste(
 def _purchase_and_slope(profile: Profile, taste_NK: Floats, grades: Grades) -> tuple[Floats, Floats]:
     """P(purchase | examined), and d log of it / d taste: σ' = σ (1 − σ) of each level's attraction."""
     buy_NK = event_probs(profile, taste_NK, grades)[..., PURCHASE]
-    click_NKL = attraction(profile, taste_NK)
-    satisfied_NKL = grades.probs_NK4 * click_NKL * profile.satisfy
-    slope_NK = _ratio((satisfied_NKL * (1 - click_NKL)).sum(axis=2), satisfied_NKL.sum(axis=2), 0.0)
+    click_NK4 = attraction(profile, taste_NK)
+    satisfied_NK4 = grades.probs_NK4 * click_NK4 * profile.satisfy
+    slope_NK = _ratio((satisfied_NK4 * (1 - click_NK4)).sum(axis=2), satisfied_NK4.sum(axis=2), 0.0)
     return buy_NK, slope_NK
 
 

@@ -182,11 +182,11 @@ class ModelShopper:
 
 def event_probs(profile: Profile, taste_NK: Floats, grades: Grades) -> Floats:
     """The formulas of the module docstring given examination, (N, K, 4) float64; NaN where a grade is missing."""
-    click_NKL = attraction(profile, taste_NK)
-    probs_NKL = grades.probs_NK4.astype(np.float64)
+    click_NK4 = attraction(profile, taste_NK)
+    probs_NK4 = grades.probs_NK4.astype(np.float64)
     given_NK4 = np.empty((*taste_NK.shape, 4))
-    given_NK4[..., CLICK] = (probs_NKL * click_NKL).sum(axis=2)
-    given_NK4[..., SATISFIED] = (probs_NKL * click_NKL * profile.satisfy).sum(axis=2)
+    given_NK4[..., CLICK] = (probs_NK4 * click_NK4).sum(axis=2)
+    given_NK4[..., SATISFIED] = (probs_NK4 * click_NK4 * profile.satisfy).sum(axis=2)
     given_NK4[..., CART] = given_NK4[..., SATISFIED] * profile.cart
     given_NK4[..., PURCHASE] = given_NK4[..., CART] * profile.buy
     return given_NK4
@@ -194,8 +194,8 @@ def event_probs(profile: Profile, taste_NK: Floats, grades: Grades) -> Floats:
 
 def attraction(profile: Profile, taste_NK: Floats) -> Floats:
     """a_l for every level, (N, K, 4), written without logarithms: σ(logit A + t) = A e^t / (A e^t + 1 − A)."""
-    odds_NKL = np.array(profile.attract) * np.exp(taste_NK)[..., None]
-    return odds_NKL / (odds_NKL + (1.0 - np.array(profile.attract)))
+    odds_NK4 = np.array(profile.attract) * np.exp(taste_NK)[..., None]
+    return odds_NK4 / (odds_NK4 + (1.0 - np.array(profile.attract)))
 
 
 def taste(profile: Profile, price_C: Floats, brands: Sequence[str], brand_C: Ints) -> Floats:

@@ -107,13 +107,13 @@ class EmbeddingJudge:
         if rows_NK.size == 0 or not len(self.shop.products):
             return similarity_NK
         place = {text: n for n, text in enumerate(dict.fromkeys(texts))}
-        distinct_QD = self.encoder.encode(list(place))
+        distinct_UD = self.encoder.encode(list(place))
         index_N = np.array([place[text] for text in texts])
-        vectors_CD = self._vectors(rows_NK[rows_NK >= 0], distinct_QD.shape[1])
+        vectors_CD = self._vectors(rows_NK[rows_NK >= 0], distinct_UD.shape[1])
         for start in range(0, len(rows_NK), CHUNK):
             part = slice(start, start + CHUNK)
             products_NKD = vectors_CD[np.maximum(rows_NK[part], 0)]
-            similarity_NK[part] = np.matmul(products_NKD, distinct_QD[index_N[part], :, None])[..., 0]
+            similarity_NK[part] = np.matmul(products_NKD, distinct_UD[index_N[part], :, None])[..., 0]
         blank_N = np.array([not text.strip() for text in texts])
         similarity_NK[(rows_NK < 0) | blank_N[:, None]] = np.nan
         return similarity_NK

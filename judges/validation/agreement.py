@@ -1,10 +1,10 @@
 """Agreement of verdicts with human grades: pure functions of arrays; each estimate with a 95 % bootstrap interval.
 
-    weights_RQ = resample_weights(queries=89, seed=0)
-    figures = agreement(levels_M, probs_M4, query_M, weights_RQ)    # {"kappa": Estimate(0.41, 0.33, 0.48), …}
+    weights_RP = resample_weights(queries=89, seed=0)
+    figures = agreement(levels_M, probs_M4, query_M, weights_RP)    # {"kappa": Estimate(0.41, 0.33, 0.48), …}
 
-A pair is one (query, product); `query_M` is the index of its query, 0 … Q−1. Every metric is a function of sums by
-query, so a bootstrap over queries is one matrix product: row 0 of `weights_RQ` is the sample itself, the others are
+A pair is one (query, product); `query_M` is the index of its query, 0 … P−1. Every metric is a function of sums by
+query, so a bootstrap over queries is one matrix product: row 0 of `weights_RP` is the sample itself, the others are
 resamples, and a metric is computed for all rows at once.
 
 - kappa            Cohen 1960, 1 − Σ w∘observed / Σ w∘chance of the 4 × 4 confusion of levels, w = 1 off the diagonal
@@ -45,34 +45,34 @@ class Estimate:
 
     @classmethod
     def of(cls, values_R: Array) -> Estimate:
-        """From the values of all rows of `weights_RQ`, of which the first is the sample's."""
+        """From the values of all rows of `weights_RP`, of which the first is the sample's."""
         return cls(float(values_R[0]), *interval(values_R[1:]))
 
 
 def resample_weights(queries: int, seed: int = 0, resamples: int = RESAMPLES) -> Array:
-    """(1 + R, Q): row 0 weighs every query 1, row r by how often the r-th bootstrap sample drew it."""
-    shares_RQ = resampled_means(np.eye(queries), resamples=resamples, seed=seed)
-    return np.concatenate([np.ones((1, queries)), shares_RQ * queries])
+    """(1 + R, P): row 0 weighs every query 1, row r by how often the r-th bootstrap sample drew it."""
+    shares_RP = resampled_means(np.eye(queries), resamples=resamples, seed=seed)
+    return np.concatenate([np.ones((1, queries)), shares_RP * queries])
 
 
-def agreement(levels_M: Ints, probs_M4: npt.ArrayLike, query_M: Ints, weights_RQ: Array) -> dict[str, Estimate]:
+def agreement(levels_M: Ints, probs_M4: npt.ArrayLike, query_M: Ints, weights_RP: Array) -> dict[str, Estimate]:
     """All metrics of the module docstring; pairs without a verdict (NaN) are left out."""
     probs_M4 = np.asarray(probs_M4, np.float64)
     known_M = ~np.isnan(probs_M4[:, 0])
     levels, probs, query = np.asarray(levels_M)[known_M], probs_M4[known_M], np.asarray(query_M)[known_M]
     if not len(levels):
         return {name: Estimate(float("nan"), float("nan"), float("nan")) for name in METRICS}
-    matrix_Q44 = confusion(levels, probs.argmax(axis=1), query, weights_RQ.shape[1])
-    matrix_R44 = np.tensordot(weights_RQ, matrix_Q44, axes=1)
+    matrix_P44 = confusion(levels, probs.argmax(axis=1), query, weights_RP.shape[1])
+    matrix_R44 = np.tensordot(weights_RP, matrix_P44, axes=1)
     relevant = levels >= SUBSTITUTE
     log_loss = -np.log(np.maximum(probs[np.arange(len(levels)), levels], FLOOR))
     values = (
         kappa(matrix_R44),
         kappa(matrix_R44, quadratic=True),
         _ratio(np.trace(matrix_R44, axis1=1, axis2=2), matrix_R44.sum(axis=(1, 2))),
-        auc(probs @ GAINS, relevant, query, weights_RQ),
-        calibration_error(probs[:, SUBSTITUTE:].sum(axis=1), relevant, query, weights_RQ),
-        mean_by_query(log_loss, query, weights_RQ),
+        auc(probs @ GAINS, relevant, query, weights_RP),
+        calibration_error(probs[:, SUBSTITUTE:].sum(axis=1), relevant, query, weights_RP),
+        mean_by_query(log_loss, query, weights_RP),
     )
     return dict(zip(METRICS, map(Estimate.of, values), strict=True))
 
@@ -81,15 +81,15 @@ METRICS = ("kappa", "kappa quadratic", "accuracy", "auc", "ece", "log loss")
 
 
 def confusion(levels_M: Ints, verdicts_M: Ints, query_M: Ints, queries: int) -> Array:
-    """(Q, 4, 4) counts: [query, human level, judge's level]."""
+    """(P, 4, 4) counts: [query, human level, judge's level]."""
     n = len(LEVELS)
     cells_M = (query_M * n + levels_M) * n + verdicts_M
     return np.bincount(cells_M, minlength=queries * n * n).reshape(queries, n, n).astype(np.float64)
 
 
-def kappa(matrix_X44: npt.ArrayLike, quadratic: bool = False) -> Array:
+def kappa(matrices: npt.ArrayLike, quadratic: bool = False) -> Array:
     """Cohen's κ of confusion matrices (…, 4, 4), nominal or with quadratic weights; NaN where chance is certain."""
-    matrix = np.asarray(matrix_X44, np.float64)
+    matrix = np.asarray(matrices, np.float64)
     i, j = np.indices(matrix.shape[-2:])
     w = (i - j) ** 2 if quadratic else i != j
     total = matrix.sum(axis=(-1, -2))
@@ -97,30 +97,30 @@ def kappa(matrix_X44: npt.ArrayLike, quadratic: bool = False) -> Array:
     return 1 - _ratio((w * matrix).sum(axis=(-1, -2)) * total, (w * chance).sum(axis=(-1, -2)))
 
 
-def auc(scores_M: Array, positive_M: npt.NDArray[np.bool_], query_M: Ints, weights_RQ: Array) -> Array:
+def auc(scores_M: Array, positive_M: npt.NDArray[np.bool_], query_M: Ints, weights_RP: Array) -> Array:
     """(R,) area under the ROC curve over all pairs, ties counting one half; NaN without both classes.
 
     Mann–Whitney counts between the positives of query a and the negatives of query b, once, make every resample a
     quadratic form. Memory: distinct scores × queries.
     """
-    queries = weights_RQ.shape[1]
+    queries = weights_RP.shape[1]
     scores, place_M = np.unique(scores_M, return_inverse=True)
-    negative_SQ = np.zeros((len(scores), queries))
-    np.add.at(negative_SQ, (place_M[~positive_M], query_M[~positive_M]), 1.0)
-    below_SQ = np.cumsum(negative_SQ, axis=0) - negative_SQ / 2
-    wins_QQ = np.zeros((queries, queries))
-    np.add.at(wins_QQ, query_M[positive_M], below_SQ[place_M[positive_M]])
-    positives_R = weights_RQ @ np.bincount(query_M[positive_M], minlength=queries)
-    negatives_R = weights_RQ @ np.bincount(query_M[~positive_M], minlength=queries)
-    return _ratio(((weights_RQ @ wins_QQ) * weights_RQ).sum(axis=1), positives_R * negatives_R)
+    negative_UP = np.zeros((len(scores), queries))
+    np.add.at(negative_UP, (place_M[~positive_M], query_M[~positive_M]), 1.0)
+    below_UP = np.cumsum(negative_UP, axis=0) - negative_UP / 2
+    wins_PP = np.zeros((queries, queries))
+    np.add.at(wins_PP, query_M[positive_M], below_UP[place_M[positive_M]])
+    positives_R = weights_RP @ np.bincount(query_M[positive_M], minlength=queries)
+    negatives_R = weights_RP @ np.bincount(query_M[~positive_M], minlength=queries)
+    return _ratio(((weights_RP @ wins_PP) * weights_RP).sum(axis=1), positives_R * negatives_R)
 
 
-def calibration_error(probability_M: Array, true_M: npt.NDArray[np.bool_], query_M: Ints, weights_RQ: Array) -> Array:
+def calibration_error(probability_M: Array, true_M: npt.NDArray[np.bool_], query_M: Ints, weights_RP: Array) -> Array:
     """(R,) expected calibration error in [0, 1] over ten bins of equal width."""
-    gap_QB = np.zeros((weights_RQ.shape[1], BINS))
-    np.add.at(gap_QB, (query_M, bins_of(probability_M)), probability_M - true_M)
-    counts_Q = np.bincount(query_M, minlength=weights_RQ.shape[1])
-    return _ratio(np.abs(weights_RQ @ gap_QB).sum(axis=1), weights_RQ @ counts_Q)
+    gap_PB = np.zeros((weights_RP.shape[1], BINS))
+    np.add.at(gap_PB, (query_M, bins_of(probability_M)), probability_M - true_M)
+    counts_P = np.bincount(query_M, minlength=weights_RP.shape[1])
+    return _ratio(np.abs(weights_RP @ gap_PB).sum(axis=1), weights_RP @ counts_P)
 
 
 def bins_of(probability_M: Array) -> Ints:
@@ -135,25 +135,25 @@ def reliability(probability_M: Array, true_M: npt.NDArray[np.bool_]) -> list[tup
     return [(float(stated_B[b] / n), float(true_B[b] / n), int(n)) for b, n in enumerate(count_B) if n]
 
 
-def mean_by_query(values_M: Array, query_M: Ints, weights_RQ: Array) -> Array:
+def mean_by_query(values_M: Array, query_M: Ints, weights_RP: Array) -> Array:
     """(R,) mean over pairs."""
-    queries = weights_RQ.shape[1]
-    sums_R = weights_RQ @ np.bincount(query_M, values_M, queries)
-    return _ratio(sums_R, weights_RQ @ np.bincount(query_M, minlength=queries))
+    queries = weights_RP.shape[1]
+    sums_R = weights_RP @ np.bincount(query_M, values_M, queries)
+    return _ratio(sums_R, weights_RP @ np.bincount(query_M, minlength=queries))
 
 
-def slope_at_equal_level(x_M: Array, y_M: Array, levels_M: Ints, query_M: Ints, weights_RQ: Array) -> Array:
+def slope_at_equal_level(x_M: Array, y_M: Array, levels_M: Ints, query_M: Ints, weights_RP: Array) -> Array:
     """(R,) least-squares slope of y on x among pairs of one query and one true level; NaN where x never varies there.
 
     The effect of x on a verdict when the truth is the same; 0 for an unbiased judge.
     """
-    queries, n = weights_RQ.shape[1], len(LEVELS)
+    queries, n = weights_RP.shape[1], len(LEVELS)
     cells_M = query_M * n + levels_M
     parts = (None, x_M, y_M, x_M * y_M, x_M * x_M)
     size, x, y, xy, xx = (np.bincount(cells_M, part, queries * n) for part in parts)
     size = np.maximum(size, 1)
     covariance_R, variance_R = (
-        weights_RQ @ product.reshape(queries, n).sum(axis=1) for product in (xy - x * y / size, xx - x * x / size)
+        weights_RP @ product.reshape(queries, n).sum(axis=1) for product in (xy - x * y / size, xx - x * x / size)
     )
     return _ratio(covariance_R, np.where(variance_R > 1e-9, variance_R, 0.0))
 

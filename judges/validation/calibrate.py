@@ -40,31 +40,31 @@ LENGTH_BINS = 6
 
 def calibrate(judge: Judge, shop: Shop, sample: Sample, seed: int = 0, progress: bool = False) -> dict[str, Any]:
     """The full report on a judge, as plain values; NaN where a metric is not defined."""
-    judge.grade(sample.queries[:1], sample.rows_QK[:1, :1])  # loads models, which is not the judge's speed
-    graded = grade_sample(judge, sample.queries, sample.rows_QK, progress)
-    known_QK = (sample.levels_QK >= 0) & ~np.isnan(graded.probs_QK4[..., 0])
-    query_M, _ = np.nonzero(known_QK)
-    levels_M = sample.levels_QK[known_QK].astype(np.int64)
-    probs_M4 = graded.probs_QK4[known_QK].astype(np.float64)
+    judge.grade(sample.queries[:1], sample.rows_PK[:1, :1])  # loads models, which is not the judge's speed
+    graded = grade_sample(judge, sample.queries, sample.rows_PK, progress)
+    known_PK = (sample.levels_PK >= 0) & ~np.isnan(graded.probs_PK4[..., 0])
+    query_M, _ = np.nonzero(known_PK)
+    levels_M = sample.levels_PK[known_PK].astype(np.int64)
+    probs_M4 = graded.probs_PK4[known_PK].astype(np.float64)
     relevance_M = probs_M4[:, SUBSTITUTE:].sum(axis=1)
-    weights_RQ = agree.resample_weights(len(sample.queries), seed)
-    matrix_Q44 = agree.confusion(levels_M, probs_M4.argmax(axis=1), query_M, len(sample.queries))
+    weights_RP = agree.resample_weights(len(sample.queries), seed)
+    matrix_P44 = agree.confusion(levels_M, probs_M4.argmax(axis=1), query_M, len(sample.queries))
     report = {
         "judge": judge.name,
         "pairs": sample.pairs,
         "queries": len(sample.queries),
         "missing": {"share": 1 - len(levels_M) / sample.pairs, "kinds": _missing_kinds(graded.counts)},
         "speed": _speed(graded, len(levels_M)),
-        "figures": _as_dicts(agree.agreement(levels_M, probs_M4, query_M, weights_RQ)),
-        "confusion": matrix_Q44.sum(axis=0).astype(int).tolist(),
+        "figures": _as_dicts(agree.agreement(levels_M, probs_M4, query_M, weights_RP)),
+        "confusion": matrix_P44.sum(axis=0).astype(int).tolist(),
         "reliability": agree.reliability(relevance_M, levels_M >= SUBSTITUTE),
         "order": order_bias(judge, shop, sample, seed),
         "calibrators": calibrator_report(levels_M, probs_M4, query_M, len(sample.queries), seed),
     }
     gain_M = probs_M4 @ GAINS.astype(np.float64)
-    for name, x_QK in text_features(judge, shop, sample).items():
-        slope_R = agree.slope_at_equal_level(x_QK[known_QK], gain_M, levels_M, query_M, weights_RQ)
-        curves = gain_curves(x_QK[known_QK], gain_M, levels_M)
+    for name, x_PK in text_features(judge, shop, sample).items():
+        slope_R = agree.slope_at_equal_level(x_PK[known_PK], gain_M, levels_M, query_M, weights_RP)
+        curves = gain_curves(x_PK[known_PK], gain_M, levels_M)
         report[name] = {"bias": asdict(agree.Estimate.of(slope_R)), "gain": curves}
     return report
 
@@ -87,14 +87,14 @@ def _speed(graded: GradedSample, verdicts: int) -> dict[str, float]:
 
 
 def text_features(judge: Judge, shop: Shop, sample: Sample) -> dict[str, Array]:
-    """(Q, K) features of each pair: "length", log2 of the text's words; "words", share of the query's words in it."""
+    """(P, K) features of each pair: "length", log2 of the text's words; "words", share of the query's words in it."""
     pair_judge = pair_judge_of(judge)
     texts = pair_judge.product_texts(shop) if pair_judge is not None else product_texts(shop)
-    words_of = {row: _words(texts[row]) for row in np.unique(sample.rows_QK[sample.rows_QK >= 0]).tolist()}
+    words_of = {row: _words(texts[row]) for row in np.unique(sample.rows_PK[sample.rows_PK >= 0]).tolist()}
     sets: dict[int, set[str]] = {-1: set()} | {row: set(words) for row, words in words_of.items()}
     length = {-1: np.nan} | {row: np.log2(1 + len(words)) for row, words in words_of.items()}
     query_words = [set(_words(query.text)) for query in sample.queries]
-    lines = list(zip(query_words, sample.rows_QK.tolist(), strict=True))
+    lines = list(zip(query_words, sample.rows_PK.tolist(), strict=True))
     return {
         "length": np.array([[length[row] for row in rows_K] for _, rows_K in lines]),
         "words": np.array([[len(words & sets[row]) / max(1, len(words)) for row in rows_K] for words, rows_K in lines]),
@@ -107,29 +107,29 @@ def _words(text: str) -> list[str]:
 
 def order_bias(judge: Judge, shop: Shop, sample: Sample, seed: int = 0) -> dict[str, Any] | None:
     """Bias, shift and flips of the module docstring, on the first lists; None where no pair was graded twice."""
-    lists = max(1, int((np.cumsum((sample.levels_QK >= 0).sum(axis=1)) <= ORDER_PAIRS).sum()))
+    lists = max(1, int((np.cumsum((sample.levels_PK >= 0).sum(axis=1)) <= ORDER_PAIRS).sum()))
     part = sample[:lists]
-    size_Q1 = (part.rows_QK >= 0).sum(axis=1, keepdims=True)
-    place_QK = np.broadcast_to(np.arange(part.rows_QK.shape[1]), part.rows_QK.shape)
-    reversed_QK = np.where(place_QK < size_Q1, size_Q1 - 1 - place_QK, place_QK)
-    first_QK4 = grade_in_order(judge, shop, part.queries, part.rows_QK)
-    reversed_rows = np.take_along_axis(part.rows_QK, reversed_QK, axis=1)[::-1]
-    second_QK4 = grade_in_order(judge, shop, part.queries[::-1], reversed_rows)[::-1]
-    second_QK4 = np.take_along_axis(second_QK4, reversed_QK[..., None], axis=1)
-    both_QK = (part.levels_QK >= 0) & ~np.isnan(first_QK4[..., 0]) & ~np.isnan(second_QK4[..., 0])
-    if not both_QK.any():
+    size_P1 = (part.rows_PK >= 0).sum(axis=1, keepdims=True)
+    place_PK = np.broadcast_to(np.arange(part.rows_PK.shape[1]), part.rows_PK.shape)
+    reversed_PK = np.where(place_PK < size_P1, size_P1 - 1 - place_PK, place_PK)
+    first_PK4 = grade_in_order(judge, shop, part.queries, part.rows_PK)
+    reversed_rows = np.take_along_axis(part.rows_PK, reversed_PK, axis=1)[::-1]
+    second_PK4 = grade_in_order(judge, shop, part.queries[::-1], reversed_rows)[::-1]
+    second_PK4 = np.take_along_axis(second_PK4, reversed_PK[..., None], axis=1)
+    both_PK = (part.levels_PK >= 0) & ~np.isnan(first_PK4[..., 0]) & ~np.isnan(second_PK4[..., 0])
+    if not both_PK.any():
         return None
-    query_M, _ = np.nonzero(both_QK)
-    first, second = first_QK4[both_QK], second_QK4[both_QK]
-    early_M = np.sign(size_Q1 - 1 - 2 * place_QK)[both_QK]  # 1: early in the first grading, late in the second
+    query_M, _ = np.nonzero(both_PK)
+    first, second = first_PK4[both_PK], second_PK4[both_PK]
+    early_M = np.sign(size_P1 - 1 - 2 * place_PK)[both_PK]  # 1: early in the first grading, late in the second
     change_M = (first - second) @ GAINS.astype(np.float64)
-    weights_RQ = agree.resample_weights(lists, seed)
+    weights_RP = agree.resample_weights(lists, seed)
     flips_M = (first.argmax(axis=1) != second.argmax(axis=1)).astype(np.float64)
     moved = early_M != 0
     values = {
-        "bias": agree.mean_by_query((change_M * early_M)[moved], query_M[moved], weights_RQ),
-        "shift": agree.mean_by_query(np.abs(change_M), query_M, weights_RQ),
-        "flips": agree.mean_by_query(flips_M, query_M, weights_RQ),
+        "bias": agree.mean_by_query((change_M * early_M)[moved], query_M[moved], weights_RP),
+        "shift": agree.mean_by_query(np.abs(change_M), query_M, weights_RP),
+        "flips": agree.mean_by_query(flips_M, query_M, weights_RP),
     }
     return {"pairs": len(query_M)} | {name: asdict(agree.Estimate.of(values_R)) for name, values_R in values.items()}
 
@@ -149,9 +149,9 @@ def calibrator_report(
     levels_M: npt.NDArray[np.int64], probs_M4: Array, query_M: npt.NDArray[np.int64], queries: int, seed: int
 ) -> dict[str, Any]:
     """Metrics on one half of the queries: as is, and after each calibrator fitted on the other; {} for one query."""
-    fitted_Q = np.zeros(queries, np.bool_)
-    fitted_Q[np.random.default_rng(seed).permutation(queries)[: queries // 2]] = True
-    fit_M = fitted_Q[query_M]
+    fitted_P = np.zeros(queries, np.bool_)
+    fitted_P[np.random.default_rng(seed).permutation(queries)[: queries // 2]] = True
+    fit_M = fitted_P[query_M]
     if not fit_M.any() or fit_M.all():
         return {}
     temperature = fit_temperature(levels_M[fit_M], probs_M4[fit_M])
@@ -159,10 +159,10 @@ def calibrator_report(
     test_M4 = probs_M4[~fit_M]
     calibrated = {"as is": test_M4, "temperature": temperature(test_M4), "isotonic": isotonic(test_M4)}
     levels, query = levels_M[~fit_M], query_M[~fit_M]
-    weights_RQ = agree.resample_weights(queries, seed) * ~fitted_Q
+    weights_RP = agree.resample_weights(queries, seed) * ~fitted_P
     out: dict[str, Any] = {"pairs fitted": int(fit_M.sum()), "pairs reported": len(levels)}
     for name, probs in calibrated.items():
         curve = agree.reliability(probs[:, SUBSTITUTE:].sum(axis=1), levels >= SUBSTITUTE)
-        out[name] = {"figures": _as_dicts(agree.agreement(levels, probs, query, weights_RQ)), "reliability": curve}
+        out[name] = {"figures": _as_dicts(agree.agreement(levels, probs, query, weights_RP)), "reliability": curve}
     out["temperature"]["value"] = temperature.temperature
     return out

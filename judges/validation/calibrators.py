@@ -46,29 +46,29 @@ def fit_temperature(levels_M: Levels, probs_M4: Array) -> Temperature:
 
 @dataclass(frozen=True, slots=True)
 class Isotonic:
-    """Expected level ↦ P(level ≥ 1), P(≥ 2), P(≥ 3): non-decreasing, linear between the S fitted points."""
+    """Expected level ↦ P(level ≥ 1), P(≥ 2), P(≥ 3): non-decreasing, linear between the U fitted points."""
 
-    expected_S: Array
-    """(S,) expected levels of the fitted points, ascending"""
-    at_least_S3: Array
-    """(S, 3) P(level ≥ 1), P(≥ 2), P(≥ 3) at these points"""
+    expected_U: Array
+    """(U,) expected levels of the fitted points, ascending"""
+    at_least_U3: Array
+    """(U, 3) P(level ≥ 1), P(≥ 2), P(≥ 3) at these points"""
 
     def __call__(self, probs_N4: npt.ArrayLike) -> Array:
         """Calibrated probabilities of the same shape; NaN stays NaN."""
         x = expected_level(probs_N4)
-        at_least = [np.interp(x, self.expected_S, column) for column in self.at_least_S3.T]
+        at_least = [np.interp(x, self.expected_U, column) for column in self.at_least_U3.T]
         edges = np.stack([np.ones_like(x), *at_least, np.zeros_like(x)], axis=-1)
         return np.where(np.isnan(x)[..., None], np.nan, edges[..., :-1] - edges[..., 1:])
 
 
 def fit_isotonic(levels_M: Levels, probs_M4: Array) -> Isotonic:
     """Isotonic regression by pool-adjacent-violators for each P(level ≥ j); pairs of equal score are pooled first."""
-    expected_S, place_M, pairs_S = np.unique(expected_level(probs_M4), return_inverse=True, return_counts=True)
-    shares = [np.bincount(place_M, levels_M >= level, len(expected_S)) / pairs_S for level in range(1, len(LEVELS))]
-    steps = [isotonic_regression(share_S, weights=pairs_S.astype(np.float64)).x for share_S in shares]
+    expected_U, place_M, pairs_U = np.unique(expected_level(probs_M4), return_inverse=True, return_counts=True)
+    shares = [np.bincount(place_M, levels_M >= level, len(expected_U)) / pairs_U for level in range(1, len(LEVELS))]
+    steps = [isotonic_regression(share_U, weights=pairs_U.astype(np.float64)).x for share_U in shares]
     prior = np.array([np.mean(levels_M >= level) for level in range(1, len(LEVELS))])
     weight = PRIOR_PAIRS / (PRIOR_PAIRS + len(levels_M))
-    return Isotonic(expected_S, (1 - weight) * np.stack(steps, axis=1) + weight * prior)
+    return Isotonic(expected_U, (1 - weight) * np.stack(steps, axis=1) + weight * prior)
 
 
 def expected_level(probs_N4: npt.ArrayLike) -> Array:

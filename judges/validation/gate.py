@@ -108,13 +108,13 @@ class Gate:
         sample = self._sample(shop, shown, retriever)
         if sample is None:
             return self._result(judge.name, (float("nan"),) * 3, 0)
-        probs_QK4 = grade_sample(judge, sample.queries, sample.rows_QK).probs_QK4
-        graded_QK = (sample.levels_QK >= 0) & ~np.isnan(probs_QK4[..., 0])
-        query_M, _ = np.nonzero(graded_QK)
+        probs_PK4 = grade_sample(judge, sample.queries, sample.rows_PK).probs_PK4
+        graded_PK = (sample.levels_PK >= 0) & ~np.isnan(probs_PK4[..., 0])
+        query_M, _ = np.nonzero(graded_PK)
         if len(query_M) < MIN_PAIRS:
             return self._result(judge.name, (float("nan"),) * 3, len(query_M))
-        weights_RQ = resample_weights(len(sample.queries), self.seed)
-        figures = agreement(sample.levels_QK[graded_QK].astype(np.int64), probs_QK4[graded_QK], query_M, weights_RQ)
+        weights_RP = resample_weights(len(sample.queries), self.seed)
+        figures = agreement(sample.levels_PK[graded_PK].astype(np.int64), probs_PK4[graded_PK], query_M, weights_RP)
         kappa = figures["kappa"]
         return self._result(judge.name, (kappa.value, kappa.low, kappa.high), len(query_M))
 
@@ -193,8 +193,8 @@ def read_graded_pairs(path: Path, shop: Shop) -> Sample:
     rows = [[*known, *[-1] * (width - len(known))] for known in graded.values()]
     levels = [[*known.values(), *[-1] * (width - len(known))] for known in graded.values()]
     shape = (len(graded), width)
-    rows_QK, levels_QK = np.array(rows, np.int32).reshape(shape), np.array(levels, np.int8).reshape(shape)
-    return Sample([query_of.get(text, Query(-1, "", text)) for text in graded], rows_QK, levels_QK)
+    rows_PK, levels_PK = np.array(rows, np.int32).reshape(shape), np.array(levels, np.int8).reshape(shape)
+    return Sample([query_of.get(text, Query(-1, "", text)) for text in graded], rows_PK, levels_PK)
 
 
 def _level(path: Path, value: str) -> int:

@@ -126,16 +126,16 @@ class ProbeSet:
 
 def rates(change_NK: Array, kinds: Sequence[str], margin: float, seed: int = 0) -> dict[str, dict[str, Estimate]]:
     """Share of changes above the margin, and mean change, over all kinds and for each; NaN is left out."""
-    weights_RQ = resample_weights(len(change_NK), seed)
+    weights_RP = resample_weights(len(change_NK), seed)
     parts = {"all": change_NK} | {kind: change_NK[:, [k]] for k, kind in enumerate(kinds)}
-    return {name: _rate_and_lift(part, margin, weights_RQ) for name, part in parts.items()}
+    return {name: _rate_and_lift(part, margin, weights_RP) for name, part in parts.items()}
 
 
-def _rate_and_lift(change_NK: Array, margin: float, weights_RQ: Array) -> dict[str, Estimate]:
+def _rate_and_lift(change_NK: Array, margin: float, weights_RP: Array) -> dict[str, Estimate]:
     known_NK = ~np.isnan(change_NK)
     query_M, change_M = np.nonzero(known_NK)[0], change_NK[known_NK]
     values = {"rate": (change_M > margin).astype(np.float64), "lift": change_M}
-    return {name: Estimate.of(mean_by_query(value_M, query_M, weights_RQ)) for name, value_M in values.items()}
+    return {name: Estimate.of(mean_by_query(value_M, query_M, weights_RP)) for name, value_M in values.items()}
 
 
 def judge_for_shop(judge: Judge | PairJudge, shop: Shop) -> Judge:
@@ -157,14 +157,14 @@ def judge_for_shop(judge: Judge | PairJudge, shop: Shop) -> Judge:
 
 def _irrelevant_products(shop: Shop, queries: Sequence[Query], rng: np.random.Generator) -> RowArray:
     """(N,) a random product for each query, not Substitute or Exact, and without a word of the query if possible."""
-    rows_NR = rng.integers(len(shop.products), size=(len(queries), CANDIDATES)).astype(np.int32)
-    relevant_NR = shop.levels([query.row for query in queries], rows_NR) >= SUBSTITUTE
+    rows_NM = rng.integers(len(shop.products), size=(len(queries), CANDIDATES)).astype(np.int32)
+    relevant_NM = shop.levels([query.row for query in queries], rows_NM) >= SUBSTITUTE
     shares = [
         [not words.isdisjoint(_words(shop.titles[row])) for row in rows_R]
-        for words, rows_R in zip([set(_words(query.text)) for query in queries], rows_NR.tolist(), strict=True)
+        for words, rows_R in zip([set(_words(query.text)) for query in queries], rows_NM.tolist(), strict=True)
     ]
-    best_N = (2 * relevant_NR + np.array(shares)).argmin(axis=1)
-    return np.asarray(rows_NR[np.arange(len(queries)), best_N])
+    best_N = (2 * relevant_NM + np.array(shares)).argmin(axis=1)
+    return np.asarray(rows_NM[np.arange(len(queries)), best_N])
 
 
 def _brands(shop: Shop, queries: Sequence[Query], split: str, rng: np.random.Generator) -> list[str]:

@@ -1,7 +1,7 @@
 """Samples of human-graded pairs of a shop, and a judge's verdicts on them.
 
 sample = labelled_sample(shop, ("dev",), pairs=2_000, seed=0, retriever=bm25)
-graded = grade_sample(judge, sample.queries, sample.rows_QK)
+graded = grade_sample(judge, sample.queries, sample.rows_PK)
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ CHUNK = 32  # queries a call: the progress bar moves, and a judge can still batc
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Human-graded pairs as Q lists."""
+    """Human-graded pairs as P lists."""
 
     queries: list[Query]
-    """Q queries"""
-    rows_QK: RowArray
-    """(Q, K) int32 product rows, -1 is padding; in random order, independent of the grade"""
-    levels_QK: npt.NDArray[np.int8]
-    """(Q, K) human level of each, -1 on padding"""
+    """P queries"""
+    rows_PK: RowArray
+    """(P, K) int32 product rows, -1 is padding; in random order, independent of the grade"""
+    levels_PK: npt.NDArray[np.int8]
+    """(P, K) human level of each, -1 on padding"""
 
     @property
     def pairs(self) -> int:
         """Number of graded pairs."""
-        return int((self.levels_QK >= 0).sum())
+        return int((self.levels_PK >= 0).sum())
 
     def __getitem__(self, part: slice) -> Sample:
-        return Sample(self.queries[part], self.rows_QK[part], self.levels_QK[part])
+        return Sample(self.queries[part], self.rows_PK[part], self.levels_PK[part])
 
 
 def labelled_sample(
@@ -59,13 +59,13 @@ def labelled_sample(
     Raises JudgeError where no query of the splits has a label.
     """
     rng = np.random.default_rng(seed)
-    rows_Q = np.array([query.row for query in shop.all_queries if query.split in splits], np.int64)
-    if shop.qrels_complete and len(rows_Q):
-        drawn = rng.permutation(rows_Q)[: max(1, pairs // (2 * k))]
+    rows_P = np.array([query.row for query in shop.all_queries if query.split in splits], np.int64)
+    if shop.qrels_complete and len(rows_P):
+        drawn = rng.permutation(rows_P)[: max(1, pairs // (2 * k))]
         query_M, product_M = _retrieved_and_random(shop, drawn, rng, retriever, k)
     else:
         graded = shop.qrels.tocoo()
-        wanted = np.flatnonzero(np.isin(graded.row, rows_Q))
+        wanted = np.flatnonzero(np.isin(graded.row, rows_P))
         query_M, product_M = graded.row[wanted], graded.col[wanted]
     if not len(query_M):
         raise JudgeError(f"{shop!r} has no labels for {', '.join(splits)} queries: name another --split, or a shop")
@@ -74,51 +74,51 @@ def labelled_sample(
 
 
 def _retrieved_and_random(
-    shop: Shop, drawn_Q: npt.NDArray[np.int64], rng: np.random.Generator, retriever: Retriever | None, k: int
+    shop: Shop, drawn_P: npt.NDArray[np.int64], rng: np.random.Generator, retriever: Retriever | None, k: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(query rows, product rows) of distinct pairs."""
-    random_QK = rng.integers(len(shop.products), size=(len(drawn_Q), k))
+    random_PK = rng.integers(len(shop.products), size=(len(drawn_P), k))
     if retriever is None:
-        stored = [shop.qrels.indices[slice(*shop.qrels.indptr[row : row + 2])] for row in drawn_Q.tolist()]
-        found_QK = np.array([rng.choice(some, k) if len(some) else [-1] * k for some in stored])
+        stored = [shop.qrels.indices[slice(*shop.qrels.indptr[row : row + 2])] for row in drawn_P.tolist()]
+        found_PK = np.array([rng.choice(some, k) if len(some) else [-1] * k for some in stored])
     else:
-        found_QK = retriever.search([shop.all_queries[row].text for row in drawn_Q.tolist()], k).rows_NK
-    rows_QK = np.concatenate([found_QK, random_QK], axis=1)
-    pairs_M2 = np.stack([np.repeat(drawn_Q, rows_QK.shape[1]), rows_QK.ravel()], axis=1)
+        found_PK = retriever.search([shop.all_queries[row].text for row in drawn_P.tolist()], k).rows_NK
+    rows_PK = np.concatenate([found_PK, random_PK], axis=1)
+    pairs_M2 = np.stack([np.repeat(drawn_P, rows_PK.shape[1]), rows_PK.ravel()], axis=1)
     pairs_M2 = np.unique(pairs_M2[pairs_M2[:, 1] >= 0], axis=0)
     return pairs_M2[:, 0], pairs_M2[:, 1]
 
 
 def group_by_query(shop: Shop, query_M: npt.NDArray[np.integer], product_M: npt.NDArray[np.integer]) -> Sample:
     """Pairs in any order → one list a query in that order, with the shop's levels."""
-    rows_Q, line_M = np.unique(query_M, return_inverse=True)
+    rows_P, line_M = np.unique(query_M, return_inverse=True)
     order = np.argsort(line_M, kind="stable")
-    size_Q = np.bincount(line_M, minlength=len(rows_Q))
-    place_M = np.arange(len(order)) - np.repeat(np.cumsum(size_Q) - size_Q, size_Q)
-    rows_QK = np.full((len(rows_Q), int(size_Q.max(initial=1))), -1, np.int32)
-    rows_QK[line_M[order], place_M] = product_M[order]
-    queries = [shop.all_queries[row] for row in rows_Q.tolist()]
-    return Sample(queries, rows_QK, shop.levels(rows_Q, rows_QK))
+    size_P = np.bincount(line_M, minlength=len(rows_P))
+    place_M = np.arange(len(order)) - np.repeat(np.cumsum(size_P) - size_P, size_P)
+    rows_PK = np.full((len(rows_P), int(size_P.max(initial=1))), -1, np.int32)
+    rows_PK[line_M[order], place_M] = product_M[order]
+    queries = [shop.all_queries[row] for row in rows_P.tolist()]
+    return Sample(queries, rows_PK, shop.levels(rows_P, rows_PK))
 
 
 @dataclass(frozen=True, slots=True)
 class GradedSample:
     """A judge's verdicts on a sample."""
 
-    probs_QK4: FloatArray
-    """(Q, K, 4) probabilities of the levels, NaN where missing and on padding"""
+    probs_PK4: FloatArray
+    """(P, K, 4) probabilities of the levels, NaN where missing and on padding"""
     seconds: float
     """duration of grading"""
     counts: dict[str, float]
     """increase of the judge's `stats` while grading"""
 
 
-def grade_sample(judge: Judge, queries: Sequence[Query], rows_QK: RowArray, progress: bool = False) -> GradedSample:
+def grade_sample(judge: Judge, queries: Sequence[Query], rows_PK: RowArray, progress: bool = False) -> GradedSample:
     """Grade lists, a few queries at a time."""
     before, started, parts = _stats(judge), time.perf_counter(), []
-    with tqdm(total=int((rows_QK >= 0).sum()), desc=judge.name, unit="pair", disable=not progress) as bar:
+    with tqdm(total=int((rows_PK >= 0).sum()), desc=judge.name, unit="pair", disable=not progress) as bar:
         for start in range(0, len(queries), CHUNK):
-            part = rows_QK[start : start + CHUNK]
+            part = rows_PK[start : start + CHUNK]
             parts.append(judge.grade(queries[start : start + CHUNK], part).probs_NK4)
             bar.update(int((part >= 0).sum()))
     seconds = time.perf_counter() - started
@@ -136,14 +136,14 @@ def pair_judge_of(judge: Judge) -> PairJudge | None:
     return getattr(judge, "pair_judge", None)
 
 
-def grade_in_order(judge: Judge, shop: Shop, queries: Sequence[Query], rows_QK: RowArray) -> FloatArray:
-    """(Q, K, 4) verdicts of pairs graded in this order and without the store; `ShopJudge` sorts and looks up."""
+def grade_in_order(judge: Judge, shop: Shop, queries: Sequence[Query], rows_PK: RowArray) -> FloatArray:
+    """(P, K, 4) verdicts of pairs graded in this order and without the store; `ShopJudge` sorts and looks up."""
     pair_judge = pair_judge_of(judge)
     if pair_judge is None:
-        return judge.grade(queries, rows_QK).probs_NK4
-    texts, real_QK = pair_judge.product_texts(shop), rows_QK >= 0
-    lines = np.nonzero(real_QK)[0].tolist()
-    pairs = [(queries[n].text, texts[row]) for n, row in zip(lines, rows_QK[real_QK].tolist(), strict=True)]
-    probs_QK4 = np.full((*rows_QK.shape, len(LEVELS)), np.nan, np.float32)
-    probs_QK4[real_QK] = pair_judge.grade_pairs(pairs)
-    return probs_QK4
+        return judge.grade(queries, rows_PK).probs_NK4
+    texts, real_PK = pair_judge.product_texts(shop), rows_PK >= 0
+    lines = np.nonzero(real_PK)[0].tolist()
+    pairs = [(queries[n].text, texts[row]) for n, row in zip(lines, rows_PK[real_PK].tolist(), strict=True)]
+    probs_PK4 = np.full((*rows_PK.shape, len(LEVELS)), np.nan, np.float32)
+    probs_PK4[real_PK] = pair_judge.grade_pairs(pairs)
+    return probs_PK4

@@ -1,7 +1,6 @@
 """The interfaces between the parts of the project, as `typing.Protocol`: any class with these methods fits.
 
-Batch axes are suffixes, as in `qr_env.common.types`: `_N` a flat batch, `_P` queries, `_K` products of one result list,
-`_C` products of the catalogue, `_D` dimensions of a vector.
+A suffix such as `_NK` names the axes of an array; the table of the letters is in `qr_env/common/types.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,27 @@
 """The value types shared by all packages: frozen, with shape and unit of every field.
 
-Suffixes name batch axes: `_N` a flat batch, `_P` queries, `_G` rewrites of one query, `_T` tokens, `_K` products of one
-result list, `_C` all products of the catalogue, `_D` embedding width.
+A suffix names the axes of an array, one letter an axis: `rows_NK` is (N, K). Each letter has one meaning everywhere:
+
+    N  a flat batch: searches, lists, pairs, generated sequences
+    P  distinct queries, or searches of one query each
+    G  rewrites of one query: one GRPO group
+    K  products of one result list, best first
+    C  all products of the catalogue
+    T  tokens of one text, in order, padded; Tp, tokens of its prompt
+    D  width of an embedding or hidden state
+    M  a subset or a pool taken out of larger axes: graded pairs, sampled tokens, candidates before the best K
+    U  distinct values of a larger axis
+    L  positions of one packed token sequence
+    V  vocabulary: token ids, or words
+    F  named columns: figures, features, departments
+    B  bins, or points of a grid
+    J  judges of an ensemble
+    R  repeats of one measurement: bootstrap resamples, seeds, simulated shoppers
+    S  slots of a cache
+
+A digit is a fixed size: `probs_NK4` holds the probabilities of the four levels. In a batch of G rewrites of each of P
+queries, N = P · G.
+
 Products are identified by their **row** in `Shop.products` (int32); -1 is padding.
 """
 

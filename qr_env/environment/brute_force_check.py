@@ -51,7 +51,7 @@ class BruteForceScores:
         scores: dict[str, Any] = engine.engine.scores
         shape = (len(scores["indptr"]) - 1, engine.num_docs)
         self.engine = engine
-        self.weights_TC = sp.csr_matrix((scores["data"], scores["indices"], scores["indptr"]), shape=shape)
+        self.weights_VC = sp.csr_matrix((scores["data"], scores["indices"], scores["indptr"]), shape=shape)
 
     def compare(self, texts: Sequence[SearchText], hits: Hits, on_sale_C: BoolArray) -> npt.NDArray[np.int64]:
         """Number of hits, of hits not on sale, wrong hits and missing hits, (4,), in the order of `CHECKED`."""
@@ -71,8 +71,8 @@ class BruteForceScores:
 
     def _scores(self, texts: Sequence[SearchText]) -> npt.NDArray[np.float32]:
         ids, weights, starts = self.engine.encode(texts)
-        words = sp.csr_matrix((weights, ids, starts), shape=(len(texts), self.weights_TC.shape[0]))
-        scores_NC: npt.NDArray[np.float32] = (words @ self.weights_TC).toarray()
+        words = sp.csr_matrix((weights, ids, starts), shape=(len(texts), self.weights_VC.shape[0]))
+        scores_NC: npt.NDArray[np.float32] = (words @ self.weights_VC).toarray()
         return scores_NC
 
 

@@ -3,8 +3,8 @@
 All columns are resampled with the same queries (paired), and all resamples are computed as one matrix
 product (Efron & Tibshirani 1993, percentile intervals).
 
-    means_RM = resampled_means(values_NM, seed=0)
-    low, high = interval(means_RM[:, 0] - means_RM[:, 1])
+    means_RF = resampled_means(values_NF, seed=0)
+    low, high = interval(means_RF[:, 0] - means_RF[:, 1])
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ CHUNK_CELLS = 8_000_000
 
 
 def resampled_means(
-    values_NM: npt.ArrayLike, weights_NM: npt.ArrayLike | None = None, resamples: int = 2000, seed: int = 0
+    values_NF: npt.ArrayLike, weights_NF: npt.ArrayLike | None = None, resamples: int = 2000, seed: int = 0
 ) -> Array:
-    """Weighted means of M columns in `resamples` samples of N queries drawn with replacement: (R, M) float64.
+    """Weighted means of F columns in `resamples` samples of N queries drawn with replacement: (R, F) float64.
 
     Args:
-        values_NM: one row a query. NaN is a missing value: it has no weight in its column.
-        weights_NM: weights, broadcast over the columns; None weighs every query the same.
+        values_NF: one row a query. NaN is a missing value: it has no weight in its column.
+        weights_NF: weights, broadcast over the columns; None weighs every query the same.
         resamples: R.
         seed: the same seed and N draw the same queries, whatever the columns are.
 
     Returns:
-        (R, M); NaN where a sample has no weight in a column.
+        (R, F); NaN where a sample has no weight in a column.
     """
-    values_NM = np.asarray(values_NM, np.float64)
-    defined_NM = ~np.isnan(values_NM)
-    weights_NM = np.broadcast_to(1.0 if weights_NM is None else np.asarray(weights_NM, np.float64), values_NM.shape)
-    weights_NM = weights_NM * defined_NM
-    sums_NM = np.where(defined_NM, values_NM, 0.0) * weights_NM
-    columns = np.concatenate([sums_NM, weights_NM], axis=1)
-    sums = np.concatenate([counts_RN @ columns for counts_RN in _counts(len(values_NM), resamples, seed)])
-    sums_RM, weights_RM = np.split(sums, 2, axis=1)
-    return np.divide(sums_RM, weights_RM, out=np.full_like(sums_RM, np.nan), where=weights_RM > 0)
+    values_NF = np.asarray(values_NF, np.float64)
+    defined_NF = ~np.isnan(values_NF)
+    weights_NF = np.broadcast_to(1.0 if weights_NF is None else np.asarray(weights_NF, np.float64), values_NF.shape)
+    weights_NF = weights_NF * defined_NF
+    sums_NF = np.where(defined_NF, values_NF, 0.0) * weights_NF
+    columns = np.concatenate([sums_NF, weights_NF], axis=1)
+    sums = np.concatenate([counts_RN @ columns for counts_RN in _counts(len(values_NF), resamples, seed)])
+    sums_RF, weights_RF = np.split(sums, 2, axis=1)
+    return np.divide(sums_RF, weights_RF, out=np.full_like(sums_RF, np.nan), where=weights_RF > 0)
 
 
 def _counts(n: int, resamples: int, seed: int) -> Iterator[Array]:

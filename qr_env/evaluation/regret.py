@@ -88,14 +88,14 @@ def read_outcomes(source: Path | Iterable[str]) -> Outcomes:
     names = list(outcomes[0]["gain"])
     if ORACLE not in names or any(list(row["gain"]) != names for row in outcomes):
         raise DataError(f"outcomes: every line must have the gains of {names}, and {ORACLE!r} among them")
-    gains_NM = np.array([[row["gain"][name] for name in names] for row in outcomes], np.float64)
-    known_N = ~np.isnan(gains_NM).any(axis=1)
+    gains_NF = np.array([[row["gain"][name] for name in names] for row in outcomes], np.float64)
+    known_N = ~np.isnan(gains_NF).any(axis=1)
     if not known_N.any():
         raise DataError("outcomes: every line has a missing verdict")
     return Outcomes(
         np.array([row["at"] for row in outcomes], np.int64)[known_N],
         np.array([row.get("segment", "") for row in outcomes], np.str_)[known_N],
-        dict(zip(names, gains_NM[known_N].T, strict=True)),
+        dict(zip(names, gains_NF[known_N].T, strict=True)),
         [row for _, _, row in sorted(events, key=lambda row: row[:2])],
         int((~known_N).sum()),
     )

@@ -158,40 +158,40 @@ class _Figures:
         defined = [~(np.isnan(agent) | np.isnan(raw)) for agent, raw in pairs]
         sides = [[np.where(ok, pair[side], np.nan) for pair, ok in zip(pairs, defined, strict=True)] for side in (0, 1)]
         self.oracles = [oracle[name] for name in ("replace", "combined") if name in oracle]
-        self.columns_NM = np.stack([*sides[0], *sides[1], *self.oracles], axis=1)
-        self.weights_NM = np.ones_like(self.columns_NM)
-        self.weights_NM[:, [1, 1 + len(self.names)]] = traffic_N[:, None]
+        self.columns_NF = np.stack([*sides[0], *sides[1], *self.oracles], axis=1)
+        self.weights_NF = np.ones_like(self.columns_NF)
+        self.weights_NF[:, [1, 1 + len(self.names)]] = traffic_N[:, None]
 
     def report(self, mask: Mask, resamples: int, seed: int) -> dict[str, Any]:
         """Report of one slice."""
-        columns, weights = self.columns_NM[mask], self.weights_NM[mask]
-        means_M = weighted_means(columns, weights)
-        means_RM = resampled_means(columns, weights, resamples, seed)
+        columns, weights = self.columns_NF[mask], self.weights_NF[mask]
+        means_F = weighted_means(columns, weights)
+        means_RF = resampled_means(columns, weights, resamples, seed)
         total = float(self.traffic_N.sum())
         return {
             "queries": int(mask.sum()),
             "traffic": float(self.traffic_N[mask].sum() / total) if total else float("nan"),
-            "metrics": self._metrics(columns, means_M, means_RM),
-            "headroom": self._headroom(means_M, means_RM) if self.oracles else None,
+            "metrics": self._metrics(columns, means_F, means_RF),
+            "headroom": self._headroom(means_F, means_RF) if self.oracles else None,
         }
 
-    def _metrics(self, columns: Array, means_M: Array, means_RM: Array) -> dict[str, dict[str, float]]:
+    def _metrics(self, columns: Array, means_F: Array, means_RF: Array) -> dict[str, dict[str, float]]:
         m = len(self.names)
-        counts_M = (~np.isnan(columns)).sum(axis=0)
+        counts_F = (~np.isnan(columns)).sum(axis=0)
         report = {}
         for at, name in enumerate(self.names):
-            low, high = interval(means_RM[:, at] - means_RM[:, m + at])
-            mean, raw = float(means_M[at]), float(means_M[m + at])
+            low, high = interval(means_RF[:, at] - means_RF[:, m + at])
+            mean, raw = float(means_F[at]), float(means_F[m + at])
             report[name] = {"mean": mean, "identity": raw, "difference": mean - raw, "low": low, "high": high}
-            report[name]["queries"] = int(counts_M[at])
+            report[name]["queries"] = int(counts_F[at])
         return report
 
-    def _headroom(self, means_M: Array, means_RM: Array) -> dict[str, float]:
+    def _headroom(self, means_F: Array, means_RF: Array) -> dict[str, float]:
         m = len(self.names)
-        low, high = interval(headroom_closed(means_RM[:, 0], means_RM[:, m], means_RM[:, 2 * m]))
-        share = float(headroom_closed(means_M[0], means_M[m], means_M[2 * m]))
-        report = {"share": share, "low": low, "high": high, "identity": float(means_M[m])}
-        return report | {"oracle": float(means_M[2 * m]), "oracle_combined": float(means_M[2 * m + 1])}
+        low, high = interval(headroom_closed(means_RF[:, 0], means_RF[:, m], means_RF[:, 2 * m]))
+        share = float(headroom_closed(means_F[0], means_F[m], means_F[2 * m]))
+        report = {"share": share, "low": low, "high": high, "identity": float(means_F[m])}
+        return report | {"oracle": float(means_F[2 * m]), "oracle_combined": float(means_F[2 * m + 1])}
 
 
 def headroom_closed(agent: npt.ArrayLike, identity: npt.ArrayLike, oracle: npt.ArrayLike) -> Array:
@@ -201,8 +201,8 @@ def headroom_closed(agent: npt.ArrayLike, identity: npt.ArrayLike, oracle: npt.A
     return np.divide(gain, room, out=np.full(np.shape(room), np.nan), where=room > SAME)
 
 
-def weighted_means(columns_NM: Array, weights_NM: npt.ArrayLike = 1.0) -> Array:
-    """Weighted means of the columns over the queries that define them, (M,); NaN where none does."""
-    weights_NM = np.where(np.isnan(columns_NM), 0.0, weights_NM)
-    sums_M, total_M = (np.nan_to_num(columns_NM) * weights_NM).sum(axis=0), weights_NM.sum(axis=0)
-    return np.divide(sums_M, total_M, out=np.full(len(sums_M), np.nan), where=total_M > 0)
+def weighted_means(columns_NF: Array, weights_NF: npt.ArrayLike = 1.0) -> Array:
+    """Weighted means of the columns over the queries that define them, (F,); NaN where none does."""
+    weights_NF = np.where(np.isnan(columns_NF), 0.0, weights_NF)
+    sums_F, total_F = (np.nan_to_num(columns_NF) * weights_NF).sum(axis=0), weights_NF.sum(axis=0)
+    return np.divide(sums_F, total_F, out=np.full(len(sums_F), np.nan), where=total_F > 0)

@@ -188,10 +188,10 @@ def _with_selector(index: faiss.Index, selector: faiss.IDSelector) -> faiss.Sear
     return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
 
 
-def _filtered(wide: Hits, keep_NW: BoolArray, k: int) -> Hits:
-    """The first k hits of each list where keep_NW is True, in their order, (N, k)."""
-    order_NK = np.argsort(~keep_NW, axis=1, kind="stable")[:, :k]
-    kept_NK = np.take_along_axis(keep_NW, order_NK, axis=1)
+def _filtered(wide: Hits, keep_NM: BoolArray, k: int) -> Hits:
+    """The first k hits of each list where keep_NM is True, in their order, (N, k)."""
+    order_NK = np.argsort(~keep_NM, axis=1, kind="stable")[:, :k]
+    kept_NK = np.take_along_axis(keep_NM, order_NK, axis=1)
     rows_NK = np.where(kept_NK, np.take_along_axis(wide.rows_NK, order_NK, axis=1), np.int32(-1))
     scores_NK = np.where(kept_NK, np.take_along_axis(wide.scores_NK, order_NK, axis=1), np.float32(-np.inf))
     return Hits(rows_NK, scores_NK)

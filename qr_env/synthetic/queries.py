@@ -76,10 +76,10 @@ def with_catalogue_queries(shop: Shop, n: int, seed: int) -> Shop:
     if len(shop.products) == 0:
         raise ConfigError(f"{shop!r} has no products to compose queries from")
     generator = np.random.default_rng(seed)
-    rows_S = np.arange(len(shop.products))
-    if len(rows_S) > MAX_PRODUCTS:
-        rows_S = np.sort(generator.choice(rows_S, MAX_PRODUCTS, replace=False))
-    catalogue = learn(shop.products.take(rows_S))
+    sampled_rows = np.arange(len(shop.products))
+    if len(sampled_rows) > MAX_PRODUCTS:
+        sampled_rows = np.sort(generator.choice(sampled_rows, MAX_PRODUCTS, replace=False))
+    catalogue = learn(shop.products.take(sampled_rows))
     known_texts = {_folded(text) for text in shop.queries["query"].to_pylist()}
     drafts, drawn_N = _draw_drafts(
         catalogue, min(n, PER_PRODUCT * len(catalogue.items)), random.Random(seed), known_texts
@@ -87,7 +87,7 @@ def with_catalogue_queries(shop: Shop, n: int, seed: int) -> Shop:
     if len(drafts) < n:
         log.warning("%s: too small for %s queries, %s were made", shop.name, f"{n:,}", f"{len(drafts):,}")
     relevant = _relevant(catalogue, list(drafts.values()), generator)
-    return _extended(shop, drafts, drawn_N, relevant, rows_S, generator)
+    return _extended(shop, drafts, drawn_N, relevant, sampled_rows, generator)
 
 
 def _folded(text: str) -> str:
@@ -184,10 +184,10 @@ def _add_constraints(draft: Draft, rng: random.Random) -> None:
 class _Relevant:
     """Exact products of the drafts, at most `MAX_EXACT` each."""
 
-    draft_R: Rows
-    """(R,) draft of each Exact pair."""
-    product_R: Rows
-    """(R,) product of each Exact pair."""
+    draft_M: Rows
+    """(M,) draft of each Exact pair."""
+    product_M: Rows
+    """(M,) product of each Exact pair."""
     similar_N: Rows
     """(drafts,) the Exact product most similar to the draft's source; -1 if there is none."""
 
@@ -199,15 +199,15 @@ def _relevant(catalogue: Catalogue, drafts: Sequence[Draft], generator: np.rando
     index_N2 = np.array([number.setdefault(keys, len(number)) for keys in wanted]).reshape(-1, 2)
     matches = _products_with_keys(catalogue, list(number))
     source_N = np.array([draft.item.row for draft in drafts])
-    drafts_R, products_R, similar = [], [], []
+    drafts_M, products_M, similar = [], [], []
     for start in range(0, len(drafts), 2_000):
         stop = slice(start, start + 2_000)
         both = (matches[index_N2[stop, 0]] + matches[index_N2[stop, 1]]).tocoo()
-        draft_R, product_R = _capped(both, source_N[stop], generator)
-        similar.append(_most_similar(catalogue.keys_of_product, draft_R, product_R, source_N[stop]))
-        drafts_R.append(draft_R + start)
-        products_R.append(product_R)
-    return _Relevant(np.concatenate(drafts_R), np.concatenate(products_R), np.concatenate(similar))
+        draft_M, product_M = _capped(both, source_N[stop], generator)
+        similar.append(_most_similar(catalogue.keys_of_product, draft_M, product_M, source_N[stop]))
+        drafts_M.append(draft_M + start)
+        products_M.append(product_M)
+    return _Relevant(np.concatenate(drafts_M), np.concatenate(products_M), np.concatenate(similar))
 
 
 def _products_with_keys(catalogue: Catalogue, wanted: Sequence[tuple[str, ...]]) -> sp.csr_matrix:
@@ -233,28 +233,28 @@ def _products_with_keys(catalogue: Catalogue, wanted: Sequence[tuple[str, ...]])
 
 def _capped(both: sp.coo_matrix, source_N: Rows, generator: np.random.Generator) -> tuple[Rows, Rows]:
     """At most `MAX_EXACT` random products per draft, the source first."""
-    draft_R, product_R = both.row.astype(np.int64), both.col.astype(np.int64)
-    order_key = np.where(product_R == source_N[draft_R], -1.0, generator.random(len(draft_R)))
-    order = np.lexsort((order_key, draft_R))
-    draft_R, product_R = draft_R[order], product_R[order]
-    kept = _position_in_run(draft_R) < MAX_EXACT
-    return draft_R[kept], product_R[kept]
+    draft_M, product_M = both.row.astype(np.int64), both.col.astype(np.int64)
+    order_key = np.where(product_M == source_N[draft_M], -1.0, generator.random(len(draft_M)))
+    order = np.lexsort((order_key, draft_M))
+    draft_M, product_M = draft_M[order], product_M[order]
+    kept = _position_in_run(draft_M) < MAX_EXACT
+    return draft_M[kept], product_M[kept]
 
 
-def _position_in_run(group_R: Rows) -> Rows:
-    """Position of each entry within its run of equal values; `group_R` is sorted."""
-    starts = np.flatnonzero(np.r_[True, group_R[1:] != group_R[:-1]]) if len(group_R) else np.zeros(0, np.int64)
-    return np.arange(len(group_R)) - np.repeat(starts, np.diff(np.r_[starts, len(group_R)]))
+def _position_in_run(group_M: Rows) -> Rows:
+    """Position of each entry within its run of equal values; `group_M` is sorted."""
+    starts = np.flatnonzero(np.r_[True, group_M[1:] != group_M[:-1]]) if len(group_M) else np.zeros(0, np.int64)
+    return np.arange(len(group_M)) - np.repeat(starts, np.diff(np.r_[starts, len(group_M)]))
 
 
-def _most_similar(keys_of_product: sp.csr_matrix, draft_R: Rows, product_R: Rows, source_N: Rows) -> Rows:
+def _most_similar(keys_of_product: sp.csr_matrix, draft_M: Rows, product_M: Rows, source_N: Rows) -> Rows:
     """The Exact product with most keys in common with each draft's source, of 16 random ones; -1 if there is none."""
-    near = (_position_in_run(draft_R) < 17) & (product_R != source_N[draft_R])
-    draft_R, product_R = draft_R[near], product_R[near]
-    shared = np.asarray(keys_of_product[product_R].multiply(keys_of_product[source_N[draft_R]]).sum(axis=1)).ravel()
-    order = np.lexsort((shared, draft_R))
+    near = (_position_in_run(draft_M) < 17) & (product_M != source_N[draft_M])
+    draft_M, product_M = draft_M[near], product_M[near]
+    shared = np.asarray(keys_of_product[product_M].multiply(keys_of_product[source_N[draft_M]]).sum(axis=1)).ravel()
+    order = np.lexsort((shared, draft_M))
     similar_N = np.full(len(source_N), -1, np.int64)
-    similar_N[draft_R[order]] = product_R[order]  # the last of each draft is kept: the most similar
+    similar_N[draft_M[order]] = product_M[order]  # the last of each draft is kept: the most similar
     return similar_N
 
 
@@ -263,7 +263,7 @@ def _extended(
     drafts: dict[str, Draft],
     drawn_N: npt.NDArray[np.int64],
     relevant: _Relevant,
-    rows_S: Rows,
+    sampled_rows: Rows,
     generator: np.random.Generator,
 ) -> Shop:
     """The shop with the drafts as queries."""
@@ -282,8 +282,8 @@ def _extended(
         },
         schema=QUERY_SCHEMA,
     )
-    levels = np.full(len(relevant.draft_R), EXACT + 1, np.int8)
-    at = (relevant.draft_R, rows_S[relevant.product_R])
+    levels = np.full(len(relevant.draft_M), EXACT + 1, np.int8)
+    at = (relevant.draft_M, sampled_rows[relevant.product_M])
     added = sp.csr_matrix((levels, at), shape=(new, len(shop.products)), dtype=np.int8)
     generated = {"generated": np.arange(old + new) >= old}
     slices = {name: np.concatenate([mask, np.zeros(new, np.bool_)]) for name, mask in shop.slices.items()}
@@ -292,18 +292,18 @@ def _extended(
         queries=pa.concat_tables([shop.queries, queries]),
         qrels=sp.vstack([shop.qrels, added], format="csr"),
         qrels_complete=False,
-        purchases=pa.concat_tables([shop.purchases, _purchases(shop, ids, drafts, relevant.similar_N, rows_S)]),
+        purchases=pa.concat_tables([shop.purchases, _purchases(shop, ids, drafts, relevant.similar_N, sampled_rows)]),
         slices=slices | generated,
     )
 
 
-def _purchases(shop: Shop, ids: list[str], drafts: dict[str, Draft], similar_N: Rows, rows_S: Rows) -> pa.Table:
+def _purchases(shop: Shop, ids: list[str], drafts: dict[str, Draft], similar_N: Rows, sampled_rows: Rows) -> pa.Table:
     """Purchases of the source and the similar product; outside search where the query has words not in the title."""
     product_ids = shop.products["product_id"]
     source_N = np.array([draft.item.row for draft in drafts.values()])
     where = ["search" if draft.style == "title" else "outside" for draft in drafts.values()]
     has_similar = np.flatnonzero(similar_N >= 0)
-    rows = np.concatenate([rows_S[source_N], rows_S[similar_N[has_similar]]])
+    rows = np.concatenate([sampled_rows[source_N], sampled_rows[similar_N[has_similar]]])
     columns = {
         "query_id": ids + [ids[i] for i in has_similar.tolist()],
         "product_id": product_ids.take(rows),

@@ -27,13 +27,13 @@ def departments(shop: Shop) -> npt.NDArray[np.str_]:
     types, the vocabulary's department. "" where the catalogue has no categories, or nothing was bought or graded.
     """
     names, codes_C = np.unique(_product_departments(shop), return_inverse=True)
-    onehot_CM = sp.csr_matrix((np.ones(len(codes_C)), (np.arange(len(codes_C)), codes_C)))
+    onehot_CF = sp.csr_matrix((np.ones(len(codes_C)), (np.arange(len(codes_C)), codes_C)))
     exact = sp.csr_matrix(shop.qrels == EXACT + 1, dtype=np.float64)
-    votes_PM = (
-        (1e6 * _purchase_counts(shop) + exact) @ onehot_CM if len(codes_C) else sp.csr_matrix((len(shop.queries), 1))
+    votes_PF = (
+        (1e6 * _purchase_counts(shop) + exact) @ onehot_CF if len(codes_C) else sp.csr_matrix((len(shop.queries), 1))
     )
-    found_P = np.asarray(votes_PM.argmax(axis=1)).ravel()
-    known_P = np.asarray(votes_PM.sum(axis=1)).ravel() > 0
+    found_P = np.asarray(votes_PF.argmax(axis=1)).ravel()
+    known_P = np.asarray(votes_PF.sum(axis=1)).ravel() > 0
     return np.where(known_P, names[found_P] if len(names) else "", "")
 
 

@@ -153,12 +153,12 @@ def _timed_round(
         shop, recorder, LabelsJudge(shop), num_envs=size.num_envs, group_size=size.group_size, stream=stream, k=K
     )
     episodes = size.num_envs * size.steps
-    actions_TN = [_rewrites(shop, size.num_envs, generator) for _ in range(size.steps)]
+    actions = [_rewrites(shop, size.num_envs, generator) for _ in range(size.steps)]
     _clear_cache(encoder)
     _, infos = envs.reset()
     first: list[Query] = infos["query"]
     recorder.batches.clear()
-    vector = _seconds(lambda: [envs.step(actions_N) for actions_N in actions_TN]) / episodes
+    vector = _seconds(lambda: [envs.step(actions_N) for actions_N in actions]) / episodes
     batches = list(recorder.batches)
     # The engine starts as the vector environment did after its reset: with the first queries' vectors alone.
     _clear_cache(encoder)
@@ -167,7 +167,7 @@ def _timed_round(
     engine = _seconds(lambda: [retriever.search(texts, K) for texts in batches]) / episodes
     _clear_cache(encoder)
     scalar = QueryRewriteEnv(shop, retriever, LabelsJudge(shop), k=K)
-    pairs = list(zip(first, actions_TN[0], strict=True))[: size.loop_episodes]
+    pairs = list(zip(first, actions[0], strict=True))[: size.loop_episodes]
     loop = _seconds(lambda: [_episode(scalar, query, rewrite) for query, rewrite in pairs]) / len(pairs)
     embedding = vector if encoder is None else _embedding_seconds(encoder, first, batches)
     return {"vector": vector, "engine": engine, "loop": loop, "embedding": embedding}

@@ -168,13 +168,13 @@ class Turns:
         taken = self.ours.update(self.batches[number])
         self.clock["ours"].append(time.perf_counter() - start)
         self.clock["ours, CPU"].append(time.process_time() - cpu)
-        rollout, rewards_P_G = self.ours.rollout, self.ours.rewards_P_G
-        equal_P = zero_variance_groups(rewards_P_G)
-        machine = Machine.measure(rollout.tokens_N_T.device)
+        rollout, rewards_PG = self.ours.rollout, self.ours.rewards_PG
+        equal_P = zero_variance_groups(rewards_PG)
+        machine = Machine.measure(rollout.tokens_NT.device)
         least = rooflines(Shape.of(self.ours.student.model), rollout, (~equal_P).nonzero().squeeze(1), machine)
         self.least.append({**least, "retrieve+judge": self.ours.service.search_seconds()})
         self.taken.append(taken)
-        self.length["ours"].append(float(rollout.mask_N_T.sum(dim=1).mean()))
+        self.length["ours"].append(float(rollout.mask_NT.sum(dim=1).mean()))
         self.equal_groups.append(float(equal_P.float().mean()))
 
     def ratios(self) -> dict[str, float]:

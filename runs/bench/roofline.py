@@ -112,7 +112,7 @@ def rooflines(shape: Shape, rollout: Rollout, useful_P: Tensor, machine: Machine
     least = {"sample": _sampling(shape, rollout, machine)}
     if step is None:
         return least
-    prompt_P, fed_N = step.prompt_mask_P_Tp.sum(dim=1).double(), (step.mask_N_T.sum(dim=1) - 1).double()
+    prompt_P, fed_N = step.prompt_mask_PTp.sum(dim=1).double(), (step.mask_NT.sum(dim=1) - 1).double()
     predicted = len(prompt_P) + float(fed_N.sum())
     attended = float((prompt_P * (prompt_P + 1) / 2).sum() + _attended(prompt_P, fed_N, step.group_size))
     operations = shape.operations(float(prompt_P.sum() + fed_N.sum()), predicted, attended)
@@ -131,12 +131,12 @@ def _attended(prompt_P: Tensor, fed_N: Tensor, group_size: int) -> Tensor:
 
 def _sampling(shape: Shape, rollout: Rollout, machine: Machine) -> float:
     """One pass over the prompts, then a pass a step over all weights, and keys and values of unfinished rewrites."""
-    prompt_P, weights = rollout.prompt_mask_P_Tp.sum(dim=1).double(), FLOAT * (shape.inner + shape.head)
+    prompt_P, weights = rollout.prompt_mask_PTp.sum(dim=1).double(), FLOAT * (shape.inner + shape.head)
     first = shape.operations(float(prompt_P.sum()), len(prompt_P), float((prompt_P * (prompt_P + 1) / 2).sum()))
     total = machine.least_seconds(first, weights)
     prompt_N = prompt_P.repeat_interleave(rollout.group_size)
-    for step in range(1, rollout.tokens_N_T.shape[1]):
-        alive_N = rollout.mask_N_T[:, step].double()
+    for step in range(1, rollout.tokens_NT.shape[1]):
+        alive_N = rollout.mask_NT[:, step].double()
         rows, attended = float(alive_N.sum()), float((alive_N * (prompt_N + step)).sum())
         cache = 2 * FLOAT * shape.width * shape.layers * attended
         total += machine.least_seconds(shape.operations(rows, rows, attended), weights + cache)

@@ -105,7 +105,7 @@ class OurUpdate:
     """with the timed parts replaced"""
     rollout: Rollout = field(init=False)
     """the last update's samples"""
-    rewards_P_G: Tensor = field(init=False)
+    rewards_PG: Tensor = field(init=False)
     """(P, G) the last update's rewards"""
 
     def __post_init__(self) -> None:
@@ -126,8 +126,8 @@ class OurUpdate:
             self.rollout = sample([query.text for query in queries], self.group_size, 1.0, self.generator)
             texts = self.student.texts(self.rollout)
             rewards = self.watch.timed("retrieve+judge", self.service.rewards)(queries, texts)
-            self.rewards_P_G = torch.tensor(rewards).reshape(-1, self.group_size)
-            self.optimizer.update(self.rollout, self.rewards_P_G)
+            self.rewards_PG = torch.tensor(rewards).reshape(-1, self.group_size)
+            self.optimizer.update(self.rollout, self.rewards_PG)
         return self.watch.take(device_time() - start)
 
     @contextmanager

@@ -97,7 +97,7 @@ class Comparison:
     by: str
     """source of the grades: "labels" or "judge NAME" """
     values: dict[str, dict[str, Array]]
-    """agent → metric → (S, N)"""
+    """agent → metric → (R, N)"""
     scalars: dict[str, dict[str, list[float]]]
     """agent → metric → one value a seed: latency, exact match, …"""
     oracle_N: Array | None
@@ -109,10 +109,10 @@ class Comparison:
 
     def cell(self, agent: str, metric: str) -> Cell:
         """Mean, spread between seeds, and difference to identity."""
-        values_SN = self.values[agent][metric]
-        means_S = np.nanmean(values_SN, axis=1) if np.isfinite(values_SN).any() else np.full(len(values_SN), np.nan)
-        sd = float(means_S.std(ddof=1)) if len(means_S) > 1 else float("nan")
-        return Cell(**asdict(self.difference(agent, IDENTITY, metric)), mean=float(means_S.mean()), sd=sd)
+        values_RN = self.values[agent][metric]
+        means_R = np.nanmean(values_RN, axis=1) if np.isfinite(values_RN).any() else np.full(len(values_RN), np.nan)
+        sd = float(means_R.std(ddof=1)) if len(means_R) > 1 else float("nan")
+        return Cell(**asdict(self.difference(agent, IDENTITY, metric)), mean=float(means_R.mean()), sd=sd)
 
     def difference(self, better: str, than: str, metric: str) -> Difference:
         """Difference of the pooled means, over the queries that define the metric for both agents."""
@@ -122,9 +122,9 @@ class Comparison:
 
     def _pooled(self, agent: str, metric: str) -> Array:
         """Mean over seeds for each query, (N,); NaN where any seed has none."""
-        values_SN = self.values[agent][metric]
-        known_N = np.isfinite(values_SN).all(axis=0)
-        return np.where(known_N, np.where(known_N, values_SN, 0.0).mean(axis=0), np.nan)
+        values_RN = self.values[agent][metric]
+        known_N = np.isfinite(values_RN).all(axis=0)
+        return np.where(known_N, np.where(known_N, values_RN, 0.0).mean(axis=0), np.nan)
 
     def headroom(self, agent: str) -> Headroom | None:
         """Share of the headroom that the agent closes; None without an oracle."""
@@ -146,9 +146,9 @@ class Comparison:
             found = self.difference(claim.better, claim.than, claim.metric)
             result = direction(found, claim.slack)
         else:
-            better_S, than_S = self.scalars[claim.better][claim.metric], self.scalars[claim.than][claim.metric]
-            found = seed_difference(better_S, than_S)
-            result = direction(found, claim.slack) if len(better_S) > 1 else ONE_SEED
+            better_R, than_R = self.scalars[claim.better][claim.metric], self.scalars[claim.than][claim.metric]
+            found = seed_difference(better_R, than_R)
+            result = direction(found, claim.slack) if len(better_R) > 1 else ONE_SEED
         return Verdict(**asdict(found), claim=claim, result=result)
 
     def to_json(self) -> Metrics:
@@ -175,12 +175,12 @@ def direction(found: Difference, slack: float) -> str:
     return "agrees" if low > 0 else "disagrees" if high < 0 else "within noise"
 
 
-def seed_difference(better_S: Sequence[float], than_S: Sequence[float]) -> Difference:
+def seed_difference(better_R: Sequence[float], than_R: Sequence[float]) -> Difference:
     """Difference of a metric with one value a seed: the range of the paired differences replaces the interval. One seed
     has no range: NaN."""
-    gaps_S = np.subtract(better_S, than_S)
-    low, high = (gaps_S.min(), gaps_S.max()) if len(gaps_S) > 1 else (np.nan, np.nan)
-    return Difference(float(gaps_S.mean()), float(low), float(high))
+    gaps_R = np.subtract(better_R, than_R)
+    low, high = (gaps_R.min(), gaps_R.max()) if len(gaps_R) > 1 else (np.nan, np.nan)
+    return Difference(float(gaps_R.mean()), float(low), float(high))
 
 
 def pool_seeds(scores: Sequence[SeedScores], recipe: Recipe, info: RunInfo) -> Comparison:

@@ -156,7 +156,7 @@ class WordRetriever:
     def __init__(self, shop: Shop) -> None:
         titles = [set(words(title)) for title in shop.titles]
         self.vocabulary = {word: n for n, word in enumerate(sorted(set().union(*titles)))}
-        self.holds_TC = np.array([[word in title for title in titles] for word in self.vocabulary], np.float32)
+        self.holds_VC = np.array([[word in title for title in titles] for word in self.vocabulary], np.float32)
         self.calls = 0
         self.texts: list[list[SearchText]] = []
 
@@ -164,13 +164,13 @@ class WordRetriever:
         """Best k products of each text; padding where fewer hold any of its words."""
         self.calls += 1
         self.texts.append(list(queries))
-        weights_NT = np.zeros((len(queries), len(self.vocabulary)), np.float32)
+        weights_NV = np.zeros((len(queries), len(self.vocabulary)), np.float32)
         for n, query in enumerate(queries):
             for text, weight in ((query, 1.0),) if isinstance(query, str) else query:
                 for word in words(text):
                     if word in self.vocabulary:
-                        weights_NT[n, self.vocabulary[word]] += weight
-        scores_NC = weights_NT @ self.holds_TC
+                        weights_NV[n, self.vocabulary[word]] += weight
+        scores_NC = weights_NV @ self.holds_VC
         k = min(k, scores_NC.shape[1])
         order_NK = np.argsort(-scores_NC, axis=1, kind="stable")[:, :k]
         scores_NK = np.take_along_axis(scores_NC, order_NK, axis=1)

@@ -6,6 +6,7 @@ python -m tests.helpers.structure        # print the figures
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("qr_env", "judges", "agents", "runs")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+AXES = re.compile(r"(?:_?[a-z0-9]\w*?)_([A-Z0-9][A-Z0-9p]*(?:_[A-Z0-9][A-Z0-9p]*)*)")  # "rows_NK" → "NK"
 
 
 def source_files(package: str | None = None) -> list[Path]:
@@ -76,6 +78,25 @@ def undocumented_fields(file: Path) -> list[str]:
             if not documented and not node.target.id.startswith("_"):
                 found.append(f"{file}:{node.lineno} {kind.name}.{node.target.id}")
     return found
+
+
+def axis_letters() -> set[str]:
+    """Letters of the table of axes in the docstring of `qr_env/common/types.py`."""
+    table = ast.get_docstring(syntax_tree(Path("qr_env/common/types.py"))) or ""
+    return set(re.findall(r"^    ([A-Z])  ", table, re.MULTILINE))
+
+
+def unknown_axes(file: Path) -> list[str]:
+    """Array names whose suffix has an underscore or a letter that is not in the table, as "file name"."""
+    letters = axis_letters()
+    parts = {ast.Name: "id", ast.arg: "arg", ast.Attribute: "attr"}
+    names = {getattr(node, parts[type(node)]) for node in ast.walk(syntax_tree(file)) if type(node) in parts}
+    suffixes = {name: AXES.fullmatch(name) for name in names}
+    return [
+        f"{file} {name}"
+        for name, match in sorted(suffixes.items())
+        if match and not set(re.sub(r"[0-9]|(?<=T)p", "", match[1])) <= letters
+    ]
 
 
 def files_per_folder(suffix: str = ".py") -> Counter[Path]:

@@ -57,8 +57,8 @@ def test_it_rewrites(gpt2):
 
 def test_its_logprobs_are_those_of_a_plain_pass(gpt2):
     rollout = gpt2.sample(QUERIES, 4, generator=torch.Generator().manual_seed(0))
-    scored = score(gpt2.model, rollout).logprobs_N_T
-    torch.testing.assert_close(scored, rollout.logprobs_N_T, atol=1e-5, rtol=0)
+    scored = score(gpt2.model, rollout).logprobs_NT
+    torch.testing.assert_close(scored, rollout.logprobs_NT, atol=1e-5, rtol=0)
     prompts = prompt_ids(gpt2.tokenizer, QUERIES)
     for row, tokens in enumerate(rollout.completions()):
         prompt = prompts[row // 4]

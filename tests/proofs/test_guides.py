@@ -77,10 +77,10 @@ def test_an_optimizer_of_another_package_learns_by_name(other_package):
     means = []
     for _ in range(60):  # the reward: letters of the rewrite
         rollout = student.sample(["red sofa"] * 4, 8, 1.0, generator)
-        rewards_P_G = torch.tensor([float(len(text)) for text in student.texts(rollout)]).reshape(4, 8)
-        rewards_P_G[0, 0] = float("nan")
-        metrics = optimizer.update(rollout, rewards_P_G)
-        means.append(rewards_P_G.nanmean().item())
+        rewards_PG = torch.tensor([float(len(text)) for text in student.texts(rollout)]).reshape(4, 8)
+        rewards_PG[0, 0] = float("nan")
+        metrics = optimizer.update(rollout, rewards_PG)
+        means.append(rewards_PG.nanmean().item())
     assert np.isfinite(metrics["loss"])
     assert np.mean(means[-5:]) > np.mean(means[:5]) + 1
 

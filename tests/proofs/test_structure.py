@@ -59,6 +59,11 @@ def test_every_dataclass_field_has_a_docstring():
     assert [one for file in structure.source_files() for one in structure.undocumented_fields(file)] == []
 
 
+def test_every_axis_letter_is_in_the_table():
+    assert {"N", "K"} <= structure.axis_letters()
+    assert [one for file in structure.source_files() for one in structure.unknown_axes(file)] == []
+
+
 def test_the_checks_find_what_they_look_for(tmp_path):
     file = tmp_path / "sample.py"
     file.write_text(
@@ -68,6 +73,10 @@ def test_the_checks_find_what_they_look_for(tmp_path):
     assert structure.own_imports_in_functions(file) == [f"{file}:8", f"{file}:10"]
     assert len(structure.any_annotations(file)) == 3
     assert structure.undocumented_fields(file) == [f"{file}:4 A.x"]
+    file.write_text(
+        "def f(rows_NK, probs_NK4, mask_N_T, ids_PTp, word_x, x_1, _own_Q):\n    return rows_NK.scores_NX, N_K\n"
+    )
+    assert structure.unknown_axes(file) == [f"{file} {name}" for name in ("_own_Q", "mask_N_T", "scores_NX")]
     assert structure.imported_packages(ast.parse("import qr_env.shop").body[0]) == {"qr_env"}
 
 

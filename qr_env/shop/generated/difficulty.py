@@ -43,6 +43,6 @@ def _term_bits(products: pa.Table, wanted: dict[str, int]) -> npt.NDArray[np.uin
             if number >= 0:
                 rows.append(row)
                 ids.append(number)
-    has_TC = np.zeros((len(wanted), len(products)), np.bool_)
-    has_TC[ids, rows] = True
-    return np.packbits(has_TC, axis=1)
+    has_VC = np.zeros((len(wanted), len(products)), np.bool_)
+    has_VC[ids, rows] = True
+    return np.packbits(has_VC, axis=1)

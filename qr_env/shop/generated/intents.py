@@ -83,7 +83,7 @@ class Intents:
         """The constraint of this kind that the product at `row` meets; None if there is none."""
         stock = self._stock
         if kind in ("wants", "refuses"):
-            has = stock.features_C_F[row]
+            has = stock.features_CF[row]
             features = [one for one in self._features[number] if has[one] == (kind == "wants")]
             return self._draw.choice(features) if features else None
         if kind == "size":
@@ -98,7 +98,7 @@ class Intents:
         if mask is None:
             stock, rows = self._stock, self._stock.rows_of_type[number]
             if kind in ("wants", "refuses"):
-                mask = stock.features_C_F[rows, int(value)] == (kind == "wants")
+                mask = stock.features_CF[rows, int(value)] == (kind == "wants")
             else:
                 mask = getattr(stock, f"{kind}_C")[rows] == value
             self._masks[kind, value, number] = mask

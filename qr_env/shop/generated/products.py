@@ -53,7 +53,7 @@ class Stock:
     """(C,) material id."""
     size_C: npt.NDArray[np.float64]
     """(C,) size in the unit of the type."""
-    features_C_F: npt.NDArray[np.bool_]
+    features_CF: npt.NDArray[np.bool_]
     """(C, features) whether the product has the feature."""
     price_C: npt.NDArray[np.float64]
     """(C,) price."""
@@ -118,7 +118,7 @@ def _empty_columns(n: int, n_features: int) -> dict[str, npt.NDArray]:
     return {
         **{name: np.full(n, -1, np.int32) for name in ids},
         "size_C": np.full(n, np.nan),
-        "features_C_F": np.zeros((n, n_features), np.bool_),
+        "features_CF": np.zeros((n, n_features), np.bool_),
         "price_C": np.full(n, np.nan),
     }
 
@@ -145,7 +145,7 @@ def _fill_main(
     if one.size:
         columns["size_C"][rows] = np.array(one.size.values)[_draw_ids(list(range(len(one.size.values))), n, rng)]
     for feature in one.features:
-        columns["features_C_F"][rows, names.features.index(feature.merchant)] = rng.random(n) < FEATURE_RATE
+        columns["features_CF"][rows, names.features.index(feature.merchant)] = rng.random(n) < FEATURE_RATE
     columns["price_C"][rows] = _prices(*one.price, n, rng)
 
 

@@ -55,20 +55,20 @@ def _columns(intents: Sequence[Intent]) -> dict[str, npt.NDArray]:
 
 
 def _pairs(
-    queries: npt.NDArray, rows: npt.NDArray, levels_P_C: npt.NDArray[np.int8]
+    queries: npt.NDArray, rows: npt.NDArray, levels_PC: npt.NDArray[np.int8]
 ) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
     """The pairs above Irrelevant: query rows, product rows, levels."""
-    q, p = levels_P_C.nonzero()
-    return queries[q].astype(np.int32), rows[p], levels_P_C[q, p]
+    q, p = levels_PC.nonzero()
+    return queries[q].astype(np.int32), rows[p], levels_PC[q, p]
 
 
 def _main_levels(stock: Stock, rows: npt.NDArray, wanted: dict[str, npt.NDArray]) -> npt.NDArray[np.int8]:
     """Levels of the wanted type's products, (queries, products)."""
     violated = [_violated(name, stock, rows, wanted) for name in _CONSTRAINTS]
-    violated_P_C = np.add.reduce([one.astype(np.int8) for one in violated])
+    violated_PC = np.add.reduce([one.astype(np.int8) for one in violated])
     constraints_P = np.add.reduce([_constrained(name, wanted).astype(np.int8) for name in _CONSTRAINTS])
     allowed_P = np.where(constraints_P >= 3, 2, 1)
-    levels = np.where(violated_P_C == 0, EXACT, np.where(violated_P_C <= allowed_P[:, None], SUBSTITUTE, 0))
+    levels = np.where(violated_PC == 0, EXACT, np.where(violated_PC <= allowed_P[:, None], SUBSTITUTE, 0))
     return levels.astype(np.int8)
 
 
@@ -79,14 +79,14 @@ def _sibling_levels(
     applies = {"color": bool(sibling.colors), "material": bool(sibling.materials), "brand": True}
     applies["size"] = bool(sibling.size and one.size) and sibling.size.unit == one.size.unit  # type: ignore[union-attr]
     known = [stock.names.features.index(feature.merchant) for feature in sibling.features]
-    excluded_P_C = np.zeros((len(wanted["type"]), len(rows)), np.bool_)
+    excluded_PC = np.zeros((len(wanted["type"]), len(rows)), np.bool_)
     for name in _CONSTRAINTS:
         if applies.get(name, True):
-            violated_P_C = _violated(name, stock, rows, wanted)
+            violated_PC = _violated(name, stock, rows, wanted)
             if name in ("wants", "refuses"):
-                violated_P_C &= np.isin(wanted[name], known)[:, None]
-            excluded_P_C |= violated_P_C
-    return np.where(excluded_P_C, 0, SUBSTITUTE).astype(np.int8)
+                violated_PC &= np.isin(wanted[name], known)[:, None]
+            excluded_PC |= violated_PC
+    return np.where(excluded_PC, 0, SUBSTITUTE).astype(np.int8)
 
 
 _CONSTRAINTS = ("color", "material", "brand", "size", "wants", "refuses")
@@ -102,7 +102,7 @@ def _violated(name: str, stock: Stock, rows: npt.NDArray, wanted: dict[str, npt.
     """True where a product violates a query's constraint of one kind, (queries, products)."""
     constrained_P1, values_P = _constrained(name, wanted)[:, None], wanted[name]
     if name in ("wants", "refuses"):
-        has_P_C = stock.features_C_F[rows][:, np.maximum(values_P, 0)].T
-        return constrained_P1 & (has_P_C == (name == "refuses"))
+        has_PC = stock.features_CF[rows][:, np.maximum(values_P, 0)].T
+        return constrained_P1 & (has_PC == (name == "refuses"))
     differs: Bools = getattr(stock, f"{name}_C")[rows][None, :] != values_P[:, None]
     return constrained_P1 & differs

@@ -71,7 +71,7 @@ def _facts(stock: Stock, vocabulary: Vocabulary) -> list[Facts]:
 def _features(stock: Stock) -> list[list[str]]:
     """The features of each product, in the merchants' words."""
     found: list[list[str]] = [[] for _ in range(len(stock.type_C))]
-    rows, features = stock.features_C_F.nonzero()
+    rows, features = stock.features_CF.nonzero()
     for row, feature in zip(rows.tolist(), features.tolist(), strict=True):
         found[row].append(stock.names.features[feature])
     return found

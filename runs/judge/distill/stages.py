@@ -90,8 +90,8 @@ class DistillRun:
             raise ConfigError(f"{self.shop!r} has no graded test queries to report on; grade some, or use another shop")
         chosen = np.random.default_rng(0).permutation(len(queries))[: self.args.held_out]
         queries = [queries[i] for i in chosen.tolist()]
-        rows_QK = self.retrievers[0].search([query.text for query in queries], DEPTH).rows_NK
-        return Sample(queries, rows_QK, self.shop.levels([query.row for query in queries], rows_QK).astype(np.int8))
+        rows_PK = self.retrievers[0].search([query.text for query in queries], DEPTH).rows_NK
+        return Sample(queries, rows_PK, self.shop.levels([query.row for query in queries], rows_PK).astype(np.int8))
 
     def _graded(self, row: int) -> bool:
         return bool(self.shop.qrels.indptr[row + 1] > self.shop.qrels.indptr[row])
@@ -148,7 +148,7 @@ class DistillRun:
         path = self.args.out / name
         if not path.is_file():
             graded = grade_sample(self.teacher, groups.queries, groups.rows_NK, progress=True)
-            TeacherLists([query.text for query in groups.queries], groups.rows_NK, graded.probs_QK4).write(path)
+            TeacherLists([query.text for query in groups.queries], groups.rows_NK, graded.probs_PK4).write(path)
         return TeacherLists.read(path)
 
     # Held-out levels for the map from scores to grades.
@@ -194,8 +194,8 @@ class DistillRun:
         return stored
 
     def _test_figures(self, judge: Judge) -> dict[str, float]:
-        graded = grade_sample(judge, self.test_lists.queries, self.test_lists.rows_QK, progress=True)
-        return figures(graded.probs_QK4, self.test_lists)
+        graded = grade_sample(judge, self.test_lists.queries, self.test_lists.rows_PK, progress=True)
+        return figures(graded.probs_PK4, self.test_lists)
 
     def student_point(self, size: int, seed: int) -> dict[str, Any]:
         """One student, trained on `size` lists drawn with `seed`, and its figures on the test lists."""
@@ -258,6 +258,6 @@ class DistillRun:
         judges["embedding"] = build_embedding(shop, "", JudgeOptions(encoder=self.encoder))
         rows = {}
         for name, judge in judges.items():
-            graded = grade_sample(judge, sample.queries, sample.rows_QK, progress=True)
-            rows[name] = figures(graded.probs_QK4, sample)
+            graded = grade_sample(judge, sample.queries, sample.rows_PK, progress=True)
+            rows[name] = figures(graded.probs_PK4, sample)
         return {"shop": shop.name, "pairs": sample.pairs, "queries": len(sample.queries), "figures": rows}

@@ -28,14 +28,14 @@ COMPARED_PAIRS = 256  # held-out pairs on which int8 is compared with float32
 
 @dataclass(frozen=True, slots=True)
 class TeacherLists:
-    """G lists with the teacher's verdicts."""
+    """N lists with the teacher's verdicts."""
 
     texts: list[str]
-    """G queries"""
+    """N queries"""
     rows_NK: RowArray
-    """(G, K) product rows, -1 padding"""
+    """(N, K) product rows, -1 padding"""
     probs_NK4: FloatArray
-    """(G, K, 4) probability of each level; NaN without a verdict"""
+    """(N, K, 4) probability of each level; NaN without a verdict"""
 
     def __getitem__(self, chosen_N: np.ndarray) -> TeacherLists:
         texts = [self.texts[g] for g in chosen_N.tolist()]
@@ -56,14 +56,14 @@ class TeacherLists:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """G lists with levels, on which the map from scores to grades is fitted."""
+    """N lists with levels, on which the map from scores to grades is fitted."""
 
     texts: list[str]
-    """G queries"""
+    """N queries"""
     rows_NK: RowArray
-    """(G, K) product rows, -1 padding"""
+    """(N, K) product rows, -1 padding"""
     levels_NK: Levels
-    """(G, K) int64 levels, -1 where unknown"""
+    """(N, K) int64 levels, -1 where unknown"""
     source: str
     """where the levels come from, for the judge's folder"""
 

@@ -233,7 +233,7 @@ def test_the_loss_equals_trls_on_one_batch(trl_type, ours, level, tmp_path):
         },
     )  # fmt: skip
     batch = Rollout(prompts[::2], prompt_mask[::2], tokens, mask, old, group_size=2)
-    logprobs = score(trainer.model, batch).logprobs_N_T
+    logprobs = score(trainer.model, batch).logprobs_NT
     values, _ = clipped_policy_loss(log_ratios(logprobs, old, mask, level), advantages[:, None], 0.2, 0.28)
     mine = aggregate(values + 0.05 * kl_k3(logprobs, ref), mask, ours, length)
     assert mine.item() == pytest.approx(theirs.item(), abs=1e-5)

@@ -30,7 +30,7 @@ def test_sampled_logprobs_are_those_of_a_plain_pass(sampled):
     model, prompts, rollout = sampled
     for row, tokens in enumerate(rollout.completions()):
         expected = plain_logprobs(model, prompts[row // 5], tokens)
-        torch.testing.assert_close(rollout.logprobs_N_T[row, : len(tokens)], expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(rollout.logprobs_NT[row, : len(tokens)], expected, atol=1e-5, rtol=0)
 
 
 def test_the_end_token_ends_a_row_and_counts():
@@ -41,7 +41,7 @@ def test_the_end_token_ends_a_row_and_counts():
         rollout = sample(model, prompts, 64, 12, eos, eos, generator=torch.Generator().manual_seed(0))
     for row in rollout.completions():
         assert eos not in row[:-1]
-        assert len(row) == rollout.tokens_N_T.shape[1] or row[-1] == eos or len(row) == 12
+        assert len(row) == rollout.tokens_NT.shape[1] or row[-1] == eos or len(row) == 12
 
 
 def test_greedy_is_the_argmax_at_every_step():
@@ -59,13 +59,13 @@ def test_the_same_generator_state_draws_the_same(sampled):
     model, prompts, rollout = sampled
     eos = model.config.eos_token_id
     again = sample(model, prompts, 5, 9, eos, eos, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(again.tokens_N_T, rollout.tokens_N_T)
+    assert torch.equal(again.tokens_NT, rollout.tokens_NT)
 
 
 def test_a_selection_has_the_groups_without_excess_padding(sampled):
     _, prompts, rollout = sampled
     part = rollout.select(torch.tensor([0, 1]))
-    assert part.prompt_ids_P_Tp.shape[1] == len(prompts[1]) < rollout.prompt_ids_P_Tp.shape[1]
+    assert part.prompt_ids_PTp.shape[1] == len(prompts[1]) < rollout.prompt_ids_PTp.shape[1]
     assert part.completions() == rollout.completions()[:10]
     assert rollout.select(torch.tensor([2])).completions() == rollout.completions()[10:]
 

@@ -24,8 +24,8 @@ def sampled():
 def test_scoring_equals_sampling_and_has_the_gradient_of_the_plain_pass(sampled):
     model, prompts, rollout = sampled
     logprobs, entropy, _ = score(model, rollout)
-    torch.testing.assert_close(logprobs, rollout.logprobs_N_T, atol=1e-5, rtol=0)
-    assert torch.equal(entropy > 0, rollout.mask_N_T > 0)
+    torch.testing.assert_close(logprobs, rollout.logprobs_NT, atol=1e-5, rtol=0)
+    assert torch.equal(entropy > 0, rollout.mask_NT > 0)
     model.zero_grad()
     logprobs.sum().backward()
     shared = {name: p.grad.clone() for name, p in model.named_parameters()}
@@ -42,7 +42,7 @@ def test_scoring_equals_sampling_and_has_the_gradient_of_the_plain_pass(sampled)
 def test_scores_do_not_depend_on_the_size_of_a_packed_row(sampled, packed, monkeypatch):
     model, _, rollout = sampled
     monkeypatch.setattr("agents.policy.scoring.MAX_PACKED", packed)
-    torch.testing.assert_close(score(model, rollout).logprobs_N_T, rollout.logprobs_N_T, atol=1e-5, rtol=0)
+    torch.testing.assert_close(score(model, rollout).logprobs_NT, rollout.logprobs_NT, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
@@ -73,19 +73,19 @@ def test_states_of_sampling_are_those_of_scoring_and_give_the_logits(sampled):
     rollout = sample(model, prompts, 4, 6, eos, eos, generator=generator, keep_hidden=True)
     with torch.no_grad():
         scores = score(model, rollout, hidden=True)
-        torch.testing.assert_close(scores.hidden_N_T_D, rollout.hidden_N_T_D, atol=1e-5, rtol=0)
-        logprobs = torch.log_softmax(model.get_output_embeddings()(rollout.hidden_N_T_D), -1)
-    picked = logprobs.gather(2, rollout.tokens_N_T[:, :, None]).squeeze(2) * rollout.mask_N_T
-    torch.testing.assert_close(picked, rollout.logprobs_N_T, atol=1e-5, rtol=0)
+        torch.testing.assert_close(scores.hidden_NTD, rollout.hidden_NTD, atol=1e-5, rtol=0)
+        logprobs = torch.log_softmax(model.get_output_embeddings()(rollout.hidden_NTD), -1)
+    picked = logprobs.gather(2, rollout.tokens_NT[:, :, None]).squeeze(2) * rollout.mask_NT
+    torch.testing.assert_close(picked, rollout.logprobs_NT, atol=1e-5, rtol=0)
 
 
 def test_masked_rows_have_score_0_and_change_no_other(sampled):
     model, _, rollout = sampled
-    mask = rollout.mask_N_T.clone()
+    mask = rollout.mask_NT.clone()
     mask[[1, 7]] = 0.0
-    scores = score(model, replace(rollout, mask_N_T=mask))
-    torch.testing.assert_close(scores.logprobs_N_T, rollout.logprobs_N_T * mask, atol=1e-5, rtol=0)
-    assert (scores.entropy_N_T[[1, 7]] == 0).all()
+    scores = score(model, replace(rollout, mask_NT=mask))
+    torch.testing.assert_close(scores.logprobs_NT, rollout.logprobs_NT * mask, atol=1e-5, rtol=0)
+    assert (scores.entropy_NT[[1, 7]] == 0).all()
 
 
 @pytest.mark.parametrize("groups", [[0, 1, 2], [2, 0]])
@@ -97,8 +97,8 @@ def test_rows_with_a_prompt_each_are_scored_after_it(groups):
     rollout = student.sample_retry(queries, tried, found, 4, generator=torch.Generator().manual_seed(0))
     prompts = text_ids(student.tokenizer, list(map(retry_prompt_text, queries, tried, found)))
     part = rollout.select(torch.tensor(groups))
-    logprobs = score(student.model, part).logprobs_N_T
-    torch.testing.assert_close(logprobs, part.logprobs_N_T, atol=1e-5, rtol=0)
+    logprobs = score(student.model, part).logprobs_NT
+    torch.testing.assert_close(logprobs, part.logprobs_NT, atol=1e-5, rtol=0)
     rows = [group * 4 + place for group in groups for place in range(4)]
     for at, (row, tokens) in enumerate(zip(rows, part.completions(), strict=True)):
         expected = plain_logprobs(student.model, prompts[row], tokens)

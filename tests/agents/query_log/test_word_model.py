@@ -34,11 +34,11 @@ def test_shares_equal_a_slow_count(shop_and_train):
         titles = [shop.titles[shop.product_row[p]] for q, p in pairs if q == query.id]
         for word, column in model.title_words.items():
             share = np.mean([word in words_of(title) for title in titles]) if titles else 0.0
-            assert model.bought_PT[i, column] == pytest.approx(share)
+            assert model.bought_PV[i, column] == pytest.approx(share)
 
 
 def test_only_purchases_of_the_given_queries_are_read(shop_and_train):
     shop, train = shop_and_train
     model = word_model(shop, train[:1])
-    assert model.bought_PT.shape[0] == 1
+    assert model.bought_PV.shape[0] == 1
     assert set(model.query_words) == set(words_of(train[0].text))

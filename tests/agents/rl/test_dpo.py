@@ -62,7 +62,7 @@ def perturbed(model):
 
 def trl_batch(rollout, chosen, rejected, pad):
     """The pairs as TRL's collator lays them out: chosen rows, then rejected ones, padded on the right."""
-    padded = rollout.prompt_ids_P_Tp, rollout.prompt_mask_P_Tp
+    padded = rollout.prompt_ids_PTp, rollout.prompt_mask_PTp
     prompts = [ids[mask.bool()].tolist() for ids, mask in zip(*padded, strict=True)]
     rows = [(prompts[n // rollout.group_size], rollout.completions()[n]) for n in [*chosen, *rejected]]
     width = max(len(prompt) + len(tokens) for prompt, tokens in rows)
@@ -123,7 +123,7 @@ def test_the_reference_free_loss_equals_trls_simpo():
     ours = DPO(model, tokenizer, config, Accelerator(cpu=True))
     assert ours.reference is None
     loss, _ = ours.loss(rollout, ours.pairs(REWARDS))
-    lengths, means = rollout.mask_N_T.sum(dim=1), rollout.logprobs_N_T.sum(dim=1)
+    lengths, means = rollout.mask_NT.sum(dim=1), rollout.logprobs_NT.sum(dim=1)
     means = means / lengths
     theirs = CPOTrainer.__new__(CPOTrainer)
     theirs.loss_type, theirs.beta, theirs.simpo_gamma, theirs.label_smoothing = "simpo", 2.0, 0.5, 0.0
@@ -161,7 +161,7 @@ def test_a_row_without_a_reward_has_no_influence():
     for token in (0, 5):  # the tokens of that row must not matter
         model, trainer = make(DPOConfig(learning_rate=1e-2, all_pairs=True))
         rollout, rewards = rollout_and_rewards(model, trainer.tokenizer, torch.Generator().manual_seed(0))
-        rewards[1, 3], rollout.tokens_N_T[19] = NAN, token
+        rewards[1, 3], rollout.tokens_NT[19] = NAN, token
         trainer.update(rollout, rewards)
         outcomes.append(model)
     assert same_weights(*outcomes)

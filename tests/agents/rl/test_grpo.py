@@ -20,7 +20,7 @@ def rollout_and_rewards(model, tokenizer, generator, group_size=16):
     """Rewrites of one token; the reward of query q is 1 where token id mod 4 = q, so chance is 0.25."""
     eos = tokenizer.eos_token_id
     rollout = sample(model, prompt_ids(tokenizer, QUERIES), group_size, 1, eos, eos, generator=generator)
-    return rollout, (rollout.tokens_N_T.reshape(4, group_size) % 4 == torch.arange(4)[:, None]).float()
+    return rollout, (rollout.tokens_NT.reshape(4, group_size) % 4 == torch.arange(4)[:, None]).float()
 
 
 def train(config, updates, seed=0):
@@ -66,7 +66,7 @@ def test_a_row_without_a_reward_has_no_influence():
         trainer = make_trainer_off_reference(GRPOConfig(learning_rate=1e-2, kl_coef=0.05))
         generator = torch.Generator().manual_seed(0)
         rollout, rewards = rollout_and_rewards(trainer.model, trainer.tokenizer, generator)
-        rewards[1, 3], rollout.tokens_N_T[19] = float("nan"), token
+        rewards[1, 3], rollout.tokens_NT[19] = float("nan"), token
         trainer.update(rollout, rewards)
         outcomes.append(trainer.model)
     assert same_weights(*outcomes)
@@ -98,15 +98,15 @@ def make_groups_of_three(trainer):
     """Three groups of three rewrites of up to four tokens; the last of each group is never the longest."""
     eos, generator = trainer.tokenizer.eos_token_id, torch.Generator().manual_seed(2)
     rollout = sample(trainer.model, prompt_ids(trainer.tokenizer, QUERIES[:3]), 3, 4, eos, eos, generator=generator)
-    mask_N_T = rollout.mask_N_T.clone()
-    mask_N_T[2::3, 2:] = 0
-    return replace(rollout, mask_N_T=mask_N_T)
+    mask_NT = rollout.mask_NT.clone()
+    mask_NT[2::3, 2:] = 0
+    return replace(rollout, mask_NT=mask_NT)
 
 
 def first_of_each_group(rollout, count):
     """The rollout with only the first `count` rewrites of each group."""
-    rows = torch.arange(len(rollout.mask_N_T)).reshape(-1, rollout.group_size)[:, :count].flatten()
-    parts = {name: getattr(rollout, name)[rows] for name in ("tokens_N_T", "mask_N_T", "logprobs_N_T")}
+    rows = torch.arange(len(rollout.mask_NT)).reshape(-1, rollout.group_size)[:, :count].flatten()
+    parts = {name: getattr(rollout, name)[rows] for name in ("tokens_NT", "mask_NT", "logprobs_NT")}
     return replace(rollout, **parts, group_size=count)
 
 
@@ -155,8 +155,8 @@ def test_without_the_policy_loss_rewards_have_no_influence(policy_coef):
         config = GRPOConfig(3e-3, kl_coef=0.0, policy_coef=policy_coef, anchor_coef=1.0)
         trainer = GRPO(model, tokenizer, config, Accelerator(cpu=True))
         rollout, _ = rollout_and_rewards(model, tokenizer, torch.Generator().manual_seed(0))
-        rewards_P_G = torch.eye(16)[best].repeat(4, 1)
+        rewards_PG = torch.eye(16)[best].repeat(4, 1)
         for _ in range(3):
-            trainer.update(rollout, rewards_P_G, [("couch", "sofa")])
+            trainer.update(rollout, rewards_PG, [("couch", "sofa")])
         after.append(model)
     assert same_weights(*after) == (policy_coef == 0.0)

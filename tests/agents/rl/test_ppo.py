@@ -60,11 +60,11 @@ def longer_rollout(model, tokenizer, seed=0, keep_hidden=False):
     return sample(model, prompts, 3, 6, eos, eos, generator=generator, keep_hidden=keep_hidden)
 
 
-def slow_loss(trainer, rollout, rewards_P_G):
+def slow_loss(trainer, rollout, rewards_PG):
     """The loss of one PPO step in float64, row by row and token by token, from plain forward passes."""
     config, policy = trainer.config, copy.deepcopy(trainer.model).double()
     reference, head = copy.deepcopy(trainer.reference).double(), copy.deepcopy(trainer.value_head).double()
-    padded = rollout.prompt_ids_P_Tp, rollout.prompt_mask_P_Tp
+    padded = rollout.prompt_ids_PTp, rollout.prompt_mask_PTp
     prompts = [row[mask.bool()].tolist() for row, mask in zip(*padded, strict=True)]
 
     def plain(model, prompt, tokens):
@@ -74,11 +74,11 @@ def slow_loss(trainer, rollout, rewards_P_G):
 
     rows = []
     for n, tokens in enumerate(rollout.completions()):
-        reward = rewards_P_G.flatten()[n].item()
+        reward = rewards_PG.flatten()[n].item()
         if math.isnan(reward):
             continue
         logprobs, values = plain(policy, prompts[n // 3], tokens)
-        old = rollout.logprobs_N_T[n, : len(tokens)].double()
+        old = rollout.logprobs_NT[n, : len(tokens)].double()
         token_rewards = -trainer.kl_coef * (old - plain(reference, prompts[n // 3], tokens)[0].detach())
         token_rewards[-1] += reward
         running, advantages = 0.0, []
@@ -110,15 +110,15 @@ def test_loss_and_gradient_equal_a_slow_float64_reference():
     model, trainer = make(config)
     torch.nn.init.normal_(trainer.value_head.weight, std=0.3)
     rollout = longer_rollout(model, trainer.tokenizer)
-    noise = 0.3 * torch.randn(rollout.logprobs_N_T.shape, generator=torch.Generator().manual_seed(3))
-    rollout = replace(rollout, logprobs_N_T=(rollout.logprobs_N_T + noise) * rollout.mask_N_T)  # off-policy
+    noise = 0.3 * torch.randn(rollout.logprobs_NT.shape, generator=torch.Generator().manual_seed(3))
+    rollout = replace(rollout, logprobs_NT=(rollout.logprobs_NT + noise) * rollout.mask_NT)  # off-policy
     with torch.no_grad():
         for parameter in trainer.reference.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4)))
     rewards = torch.rand(4, 3, generator=torch.Generator().manual_seed(1))
     rewards[0, 1] = rewards[2, 0] = float("nan")
     slow, parameters = slow_loss(trainer, rollout, rewards)
-    known = replace(rollout, mask_N_T=rollout.mask_N_T * ~torch.isnan(rewards).flatten()[:, None])
+    known = replace(rollout, mask_NT=rollout.mask_NT * ~torch.isnan(rewards).flatten()[:, None])
     batch, _ = trainer._prepare(known, rewards.flatten())
     loss, metrics = trainer.loss(batch)
     loss.backward()
@@ -153,7 +153,7 @@ def test_a_row_without_a_reward_has_no_influence():
     for token in (0, 5):  # the tokens of that row must not matter
         model, trainer = make(PPOConfig(learning_rate=1e-2, kl_coef=0.05))
         rollout, rewards = rollout_and_rewards(model, trainer.tokenizer, torch.Generator().manual_seed(0))
-        rewards[1, 3], rollout.tokens_N_T[19] = float("nan"), token
+        rewards[1, 3], rollout.tokens_NT[19] = float("nan"), token
         trainer.update(rollout, rewards)
         outcomes.append(model)
     assert same_weights(*outcomes)

@@ -46,7 +46,7 @@ class DeterministicStudent(Student):
             drawn += sample(self.model, [prompt], group_size, *settings).completions()
         rollout = rollout_of_completions(prompts, drawn, eos, eos, "cpu")
         with torch.no_grad():
-            return replace(rollout, logprobs_N_T=score(self.model, rollout).logprobs_N_T)
+            return replace(rollout, logprobs_NT=score(self.model, rollout).logprobs_NT)
 
 
 def train_loop(folder, out, processes, judge=None, evaluate=lambda student: {"eval/score": 0.0, "judge/weight": 0.25}):

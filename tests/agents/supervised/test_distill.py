@@ -136,7 +136,7 @@ def test_distributions_are_compared_at_every_sampled_token(teacher):
         found = token_logits(teacher.model, part)
     at = 0
     for row, tokens in enumerate(rollout.completions()):
-        prompt = rollout.prompt_ids_P_Tp[row // 2][rollout.prompt_mask_P_Tp[row // 2].bool()]
+        prompt = rollout.prompt_ids_PTp[row // 2][rollout.prompt_mask_PTp[row // 2].bool()]
         ids = torch.cat([prompt, torch.tensor(tokens)])
         with torch.no_grad():
             alone = teacher.model(input_ids=ids[None]).logits[0, len(prompt) - 1 : -1]
@@ -187,7 +187,7 @@ def test_a_served_teacher_equals_a_local_one(teacher):
         served = ServedTeacher(client, "toy", student.tokenizer, top=width - 1)
         served.check(student)
         found = served.support(rollout, 1.0)
-        assert torch.equal(found.ids_NV[:, 0], rollout.tokens_N_T[rollout.mask_N_T.bool()])
+        assert torch.equal(found.ids_NV[:, 0], rollout.tokens_NT[rollout.mask_NT.bool()])
         with torch.no_grad():
             logits = token_logits(student.model, rollout)
         for beta in (0.0, 1.0):

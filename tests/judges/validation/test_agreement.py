@@ -42,8 +42,8 @@ def test_kappa_and_auc_are_scikit_learns() -> None:
 def test_every_resample_of_the_auc_is_that_of_its_pairs() -> None:
     levels, probs, query = noisy(200, 12)
     scores, weights = np.round(probs[:, 3], 1), resample_weights(12, seed=3, resamples=5)
-    for weight_Q, value in zip(weights, auc(scores, levels >= 2, query, weights), strict=True):
-        drawn = np.repeat(np.arange(200), weight_Q[query].astype(int))
+    for weight_P, value in zip(weights, auc(scores, levels >= 2, query, weights), strict=True):
+        drawn = np.repeat(np.arange(200), weight_P[query].astype(int))
         assert value == pytest.approx(roc_auc_score(levels[drawn] >= 2, scores[drawn]))
 
 
