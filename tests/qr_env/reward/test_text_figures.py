@@ -34,9 +34,9 @@ def test_text_figures_count_words_and_copies() -> None:
 def test_weights_are_no_part_of_the_words_and_faulty_ones_are_counted() -> None:
     figures = text_figures(["red 2^3", "red sofa", "red"], ["red 2^3", "red^2 sofa couch^0.3", "a^ b^99"])
     assert figures.words.tolist() == [2, 3, 2]
-    assert figures.copied.tolist() == [2, 2, 0]
+    assert figures.copied.tolist() == [1, 2, 0]
     assert figures.kept.tolist() == [True, False, False]
-    assert figures.malformed_weights.tolist() == [1, 0, 1]
+    assert figures.malformed_weights.tolist() == [0, 0, 1]
     assert figures.clipped_weights.tolist() == [0, 0, 1]
 
 

@@ -1,0 +1,1 @@
+"""What may be added to a query: words with a weight and a source, suggested without any training."""
