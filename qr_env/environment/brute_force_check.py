@@ -19,10 +19,10 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from qr_env.common.errors import ConfigError
-from qr_env.common.protocols import Stream
 from qr_env.common.types import Hits, SearchText
-from qr_env.environment.simulator import Observation, Simulator
+from qr_env.environment.simulator import Observation
 from qr_env.environment.vector_env import QueryRewriteVectorEnv, StepResult
+from qr_env.environment.wrapper import QueryRewriteWrapper
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.combine import combined_texts
 from qr_env.retrieval.live_catalogue import View
@@ -76,8 +76,8 @@ class BruteForceScores:
         return scores_NC
 
 
-class BruteForceCheck:
-    """Wraps a vector environment and checks the lists before and after the rewrites of every step.
+class BruteForceCheck(QueryRewriteWrapper):
+    """Checks the lists before and after the rewrites of every step of the wrapped environment.
 
     `counts`: results, lists, epochs, products on sale at the first step but not now ("replaced"), and `ERRORS`. They
     are part of the state, so a resumed run continues them.
@@ -85,44 +85,24 @@ class BruteForceCheck:
     Raises ConfigError as `require_checkable`.
     """
 
-    def __init__(self, envs: QueryRewriteVectorEnv) -> None:
-        simulator, retriever = envs.simulator, envs.simulator.retriever
+    def __init__(self, env: QueryRewriteVectorEnv | QueryRewriteWrapper) -> None:
+        super().__init__(env)
+        simulator, retriever = env.simulator, env.simulator.retriever
         engine = retriever.engine if isinstance(retriever, View) else retriever
         require_checkable(engine.name, simulator.mode, simulator.max_turns)
         assert isinstance(engine, BM25)
-        self.envs, self.brute_force = envs, BruteForceScores(engine)
+        self.brute_force = BruteForceScores(engine)
         self.counts = dict.fromkeys(("results", "lists", "epochs", "replaced", *ERRORS), 0)
         self._first_C: BoolArray | None = None
         self._last_C: BoolArray | None = None
 
-    @property
-    def simulator(self) -> Simulator:
-        """Of the wrapped environment."""
-        return self.envs.simulator
-
-    @property
-    def stream(self) -> Stream:
-        """Of the wrapped environment."""
-        return self.envs.stream
-
-    @property
-    def group_size(self) -> int:
-        """Of the wrapped environment."""
-        return self.envs.group_size
-
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Reset the wrapped environment; nothing is checked."""
-        return self.envs.reset(seed=seed, options=options)
-
     def step(self, actions: Sequence[str]) -> StepResult:
         """Step the wrapped environment, and add the results and errors of its lists to `counts`."""
-        on_sale_C, queries = self._on_sale(), self.envs.simulator.queries_N
-        result = self.envs.step(actions)
-        infos, g = result[-1], self.envs.group_size
+        on_sale_C, queries = self._on_sale(), self.simulator.queries_N
+        result = self.env.step(actions)
+        infos, g = result[-1], self.group_size
         originals = [query.text for query in queries]
-        both = combined_texts(originals, actions, self.envs.simulator.mode, self.envs.simulator.original_weight)
+        both = combined_texts(originals, actions, self.simulator.mode, self.simulator.original_weight)
         kept = infos["feedback"].kept.tolist()
         searched = [text if keep else new for text, new, keep in zip(originals, both, kept, strict=True)]
         self._count(originals[::g], infos["hits_before"][::g], on_sale_C)
@@ -131,7 +111,7 @@ class BruteForceCheck:
 
     def _on_sale(self) -> BoolArray:
         """Mask of the epoch of this step's episodes; counts an epoch that is new."""
-        retriever = self.envs.simulator.retriever
+        retriever = self.simulator.retriever
         everything_C = np.ones(self.brute_force.engine.num_docs, np.bool_)
         on_sale_C = retriever.epoch.on_sale_C if isinstance(retriever, View) else everything_C
         if self._last_C is None or not np.array_equal(on_sale_C, self._last_C):
@@ -149,11 +129,11 @@ class BruteForceCheck:
     def state_dict(self) -> dict[str, Any]:
         """State of the environment, and the counts."""
         checks = {"counts": dict(self.counts), "first_C": self._first_C, "last_C": self._last_C}
-        return {**self.envs.state_dict(), "checked": checks}
+        return {**self.env.state_dict(), "checked": checks}
 
     def load_state_dict(self, state: dict[str, Any]) -> Observation:
         """Restore a state; returns the environment's observation."""
         checks = state.get("checked", {})
         self.counts |= checks.get("counts", {})
         self._first_C, self._last_C = checks.get("first_C"), checks.get("last_C")
-        return self.envs.load_state_dict({name: part for name, part in state.items() if name != "checked"})
+        return self.env.load_state_dict({name: part for name, part in state.items() if name != "checked"})

@@ -25,6 +25,7 @@ from qr_env.common.messages import print_message
 from qr_env.common.protocols import Agent
 from qr_env.environment.brute_force_check import BruteForceCheck
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
+from qr_env.environment.wrapper import QueryRewriteWrapper
 from qr_env.evaluation.tables import comparison_table
 from qr_env.traffic.stream import StreamShare
 from runs.common.folder import open_run, run_config, run_lock
@@ -39,7 +40,7 @@ from runs.report.drift import OUTCOMES_FILE
 from runs.report.job import write_report
 from runs.report.run_files import write_eval
 
-Environment = QueryRewriteVectorEnv | BruteForceCheck | OutcomeLogger
+Environment = QueryRewriteVectorEnv | QueryRewriteWrapper
 
 
 def main(args: Args) -> None:

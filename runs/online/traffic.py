@@ -23,9 +23,10 @@ from qr_env.common.errors import ConfigError, SearchError
 from qr_env.common.messages import print_message
 from qr_env.common.protocols import Agent, Stream
 from qr_env.common.types import Query
-from qr_env.environment.brute_force_check import ERRORS, BruteForceCheck
-from qr_env.environment.simulator import Observation, Simulator
+from qr_env.environment.brute_force_check import ERRORS
+from qr_env.environment.simulator import Observation
 from qr_env.environment.vector_env import QueryRewriteVectorEnv, StepResult
+from qr_env.environment.wrapper import QueryRewriteWrapper
 from qr_env.evaluation.regret import ORACLE, OutcomeLog
 from qr_env.shop.shop import Shop
 from qr_env.traffic.departments import departments
@@ -84,74 +85,60 @@ def report_hit_counts(folder: Path, counts: Mapping[str, int]) -> None:
         )
 
 
-class OutcomeLogger:
-    """A vectorized environment that logs the gain that some agents, and the oracle, would have had on each query.
+class OutcomeLogger(QueryRewriteWrapper):
+    """Logs the gain that some agents, and the oracle, would have had on each query.
 
-    All other behavior is the wrapped environment's. The agents' rewrites are searched and graded in one additional call
-    per step, in the step's epoch and before the step: gains are measured before anything is learned from the query.
+    The agents' rewrites are searched and graded in one additional call per step, in the step's epoch and before the
+    step: gains are measured before anything is learned from the query.
     """
 
     def __init__(
-        self, envs: QueryRewriteVectorEnv | BruteForceCheck, drift: Drift, agents: Mapping[str, Agent], path: Path
+        self,
+        env: QueryRewriteVectorEnv | QueryRewriteWrapper,
+        drift: Drift,
+        agents: Mapping[str, Agent],
+        path: Path,
     ) -> None:
-        self.envs, self.drift, self.agents, self.log = envs, drift, dict(agents), OutcomeLog(path)
+        super().__init__(env)
+        self.drift, self.agents, self.log = drift, dict(agents), OutcomeLog(path)
         self._department = dict(zip((q.id for q in drift.queries), drift.department_N.tolist(), strict=True))
         self._logged_events = 0
 
-    @property
-    def simulator(self) -> Simulator:
-        """Of the wrapped environment."""
-        return self.envs.simulator
-
-    @property
-    def stream(self) -> Stream:
-        """Of the wrapped environment."""
-        return self.envs.stream
-
-    @property
-    def group_size(self) -> int:
-        """Of the wrapped environment."""
-        return self.envs.group_size
-
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Reset the environment; the log starts anew."""
-        observation, infos = self.envs.reset(seed=seed, options=options)
+        observation, infos = self.env.reset(seed=seed, options=options)
         self._rewind()
         return observation, infos
 
-    def state_dict(self) -> dict[str, Any]:
-        """Of the wrapped environment."""
-        return self.envs.state_dict()
-
     def load_state_dict(self, state: dict[str, Any]) -> Observation:
         """Restore the environment; lines of the log that will be written again are dropped."""
-        observation = self.envs.load_state_dict(state)
+        observation = self.env.load_state_dict(state)
         self._rewind()
         return observation
 
     def step(self, actions: Sequence[str]) -> StepResult:
         """Log the outcomes of the episode's queries on its first turn, then step the environment."""
-        if self.envs.simulator.turn == 0:
-            queries = list(self.envs.simulator.queries_P)
+        if self.simulator.turn == 0:
+            queries = list(self.simulator.queries_P)
             self._write(queries, self._first_arrival, self._gains(queries))
-        return self.envs.step(actions)
+        return self.env.step(actions)
 
     @property
     def _first_arrival(self) -> int:
         """Position in the stream of the first query of the current episode."""
-        return self.envs.stream.taken - self.envs.simulator.blocks
+        return self.stream.taken - self.simulator.blocks
 
     def _rewind(self) -> None:
         # Later turns of an episode do not write what its first turn has written.
-        clock = self._first_arrival if self.envs.simulator.turn == 0 else self.envs.stream.taken
+        clock = self._first_arrival if self.simulator.turn == 0 else self.stream.taken
         self.log.rewind(clock)
         self._logged_events = sum(event.at < clock for event in self.drift.events(clock))
 
     def _gains(self, queries: Sequence[Query]) -> dict[str, np.ndarray]:
         """Gain of each query under each agent's best rewrite and under the oracle's, (P,) each."""
-        simulator = self.envs.simulator.fork(len(self.agents) + 1)
+        simulator = self.simulator.fork(len(self.agents) + 1)
         simulator.reset(queries)
         texts = simulator.observe()["query"][:: len(self.agents) + 1]
         oracle = self.drift.shop.oracle
