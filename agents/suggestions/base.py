@@ -14,8 +14,8 @@ class Suggestion:
     word: str
     """One word as `qr_env.common.tokenize.words` gives it. Its stem is no stem of the query's own words."""
     weight: float
-    """Confidence of the source, > 0 and at most 1: share of its titles, of its purchases … that hold the word. 1 says as
-    much as a word that the shopper typed."""
+    """Confidence of the source, > 0 and at most 1, such as the share of its titles that hold the word. 1 weighs as much
+    as a word that the shopper typed."""
     source: str
     """Name of the source that suggests it."""
 
