@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
@@ -18,3 +20,10 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy of the machine stands before loopback."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, ",".join(LOOPBACK))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of this test alone: indexes, vectors, verdicts and models on disk."""
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

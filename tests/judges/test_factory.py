@@ -8,34 +8,17 @@ import pytest
 from judges.factory import JudgeOptions, open_judge, open_shopper
 from judges.simple.embedding import EmbeddingJudge
 from qr_env.common.errors import ConfigError
-from qr_env.shop.sources.files import write_shop
 from tests.helpers.cross_models import small_bert
 from tests.helpers.fakes import HashEncoder, tiny_shop
 
-pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("own_cache")]
 
 SHOP = tiny_shop()
 ROWS = np.arange(3, dtype=np.int32)[None, :]
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def shop_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shop")
-    write_shop(SHOP, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return small_bert(tmp_path_factory.mktemp("bert"))
-
-
-def test_judges_by_name(bert):
+def test_judges_by_name(tmp_path):
+    bert = small_bert(tmp_path / "bert")
     options = JudgeOptions(encoder=HashEncoder())
     assert open_judge("labels", SHOP).name == open_judge("auto", SHOP).name == "labels"
     assert open_judge("auto", replace(SHOP, qrels_complete=False), options).name == "embedding"

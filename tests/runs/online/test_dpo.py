@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
+
 from runs.online.args import LearningSettings
 from tests.runs.online.test_ppo import run_and_resume
 
 
-def test_a_run_is_resumed_exactly_and_only_by_its_own_optimizer(tmp_path, monkeypatch):
-    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+@pytest.mark.usefixtures("own_cache")
+def test_a_run_is_resumed_exactly_and_only_by_its_own_optimizer(tmp_path):
     settings = {"optimizer": "dpo", "learning": LearningSettings(dpo_all_pairs=True)}
     one, other = run_and_resume(tmp_path, settings)
     assert one["updates"] == other["updates"] == 3

@@ -13,7 +13,6 @@ from qr_env.common.errors import JudgeError, RunFolderError
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.models.hub import model_folder
 from qr_env.reward.reward import Weights
-from qr_env.shop.sources.files import write_shop
 from runs.common.cli import run
 from runs.dashboard.job import metrics_of, specification
 from runs.online.args import Args, EvaluationSettings, LearningSettings, WarmStartSettings
@@ -21,6 +20,8 @@ from runs.online.evaluation import TrainingEvaluation
 from runs.online.job import main
 from tests.helpers.fakes import QUERIES, tiny_shop
 from tests.helpers.models import same_weights
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 MINILM = model_folder("minilm-l6")  # before the tests' own cache takes its place
 
@@ -34,13 +35,6 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def shop_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shop")
-    write_shop(tiny_shop(), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def finished(shop_folder, tmp_path_factory):
     """A finished run on the labelled shop."""
     cache = tmp_path_factory.mktemp("cache")
@@ -49,11 +43,6 @@ def finished(shop_folder, tmp_path_factory):
         out = tmp_path_factory.mktemp("runs") / "run"
         main(args(shop_folder, out, tracker=("tensorboard",)))
     return out
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
 
 
 def args(shop, out, **settings):

@@ -34,8 +34,8 @@ def run_and_resume(tmp_path, settings):
     return one["optimizer"], other["optimizer"]
 
 
-def test_a_run_is_resumed_exactly_and_only_by_its_own_optimizer(tmp_path, monkeypatch):
-    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+@pytest.mark.usefixtures("own_cache")
+def test_a_run_is_resumed_exactly_and_only_by_its_own_optimizer(tmp_path):
     heads = [state["value_head"]["weight"] for state in run_and_resume(tmp_path, PPO)]
     assert heads[0].any()
     assert (heads[0] == heads[1]).all()

@@ -15,7 +15,6 @@ from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.reward.paper_rewards import PAPER_REWARDS
 from qr_env.reward.reward import Reward, Weights
-from qr_env.shop.sources.files import write_shop
 from runs.online.args import Args, EvaluationSettings, JudgingSettings, WarmStartSettings
 from runs.online.evaluation import report_judge
 from runs.online.job import main
@@ -24,10 +23,9 @@ from tests.helpers.cross_models import small_bert
 from tests.helpers.fake_llm_server import FakeLLMServer
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
-pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("own_cache")]
 
 SHOP = tiny_shop()
-ROWS = np.arange(3, dtype=np.int32)[None, :]
 EVALUATION = EvaluationSettings(every=1, dev_queries=4, probes=2)
 TINY = {
     "warm_start": WarmStartSettings(pretrain=64, queries=4),
@@ -36,18 +34,6 @@ TINY = {
     "group_size": 2,
     "evaluation": EVALUATION,
 }
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def shop_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shop")
-    write_shop(SHOP, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,7 @@ SHARED = Path(os.environ.get("QR_DATA") or Path(__file__).parents[5] / "shared" 
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+def _no_data_folder(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QR_DATA", raising=False)
 
 
