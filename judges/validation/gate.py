@@ -28,7 +28,7 @@ from judges.validation.samples import Sample, grade_sample, group_by_query, labe
 from qr_env.common.errors import ConfigError, DataError, JudgeError
 from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import LEVELS, Query, RowArray
-from qr_env.shop.readers.formats import read_chunks
+from qr_env.shop.readers.formats.by_suffix import read_chunks
 from qr_env.shop.shop import Shop
 
 SPLITS = ("train", "dev")  # never test

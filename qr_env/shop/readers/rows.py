@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Chunk, Problem
-from qr_env.shop.readers.formats import read_chunks
+from qr_env.shop.readers.formats.by_suffix import read_chunks
 from qr_env.shop.readers.load_report import LoadReport, shorten
 
 TITLE_LIMIT = 2_000  # characters; the longest real title in ESCI, WANDS and Icecat is under 1,000

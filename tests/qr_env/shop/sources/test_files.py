@@ -409,7 +409,7 @@ def test_rows_and_lines_do_not_depend_on_the_size_of_a_block(
     )
     path = folder(tmp_path, f"product_id,title\n{rows}70,\n71,last,x")
     expected = read_folder(path, "skip")
-    monkeypatch.setattr("qr_env.shop.readers.formats_csv.BLOCK", block)
+    monkeypatch.setattr("qr_env.shop.readers.formats.delimited.BLOCK", block)
     parts = read_folder(path, "skip")
     assert expected.report is not None
     assert parts.report is not None

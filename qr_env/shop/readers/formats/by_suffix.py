@@ -3,7 +3,7 @@
     for chunk in read_chunks(Path("products.jsonl"), lambda keys: {"sku": "product_id", "name": "title"}):
         print(chunk.columns["title"][0], chunk.lines[0])
 
-CSV is read in `formats_csv.py`, Parquet in `formats_parquet.py`, JSONL and TREC here. Only unreadable rows are reported
+CSV and TSV are read in `delimited.py`, Parquet in `parquet.py`, JSONL and TREC here. Only unreadable rows are reported
 here: bytes that are not UTF-8, a wrong number of fields, an unclosed quote, broken JSON. `rows.py` validates values.
 """
 
@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import CHUNK_ROWS, Chunk, Fields, Naming, Row, excerpt, open_text
-from qr_env.shop.readers.formats_csv import csv_rows
-from qr_env.shop.readers.formats_parquet import parquet_chunks
+from qr_env.shop.readers.formats.delimited import csv_rows
+from qr_env.shop.readers.formats.parquet import parquet_chunks
 
 
 def read_chunks(path: Path, naming: Naming) -> Iterator[Chunk]:
