@@ -219,18 +219,18 @@ class Simulator:
         self.turn, self._current, self._last_reward, self._rewrites = 0, None, {}, []
 
     def _evaluate_rewrites(self, rewrites_N: Sequence[str], done: bool, fresh: Sequence[Query]) -> Step:
-        """Compute a step without advancing. Equal rewrites of one query are computed once (axis U: unique)."""
+        """Compute a step without advancing. Equal rewrites of one query are computed once (axis U)."""
         pairs = list(zip(self._slots_N.tolist(), rewrites_N, strict=True))
         place = {pair: at for at, pair in enumerate(dict.fromkeys(pairs))}
         inverse_N = np.fromiter(map(place.__getitem__, pairs), np.int64, len(pairs))
-        slots, rewrites_M = zip(*place, strict=True)
-        slots_M, originals_M = np.array(slots, np.int64), [self.cache.queries[slot].text for slot in slots]
-        texts = text_figures(originals_M, rewrites_M)
-        before, grades_before = self.cache.hits(slots_M), self.cache.grades(slots_M)
-        query, bought = self.queries_N, self.cache.bought(slots_M)
-        after, grades_after = self._results_after(slots_M, originals_M, rewrites_M, texts.kept, fresh)
+        slots, rewrites_U = zip(*place, strict=True)
+        slots_U, originals_U = np.array(slots, np.int64), [self.cache.queries[slot].text for slot in slots]
+        texts = text_figures(originals_U, rewrites_U)
+        before, grades_before = self.cache.hits(slots_U), self.cache.grades(slots_U)
+        query, bought = self.queries_N, self.cache.bought(slots_U)
+        after, grades_after = self._results_after(slots_U, originals_U, rewrites_U, texts.kept, fresh)
         engaged = (
-            None if self.shopper is None else self._engagement(slots_M, before, grades_before, after, grades_after)
+            None if self.shopper is None else self._engagement(slots_U, before, grades_before, after, grades_after)
         )
         figures = feedback(before, after, grades_before, grades_after, texts, self.excellent_C, bought, engaged)
         results = Results(after, grades_after, figures, self.reward(figures))
@@ -251,21 +251,21 @@ class Simulator:
 
     def _results_after(
         self,
-        slots_M: Slots,
-        originals_M: Sequence[str],
-        rewrites_M: Sequence[str],
-        kept_M: npt.NDArray[np.bool_],
+        slots_U: Slots,
+        originals_U: Sequence[str],
+        rewrites_U: Sequence[str],
+        kept_U: npt.NDArray[np.bool_],
         fresh: Sequence[Query],
     ) -> tuple[Hits, Grades]:
         """Result lists and grades after U rewrites; a kept original has its own, unchanged."""
-        changed = np.flatnonzero(~kept_M)
+        changed = np.flatnonzero(~kept_U)
         mode, weight = self.mode, self.original_weight
-        if len(changed) == len(kept_M):
-            return self._search_and_grade(combine.combined_texts(originals_M, rewrites_M, mode, weight), slots_M, fresh)
-        originals, rewrites = ([texts_M[u] for u in changed.tolist()] for texts_M in (originals_M, rewrites_M))
+        if len(changed) == len(kept_U):
+            return self._search_and_grade(combine.combined_texts(originals_U, rewrites_U, mode, weight), slots_U, fresh)
+        originals, rewrites = ([texts_U[u] for u in changed.tolist()] for texts_U in (originals_U, rewrites_U))
         wanted = combine.combined_texts(originals, rewrites, mode, weight)
-        hits, grades = self.cache.hits(slots_M), self.cache.grades(slots_M)
-        found, verdicts = self._search_and_grade(wanted, slots_M[changed], fresh)
+        hits, grades = self.cache.hits(slots_U), self.cache.grades(slots_U)
+        found, verdicts = self._search_and_grade(wanted, slots_U[changed], fresh)
         hits.rows_NK[changed], hits.scores_NK[changed] = found.rows_NK, found.scores_NK
         grades.probs_NK4[changed] = verdicts.probs_NK4
         return hits, grades
@@ -293,16 +293,16 @@ class Simulator:
         return after, Grades(grades.probs_NK4[:n, : self.k])
 
     def _engagement(
-        self, slots_M: Slots, before: Hits, grades_before: Grades, after: Hits, grades_after: Grades
+        self, slots_U: Slots, before: Hits, grades_before: Grades, after: Hits, grades_after: Grades
     ) -> tuple[Engagement, Engagement]:
-        """One call of the shopper for both lists of U rewrites; an original's list is included once (axis B)."""
+        """One call of the shopper for both lists of U rewrites; each original's list is included once."""
         assert self.shopper is not None
-        slots_U, first_U, place_M = np.unique(slots_M, return_index=True, return_inverse=True)
-        queries = [self.cache.queries[slot] for slot in (*slots_U.tolist(), *slots_M.tolist())]
-        rows = np.concatenate([before.rows_NK[first_U], after.rows_NK])
-        probs = np.concatenate([grades_before.probs_NK4[first_U], grades_after.probs_NK4])
+        slots_P, first_P, place_U = np.unique(slots_U, return_index=True, return_inverse=True)
+        queries = [self.cache.queries[slot] for slot in (*slots_P.tolist(), *slots_U.tolist())]
+        rows = np.concatenate([before.rows_NK[first_P], after.rows_NK])
+        probs = np.concatenate([grades_before.probs_NK4[first_P], grades_after.probs_NK4])
         both = self.shopper.engage(queries, rows, Grades(probs))
-        return both[place_M], both[len(slots_U) :]
+        return both[place_U], both[len(slots_P) :]
 
     def _turn_reward(self, new: Results, kept_N: npt.NDArray[np.bool_]) -> tuple[RewardTerms, Results]:
         """Reward of the turn, R_t − R_{t−1} by term, and the current results; a kept original changes neither."""

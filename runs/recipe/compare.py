@@ -90,7 +90,7 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Metrics of all agents over S seeds and N queries."""
+    """Metrics of all agents over R seeds and N queries."""
 
     main: str
     """name of the headline metric"""
