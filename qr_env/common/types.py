@@ -2,12 +2,12 @@
 
 A suffix names the axes of an array, one letter an axis: `rows_NK` is (N, K). Each letter has one meaning everywhere:
 
-    N  a flat batch: searches, lists, pairs, generated sequences
+    N  a flat batch of what has no letter of its own: searches, lists, pairs, generated sequences
     P  distinct queries, or searches of one query each
     G  rewrites of one query: one GRPO group
     K  products of one result list, best first
     C  all products of the catalogue
-    T  tokens of one text, in order, padded; Tp, tokens of its prompt
+    T  tokens or words of one text, in order, padded; Tp, tokens of its prompt
     D  width of an embedding or hidden state
     M  a subset or a pool taken out of larger axes: graded pairs, sampled tokens, candidates before the best K
     U  distinct values of a larger axis

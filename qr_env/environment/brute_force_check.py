@@ -1,8 +1,8 @@
 """Compare every result list of a running BM25 environment with a brute-force search, and count the errors.
 
-    envs = BruteForceCheck(envs)          # used by traffic.check_hits of `qr online` and `qr bench churn`
+    envs = BruteForceCheck(envs)    # setting traffic.check_hits of `qr online`; `qr bench churn`
     envs.step(rewrites)
-    envs.counts                   # results, lists, epochs, replaced, and the errors: not on sale, wrong, missing
+    envs.counts                     # results, lists, epochs, replaced, and the errors: not on sale, wrong, missing
 
 Brute force is one sparse product of bm25s' own matrix with all products; it shares nothing with this project's search
 loop or caches. "not on sale": the product is not on sale. "wrong": the hit does not have the score that belongs at

@@ -6,7 +6,7 @@
     cache.hits(slots_P), cache.grades(slots_P), cache.bought(slots_P)
 
 Popular queries come back often, so the last `capacity` distinct queries are kept in arrays that a batch indexes by slot
-(axis S). An entry with a missing verdict serves its own step only: the next time the judge is asked again.
+(axis S). An entry with a missing verdict serves one step only: at its next use the query is graded again.
 """
 
 from __future__ import annotations
@@ -59,13 +59,11 @@ class OriginalResultsCache:
         return [self._use((query.row, query.text)) for query in queries]
 
     def _use(self, key: tuple[int, str]) -> int:
+        """Slot of a query, now the most recently used one; -1 where it is missing or has a missing verdict."""
         slot = self._slot.pop(key, -1)
-        if slot >= 0 and key not in self._incomplete:
-            self._slot[key] = slot
-            return slot
         if slot >= 0:
             self._slot[key] = slot
-        return -1
+        return -1 if key in self._incomplete else slot
 
     def expire(self, on_sale_C: npt.NDArray[np.bool_]) -> None:
         """The assortment changed: every entry is searched and graded again before its next use.
@@ -139,7 +137,7 @@ class OriginalResultsCache:
         return Bought(self._bought_SM[slots_N], self._bought_relevance_SM[slots_N])
 
     def contexts(self, hits: Hits) -> list[str]:
-        """Context of N observations: the first titles of each result list, joined by " | "."""
+        """Context of N observations: the first `CONTEXT_TITLES` titles of each result list, joined by " | "."""
         titles = self._titles
         tops = hits.rows_NK[:, :CONTEXT_TITLES].tolist()
         return [" | ".join([titles[row] for row in rows if row >= 0]) for rows in tops]

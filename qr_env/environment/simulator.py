@@ -9,7 +9,7 @@ N = blocks × group_size; the `group_size` neighbours of a block work on the sam
 Several turns. Let R_t be the reward of the rewrite of turn t against the ORIGINAL query, and R_0 = 0. The reward of
 turn t is R_t − R_{t−1}, term by term, so an episode's rewards sum to the reward of its last rewrite, and one turn is
 the special case R_1. Keeping the original leaves the result list as it is and earns exactly 0 on every turn. A turn
-whose verdicts are missing has reward NaN, and the next one is the difference to the last turn with verdicts.
+whose verdicts are missing has reward NaN; the next turn's reward is the difference to the last turn that had verdicts.
 
 A changing assortment (`LiveRetriever`). An episode keeps the epoch that it began in, so that the lists before, after
 and of every turn are of one assortment. The next episodes begin in the newest epoch, and cached results are searched
@@ -113,7 +113,7 @@ class Simulator:
         self._slots_N: Slots = np.zeros(0, np.int64)
         self._current: Results | None = None
         self._last_reward: dict[str, npt.NDArray[np.float32]] = {}
-        self.retriever = retriever  # of a live one, the view that the current episodes began with
+        self.retriever = retriever  # of a `LiveRetriever`: its view at the start of the current episodes
         self._take_newest_epoch()
 
     def _take_newest_epoch(self) -> bool:
@@ -138,7 +138,7 @@ class Simulator:
         return self._rewrites[-1] if self._rewrites else []
 
     def fork(self, group_size: int) -> Simulator:
-        """A one-turn simulator on the same queries and cache, for other rewrites; the episodes of this one go on."""
+        """A one-turn simulator on the same queries and cache, for other rewrites; this one's episodes do not change."""
         other = copy.copy(self)
         other.group_size, other.max_turns = group_size, 1
         return other
@@ -177,7 +177,7 @@ class Simulator:
         return step
 
     def observe(self) -> Observation:
-        """Query and context of each of N, as texts that the observation space holds."""
+        """Query and context of each of the N rewrites to come, as texts that the observation space holds."""
         if self._current is not None:
             return {"query": self._query_texts(), "context": tuple(self.cache.contexts(self._current.hits))}
         slots_P = self._slots_N[:: self.group_size].tolist()

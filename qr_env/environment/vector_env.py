@@ -38,11 +38,11 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
 
     - Neighbours in blocks of `group_size` work on the same query, as GRPO needs it; num_envs is a multiple of it.
     - Observations are a dict of N-tuples of texts; actions are N texts in any sequence.
-    - Autoreset is SAME_STEP: where episodes end (all at once), the observation that `step` returns is of the NEXT
+    - Autoreset is SAME_STEP: where episodes end (all at once), the observation that `step` returns shows the NEXT
       queries. The next queries are searched and graded in the same two calls as the rewrites.
     - `infos` of a step holds what the step did, batched: `query` (list of N `Query`), `hits_before`, `hits_after`
       (`Hits`), `grades_before`, `grades_after` (`Grades`), `reward_terms` (dict of (N,) arrays, "total" among them),
-      `feedback` (`Feedback`), and, where episodes ended, `next_query` (the N queries that the observation is of) with
+      `feedback` (`Feedback`), and, where episodes ended, `next_query` (the N queries of the observation) with
       Gymnasium's `final_obs` (N observations, made when first read), `final_info` (the step's infos again) and their
       masks. `infos` of a reset holds `query`, `hits_before`, `grades_before`.
     - `reset(options={"queries": […]})` starts on given queries, one a block.
@@ -101,7 +101,7 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start on the next queries of the stream. Of a list of seeds the first is used: there is one stream."""
+        """Start on the next queries of the stream. There is one stream: of a list of seeds only the first is used."""
         first = seed[0] if isinstance(seed, Sequence) else seed
         super().reset(seed=first)
         reseed(self.stream, first)
