@@ -16,6 +16,7 @@ import numpy.typing as npt
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent, Judge, Retriever
 from qr_env.common.types import Hits, Query
+from qr_env.query_text.kept import is_kept
 from qr_env.retrieval import combine as combining
 from qr_env.reward.metrics import DEPTH, dcg
 from qr_env.shop.shop import Shop
@@ -80,7 +81,7 @@ class BestOf:
         """For each query the original, then the distinct rewrites that differ from it."""
         proposed = self._base.rewrite(queries, n=self._n - 1, seed=seed)
         return [
-            [query, *(text for text in dict.fromkeys(texts) if not combining.is_kept(query, text))]
+            [query, *(text for text in dict.fromkeys(texts) if not is_kept(query, text))]
             for query, texts in zip(queries, proposed, strict=True)
         ]
 

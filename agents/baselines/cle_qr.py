@@ -36,6 +36,7 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.hashing import sha256_text
 from qr_env.common.protocols import Retriever, TextEncoder
 from qr_env.common.types import FloatArray, Hits
+from qr_env.query_text.kept import plain
 from qr_env.retrieval import combine as combining
 from qr_env.reward.metrics import dcg
 from qr_env.shop.shop import Shop
@@ -114,7 +115,7 @@ class CleQR:
         if not self._pool.queries:
             raise ConfigError(f"{shop!r}: cle-qr needs a query log, and no train query has a purchase or label")
         self._texts = [query.text for query in self._pool.queries]
-        self._plain = np.array([combining.plain(text) for text in self._texts])
+        self._plain = np.array([plain(text) for text in self._texts])
         dev = PurchaseLog.of(shop, shop.split("dev")[:THRESHOLD_QUERIES], outside=True)
         dev_texts = [query.text for query in dev.queries]
         vectors_ND, dev_PD = np.split(_stored_vectors(encoder, [*self._texts, *dev_texts]), [len(self._texts)])
@@ -169,7 +170,7 @@ class CleQR:
         cosine_PG, near_PG = self._index.search(
             _unit(vectors_PD @ self._head_DD), min(self._neighbours + 1, len(self._texts))
         )
-        itself_PG = self._plain[near_PG] == np.array([combining.plain(text) for text in queries])[:, None]
+        itself_PG = self._plain[near_PG] == np.array([plain(text) for text in queries])[:, None]
         return near_PG, np.where(itself_PG, -np.inf, cosine_PG.astype(np.float64))
 
     def _fit(self, log: PurchaseLog, texts: Sequence[str], vectors_PD: FloatArray) -> Thresholds:

@@ -22,7 +22,7 @@ from agents.examples.tasks import MAX_TITLES, Example
 from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import FloatArray, Query
-from qr_env.retrieval.combine import is_kept
+from qr_env.query_text.kept import is_kept
 
 Counts = dict[str, int]
 

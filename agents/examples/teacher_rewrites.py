@@ -28,7 +28,7 @@ from qr_env.common import tokenize
 from qr_env.common.errors import DataError
 from qr_env.common.protocols import Agent
 from qr_env.common.types import Query
-from qr_env.retrieval.combine import plain
+from qr_env.query_text.kept import plain
 from qr_env.shop.shop import Shop
 
 MAX_WORDS = 6  # words that a rewrite may add; longer ones are sentences

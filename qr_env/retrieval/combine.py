@@ -26,6 +26,7 @@ import numpy.typing as npt
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Retriever
 from qr_env.common.types import FloatArray, Hits, SearchText
+from qr_env.query_text.kept import is_kept
 from qr_env.query_text.weights import parse_weights
 
 MODES = ("replace", "expand", "union")
@@ -39,19 +40,6 @@ def check(mode: str, weight: float) -> None:
         raise ConfigError(f"combine={mode!r}: choose one of {', '.join(MODES)}")
     if not 0 < weight < float("inf"):
         raise ConfigError(f"original_weight={weight!r}: must be a positive number (the rewrite's weight is 1)")
-
-
-def plain(text: str) -> str:
-    """The text case-folded, with single spaces."""
-    return " ".join(text.casefold().split())
-
-
-def is_kept(original: str, rewrite: str) -> bool:
-    """Whether the rewrite keeps the original: it is empty, or equal in `plain` form."""
-    if rewrite == original:
-        return True
-    bare = plain(rewrite)
-    return not bare or bare == plain(original)
 
 
 def kept(originals: Sequence[str], rewrites: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qr_env.evaluation.evaluator import HeldOutEvaluator
-from qr_env.retrieval.combine import is_kept
+from qr_env.query_text.kept import is_kept
 
 FULL_COLOR = 0.3  # contribution from which on the color has full strength
 NO_COLOR = 0.0005  # contribution below which there is no color

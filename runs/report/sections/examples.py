@@ -11,7 +11,7 @@ import numpy as np
 from qr_env.common.types import LEVELS
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import Evaluation, plain_json
-from qr_env.retrieval.combine import is_kept
+from qr_env.query_text.kept import is_kept
 from qr_env.shop.shop import Shop
 from runs.report.attribution import attribute, word_styles
 from runs.report.html import render, sign_color
