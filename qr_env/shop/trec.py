@@ -1,7 +1,8 @@
-"""Read and write TREC run files (`query_id Q0 product_id rank score tag`), to exchange results with other tools.
+"""TREC files, to exchange results with other tools: runs (`query_id Q0 product_id rank score tag`) and topics.
 
 qr evaluate --agent spell --run-out spell.trec        then        trec_eval qrels.trec spell.trec
 qr evaluate --run-in other_system.trec
+qr evaluate --agent spell --lucene-out topics.tsv     then        search with another engine, which writes a run
 """
 
 from __future__ import annotations
@@ -33,6 +34,21 @@ def write_run(path: str | Path, shop: Shop, queries: Sequence[Query], hits: Hits
         for query, rows_K, scores_K in zip(queries, hits.rows_NK, scores_NK, strict=True)
         for rank, (row, score) in enumerate(zip(rows_K[rows_K >= 0], scores_K[rows_K >= 0], strict=True), start=1)
     ]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text("".join(lines), encoding="utf-8")
+    return Path(path)
+
+
+def write_topics(path: str | Path, queries: Sequence[Query], strings: Sequence[str]) -> Path:
+    """Write one line a query, `query_id`, a tab and its query string, as Anserini and Pyserini read topics.
+
+    Raises:
+        DataError: an id contains white space, or a string a tab or a line break, which the format does not allow.
+    """
+    for query, string in zip(queries, strings, strict=True):
+        if set(string) & set("\t\r\n"):
+            raise DataError(f"query string {string!r} of {query.id!r} has a tab or a line break; write spaces instead")
+    lines = [f"{_column(query.id)}\t{string}\n" for query, string in zip(queries, strings, strict=True)]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text("".join(lines), encoding="utf-8")
     return Path(path)

@@ -5,6 +5,7 @@ slice, with 95 % intervals.
     qr evaluate --shop my_folder --judge embedding --agent spell --json report.json
     qr evaluate --agent rm3 few-shot:smollm2-135m best-of-8:out/quickstart/checkpoints/best --retriever bm25 dense
     qr evaluate --shop icecat --run-in other_system.trec
+    qr evaluate --shop my_folder --agent spell --weight 3 --lucene-out topics.tsv
 
 "ms/query" is the wall time of the rewriting alone, searches of best-of and cle-qr included. Texts that a language model
 generated in an earlier run are read from the store ("generated/query" is the share that was not in the store).
@@ -62,5 +63,8 @@ class Args:
     """include every query's rewrites and metrics in --json"""
     run_out: str | None = None
     """write the result lists of the last agent here as a TREC run file"""
+    lucene_out: str | None = None
+    """write the last agent's rewrites here as query strings for Solr, Elasticsearch or OpenSearch, "paint^3 gun^3
+    sprayer^0.4": a line a query, its id, a tab, the string"""
     run_in: str | None = None
     """also evaluate this TREC run file"""

@@ -22,12 +22,13 @@ from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import Evaluation
 from qr_env.evaluation.tables import comparison_table
 from qr_env.models.hub import resolve
+from qr_env.query_text.lucene import lucene_query
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.retrieval.encoder import Encoder
 from qr_env.retrieval.factory import make_retriever
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
-from qr_env.shop.trec import read_run, write_run
+from qr_env.shop.trec import read_run, write_run, write_topics
 from runs.common.output import write_json
 from runs.common.query_log import with_query_log
 from runs.evaluate.args import DEFAULT_ENCODER, Args
@@ -37,13 +38,12 @@ AGENT_KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms):
 
 def main(args: Args) -> None:
     """Evaluate every agent with every search engine; print one table an engine, write what was asked for."""
-    if not args.agent and not args.run_in:
-        raise ConfigError("nothing to score: name an --agent, or a TREC file with --run-in")
-    if args.run_out and not args.agent:
-        raise ConfigError("--run-out writes an agent's lists: name an --agent")
-    if (args.run_in or args.run_out) and len(args.retriever) > 1:
-        raise ConfigError(f"a run file is of one engine: name one --retriever, not {', '.join(args.retriever)}")
+    check_outputs(args)
     combine, weight = resolve_combine(args)  # before anything is read: checkpoints may not fit in one table
+    if args.lucene_out and combine == "union":
+        raise ConfigError(
+            "--lucene-out: union fuses two lists, which no query string does; --combine expand or replace"
+        )
     started = time.perf_counter()
     shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
     log_shop = with_query_log(shop) if any(map(reads_query_log, args.agent)) else shop
@@ -55,6 +55,17 @@ def main(args: Args) -> None:
     write_json(args.json, report(args, tables, seconds))
     if args.json != "-":
         print_tables(tables, seconds)
+
+
+def check_outputs(args: Args) -> None:
+    """Raise ConfigError if there is nothing to score, or if a file is to hold what is not one agent's, one engine's."""
+    if not args.agent and not args.run_in:
+        raise ConfigError("nothing to score: name an --agent, or a TREC file with --run-in")
+    if (args.run_out or args.lucene_out) and not args.agent:
+        raise ConfigError("--run-out and --lucene-out write what an agent does: name an --agent")
+    if (args.run_in or args.run_out or args.lucene_out) and len(args.retriever) > 1:
+        names = ", ".join(args.retriever)
+        raise ConfigError(f"--run-in, --run-out and --lucene-out are of one engine: name one --retriever, not {names}")
 
 
 def resolve_combine(args: Args) -> tuple[str, float]:
@@ -124,14 +135,25 @@ def evaluate_agents(args: Args, evaluator: HeldOutEvaluator, log_shop: Shop) -> 
     evaluations: dict[str, Evaluation] = {}
     for spec in args.agent:
         agent = open_agent(spec, log_shop, options)
-        evaluations[column_name(spec, evaluations)] = evaluator.evaluate(agent)
+        evaluations[column_name(spec, evaluations)] = last = evaluator.evaluate(agent)
     if args.run_in:
         hits, tag = read_run(args.run_in, evaluator.shop, evaluator.queries, evaluator.k)
         evaluations[Path(args.run_in).name] = evaluator.evaluate_run(hits, tag)
-    if args.run_out:  # `agent` is the last one
-        hits = evaluator.search(evaluator.rewrites(agent))
-        write_run(args.run_out, evaluator.shop, evaluator.queries, hits, tag=Path(agent.name).name)
+    if args.run_out:
+        hits = evaluator.search(last.rewrites)
+        write_run(args.run_out, evaluator.shop, evaluator.queries, hits, tag=Path(last.agent).name)
+    if args.lucene_out:
+        write_lucene_queries(args.lucene_out, last)
     return evaluations
+
+
+def write_lucene_queries(path: str, evaluation: Evaluation) -> None:
+    """Write the evaluated rewrites, combined with their queries as they were searched, as Lucene query strings."""
+    strings = [
+        lucene_query(query.text, rewrite, evaluation.weight, evaluation.combine)
+        for query, rewrite in zip(evaluation.queries, evaluation.rewrites, strict=True)
+    ]
+    write_topics(path, evaluation.queries, strings)
 
 
 def open_agent(spec: str, log_shop: Shop, options: AgentOptions) -> Agent:

@@ -10,7 +10,7 @@ import pytest
 from qr_env.common.errors import DataError
 from qr_env.common.types import Hits, Query
 from qr_env.shop.shop import Shop
-from qr_env.shop.trec import read_run, strictly_decreasing, write_run
+from qr_env.shop.trec import read_run, strictly_decreasing, write_run, write_topics
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
 
@@ -72,3 +72,10 @@ def test_no_file_and_ids_with_spaces_are_refused(shop: Shop, tmp_path: Path) -> 
     hits = Hits(np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32))
     with pytest.raises(DataError, match="white space"):
         write_run(tmp_path / "x.trec", shop, [Query(0, "my query", "sofa")], hits, "x")
+
+
+def test_topics_are_a_line_a_query_with_id_and_string(shop: Shop, tmp_path: Path) -> None:
+    path = write_topics(tmp_path / "deep" / "topics.tsv", shop.all_queries[:2], ["red sofa^0.4", ""])
+    assert path.read_text() == "q00\tred sofa^0.4\nq01\t\n"
+    with pytest.raises(DataError, match=r"'red\\tsofa' of 'q00' has a tab"):
+        write_topics(path, shop.all_queries[:1], ["red\tsofa"])

@@ -49,6 +49,21 @@ def test_it_prints_a_table_and_writes_json_and_a_run_file(folder: Path, capsys: 
     assert len(again["values"]["nDCG@10"]) == 7
 
 
+def test_the_last_agents_rewrites_are_written_as_lucene_queries(folder: Path) -> None:
+    common = {"shop": str(folder / "shop"), "cache": str(folder / "cache"), "split": "train", "k": 10}
+    (folder / "rewrites.csv").write_text("query,rewrite\nred sofa,couch^0.4\n")
+    agents = ("identity", f"rewrites:{folder / 'rewrites.csv'}")
+    main(Args(**common, agent=agents, weight=3.0, lucene_out=str(folder / "topics.tsv")))
+    lines = dict(line.split("\t") for line in (folder / "topics.tsv").read_text().splitlines())
+    assert len(lines) == 7 and "red^3 sofa^3 couch^0.4" in lines.values()
+    assert sum("^" in line for line in lines.values()) == 1
+
+
+def test_union_has_no_lucene_query(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="union fuses two result lists"):
+        main(Args(shop=str(folder / "shop"), combine="union", lucene_out=str(folder / "x.tsv")))
+
+
 def test_a_shop_without_labels_needs_a_judge(
     folder: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
