@@ -60,7 +60,7 @@ def test_the_last_agents_rewrites_are_written_as_lucene_queries(folder: Path) ->
 
 
 def test_union_has_no_lucene_query(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="union fuses two result lists"):
+    with pytest.raises(ConfigError, match="union fuses two lists"):
         main(Args(shop=str(folder / "shop"), combine="union", lucene_out=str(folder / "x.tsv")))
 
 
