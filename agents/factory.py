@@ -4,6 +4,9 @@
 
 identity, oracle        the query itself; the best rewrite that the generated shop knows
 spell, rm3              spelling correction; pseudo-relevance feedback
+repair                  corrected words, split and joined compounds, added (qr_env/query_text/repair.py)
+suggest[:FILE]          repair, and words of a second engine's titles where few results hold the whole query; FILE: the
+                        settings that `qr suggest SHOP` chose (agents/suggestions/rewriter.py)
 synonyms[:FILE]         words of a dictionary (agents/baselines/synonyms.py)
 cle-qr                  the nearest known query (agents/baselines/cle_qr.py)
 prompted:LM             a prompted language model; LM: a name of qr_env.models.hub, a folder, or a server's URL
@@ -36,16 +39,22 @@ from agents.prompted.prompt_file import PromptFile
 from agents.prompted.query2doc import REPEATS, Query2Doc
 from agents.prompted.text_store import TextStore
 from agents.query_log.purchase_log import document_examples, rewrite_examples
+from agents.suggestions.rewriter import Repaired, Suggest
+from agents.suggestions.settings import SuggestSettings
+from agents.suggestions.titles import TitleSource
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
 from qr_env.common.plugins import load_plugin, plugin_names
 from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
+from qr_env.query_text.repair import Repair
+from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
+from qr_env.retrieval.dense import Dense
 from qr_env.shop.shop import Shop
 
 KINDS = (
-    "identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, query2doc:LM, rewrites:FILE, "
-    "best-of-N:AGENT"
+    "identity, spell, repair, suggest[:FILE], rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, "
+    "query2doc:LM, rewrites:FILE, best-of-N:AGENT"
 )
 BEST_OF = re.compile(r"best-of-(\d+):(.+)")
 READ_QUERY_LOG = ("cle-qr", "few-shot", "query2doc")
@@ -60,13 +69,13 @@ class AgentOptions:
     shop: Shop
     """Its catalogue and, for agents that read a query log, its train queries and their purchases."""
     retriever: Retriever
-    """Searched by rm3, cle-qr, few-shot and best-of."""
+    """Searched by suggest, rm3, cle-qr, few-shot and best-of."""
     combine: str = "expand"
     """How rewrites are searched together with their original: "replace", "expand" or "union"."""
     weight: float = ORIGINAL_WEIGHT
     """Weight of the original's words in "expand"."""
     encoder: Callable[[], TextEncoder] | None = None
-    """Opens the sentence encoder of cle-qr."""
+    """Opens the sentence encoder of cle-qr, and of suggest's second engine where the retriever is bm25."""
     judge: Callable[[], Judge] | None = None
     """Opens the judge that selects in best-of."""
     language_model: Callable[[str, bool], LanguageModel] = open_language_model
@@ -147,6 +156,33 @@ def _rm3(argument: str, options: AgentOptions) -> Agent:
     return RM3(options.shop, options.retriever)
 
 
+def _repair(argument: str, options: AgentOptions) -> Agent:
+    return Repaired(Repair(options.shop), options.combine, options.weight)
+
+
+def _suggest(argument: str, options: AgentOptions) -> Agent:
+    settings = SuggestSettings.read(Path(argument)) if argument else SuggestSettings()
+    return make_suggest(options, settings)
+
+
+def make_suggest(options: AgentOptions, settings: SuggestSettings) -> Suggest:
+    """`suggest` over the options' engine, with the words of its second engine's titles."""
+    repair = Repair(options.shop)
+    source = TitleSource(_second_engine(options), options.shop, repair, settings.titles)
+    return Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
+
+
+def _second_engine(options: AgentOptions) -> Retriever:
+    """The engine whose titles give words: dense beside bm25, bm25 beside dense; another engine gives its own."""
+    if options.retriever.name == "dense":
+        return BM25.build(options.shop)
+    if options.retriever.name != "bm25":
+        return options.retriever
+    if options.encoder is None:
+        raise _lacks("suggest", "encoder")
+    return Dense.build(options.shop, options.encoder())
+
+
 def _oracle(argument: str, options: AgentOptions) -> Agent:
     return Oracle(options.shop)
 
@@ -201,6 +237,8 @@ def _prompted_model(prompt_name: str, language_model: str, options: AgentOptions
 BUILDERS: dict[str, AgentBuilder] = {
     "identity": _identity,
     "spell": _spell,
+    "repair": _repair,
+    "suggest": _suggest,
     "rm3": _rm3,
     "oracle": _oracle,
     "synonyms": _synonyms,
@@ -210,5 +248,5 @@ BUILDERS: dict[str, AgentBuilder] = {
     "query2doc": _query2doc,
     "rewrites": _rewrites,
 }
-WITHOUT_ARGUMENT = ("identity", "spell", "rm3", "oracle", "cle-qr")
+WITHOUT_ARGUMENT = ("identity", "spell", "repair", "rm3", "oracle", "cle-qr")
 NEED_LANGUAGE_MODEL = ("prompted", "few-shot", "query2doc")

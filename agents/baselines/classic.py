@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from agents.suggestions.title_words import title_model
 from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Hits
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from qr_env.common.protocols import Retriever
 
 WORD = re.compile(r"\w+")
-# A feedback term has 2 to 20 letters, as in Anserini.
-TERM_LENGTHS = range(2, 21)
 
 
 class Identity:
@@ -127,23 +126,3 @@ class RM3:
         for word in ranked:
             by_stem.setdefault(tokenize.stem(word), word)
         return " ".join([word for stem, word in by_stem.items() if stem not in own][: self._fb_terms]) or query
-
-
-def title_model(titles: Sequence[str], max_share: float = 0.1) -> tuple[list[str], sp.csr_matrix]:
-    """The vocabulary, and a (titles, words) sparse matrix of each word's share of its title.
-
-    Stop words, words of one letter and words in more than `max_share` of the titles have no column.
-    """
-    number: dict[str, int] = {}
-    found = [[number.setdefault(word, len(number)) for word in tokenize.words(title)] for title in titles]
-    lengths_C = np.array([len(words) for words in found], np.int64)
-    indices = np.fromiter((word for words in found for word in words), np.int32, int(lengths_C.sum()))
-    shape = (len(titles), len(number))
-    share_CV = sp.csr_matrix((np.ones(len(indices)), indices, np.append(0, lengths_C.cumsum())), shape=shape)
-    share_CV.sum_duplicates()
-    share_CV = sp.diags_array(1.0 / np.maximum(lengths_C, 1)) @ share_CV
-    words = list(number)
-    common_V = np.bincount(share_CV.indices, minlength=len(words)) > max(1.0, max_share * len(titles))
-    usable_V = np.array([bool(tokenize.stem(word)) and len(word) in TERM_LENGTHS for word in words], bool)
-    columns = np.flatnonzero(usable_V & ~common_V)
-    return [words[at] for at in columns], share_CV.tocsc()[:, columns].tocsr()

@@ -2,6 +2,7 @@
 
     repair = Repair(shop)
     repair.added_words("deckpaint kombo 20v")      # ("deck", "paint", "combo")
+    repair.corrected("deckpaint 20v")              # "deck paint 20 v"
     repair.units("base board")                     # (Unit(typed=("base", "board"), repaired=("baseboard",)),)
 
 Nothing is replaced: the repaired words are added to the query, or stand beside the typed ones for a judge that compares
@@ -62,6 +63,13 @@ class Repair:
         own = set(tokenize.terms(query))
         added = dict.fromkeys(word for unit in self.units(query) for word in unit.repaired)
         return tuple(word for word in added if tokenize.stem(word) not in own)
+
+    def corrected(self, query: str) -> str:
+        """The query with its repaired units in place of the typed ones; a query without any is returned as it is."""
+        units = self.units(query)
+        if not any(unit.repaired for unit in units):
+            return query
+        return " ".join(word for unit in units for word in unit.repaired or unit.typed)
 
     def _units(self, query: str) -> tuple[Unit, ...]:
         """The query's words in order, in units that are repaired together."""

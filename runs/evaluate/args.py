@@ -2,7 +2,7 @@
 slice, with 95 % intervals.
 
     qr evaluate --shop generated --retriever bm25 --agent spell rm3 oracle out/quickstart/checkpoints/best
-    qr evaluate --shop my_folder --judge embedding --agent spell --json report.json
+    qr evaluate --shop my_folder --judge embedding --agent spell repair suggest --json report.json
     qr evaluate --agent rm3 few-shot:smollm2-135m best-of-8:out/quickstart/checkpoints/best --retriever bm25 dense
     qr evaluate --shop icecat --run-in other_system.trec
     qr evaluate --shop my_folder --agent spell --weight 3 --lucene-out topics.tsv
@@ -31,8 +31,9 @@ class Args:
     retriever: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25",)
     """search engines; one table for each"""
     agent: tuple[str, ...] = ("identity",)
-    """checkpoint folders, or identity, spell, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM,
-    query2doc:LM (LM: a model's name, a folder, or a server's URL), best-of-N:AGENT; one column for each"""
+    """checkpoint folders, or identity, spell, repair, suggest[:FILE] (FILE: settings of qr suggest), rm3, oracle,
+    synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, query2doc:LM (LM: a model's name, a folder, or a server's URL),
+    best-of-N:AGENT; one column for each"""
     split: Literal["train", "dev", "test"] = "test"
     """split of the queries"""
     combine: Literal["replace", "expand", "union"] | None = None

@@ -33,7 +33,7 @@ from runs.common.output import write_json
 from runs.common.query_log import with_query_log
 from runs.evaluate.args import DEFAULT_ENCODER, Args
 
-AGENT_KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms):")
+AGENT_KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms|suggest):")
 
 
 def main(args: Args) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -13,11 +14,14 @@ import pytest
 from agents.baselines.classic import Identity
 from agents.factory import AgentOptions, checkpoint_folder, make_agent
 from agents.prompted.language_model import Answers
+from agents.suggestions.settings import SuggestSettings
 from judges.simple.labels import LabelsJudge
 from qr_env.common import plugins
 from qr_env.common.errors import ConfigError
+from qr_env.retrieval.bm25 import BM25
+from qr_env.retrieval.dense import Dense
 from qr_env.shop.shop import Shop
-from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
+from tests.helpers.fakes import COLORS, HashEncoder, WordRetriever, tiny_shop
 
 
 class Echo:
@@ -58,6 +62,8 @@ URL = "http://127.0.0.1:1/v1"
     [
         ("identity", "identity"),
         ("spell", "spell"),
+        ("repair", "repair"),
+        ("suggest", "suggest"),
         ("rm3", "rm3"),
         ("oracle", "oracle"),
         ("cle-qr", "cle-qr"),
@@ -101,6 +107,24 @@ def test_synonyms_take_a_file(options: AgentOptions, tmp_path: Path) -> None:
     assert make_agent(f"synonyms:{tmp_path / 's.tsv'}", options).rewrite(["couch"]) == [["sofa"]]
 
 
+def test_suggest_takes_words_of_another_engines_titles(shop: Shop) -> None:
+    encoder = HashEncoder()
+    options = AgentOptions(shop, BM25.build(shop), encoder=lambda: encoder)
+    added = make_agent("suggest", options).rewrite(["couch"])[0][0].split()
+    # Of the sofas that only the encoder finds: "sofa" itself is in a third of all titles, too common to tell apart.
+    assert len(added) == 5 and {word.partition("^")[0] for word in added} <= set(COLORS)
+    assert encoder.texts_encoded > len(shop.products)
+    beside_dense = make_agent("suggest", replace(options, retriever=Dense.build(shop, encoder)))
+    assert beside_dense.rewrite(["couch"]) == [["couch"]]  # words alone find no title for it
+    with pytest.raises(ConfigError, match=r"suggest.*encoder"):
+        make_agent("suggest", replace(options, encoder=None))
+
+
+def test_suggest_reads_the_settings_of_a_file(options: AgentOptions, tmp_path: Path) -> None:
+    SuggestSettings(words=0).write(tmp_path / "suggest.json")
+    assert make_agent(f"suggest:{tmp_path / 'suggest.json'}", options).rewrite(["couch"]) == [["couch"]]
+
+
 def test_texts_are_stored_and_prompts_have_examples(options: AgentOptions) -> None:
     agent = make_agent(f"few-shot:{URL}", options)
     assert agent.rewrite(["couch"]) == [["sofa"]]
@@ -115,6 +139,7 @@ def test_texts_are_stored_and_prompts_have_examples(options: AgentOptions) -> No
     [
         ("spel", "spel.*best-of-N"),
         ("spell:2", "takes no argument"),
+        ("suggest:/no/such.json", "no/such.json"),
         ("prompted", "prompted"),
         ("best-of-1:spell", "best-of-1"),
         ("best-of-4:spel", "spel"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.baselines.classic import RM3, Identity, Oracle, Spell, title_model
+from agents.baselines.classic import RM3, Identity, Oracle, Spell
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Hits
 from qr_env.shop.shop import Shop
@@ -84,10 +84,3 @@ def test_rm3_keeps_a_query_without_results_and_accepts_negative_scores(shop: Sho
     added = RM3(shop, Negative(), fb_docs=2, max_share=0.5).rewrite(["couch"])[0][0].split()
     # The better title of two carries nearly all of the weight.
     assert set(added) & {"red"} and len(added) == len(set(added))
-
-
-def test_title_model_drops_stop_words_single_letters_and_common_words() -> None:
-    words, share = title_model(["The red sofa s", "blue sofa for two", "green sofa"], max_share=0.5)
-    assert "the" not in words and "for" not in words and "s" not in words and "sofa" not in words
-    assert share.shape == (3, len(words))
-    assert share[0, words.index("red")] == pytest.approx(1 / 4)

@@ -46,6 +46,11 @@ def test_units_hold_both_spellings(repair: Repair) -> None:
     )
 
 
+def test_the_corrected_query_has_the_repaired_words_in_place_of_the_typed_ones(repair: Repair) -> None:
+    assert repair.corrected("deckpaint, 20v") == "deck paint 20 v"
+    assert repair.corrected("Oak  Floor 20v") == "Oak  Floor 20v"
+
+
 def test_a_compound_that_titles_use_is_not_split() -> None:
     repair = Repair(shop_of([*["deck paint"] * 9, *["deckpaint"] * COMMON]))
     assert repair.added_words("deckpaint") == ()
