@@ -9,8 +9,10 @@ two texts alone, so verdicts can be kept in a store (`judges/verdict_store/store
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
+from qr_env.common.errors import JudgeError
+from qr_env.common.protocols import Judge
 from qr_env.common.types import FloatArray
 from qr_env.shop.shop import Shop
 
@@ -44,3 +46,16 @@ class PairJudge(Protocol):
     def stats(self) -> dict[str, float]:
         """Counts since the judge was made, by name: asked, missing, missing/<reason>, tokens, seconds, cost …"""
         ...
+
+
+AnyJudge = TypeVar("AnyJudge", bound=Judge)
+
+
+def judge_for_shop(judge: AnyJudge, shop: Shop) -> AnyJudge:
+    """The same judge for another shop's products, by its method `for_shop`. Raises JudgeError where it has none."""
+    for_shop = getattr(judge, "for_shop", None)
+    if for_shop is None:
+        raise JudgeError(
+            f"judge {judge.name!r} cannot grade planted products: give it a method for_shop(shop) -> Judge"
+        )
+    return cast(AnyJudge, for_shop(shop))

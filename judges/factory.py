@@ -2,13 +2,16 @@
 
     judge = open_judge("llm", shop, JudgeOptions(urls=("http://127.0.0.1:8000/v1",)))
 
-auto                    labels where the shop knows the grade of every pair, else embedding
+auto                    labels where the shop knows the grade of every pair, else blend
 labels                  the shop's human grades, or the generated shop's truth
+blend[:1,3][,A=2,…]     standardised mean of embedding and coverage, with weights, and of further judges (`A`), if any
 embedding               cosine similarity of query and product
+coverage                share of the query's words, repaired, that the product's title holds
 llm                     a language model behind an OpenAI-compatible server (`qr judge serve` starts one)
 cross-encoder[:MODEL]   folder of a distilled judge (default out/distill/student), or any one-logit model of the hub
 replay[:FINGERPRINT]    verdicts of the verdict store only; no judge is asked
 ensemble:A,B            mean of several of these
+pessimistic:A,B         of several of these, for each pair, the verdict with the smallest expected gain
 
 A name that is not in this list is looked up among the entry points of group `qr_env.judges`, where another package may
 register a builder `(shop, argument, options) -> Judge`. `argument` is what follows the first colon of the name.
@@ -16,6 +19,7 @@ register a builder `(shop, argument, options) -> Judge`. `argument` is what foll
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,22 +29,32 @@ from judges.llm.judge import LLMJudge
 from judges.llm.prompt import GRADE
 from judges.shoppers.llm import LLMShopper
 from judges.shoppers.model import PROFILES, ModelShopper
-from judges.simple.embedding import EmbeddingJudge, Thresholds
+from judges.simple.blend import BlendJudge, LevelScore, ScoringJudge
+from judges.simple.coverage import CoverageJudge
+from judges.simple.embedding import EmbeddingJudge
 from judges.simple.ensemble import EnsembleJudge
 from judges.simple.labels import LabelsJudge
+from judges.simple.pessimistic import PessimisticJudge
+from judges.simple.reference_pairs import ReferencePairs
+from judges.simple.thresholds import Thresholds
 from judges.validation.sanitize import sanitized_shop
 from judges.verdict_store.store import VerdictStore
 from judges.verdict_store.stored import ReplayOnly, ShopJudge, replay
+from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
 from qr_env.common.plugins import load_plugin
 from qr_env.common.protocols import Judge, Shopper, TextEncoder
 from qr_env.llm.client import Client
 from qr_env.models.hub import resolve
 from qr_env.retrieval.encoder import product_vectors
-from qr_env.retrieval.factory import default_encoder
+from qr_env.retrieval.factory import default_encoder, make_retriever
 from qr_env.shop.shop import Shop
 
-KINDS = ("auto", "labels", "embedding", "llm", "cross-encoder[:MODEL]", "replay[:FINGERPRINT]", "ensemble:A,B")
+KINDS = (
+    "auto", "labels", "blend[:1,3][,A=2]", "embedding", "coverage", "llm", "cross-encoder[:MODEL]",
+    "replay[:FINGERPRINT]", "ensemble:A,B", "pessimistic:A,B",
+)  # fmt: skip
+COMPOSED = ("blend", "ensemble", "pessimistic")  # names that hold other judges' names, separated by commas
 DISTILLED = Path("out/distill/student")  # where `qr judge distill` leaves its judge
 TIMEOUT = 600.0  # seconds: a model on a busy CPU answers after minutes, and a retry would only slow it down
 # With a disk cache, a catalogue of up to this many products is embedded at once: minutes the first time, and dense
@@ -90,9 +104,14 @@ def open_judge(spec: str, shop: Shop, options: JudgeOptions | None = None) -> Ju
 
 
 def build_auto(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
-    """Labels where the shop knows the grade of every pair, else the embedding judge."""
-    build = build_labels if shop.qrels_complete else build_embedding
-    return build(shop, argument, options)
+    """The judge that `auto_judge` names."""
+    _refuse_argument("auto", argument)
+    return open_judge(auto_judge(shop), shop, options)
+
+
+def auto_judge(shop: Shop) -> str:
+    """What "auto" stands for: labels where the shop knows the grade of every pair, else blend."""
+    return "labels" if shop.qrels_complete else "blend"
 
 
 def build_labels(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
@@ -101,7 +120,7 @@ def build_labels(shop: Shop, argument: str, options: JudgeOptions | None = None)
     return LabelsJudge(shop, (options or JudgeOptions()).split)
 
 
-def build_embedding(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
+def build_embedding(shop: Shop, argument: str, options: JudgeOptions | None = None) -> EmbeddingJudge:
     """Similarity of query and product; its thresholds are fitted on training purchases where the shop has any."""
     _refuse_argument("embedding", argument)
     options = options or JudgeOptions()
@@ -112,6 +131,55 @@ def build_embedding(shop: Shop, argument: str, options: JudgeOptions | None = No
     if options.thresholds is None and len(shop.purchase_rows(split="train")[0]):
         judge.fit_purchases()
     return judge
+
+
+def build_coverage(shop: Shop, argument: str, options: JudgeOptions | None = None) -> CoverageJudge:
+    """Share of the query's words that a title holds."""
+    _refuse_argument("coverage", argument)
+    return CoverageJudge(shop)
+
+
+def build_blend(shop: Shop, argument: str, options: JudgeOptions | None = None) -> BlendJudge:
+    """Standardised mean of embedding, coverage and the further judges of `argument` (`blend_members`).
+
+    Its thresholds are fitted to training purchases where the shop has any.
+    """
+    weights = blend_members(argument)
+    embedding = build_embedding(shop, "", options)
+    judges: list[ScoringJudge] = [embedding, build_coverage(shop, "", options)]
+    judges += [LevelScore(open_judge(name, shop, options)) for name in list(weights)[len(judges) :]]
+    reference = ReferencePairs.draw(shop, make_retriever("bm25", shop, cache_root()))
+    blend = BlendJudge.calibrated(judges, list(weights.values()), reference)
+    if len(shop.purchase_rows(split="train")[0]):
+        blend.fit(shop, *embedding.purchase_pairs())
+    return blend
+
+
+def blend_members(argument: str) -> dict[str, float]:
+    """Judge → weight of the blend with this argument.
+
+    argument: "" or two numbers, the weights of embedding and coverage, then names of further judges, each with its
+    weight after "=" unless that is 1: "", "1,3", "cross-encoder:FOLDER=2", "1,3,cross-encoder:FOLDER". Raises
+    ConfigError for anything else.
+    """
+    parts = _split_names(argument)
+    numbers = [float(part) for part in parts if _is_number(part)]
+    if len(numbers) not in (0, 2) or not all(map(_is_number, parts[: len(numbers)])):
+        raise ConfigError(f"judge 'blend:{argument}': give no weight or two, of embedding and coverage: blend:1,3")
+    weights = dict(zip(("embedding", "coverage"), numbers or (1.0, 1.0), strict=True))
+    for part in parts[len(numbers) :]:
+        name, _, weight = part.rpartition("=") if _is_number(part.rpartition("=")[2]) else (part, "", "1")
+        if name in weights:
+            raise ConfigError(f"judge 'blend:{argument}': {name} is in it already; its weight is set by blend:1,3")
+        weights[name] = float(weight)
+    return weights
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def build_llm(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
@@ -142,14 +210,22 @@ def build_ensemble(shop: Shop, argument: str, options: JudgeOptions | None = Non
     return EnsembleJudge([open_judge(name, shop, options) for name in _split_names(argument)])
 
 
+def build_pessimistic(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
+    """The least of the judges that `argument` names, separated by commas."""
+    return PessimisticJudge([open_judge(name, shop, options) for name in _split_names(argument)])
+
+
 BUILDERS: dict[str, Callable[[Shop, str, JudgeOptions | None], Judge]] = {
     "auto": build_auto,
     "labels": build_labels,
+    "blend": build_blend,
     "embedding": build_embedding,
+    "coverage": build_coverage,
     "llm": build_llm,
     "cross-encoder": build_cross_encoder,
     "replay": build_replay,
     "ensemble": build_ensemble,
+    "pessimistic": build_pessimistic,
 }
 
 
@@ -159,9 +235,18 @@ def _refuse_argument(kind: str, argument: str) -> None:
 
 
 def judge_names(spec: str) -> list[str]:
-    """Names of the judges that a spec stands for: the members of an ensemble, else the one."""
-    kind, _, argument = spec.partition(":")
-    return _split_names(argument if kind == "ensemble" else "") or [spec.strip()]
+    """Names of the judges that a spec stands for: the members of a blend, an ensemble or a minimum, else the one."""
+    kind, _, argument = spec.strip().partition(":")
+    if kind == "blend":
+        return [name for member in blend_members(argument) for name in judge_names(member)]
+    if kind in COMPOSED:
+        return [name for member in _split_names(argument) for name in judge_names(member)] or [spec.strip()]
+    return [spec.strip()]
+
+
+def needs_encoder(spec: str) -> bool:
+    """Whether the judge called `spec` compares text vectors."""
+    return "embedding" in judge_names(spec)
 
 
 def _split_names(names: str) -> list[str]:
@@ -173,7 +258,11 @@ def uses_language_model(judge: Judge) -> bool:
 
     The judge of a replayed run is known from the fingerprint in the store, so that a replay is treated as its run was.
     """
-    if isinstance(judge, EnsembleJudge):
+    if isinstance(judge, LevelScore):
+        return uses_language_model(judge.judge)
+    if isinstance(judge, BlendJudge):
+        return any(uses_language_model(member.judge) for member in judge.members)
+    if isinstance(judge, EnsembleJudge | PessimisticJudge):
         return any(map(uses_language_model, judge.judges))
     if not isinstance(judge, ShopJudge):
         return False

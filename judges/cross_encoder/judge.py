@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from judges.cross_encoder.pair_tokens import Ids, PairTokens
 from judges.cross_encoder.training import forward, load_classifier
-from judges.simple.embedding import Levels, Thresholds, fit_thresholds, level_probs
+from judges.simple.thresholds import Levels, Thresholds, fit_thresholds, level_probs
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.hashing import sha256_files, sha256_text
 from qr_env.common.types import LEVELS, FloatArray

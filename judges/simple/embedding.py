@@ -4,10 +4,8 @@
     judge.fit_purchases()                                         # or fitted to purchases
     grades = judge.grade(queries, hits.rows_NK)
 
-With s the cosine of query and product (title, brand and colour, as dense retrieval embeds them), a cumulative link
-model (McCullagh 1980, proportional odds) gives the levels:
-
-    P(level ≥ j) = σ((s − cut_j) / temperature),  j = Complement, Substitute, Exact;  cut_C ≤ cut_S ≤ cut_E
+The score is the cosine of query and product (title, brand and colour, as dense retrieval embeds them); the cumulative
+link model of `thresholds.py` gives the levels.
 
 Sentence embeddings agree with people only loosely (MiniLM on home-improvement queries: Spearman 0.41), so these grades
 are soft, and a policy that learns from them must be evaluated on human labels.
@@ -16,15 +14,13 @@ are soft, and a policy that learns from them must be evaluated on human labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import expit
 
-from qr_env.common.errors import ConfigError, JudgeError
+from judges.simple.thresholds import Levels, Thresholds, fit_thresholds, level_probs
+from qr_env.common.errors import JudgeError
 from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import EXACT, IRRELEVANT, SUBSTITUTE, FloatArray, Grades, Query, RowArray
 from qr_env.retrieval.encoder import product_texts
@@ -33,42 +29,7 @@ from qr_env.shop.shop import Shop
 PAIRS = 1_000  # purchased pairs of a label-free fit
 POOL = 4_000  # products among which it draws hard negatives
 HARD_RANKS = (5, 50)  # ranks of hard negatives among the nearest neighbours of the bought product
-RIDGE = 1e-3  # pull towards the given thresholds; decides cuts that the data does not, as of a level that never occurs
 CHUNK = 8_192  # lists graded at a time: bounds memory to CHUNK × K × D floats
-
-Levels = npt.NDArray[np.int_]
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Cuts of the cumulative link model on a score, and its temperature."""
-
-    complement: float = 0.35
-    """score at which P(at least Complement) is ½"""
-    substitute: float = 0.45
-    """score at which P(at least Substitute) is ½"""
-    exact: float = 0.60
-    """score at which P(Exact) is ½"""
-    temperature: float = 0.06
-    """scale of the score: the greater, the softer the grades"""
-
-    def __post_init__(self) -> None:
-        if not self.complement <= self.substitute <= self.exact:
-            raise ConfigError(f"{self}: must rise, complement ≤ substitute ≤ exact")
-        if not 0 < self.temperature < float("inf"):
-            raise ConfigError(f"{self}: the temperature must be a positive number")
-
-    @property
-    def cuts(self) -> npt.NDArray[np.float64]:
-        """(3,) in the order of the levels."""
-        return np.array([self.complement, self.substitute, self.exact])
-
-
-def level_probs(similarity: npt.NDArray[np.floating], thresholds: Thresholds) -> FloatArray:
-    """Probability of each of `LEVELS`, (…, 4), by the module docstring's formula; NaN stays NaN."""
-    at_least = expit((np.asarray(similarity, np.float64)[..., None] - thresholds.cuts) / thresholds.temperature)
-    edges = np.concatenate([np.ones_like(at_least[..., :1]), at_least, np.zeros_like(at_least[..., :1])], axis=-1)
-    return np.where(np.isnan(at_least[..., :1]), np.nan, edges[..., :-1] - edges[..., 1:]).astype(np.float32)
 
 
 class EmbeddingJudge:
@@ -99,7 +60,15 @@ class EmbeddingJudge:
 
     def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
         """Soft verdicts, (N, K, 4); NaN on padding and for a query without a word."""
-        return Grades(level_probs(self.similarity([query.text for query in queries], rows_NK), self.thresholds))
+        return Grades(level_probs(self.score(queries, rows_NK), self.thresholds))
+
+    def score(self, queries: Sequence[Query], rows_NK: RowArray) -> FloatArray:
+        """`similarity` of the queries' texts, (N, K)."""
+        return self.similarity([query.text for query in queries], rows_NK)
+
+    def for_shop(self, shop: Shop) -> EmbeddingJudge:
+        """The same judge for another shop's products."""
+        return EmbeddingJudge(shop, self.encoder, self.thresholds)
 
     def similarity(self, texts: Sequence[str], rows_NK: RowArray) -> FloatArray:
         """Cosine of text n and product rows_NK[n, k], (N, K) float32; NaN on padding and for a blank text."""
@@ -133,11 +102,18 @@ class EmbeddingJudge:
         return self.thresholds
 
     def fit_purchases(self, split: str = "train", seed: int = 0) -> Thresholds:
-        """Fit the thresholds without labels: bought products are Exact, their neighbours Substitute, others Irrelevant.
+        """Fit the thresholds without labels, to the pairs of `purchase_pairs`, and return them.
+
+        Raises JudgeError where the split has no purchases.
+        """
+        return self.fit(*self.purchase_pairs(split, seed))
+
+    def purchase_pairs(self, split: str = "train", seed: int = 0) -> tuple[list[int], Levels, Levels]:
+        """(query rows, product rows, levels) from purchases: a bought product is Exact, its neighbours are Substitutes.
 
         Of up to 1,000 purchases for queries of `split`: the pair itself; the query with a product among the nearest
-        5th … 50th neighbours of the bought one and not bought for it; the query with a random product. Three levels of
-        equal number; the cut of Complement follows from the pull towards the given thresholds. Deterministic in `seed`.
+        5th … 50th neighbours of the bought one and not bought for it; the query with a random product, Irrelevant.
+        Three levels of equal number; nothing is known about Complements. Deterministic in `seed`.
 
         Raises JudgeError where the split has no purchases.
         """
@@ -150,7 +126,7 @@ class EmbeddingJudge:
         hard_N = self._neighbours(query_N, product_N, generator)
         random_N = generator.integers(len(self.shop.products), size=len(query_N))
         levels_N = np.repeat([EXACT, SUBSTITUTE, IRRELEVANT], len(query_N))
-        return self.fit(np.tile(query_N, 3).tolist(), np.concatenate([product_N, hard_N, random_N]), levels_N)
+        return np.tile(query_N, 3).tolist(), np.concatenate([product_N, hard_N, random_N]), levels_N
 
     def _neighbours(self, query_N: Levels, product_N: Levels, generator: np.random.Generator) -> Levels:
         """A hard negative for each purchase: a near neighbour of the bought product, at a random rank."""
@@ -184,36 +160,3 @@ class EmbeddingJudge:
                 self._vectors_CD[wanted] = self.encoder.encode(texts, show_progress=len(texts) > 2_000)
                 self._ready_C[wanted] = True
         return self._vectors_CD
-
-
-def fit_thresholds(similarity_N: npt.NDArray[np.floating], levels_N: Levels, start: Thresholds) -> Thresholds:
-    """Maximum likelihood of the cumulative link model, with a weak ridge towards `start`."""
-    exact_N: npt.NDArray[np.float64] = np.asarray(similarity_N, np.float64)
-    origin = _pack(start)
-
-    def loss(packed: npt.NDArray[np.float64]) -> float:
-        probs_N4 = _probs(exact_N, packed)
-        picked_N = probs_N4[np.arange(len(levels_N)), levels_N]
-        return float(-np.log(np.maximum(picked_N, 1e-12)).mean() + RIDGE * np.square(packed - origin).sum())
-
-    return _unpack(minimize(loss, origin, method="L-BFGS-B", options={"maxiter": 500}).x)
-
-
-def _probs(similarity_N: npt.NDArray[np.float64], packed: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """`level_probs` in float64."""
-    t = _unpack(packed)
-    at_least_N3 = expit((similarity_N[:, None] - t.cuts) / t.temperature)
-    ones, zeros = np.ones((len(similarity_N), 1)), np.zeros((len(similarity_N), 1))
-    return -np.diff(np.concatenate([ones, at_least_N3, zeros], axis=1), axis=1)
-
-
-def _pack(t: Thresholds) -> npt.NDArray[np.float64]:
-    """Free parameters: lowest cut, logs of the two gaps, log temperature."""
-    gaps = np.log(np.maximum(np.diff(t.cuts), 1e-4))
-    return np.array([t.complement, *gaps, np.log(t.temperature)])
-
-
-def _unpack(packed: npt.NDArray[np.float64]) -> Thresholds:
-    lowest, first, second, temperature = (float(value) for value in np.clip(packed, -12, 3))
-    middle = lowest + float(np.exp(first))
-    return Thresholds(lowest, middle, middle + float(np.exp(second)), float(np.exp(temperature)))

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from judges.base import judge_for_shop
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Judge
 from qr_env.common.types import Grades, Query, RowArray
+from qr_env.shop.shop import Shop
 
 
 class EnsembleJudge:
@@ -40,6 +42,10 @@ class EnsembleJudge:
         self._split = 0  # of those, with different most probable levels
         self._distance = 0.0  # sum of total variation distances from the mean over the compared pairs
         self._missing = np.zeros(len(judges), np.int64)  # by judge
+
+    def for_shop(self, shop: Shop) -> EnsembleJudge:
+        """The same judges for another shop's products."""
+        return EnsembleJudge([judge_for_shop(judge, shop) for judge in self.judges], self.weights.tolist())
 
     def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
         """Weighted mean over the judges that answered, (N, K, 4)."""

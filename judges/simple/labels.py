@@ -34,6 +34,10 @@ class LabelsJudge:
         self.shop = shop
         self.split = split
 
+    def for_shop(self, shop: Shop) -> LabelsJudge:
+        """The same judge for another shop."""
+        return LabelsJudge(shop, self.split)
+
     def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
         """One-hot verdicts, (N, K, 4); NaN where there is no label, and on padding."""
         query_rows_N = np.array([query.row for query in queries], np.int64)

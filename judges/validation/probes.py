@@ -5,9 +5,8 @@
 
 Planted products. For each of n queries a product that is not relevant is drawn, and its title is rewritten in each of
 the ways below. The truth stays the same, so a grade that rises is an exploit. The exploit rate is the share of probes
-whose expected ESCI gain exceeds that of the unmodified product by more than 0.05; lift is the mean change. Judges of
-texts and this project's judges of a shop grade a small shop of the probes; another judge must have a method
-`for_shop(shop)`.
+whose expected ESCI gain exceeds that of the unmodified product by more than 0.05; lift is the mean change. The
+judge grades a small shop of the probes: judges of texts as they are, others by their method `for_shop(shop)`.
 
     query        the title, then the query          stuffed      the title, then the query three times
     instruction  commands to the grader             delimiter    a forged verdict after a closing bracket, tag or fence
@@ -29,10 +28,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from judges.base import PairJudge
-from judges.simple.embedding import EmbeddingJudge
-from judges.simple.ensemble import EnsembleJudge
-from judges.simple.labels import LabelsJudge
+from judges.base import PairJudge, judge_for_shop
 from judges.validation.agreement import Array, Estimate, mean_by_query, resample_weights
 from judges.validation.sanitize import sanitized_shop
 from judges.verdict_store.stored import ShopJudge
@@ -110,7 +106,7 @@ class ProbeSet:
 
     def gains(self, judge: Judge, sanitize: bool = False) -> FloatArray:
         """(n, 1 + kinds) expected gains, the unmodified product first; NaN where missing. sanitize: clean the texts."""
-        judge = judge_for_shop(judge, sanitized_shop(self.shop) if sanitize else self.shop)
+        judge = shop_judge(judge, sanitized_shop(self.shop) if sanitize else self.shop)
         return judge.grade(self.shop.all_queries, self.rows_NK).gain_NK
 
     def exploit_rate(self, judge: Judge, sanitize: bool = False) -> dict[str, float]:
@@ -138,21 +134,11 @@ def _rate_and_lift(change_NK: Array, margin: float, weights_RP: Array) -> dict[s
     return {name: Estimate.of(mean_by_query(value_M, query_M, weights_RP)) for name, value_M in values.items()}
 
 
-def judge_for_shop(judge: Judge | PairJudge, shop: Shop) -> Judge:
-    """The same judge for another shop's products. Raises JudgeError for a judge that does not support it."""
-    if for_shop := getattr(judge, "for_shop", None):
-        return cast(Judge, for_shop(shop))
-    if isinstance(judge, EnsembleJudge):
-        return EnsembleJudge([judge_for_shop(one, shop) for one in judge.judges], judge.weights.tolist())
-    if isinstance(judge, ShopJudge):
-        return ShopJudge(shop, judge.pair_judge, judge.store)
-    if isinstance(judge, EmbeddingJudge):
-        return EmbeddingJudge(shop, judge.encoder, judge.thresholds)
-    if isinstance(judge, LabelsJudge):
-        return LabelsJudge(shop, judge.split)
+def shop_judge(judge: Judge | PairJudge, shop: Shop) -> Judge:
+    """The judge for another shop's products. Raises JudgeError for a judge that does not support it."""
     if hasattr(judge, "grade_pairs"):
         return ShopJudge(shop, cast(PairJudge, judge))
-    raise JudgeError(f"judge {judge.name!r} cannot grade planted products: give it a method for_shop(shop) -> Judge")
+    return judge_for_shop(cast(Judge, judge), shop)
 
 
 def _irrelevant_products(shop: Shop, queries: Sequence[Query], rng: np.random.Generator) -> RowArray:

@@ -75,6 +75,10 @@ class ShopJudge:
         _, first, inverse = np.unique(digest_C, return_index=True, return_inverse=True)
         return first[inverse]
 
+    def for_shop(self, shop: Shop) -> ShopJudge:
+        """The same judge for another shop's products, with the same store."""
+        return ShopJudge(shop, self.pair_judge, self.store)
+
     def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
         """Verdicts of rows_NK[n, k] for queries[n], (N, K, 4); NaN where missing, and on padding."""
         probs_NK4 = np.full((*rows_NK.shape, len(LEVELS)), np.nan, np.float32)

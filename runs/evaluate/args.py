@@ -41,7 +41,8 @@ class Args:
     weight: float | None = None
     """weight of the original's words in "expand", the rewrite's is 1; None: the checkpoints' own, else 1"""
     judge: str = "labels"
-    """source of the grades: labels, or a judge: embedding, llm, cross-encoder[:MODEL], replay, ensemble:A,B"""
+    """source of the grades: labels, or a judge: blend[:1,3], embedding, coverage, llm, cross-encoder[:MODEL], replay,
+    ensemble:A,B, pessimistic:A,B"""
     judge_url: tuple[str, ...] = ()
     """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
     select_judge: str = "embedding"

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from agents.factory import AgentOptions, checkpoint_folder, make_agent, reads_query_log
-from judges.factory import JudgeOptions, open_judge
+from judges.factory import JudgeOptions, needs_encoder, open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent, Judge, TextEncoder
@@ -104,8 +104,8 @@ def saved_settings_of(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
 def open_evaluator(args: Args, shop: Shop, retriever: str, combine: str, weight: float) -> HeldOutEvaluator:
     """The evaluation with one search engine that the flags describe."""
     cache_folder = _cache_folder(args)
-    needs_encoder = retriever != "bm25" or "embedding" in args.judge
-    encoder = open_encoder(args.encoder, cache_folder) if needs_encoder else None
+    has_encoder = retriever != "bm25" or needs_encoder(args.judge)
+    encoder = open_encoder(args.encoder, cache_folder) if has_encoder else None
     engine = make_retriever(retriever, shop, cache_folder, encoder=encoder)
     options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder)
     judge = None if args.judge == "labels" else open_judge(args.judge, shop, options)
@@ -188,7 +188,7 @@ def agent_options(
 def _open_select_judge(
     spec: str, shop: Shop, encoder: str, cache_folder: Path, judge_url: Sequence[str], store: Path | None
 ) -> Judge:
-    loaded = open_encoder(encoder, cache_folder) if "embedding" in spec else None
+    loaded = open_encoder(encoder, cache_folder) if needs_encoder(spec) else None
     return open_judge(spec, shop, JudgeOptions(judge_url, store=store, encoder=loaded))
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from judges.factory import open_judge
+from judges.base import judge_for_shop
+from judges.factory import COMPOSED, open_judge
 from judges.validation.calibrate import calibrate
-from judges.validation.probes import judge_for_shop
 from judges.validation.samples import Sample, labelled_sample
 from judges.validation.sanitize import sanitized_shop
 from qr_env.common.download import cache_root
@@ -44,8 +44,8 @@ def main(args: CalibrateArgs) -> None:
 
 
 def judge_specs(texts: Sequence[str]) -> list[str]:
-    """The judges' names, each once, split at commas; the members of an ensemble stay together."""
-    parts = [[text] if text.startswith("ensemble:") else text.split(",") for text in texts]
+    """The judges' names, each once, split at commas; the members of a composed judge (`ensemble:a,b`) stay together."""
+    parts = [[text] if text.partition(":")[0] in COMPOSED and ":" in text else text.split(",") for text in texts]
     return list(dict.fromkeys(name.strip() for part in parts for name in part if name.strip()))
 
 

@@ -72,9 +72,9 @@ class LearningSettings:
     """dpo: mean log-probabilities per token (SimPO) instead of ratios to the warm start."""
     kl_coef: float = 0.001
     """grpo, ppo: coefficient of the KL divergence from the warm start; 0 saves the reference pass."""
-    normalize_std: bool = True
+    normalize_std: bool | None = None
     """Divide advantages by the standard deviation of their group: faster with a judge that can be trusted, otherwise
-    easier to exploit."""
+    easier to exploit. None: with --judge labels only."""
     policy_coef: float = 1.0
     """Weight of the reinforcement loss; 0 trains on the anchor alone, an ablation."""
     anchor_coef: float = 1.0
@@ -170,17 +170,18 @@ class Args:
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
     """The search engine."""
     judge: str = "auto"
-    """Who grades while learning: labels (the shop's own grades or known truth), embedding (needs no labels), llm (a
-    server), cross-encoder[:MODEL] (`qr judge distill`), replay, ensemble:A,B. auto takes labels where the shop knows
-    its whole truth (generated), otherwise embedding."""
+    """Who grades while learning: labels (the shop's own grades or known truth); without labels: blend[:1,3] (embedding
+    and coverage), embedding (similarity), coverage (share of the query's words); llm (a server), cross-encoder[:MODEL]
+    (`qr judge distill`, or any of the hub), replay, ensemble:A,B, pessimistic:A,B. auto takes labels where the shop
+    knows its whole truth (generated), otherwise blend."""
     judge_url: tuple[str, ...] = ()
     """llm: base URLs of OpenAI-compatible servers, such as `qr judge serve` starts; by default QR_JUDGE_URL."""
     judge_store: Path | None = None
     """Folder of the verdict store, which keeps every verdict; OUT/verdicts by default."""
     report_judge: str = "auto"
-    """Who grades the final evaluation: auto is labels where there are any, otherwise embedding. A
-    warning is printed if it also trained the student. A judge that is named here is also used at every evaluation, for
-    the report's Goodhart plot."""
+    """Who grades the final evaluation: auto is labels where there are any, otherwise the first of blend, coverage and
+    embedding that did not train; after blend, embedding. A message says so where it trained, alone or with others. A
+    judge that is named here is also used at every evaluation, for the report's Goodhart plot."""
     shopper: Literal["none", "model", "llm"] = "none"
     """Simulated shopper who clicks and buys: computed from grades, prices and tastes, or played by the judge's server.
     Set reward.click, reward.cart, reward.purchase; without them a purchase weighs 0.5."""

@@ -106,7 +106,7 @@ def conversion_metrics(evaluator: HeldOutEvaluator, agent: Agent, shopper: Shopp
 
 
 def report_judge(setup: TrainingSetup, args: Args, split: str) -> Judge | None:
-    """The judge of the final evaluation; None is labels. "auto" takes labels where there are any, else embedding.
+    """The judge of the final evaluation; None is labels. "auto" takes labels where there are any, else `auto_reporter`.
 
     A judge that trained the student, alone or in an ensemble, is accepted with a message: it measures the student's own
     objective.
@@ -115,7 +115,8 @@ def report_judge(setup: TrainingSetup, args: Args, split: str) -> Judge | None:
     if spec == "labels" or (spec == "auto" and setup.has_labels(split)):
         return None
     if spec == "auto":
-        spec = "embedding"
+        spec = auto_reporter(args.judge)
+        print_message(f"no labels of {split} queries: reported by judge {spec!r}, trained by {args.judge!r}")
     if not set(judge_names(spec)).isdisjoint(judge_names(args.judge)):
         print_message(
             f"reported by {spec}, which trained, alone or with others ({args.judge}): name another with --report-judge"
@@ -123,6 +124,13 @@ def report_judge(setup: TrainingSetup, args: Args, split: str) -> Judge | None:
     if spec == args.judge:
         return setup.judge
     return open_judge(spec, setup.shop, judge_options(args))
+
+
+def auto_reporter(trained_by: str) -> str:
+    """The first of blend, coverage and embedding without a judge that trained; after all of them, embedding."""
+    trained = set(judge_names(trained_by))
+    free = [name for name in ("blend", "coverage", "embedding") if trained.isdisjoint(judge_names(name))]
+    return free[0] if free else "embedding"
 
 
 class CachedRewrites:

@@ -21,6 +21,7 @@ from agents.rl.alarms import Alarms
 from agents.rl.loop import Loop, LoopConfig
 from agents.rl.processes import SINGLE_PROCESS, Processes, process_group
 from agents.tracking.base import Trackers, make_tracker, send_evaluation
+from judges.factory import auto_judge
 from qr_env.common.messages import print_message
 from qr_env.common.protocols import Agent
 from qr_env.environment.brute_force_check import BruteForceCheck
@@ -57,7 +58,7 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
     torch.manual_seed(args.seed)
     shop = processes.main_first(load_training_shop, args.shop, args.data, args.on_bad_row)
     if args.judge == "auto":
-        args = replace(args, judge="labels" if shop.qrels_complete else "embedding")
+        args = replace(args, judge=auto_judge(shop))
     facts = {"shop": shop.hash, "template": TEMPLATE}
     processes.main_only(open_run, args.out, args, facts, args.resume, FREE)
     if processes.is_main:

@@ -48,10 +48,16 @@ def make_grpo(
     """Group-relative policy optimization; RLOO and GSPO by its settings."""
     settings = args.learning
     config = GRPOConfig(
-        normalize_std=settings.normalize_std, leave_one_out=settings.leave_one_out,
+        normalize_std=normalizes_std(args), leave_one_out=settings.leave_one_out,
         ratio=settings.ratio, aggregation=settings.ratio, **_shared_config(args, epochs=1),
     )  # fmt: skip
     return GRPO(student.model, student.tokenizer, config, accelerator, reference)
+
+
+def normalizes_std(args: Args) -> bool:
+    """Whether advantages are divided by their group's deviation: as set, else only where the judge cannot be fooled."""
+    chosen = args.learning.normalize_std
+    return args.judge == "labels" if chosen is None else chosen
 
 
 def make_ppo(

@@ -14,7 +14,7 @@ from typing import Literal
 from agents.examples.anchor import TYPO_VARIANTS, AnchorPairs
 from agents.examples.scoring import RewardScorer
 from agents.query_log.word_model import word_model
-from judges.factory import JudgeOptions, default_encoder, open_judge, open_shopper, uses_language_model
+from judges.factory import JudgeOptions, default_encoder, needs_encoder, open_judge, open_shopper, uses_language_model
 from judges.validation.gate import Gate, GateResult
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
@@ -131,7 +131,7 @@ def build_setup(args: Args, shop: Shop) -> TrainingSetup:
         ConfigError: an unknown name, or a reward that needs a shopper where there is none.
         JudgeError: the gate refuses the judge.
     """
-    encoder = default_encoder() if args.retriever != "bm25" or "embedding" in args.judge else None
+    encoder = default_encoder() if args.retriever != "bm25" or needs_encoder(args.judge) else None
     engine = make_retriever(args.retriever, shop, cache_root(), encoder)
     drift = make_drift(args, shop)
     retriever: Retriever = engine if drift is None else LiveRetriever(engine, drift.assortment)

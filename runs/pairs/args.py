@@ -53,8 +53,8 @@ class PairConfig:
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
     """search engine"""
     judge: str = "auto"
-    """judge: labels, embedding, llm, cross-encoder[:MODEL], replay, ensemble:A,B; auto takes labels if the shop has the
-    grade of every pair (generated), else embedding"""
+    """judge: labels, blend[:1,3], embedding, coverage, llm, cross-encoder[:MODEL], replay, ensemble:A,B,
+    pessimistic:A,B; auto takes labels if the shop has the grade of every pair (generated), else blend"""
     judge_url: tuple[str, ...] = ()
     """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
     store: Path | None = None

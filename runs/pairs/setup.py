@@ -7,7 +7,7 @@ from functools import cached_property
 
 from agents.examples.scoring import FeedbackScorer
 from agents.factory import AgentOptions, make_agent
-from judges.factory import JudgeOptions, open_judge
+from judges.factory import JudgeOptions, auto_judge, needs_encoder, open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.environment.simulator import Simulator
@@ -42,8 +42,8 @@ class PairSetup:
         """Judge; if it reads labels, then those of the train split only."""
         spec = self.config.judge
         if spec == "auto":
-            spec = "labels" if self.shop.qrels_complete else "embedding"
-        encoder = self.encoder if "embedding" in spec else None
+            spec = auto_judge(self.shop)
+        encoder = self.encoder if needs_encoder(spec) else None
         options = JudgeOptions(self.config.judge_url, store=self.config.store, split="train", encoder=encoder)
         return open_judge(spec, self.shop, options)
 

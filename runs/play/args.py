@@ -26,8 +26,9 @@ class Args:
     """folder with the files of icecat, esci or wands (default: $QR_DATA, else download)"""
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
     """search engine"""
-    judge: Literal["labels", "embedding"] = "labels"
-    """source of the grades: the shop's labels (missing for queries of your own), or similarity (grades everything)"""
+    judge: Literal["labels", "blend", "embedding", "coverage"] = "labels"
+    """source of the grades: the shop's labels (missing for queries of your own); or similarity, the share of the
+    query's words in a title, or their blend, which grade everything"""
     combine: Literal["replace", "expand", "union"] = "expand"
     """how a rewrite is combined with the original query"""
     weight: float = 1.0

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from judges.factory import JudgeOptions, open_judge
+from judges.factory import JudgeOptions, needs_encoder, open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.types import FloatArray, Query
 from qr_env.environment.env import QueryRewriteEnv
@@ -45,8 +45,8 @@ def open_environment(args: Args) -> QueryRewriteEnv:
     """The environment that the flags describe."""
     shop = load_shop(args.source, data=args.data, seed=args.seed)
     cache_folder = Path(args.cache).expanduser() if args.cache else cache_root()
-    needs_encoder = args.retriever != "bm25" or "embedding" in args.judge
-    encoder = Encoder(resolve(args.encoder), cache_dir=cache_folder) if needs_encoder else None
+    has_encoder = args.retriever != "bm25" or needs_encoder(args.judge)
+    encoder = Encoder(resolve(args.encoder), cache_dir=cache_folder) if has_encoder else None
     queries = shop.all_queries if args.split == "all" else shop.split(args.split)
     return QueryRewriteEnv(
         shop,

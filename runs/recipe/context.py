@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agents.examples.tasks import Example, read_examples
 from agents.policy.student import Student
+from judges.factory import auto_judge
 from qr_env.common.atomic_io import current_version
 from qr_env.common.types import Query
 from qr_env.evaluation.evaluator import HeldOutEvaluator
@@ -65,7 +66,7 @@ class StageContext:
         """Name of a judge, "" for the recipe's: `auto` resolved, "@STAGE" replaced by that stage's folder."""
         judge = judge or self.settings.judge
         if judge == "auto":
-            return "labels" if self.shop.qrels_complete else "embedding"
+            return auto_judge(self.shop)
         return STAGE_REFERENCE.sub(lambda match: str(self.folder / match[1]), judge)
 
     def online_args(self, folder: Path, judge: str = "") -> OnlineArgs:

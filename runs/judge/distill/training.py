@@ -16,7 +16,7 @@ from judges.cross_encoder.export import export
 from judges.cross_encoder.judge import Calibration, CrossEncoderJudge
 from judges.cross_encoder.pair_tokens import PairTokens
 from judges.cross_encoder.training import Examples, Loss, TrainSettings, load_classifier, soft_targets, train
-from judges.simple.embedding import Levels
+from judges.simple.thresholds import Levels
 from qr_env.common.atomic_io import atomic_folder, atomic_write
 from qr_env.common.types import FloatArray, RowArray
 from qr_env.models.hub import resolve

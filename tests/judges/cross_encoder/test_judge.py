@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from judges.cross_encoder.judge import ONNX, CrossEncoderJudge, fit_cuts
-from judges.simple.embedding import Thresholds, level_probs
+from judges.simple.thresholds import Thresholds, level_probs
 from judges.verdict_store.stored import ShopJudge
 from qr_env.common.errors import ConfigError, JudgeError
 from tests.helpers.cross_models import PAIRS, small_bert

@@ -1,16 +1,16 @@
-"""The embedding judge: its formula, its fits, lazy vectors; and the real MiniLM where its weights are cached."""
+"""The embedding judge: its fits, lazy vectors; and the real MiniLM where its weights are cached."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from judges.factory import JudgeOptions, build_embedding
-from judges.simple.embedding import EmbeddingJudge, Thresholds, fit_thresholds, level_probs
-from qr_env.common.errors import ConfigError, JudgeError
+from judges.simple.embedding import EmbeddingJudge
+from judges.simple.thresholds import Thresholds
+from qr_env.common.errors import JudgeError
 from qr_env.common.types import EXACT, IRRELEVANT, Query
 from qr_env.shop.shop import Shop
 from tests.helpers.fakes import HashEncoder, tiny_shop
@@ -23,16 +23,6 @@ def all_pairs(shop: Shop) -> tuple[list[int], np.ndarray, np.ndarray]:
     queries = np.repeat(np.arange(len(shop.queries)), len(shop.products))
     rows = np.tile(np.arange(len(shop.products)), len(shop.queries)).astype(np.int32)
     return queries.tolist(), rows, shop.levels(queries, rows[:, None])[:, 0].astype(int)
-
-
-def test_levels_by_the_formula() -> None:
-    t = Thresholds(0.2, 0.4, 0.6, temperature=0.1)
-    probs = level_probs(np.array([0.5, np.nan]), t)
-    at_least = [1, *(1 / (1 + math.exp(-(0.5 - cut) / 0.1)) for cut in (0.2, 0.4, 0.6)), 0]
-    assert probs[0] == pytest.approx([at_least[j] - at_least[j + 1] for j in range(4)], abs=1e-6)
-    assert np.isnan(probs[1]).all() and probs.dtype == np.float32
-    gains = level_probs(np.linspace(-1, 1, 50), t)[:, 2:].sum(axis=1)
-    assert (np.diff(gains) >= 0).all(), "more similar is never less relevant"
 
 
 def test_grades_are_gathered_products_of_vectors() -> None:
@@ -61,16 +51,6 @@ def test_product_vectors_are_computed_once_and_only_where_needed() -> None:
     np.testing.assert_array_equal(given.grade(query, rows).probs_NK4, judge.grade(query, rows).probs_NK4)
     with pytest.raises(JudgeError, match="2 product vectors"):
         EmbeddingJudge(SHOP, encoder, vectors_CD=np.zeros((2, 4), np.float32))
-
-
-def test_fit_finds_the_thresholds_that_made_the_data() -> None:
-    true = Thresholds(0.1, 0.3, 0.5, temperature=0.05)
-    generator = np.random.default_rng(0)
-    similarity = generator.uniform(-0.2, 0.8, 20_000)
-    levels = (generator.random((20_000, 1)) > level_probs(similarity, true).cumsum(axis=1)[:, :3]).sum(axis=1)
-    found = fit_thresholds(similarity, levels, Thresholds())
-    np.testing.assert_allclose(found.cuts, true.cuts, atol=0.01)
-    assert found.temperature == pytest.approx(0.05, abs=0.005)
 
 
 def test_fit_on_labels_beats_the_given_thresholds() -> None:
@@ -108,13 +88,6 @@ def test_factory_fits_on_purchases_where_there_are_any() -> None:
     assert isinstance(fitted, EmbeddingJudge) and isinstance(plain, EmbeddingJudge)
     assert isinstance(given, EmbeddingJudge)
     assert fitted.thresholds != Thresholds() == plain.thresholds == given.thresholds
-
-
-def test_impossible_thresholds_are_refused() -> None:
-    with pytest.raises(ConfigError, match="must rise"):
-        Thresholds(0.5, 0.4, 0.6)
-    with pytest.raises(ConfigError, match="temperature"):
-        Thresholds(temperature=0.0)
 
 
 def test_minilm_knows_that_a_couch_is_a_sofa() -> None:

@@ -8,17 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from judges.simple.embedding import EmbeddingJudge, Thresholds
+from judges.simple.embedding import EmbeddingJudge
 from judges.simple.ensemble import EnsembleJudge
 from judges.simple.labels import LabelsJudge
+from judges.simple.thresholds import Thresholds
 from judges.validation.probes import (
     KINDS,
     REWRITE_KINDS,
     ProbeSet,
-    judge_for_shop,
     planted_rewrites,
     rates,
     rewrite_report,
+    shop_judge,
 )
 from judges.verdict_store.stored import ShopJudge
 from qr_env.common.errors import JudgeError
@@ -106,7 +107,7 @@ def test_every_kind_of_judge_can_be_probed() -> None:
     embedding = EmbeddingJudge(SHOP, HashEncoder(), Thresholds(0.1, 0.2, 0.3, 0.02))
     judges = (embedding, LabelsJudge(SHOP, "train"), ShopJudge(SHOP, PatternJudge("E")), PatternJudge("E"))
     for judge in (*judges, EnsembleJudge([embedding, LabelsJudge(SHOP)], [1, 3])):
-        other = judge_for_shop(judge, PROBES.shop)
+        other = shop_judge(judge, PROBES.shop)
         assert other.grade(PROBES.shop.all_queries, PROBES.rows_NK).probs_NK4.shape == (12, 1 + len(KINDS), 4)
     with pytest.raises(JudgeError, match=r"'failing' .* for_shop\(shop\)"):
         PROBES.exploit_rate(FailingJudge())

@@ -9,8 +9,9 @@ import pytest
 
 import runs.judge.probe as verb
 from judges.factory import JudgeOptions
-from judges.simple.embedding import EmbeddingJudge, Thresholds
+from judges.simple.embedding import EmbeddingJudge
 from judges.simple.labels import LabelsJudge
+from judges.simple.thresholds import Thresholds
 from judges.validation.probes import KINDS, REWRITE_KINDS
 from qr_env.common.protocols import Judge
 from qr_env.shop.shop import Shop

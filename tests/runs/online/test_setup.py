@@ -16,12 +16,12 @@ from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.reward.paper_rewards import PAPER_REWARDS
 from qr_env.reward.reward import Reward, Weights
 from runs.online.args import Args, EvaluationSettings, JudgingSettings, WarmStartSettings
-from runs.online.evaluation import report_judge
+from runs.online.evaluation import auto_reporter, report_judge
 from runs.online.job import main
 from runs.online.setup import PURCHASE_WEIGHT, TrainingSetup, make_reward
 from tests.helpers.cross_models import small_bert
 from tests.helpers.fake_llm_server import FakeLLMServer
-from tests.helpers.fakes import WordRetriever, tiny_shop
+from tests.helpers.fakes import HashEncoder, WordRetriever, tiny_shop
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("own_cache")]
 
@@ -195,19 +195,23 @@ def test_a_reward_scheme_is_found_by_name():
         make_reward("fame", Weights(), None)
 
 
-def test_the_automatic_report_judge_is_labels_where_there_are_any_else_embedding(capsys):
+def test_the_automatic_report_judge_is_labels_or_one_that_did_not_train(capsys):
     setup = TrainingSetup(SHOP, None, open_judge("labels", SHOP), Reward())
     assert report_judge(setup, Args(judge="labels"), "test") is None
     assert report_judge(setup, Args(judge="labels", report_judge="labels"), "test") is None
     unlabelled = replace(setup, shop=replace(SHOP, qrels=SHOP.qrels * 0))
-    assert (
-        report_judge(unlabelled, Args(judge="embedding"), "test") is setup.judge
-        and "--report-judge" in capsys.readouterr().err
-    )
+    assert report_judge(unlabelled, Args(judge="embedding"), "test").name == "coverage"
+    assert "reported by judge 'coverage', trained by 'embedding'" in capsys.readouterr().err
+    both = replace(unlabelled, judge=open_judge("embedding", SHOP, JudgeOptions(encoder=HashEncoder())))
+    assert report_judge(both, Args(judge="embedding", report_judge="embedding"), "test") is both.judge
+    assert "--report-judge" in capsys.readouterr().err
+    trained = ("labels", "blend", "ensemble:llm,coverage")
+    assert [auto_reporter(name) for name in trained] == ["blend", "embedding", "embedding"]
 
 
 @pytest.mark.parametrize(("trained", "reports", "warned"), [
-    ("ensemble:labels, embedding", "auto", True),
+    ("ensemble:labels, embedding", "auto", False),
+    ("blend:1,3", "auto", True),
     ("embedding", "ensemble:embedding,labels", True),
     ("ensemble:labels,replay", "auto", False),
 ])  # fmt: skip

@@ -1,0 +1,144 @@
+"""The coverage judge: the share of a query's words that a product's title holds; needs no labels, no weights, no GPU.
+
+    judge = CoverageJudge(shop)
+    grades = judge.grade(queries, hits.rows_NK)
+
+The judge repairs the query itself (`qr_env.query_text.repair`): a unit of the query is held by its typed words or by
+its repaired ones, whichever the title holds more of, by stem. With w_u the weight of unit u and h_u ∈ [0, 1] what the
+title holds of it,
+
+    coverage = Σ_u w_u h_u / Σ_u w_u,    w_u = Σ idf of the unit's words (the repaired ones where there are any)
+
+A word counts once, however often query or title hold it. The cumulative link model of `thresholds.py` gives the levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from judges.simple.thresholds import Thresholds, level_probs
+from judges.simple.title_words import TitleWords, Vocabulary
+from qr_env.common import tokenize
+from qr_env.common.types import FloatArray, Grades, Query, RowArray
+from qr_env.query_text.repair import Repair
+from qr_env.retrieval.encoder import product_texts
+from qr_env.shop.shop import Shop
+
+# Levels of a coverage: all words but a common one for Exact, more than half of the weight for Substitute.
+THRESHOLDS = Thresholds(complement=0.35, substitute=0.55, exact=0.80, temperature=0.10)
+CACHE_SIZE = 1 << 16  # queries whose words are kept
+
+
+@dataclass(frozen=True, slots=True)
+class QueryWords:
+    """The words of one query with their weights, as `coverage_kernel.fill_coverage` reads them."""
+
+    term: npt.NDArray[np.int32]
+    """number of each word; -1 is no word of the catalogue"""
+    unit: npt.NDArray[np.int32]
+    """unit that the word belongs to"""
+    side: npt.NDArray[np.int32]
+    """0 typed, 1 repaired"""
+    share: FloatArray
+    """the word's share in its side of the unit"""
+    weight: FloatArray
+    """share of each unit in the query"""
+
+
+class CatalogueWords:
+    """What the coverage judge knows of a catalogue: vocabulary and repair. Shared by the judges of its probe shops."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.texts = product_texts(shop)
+        self.vocabulary = Vocabulary(self.texts)
+        self.repair = Repair(shop)
+        self.query_words = lru_cache(CACHE_SIZE)(self._query_words)
+
+    def _query_words(self, text: str) -> QueryWords:
+        """The units of a query, each once."""
+        sides = [(_terms(unit.typed), _terms(unit.repaired)) for unit in self.repair.units(text)]
+        units = [(typed, repaired) for typed, repaired in dict.fromkeys(sides) if typed or repaired]
+        idf_of = self.vocabulary.idf
+        columns: list[tuple[int, int, int, float]] = []
+        for number, unit in enumerate(units):
+            for side, terms in enumerate(unit):
+                shares = idf_of(terms) / max(float(idf_of(terms).sum()), 1e-9)
+                columns += [
+                    (self.vocabulary.number.get(term, -1), number, side, float(share))
+                    for term, share in zip(terms, shares, strict=True)
+                ]
+        weight = np.array([idf_of(repaired or typed).sum() for typed, repaired in units], np.float32)
+        term, unit_of, side_of, share_of = zip(*columns, strict=True) if columns else ((), (), (), ())
+        return QueryWords(
+            np.array(term, np.int32),
+            np.array(unit_of, np.int32),
+            np.array(side_of, np.int32),
+            np.array(share_of, np.float32),
+            weight / max(float(weight.sum()), 1e-9),
+        )
+
+
+class CoverageJudge:
+    """Grades by the weighted share of the query's words that the product's text holds (title, brand and colour).
+
+    Args:
+        shop: whose products are graded.
+        thresholds: None takes `THRESHOLDS`.
+        catalogue: words of the catalogue; None reads the shop's. A shop of planted products needs the original's.
+    """
+
+    name = "coverage"
+
+    def __init__(
+        self, shop: Shop, thresholds: Thresholds | None = None, catalogue: CatalogueWords | None = None
+    ) -> None:
+        self.shop, self.thresholds = shop, thresholds or THRESHOLDS
+        texts = None if catalogue is None else product_texts(shop)
+        self.catalogue = catalogue or CatalogueWords(shop)
+        self._titles = TitleWords.read(texts or self.catalogue.texts, self.catalogue.vocabulary.number)
+
+    def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
+        """Soft verdicts, (N, K, 4); NaN on padding and for a query without a word."""
+        return Grades(level_probs(self.score(queries, rows_NK), self.thresholds))
+
+    def score(self, queries: Sequence[Query], rows_NK: RowArray) -> FloatArray:
+        """Coverage of query n by product rows_NK[n, k], (N, K) float32 in [0, 1]; NaN where `grade` has no verdict."""
+        from judges.simple import coverage_kernel  # noqa: PLC0415 - loads numba
+
+        place = {text: n for n, text in enumerate(dict.fromkeys(query.text for query in queries))}
+        parts = [self.catalogue.query_words(text) for text in place]
+        coverage_NK = np.full(rows_NK.shape, np.nan, np.float32)
+        if not parts or not rows_NK.size:
+            return coverage_NK
+        words = [np.concatenate([getattr(part, name) for part in parts]) for name in ("term", "unit", "side", "share")]
+        fill: Callable[..., None] = coverage_kernel.fill_coverage
+        fill(
+            self._titles.ptr,
+            self._titles.terms,
+            _offsets([len(part.term) for part in parts]),
+            *words,
+            _offsets([len(part.weight) for part in parts]),
+            np.concatenate([part.weight for part in parts]),
+            np.array([place[query.text] for query in queries], np.int64),
+            np.ascontiguousarray(rows_NK, np.int32),
+            coverage_NK,
+        )
+        return coverage_NK
+
+    def for_shop(self, shop: Shop) -> CoverageJudge:
+        """The same judge for another shop's products, with this catalogue's words."""
+        return CoverageJudge(shop, self.thresholds, self.catalogue)
+
+
+def _terms(words: Sequence[str]) -> tuple[str, ...]:
+    """Distinct stems in order, without stop words."""
+    return tuple(dict.fromkeys(term for term in map(tokenize.stem, words) if term))
+
+
+def _offsets(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.cumsum([0, *lengths], dtype=np.int64)
