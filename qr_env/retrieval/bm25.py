@@ -8,8 +8,7 @@ A weight multiplies the contribution of each term of its text to a product's sco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,14 +23,11 @@ from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError, IndexMismatchError
 from qr_env.common.types import Hits, SearchText
 from qr_env.retrieval.base import cache_folder, check_k, default_threads, read_meta, weighted_texts, write_meta
+from qr_env.retrieval.postings import Postings, TermBatch
 from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
 
 if TYPE_CHECKING:
     import bm25s
-
-# Minimum number of queries for each thread; with fewer, starting a thread costs more than it saves.
-_QUERIES_A_THREAD = 64
-_NO_MASK = np.zeros(0, np.bool_)  # all products are on sale
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +68,11 @@ class BM25:
         self.threads = threads or default_threads()
         scores = engine.scores
         self.num_docs = int(scores["num_docs"])
-        self._arrays = tuple(
-            np.asarray(scores[name], dtype)  # a view of the memory map: nothing is read yet
-            for name, dtype in (("data", np.float32), ("indices", np.int32), ("indptr", np.int64))
+        self._postings = Postings(
+            np.asarray(scores["data"], np.float32),  # views of the memory map: nothing is read yet
+            np.asarray(scores["indices"], np.int32),
+            np.asarray(scores["indptr"], np.int64),
+            self.num_docs,
         )
         self._ids: dict[str, int] = {}  # word → term id, -1 for unknown and stop words; bounded
 
@@ -124,12 +122,7 @@ class BM25:
     def search(self, queries: Sequence[SearchText], k: int, on_sale_C: npt.NDArray[np.bool_] | None = None) -> Hits:
         """The k best products of each query; see `Retriever.search`. Ties go to the lower row."""
         check_k(k)
-        rows_NK = np.full((len(queries), k), -1, np.int32)
-        scores_NK = np.full((len(queries), k), -np.inf, np.float32)
-        if len(queries):
-            mask_C = _NO_MASK if on_sale_C is None else on_sale_C
-            self._search_into(mask_C, *self.encode(queries), rows_NK, scores_NK)
-        return Hits(rows_NK, scores_NK)
+        return self._postings.search(TermBatch(*self.encode(queries)), k, on_sale_C, self.threads)
 
     def tokens(self, text: str) -> list[str]:
         """Index terms of a text, in order, known to the index or not; stop words are removed."""
@@ -138,7 +131,7 @@ class BM25:
     @cached_property
     def vocabulary(self) -> dict[str, int]:
         """Index term → number of products that have it."""
-        counts = np.diff(self._arrays[2]).tolist()
+        counts = np.diff(self._postings.starts).tolist()
         return {term: counts[number] for term, number in self.engine.vocab_dict.items() if term}
 
     def encode(self, queries: Sequence[SearchText]) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
@@ -173,27 +166,6 @@ class BM25:
         number = self.engine.vocab_dict.get(term, -1) if term else -1
         self._ids[word] = number
         return number
-
-    def _search_into(
-        self, mask_C: npt.NDArray, ids: npt.NDArray, weights: npt.NDArray, starts: npt.NDArray, *out: npt.NDArray
-    ) -> None:
-        """Run the compiled loop, one slice of the batch a thread (the loop releases the interpreter lock)."""
-        from qr_env.retrieval import bm25_kernel  # noqa: PLC0415 - loads numba
-
-        search: Callable[..., None] = bm25_kernel.search
-
-        def part(first: int, last: int) -> None:
-            rows_NK, scores_NK = (array[first:last] for array in out)
-            search(*self._arrays, self.num_docs, mask_C, ids, weights, starts[first : last + 1], rows_NK, scores_NK)
-
-        n = len(starts) - 1
-        threads = max(1, min(self.threads, n // _QUERIES_A_THREAD))
-        if threads == 1:
-            part(0, n)
-            return
-        cuts = np.linspace(0, n, threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(part, cuts[:-1], cuts[1:]))
 
 
 def _term_ids(shop: Shop, settings: BM25Settings, show_progress: bool) -> tuple[list[list[int]], dict[str, int]]:

@@ -6,6 +6,7 @@
 bm25            words (qr_env/retrieval/bm25.py)
 dense[:MODEL]   cosine similarity of text vectors (dense.py); MODEL: a sentence-transformers model, default MiniLM
 hybrid[:MODEL]  both, fused by reciprocal rank (hybrid.py)
+splade[:MODEL]  learned sparse vectors (splade.py); MODEL: a SPLADE model, default splade-tiny
 
 Any other name is looked up among the entry points of group `qr_env.retrievers` (`qr_env.common.plugins`).
 """
@@ -24,10 +25,14 @@ from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.dense import Dense
 from qr_env.retrieval.encoder import Encoder
 from qr_env.retrieval.hybrid import Hybrid
+from qr_env.retrieval.sparse_encoder import SparseEncoder
+from qr_env.retrieval.splade import Splade
 from qr_env.shop.shop import Shop
 
 GROUP = "qr_env.retrievers"
 DEFAULT_ENCODER = "minilm-l6"
+DEFAULT_SPARSE_ENCODER = "splade-tiny"
+NEED_ENCODER = ("dense", "hybrid")  # retrievers that embed texts with the `encoder` argument
 
 
 def make_retriever(
@@ -77,8 +82,16 @@ def build_hybrid(
     return Hybrid((build_bm25(shop, "", cache_dir), build_dense(shop, argument, cache_dir, encoder)))
 
 
+def build_splade(
+    shop: Shop, argument: str = "", cache_dir: Path | None = None, encoder: TextEncoder | None = None
+) -> Splade:
+    """Learned sparse retrieval with the model that `argument` names; needs no dense encoder."""
+    return Splade.cached(shop, SparseEncoder(resolve(argument or DEFAULT_SPARSE_ENCODER)), cache_dir)
+
+
 BUILDERS: dict[str, Callable[..., FilteredRetriever]] = {
     "bm25": build_bm25,
     "dense": build_dense,
     "hybrid": build_hybrid,
+    "splade": build_splade,
 }

@@ -28,7 +28,7 @@ class Args:
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
     """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
-    retriever: tuple[Literal["bm25", "dense", "hybrid"], ...] = ("bm25",)
+    retriever: tuple[Literal["bm25", "dense", "hybrid", "splade"], ...] = ("bm25",)
     """search engines; one table for each"""
     agent: tuple[str, ...] = ("identity",)
     """checkpoint folders, or identity, spell, repair, suggest[:FILE] (FILE: settings of qr suggest), rm3, oracle,

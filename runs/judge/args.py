@@ -95,7 +95,7 @@ class CalibrateArgs(JudgeArgs):
     """graded pairs at most, drawn with the seed"""
     k: int = 10
     """generated shop: products found, and random products, for each query"""
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    retriever: Literal["bm25", "dense", "hybrid", "splade"] = "bm25"
     """generated shop: the engine that finds them"""
     sanitize: bool = False
     """also evaluate each judge on texts cleaned by judges/validation/sanitize.py, to see what cleaning costs"""
@@ -179,7 +179,7 @@ class ShopperArgs(JudgeArgs):
     """click log (CSV, TSV, JSONL, Parquet; judges/shoppers/click_log.py); its lists replace the retriever's"""
     judge: str = "labels"
     """judge whose grades the model shopper reads"""
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    retriever: Literal["bm25", "dense", "hybrid", "splade"] = "bm25"
     """engine that makes the lists"""
     split: Literal["train", "dev", "test"] = "test"
     """split of the queries, without --log"""

@@ -21,7 +21,7 @@ class Args:
     action: tyro.conf.Positional[Literal["fetch", "list"]]
     """fetch: make sure that the models are in the cache. list: models with pinned weights, and cached models"""
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """smollm2-135m, minilm-l6, any Hugging Face id, or a local folder to check"""
+    """smollm2-135m, minilm-l6, splade-tiny, any Hugging Face id, or a local folder to check"""
     cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """cache folder; default $QR_CACHE, else ~/.cache/qr-env"""
     check: bool = False

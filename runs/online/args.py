@@ -167,7 +167,7 @@ class Args:
     """What to do with an invalid row of the shop's files."""
     student: str = "tiny"
     """tiny, smollm2-135m, or any causal LM: a Hugging Face id or a local folder."""
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    retriever: Literal["bm25", "dense", "hybrid", "splade"] = "bm25"
     """The search engine."""
     judge: str = "auto"
     """Who grades while learning: labels (the shop's own grades or known truth); without labels: blend[:1,3] (embedding

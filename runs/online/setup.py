@@ -25,7 +25,7 @@ from qr_env.common.types import RewardTerms
 from qr_env.environment.simulator import Simulator
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.evaluation.evaluator import HeldOutEvaluator
-from qr_env.retrieval.factory import make_retriever
+from qr_env.retrieval.factory import NEED_ENCODER, make_retriever
 from qr_env.retrieval.live_catalogue import LiveRetriever
 from qr_env.reward.feedback import Feedback
 from qr_env.reward.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
@@ -131,7 +131,7 @@ def build_setup(args: Args, shop: Shop) -> TrainingSetup:
         ConfigError: an unknown name, or a reward that needs a shopper where there is none.
         JudgeError: the gate refuses the judge.
     """
-    encoder = default_encoder() if args.retriever != "bm25" or needs_encoder(args.judge) else None
+    encoder = default_encoder() if args.retriever in NEED_ENCODER or needs_encoder(args.judge) else None
     engine = make_retriever(args.retriever, shop, cache_root(), encoder)
     drift = make_drift(args, shop)
     retriever: Retriever = engine if drift is None else LiveRetriever(engine, drift.assortment)

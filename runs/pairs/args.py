@@ -50,7 +50,7 @@ class PairConfig:
     """how a rewrite is combined with the original query; in expand it is the words to add, else a whole query"""
     weight: float = 1.0
     """weight of the original's words in "expand"; the rewrite's is 1"""
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    retriever: Literal["bm25", "dense", "hybrid", "splade"] = "bm25"
     """search engine"""
     judge: str = "auto"
     """judge: labels, blend[:1,3], embedding, coverage, llm, cross-encoder[:MODEL], replay, ensemble:A,B,

@@ -24,7 +24,7 @@ class Args:
     """generated, icecat, esci, wands, or the path of a folder or products file"""
     data: str | None = None
     """folder with the files of icecat, esci or wands (default: $QR_DATA, else download)"""
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    retriever: Literal["bm25", "dense", "hybrid", "splade"] = "bm25"
     """search engine"""
     judge: Literal["labels", "blend", "embedding", "coverage"] = "labels"
     """source of the grades: the shop's labels (missing for queries of your own); or similarity, the share of the

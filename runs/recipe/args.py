@@ -37,7 +37,7 @@ class Args:
     """every stage runs once with each"""
     profile: str = "cpu"
     """cpu, or a profile of the recipe: gpu has the paper's sizes"""
-    retriever: Literal["bm25", "dense", "hybrid"] | None = None
+    retriever: Literal["bm25", "dense", "hybrid", "splade"] | None = None
     """search engine; default the recipe's"""
     judge: str | None = None
     """judge; default the recipe's"""

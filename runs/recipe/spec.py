@@ -29,7 +29,7 @@ STAGE_REFERENCE = re.compile(r"@([^/,]+)")  # "@NAME" in the name of a judge
 class Settings:
     """Settings that all stages share."""
 
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    retriever: Literal["bm25", "dense", "hybrid", "splade"] = "bm25"
     """search engine"""
     judge: str = "auto"
     """judge that rewards rewrites during training; the comparison is graded by labels where there are any"""

