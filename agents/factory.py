@@ -166,9 +166,10 @@ def _suggest(argument: str, options: AgentOptions) -> Agent:
 
 
 def make_suggest(options: AgentOptions, settings: SuggestSettings) -> Suggest:
-    """`suggest` over the options' engine, with the words of its second engine's titles."""
+    """`suggest` over the options' engine, with the words of the titles of the engine that `settings` names."""
     repair = Repair(options.shop)
-    source = TitleSource(_second_engine(options), options.shop, repair, settings.titles)
+    engine = options.retriever if settings.engine == "own" else _second_engine(options)
+    source = TitleSource(engine, options.shop, repair, settings.titles)
     return Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
 
 

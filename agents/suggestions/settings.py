@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal, get_args
 
 from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError
 
 GATE_DEPTH = 10  # first results that the gate looks at
 NO_GATE = GATE_DEPTH + 1  # full matches that no query has: words are added to every query
+
+TitleEngine = Literal["second", "own"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,9 @@ class SuggestSettings:
     the query: 1 adds where none does, 11 (`NO_GATE`) to every query."""
     titles: int = 20
     """Number of the second engine's nearest titles, at least 1."""
+    engine: TitleEngine = "second"
+    """Whose titles give the words: a second engine's (dense beside bm25, bm25 beside dense), or those of the engine that
+    is searched, which needs no vectors and helps less."""
 
     def __post_init__(self) -> None:
         for name, lowest in {"words": 0, "full_matches": 0, "titles": 1}.items():
@@ -39,6 +45,8 @@ class SuggestSettings:
                 raise ConfigError(f"suggest setting {name}={value!r}: must be a whole number of {lowest} or more")
         if not isinstance(self.ratio, int | float) or not 0 < self.ratio < float("inf"):
             raise ConfigError(f"suggest setting ratio={self.ratio!r}: must be a positive number")
+        if self.engine not in get_args(TitleEngine):
+            raise ConfigError(f"suggest setting engine={self.engine!r}: choose one of {', '.join(get_args(TitleEngine))}")
 
     @classmethod
     def read(cls, path: Path) -> SuggestSettings:

@@ -40,6 +40,9 @@ from qr_env.reward.feedback import Bought
 from qr_env.reward.text_figures import text_figures
 from qr_env.shop.shop import SPLITS, Shop
 from qr_env.shop.slices import slices_of
+from qr_env.synthetic.queries import GENERATED
+
+MADE_UP_LABELS = "labels made up with the queries from the catalogue"
 
 
 class HeldOutEvaluator:
@@ -54,6 +57,7 @@ class HeldOutEvaluator:
         k: length of the result lists; nDCG and RR use the first ten.
         limit: at most this many queries, drawn with `seed`; None takes all.
         resamples, seed: of the bootstrap.
+        typed_only: leave out queries that were made from the catalogue (`qr_env.synthetic.queries`).
 
     Raises:
         ConfigError: no such split or mode, or no query of the split can be scored.
@@ -71,15 +75,23 @@ class HeldOutEvaluator:
         limit: int | None = None,
         seed: int = 0,
         resamples: int = 2000,
+        typed_only: bool = False,
     ) -> None:
         combining.check(combine, weight)
         self.shop, self.retriever, self.split, self.combine, self.weight = shop, retriever, split, combine, weight
         self.k, self.seed, self.resamples = k, seed, resamples
-        self.queries, self.unlabelled = choose_queries(shop, split, judge is None, limit, seed)
+        self.queries, self.unlabelled = choose_queries(shop, split, judge is None, limit, seed, typed_only)
         self.texts = [query.text for query in self.queries]
         self._judge = judge
         self.before = self.search(self.texts)
         self.raw = self.scorer.quick(self.before)
+
+    @cached_property
+    def by(self) -> str:
+        """Source of the grades: that of the scorer, or `MADE_UP_LABELS` where no labelled query was typed by anyone."""
+        if self._judge is None and not typed_queries(self.shop, self.queries):
+            return MADE_UP_LABELS
+        return self.scorer.by
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -203,7 +215,7 @@ class HeldOutEvaluator:
             k=self.k,
             seed=self.seed,
             main=main,
-            by=self.scorer.by,
+            by=self.by,
             unlabelled=self.unlabelled,
             queries=self.queries,
             rewrites=rewrites,
@@ -219,8 +231,12 @@ class HeldOutEvaluator:
         )
 
 
-def choose_queries(shop: Shop, split: str, labelled: bool, limit: int | None, seed: int) -> tuple[list[Query], int]:
+def choose_queries(
+    shop: Shop, split: str, labelled: bool, limit: int | None, seed: int, typed_only: bool = False
+) -> tuple[list[Query], int]:
     """(queries of a split that are scored, number of queries left out because they have no label).
+
+    typed_only: leave out queries that were made from the catalogue.
 
     Raises:
         ConfigError: no such split, or nothing is left.
@@ -229,7 +245,7 @@ def choose_queries(shop: Shop, split: str, labelled: bool, limit: int | None, se
         raise ConfigError(f"--split {split!r}: choose one of {', '.join(SPLITS)}")
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit}: must be 1 or more")
-    queries = shop.split(split)
+    queries = typed_queries(shop, shop.split(split)) if typed_only else shop.split(split)
     gradable = np.flatnonzero(np.diff(shop.qrels.indptr)) if labelled else None
     chosen = queries if gradable is None else _with_rows(queries, gradable)
     if not chosen:
@@ -239,6 +255,12 @@ def choose_queries(shop: Shop, split: str, labelled: bool, limit: int | None, se
         drawn = np.sort(np.random.default_rng(seed).permutation(len(chosen))[:limit])
         return [chosen[at] for at in drawn], len(queries) - len(chosen)
     return chosen, len(queries) - len(chosen)
+
+
+def typed_queries(shop: Shop, queries: Sequence[Query]) -> list[Query]:
+    """Those of the queries that a shopper typed: all but the ones that were made from the catalogue."""
+    made_up_N = shop.slices.get(GENERATED)
+    return list(queries) if made_up_N is None else [query for query in queries if not made_up_N[query.row]]
 
 
 def _with_rows(queries: list[Query], rows: np.ndarray) -> list[Query]:

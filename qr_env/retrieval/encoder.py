@@ -168,8 +168,7 @@ def product_vectors(
     root = cache_dir or getattr(encoder, "cache_dir", None)
     if root is None:
         return _embed_products(shop, encoder, fields)
-    key = sha256_text("\0".join((shop.products_hash, encoder.name, *fields)), 20)
-    path = Path(root) / "vectors" / key / "products.npy"
+    path = vectors_file(shop, encoder, root, fields)
     if not path.is_file():
         with atomic_cache_folder(path.parent) as scratch:
             np.save(scratch / path.name, _embed_products(shop, encoder, fields))
@@ -178,6 +177,14 @@ def product_vectors(
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}); delete it to compute the vectors again") from error
     return np.asarray(vectors_CD)
+
+
+def vectors_file(
+    shop: Shop, encoder: TextEncoder, cache_dir: Path, fields: Sequence[str] = PRODUCT_FIELDS
+) -> Path:
+    """Where `product_vectors` keeps the vectors of these products."""
+    key = sha256_text("\0".join((shop.products_hash, encoder.name, *fields)), 20)
+    return Path(cache_dir) / "vectors" / key / "products.npy"
 
 
 def _embed_products(shop: Shop, encoder: TextEncoder, fields: Sequence[str]) -> FloatArray:

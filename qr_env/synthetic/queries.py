@@ -37,6 +37,7 @@ TITLE_SHARE = 0.36
 OTHER_SHARE = 0.34
 DEV_SHARE = 0.1
 ZIPF = 0.8
+GENERATED = "generated"  # slice of the queries made here
 
 log = logging.getLogger("qr_env.synthetic.queries")
 Rows = npt.NDArray[np.int64]
@@ -285,7 +286,7 @@ def _extended(
     levels = np.full(len(relevant.draft_M), EXACT + 1, np.int8)
     at = (relevant.draft_M, sampled_rows[relevant.product_M])
     added = sp.csr_matrix((levels, at), shape=(new, len(shop.products)), dtype=np.int8)
-    generated = {"generated": np.arange(old + new) >= old}
+    generated = {GENERATED: np.arange(old + new) >= old}
     slices = {name: np.concatenate([mask, np.zeros(new, np.bool_)]) for name, mask in shop.slices.items()}
     return replace(
         shop,

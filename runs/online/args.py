@@ -10,7 +10,8 @@
     torchrun --nproc-per-node 2 -m runs.online generated --out out/two                          # without GPUs
 
 Stages: read the shop → index → (tiny: pretrain on the shop's text) → warm start on pairs that engine and judge accept →
-GRPO, PPO or DPO on the stream → evaluation on held-out queries → report.html. Everything is written to --out.
+GRPO, PPO or DPO on the stream → evaluation on held-out queries → what to serve (serve.json) → report.html. Everything
+is written to --out.
 
 Several processes share the online stage: each rewrites and searches its part of an update's --prompts, and one
 optimizer step is taken for all. They refuse --prompts that cannot be divided equally, --promotion on, --drift and
@@ -18,7 +19,7 @@ traffic.check_hits.
 
 A resumed run keeps the settings it was started with. Only these may be changed: --data, --on-bad-row, --updates,
 --forever, --tracker, --judge-url, --judge-store, --report-judge, judging.min_kappa, judging.low_kappa,
-judging.kappa_labels, traffic.check_hits; and SHOP, if it is the same shop at another place.
+judging.kappa_labels, evaluation.max_worse, traffic.check_hits; and SHOP, if it is the same shop at another place.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from qr_env.reward.reward import Weights
 # it logs, the place of its inputs (the shop's hash in config.json must be equal), and the threshold of the judge gate.
 FREE = (
     "shop", "data", "out", "resume", "on_bad_row", "updates", "forever", "tracker", "judge_url", "judge_store",
-    "report_judge", "judging.min_kappa", "judging.low_kappa", "judging.kappa_labels", "traffic.check_hits",
+    "report_judge", "judging.min_kappa", "judging.low_kappa", "judging.kappa_labels", "evaluation.max_worse",
+    "traffic.check_hits",
 )  # fmt: skip
 
 
@@ -120,6 +122,8 @@ class EvaluationSettings:
     watch_test_labels: bool = False
     """Also plot the test split's labels, where a shop has no others (Icecat). They select no checkpoint; but a run
     that is tuned by them has no unseen test labels left."""
+    max_worse: float = 0.1
+    """Largest share of the held-out queries that the rewriter named in OUT/serve.json may make worse."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class TrainingEvaluation:
         self.setup, self.settings = setup, args.evaluation
         self.extra_judge: Judge | None = None
         if args.report_judge not in ("auto", "labels", args.judge):
-            self.extra_judge = report_judge(setup, args, "dev")
+            self.extra_judge = report_judge(setup, args, setup.has_labels("dev"))
         self.probes = None
         if self.settings.probes:
             self.probes = ProbeSet.from_shop(setup.shop, self.settings.probes, args.seed)
@@ -105,18 +105,19 @@ def conversion_metrics(evaluator: HeldOutEvaluator, agent: Agent, shopper: Shopp
     return dict(zip(("eval/relevance@10", "eval/purchase@10"), means.tolist(), strict=True))
 
 
-def report_judge(setup: TrainingSetup, args: Args, split: str) -> Judge | None:
-    """The judge of the final evaluation; None is labels. "auto" takes labels where there are any, else `auto_reporter`.
+def report_judge(setup: TrainingSetup, args: Args, labelled: bool) -> Judge | None:
+    """The judge of the final evaluation; None is labels. "auto" takes labels where there are any (`labelled`), else
+    `auto_reporter`.
 
     A judge that trained the student, alone or in an ensemble, is accepted with a message: it measures the student's own
     objective.
     """
     spec = args.report_judge
-    if spec == "labels" or (spec == "auto" and setup.has_labels(split)):
+    if spec == "labels" or (spec == "auto" and labelled):
         return None
     if spec == "auto":
         spec = auto_reporter(args.judge)
-        print_message(f"no labels of {split} queries: reported by judge {spec!r}, trained by {args.judge!r}")
+        print_message(f"no labels of held-out queries: reported by judge {spec!r}, trained by {args.judge!r}")
     if not set(judge_names(spec)).isdisjoint(judge_names(args.judge)):
         print_message(
             f"reported by {spec}, which trained, alone or with others ({args.judge}): name another with --report-judge"

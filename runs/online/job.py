@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 import math
-import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from rich.console import Console
-from tqdm import tqdm
 
-from agents.baselines.classic import RM3, Identity, Oracle, Spell
 from agents.policy.checkpoint import checkpoints, load_checkpoint
 from agents.policy.prompt import TEMPLATE
 from agents.policy.student import Student
 from agents.rl.alarms import Alarms
 from agents.rl.loop import Loop, LoopConfig
 from agents.rl.processes import SINGLE_PROCESS, Processes, process_group
-from agents.tracking.base import Trackers, make_tracker, send_evaluation
+from agents.tracking.base import Trackers, make_tracker
 from judges.factory import auto_judge
 from qr_env.common.messages import print_message
-from qr_env.common.protocols import Agent
 from qr_env.environment.brute_force_check import BruteForceCheck
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.environment.wrapper import QueryRewriteWrapper
-from qr_env.evaluation.tables import comparison_table
 from qr_env.traffic.stream import StreamShare
 from runs.common.folder import open_run, run_config, run_lock
 from runs.common.query_log import load_training_shop
+from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 from runs.online.args import FREE, Args
-from runs.online.evaluation import TrainingEvaluation, report_judge
+from runs.online.evaluation import TrainingEvaluation
+from runs.online.final_evaluation import check_report_judge, evaluate_and_report
 from runs.online.learners import check_processes, check_settings, make_optimizer, make_promotion, needs_reference
 from runs.online.setup import TrainingSetup, build_setup
 from runs.online.traffic import OutcomeLogger, make_stream, report_hit_counts
 from runs.online.warm_start import write_warm_start, write_warm_start_in_subprocess
 from runs.report.drift import OUTCOMES_FILE
 from runs.report.job import write_report
-from runs.report.run_files import write_eval
+from runs.report.run_files import EVAL_FILE, REPORT_FILE
 
 Environment = QueryRewriteVectorEnv | QueryRewriteWrapper
 
@@ -64,11 +60,10 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
     if processes.is_main:
         print_message(f"{shop!r}; run folder {args.out}")
     if processes.broadcast(is_finished, args):
-        if processes.is_main:
-            report = (args.out / "report.html").resolve()
-            print(f"finished already (raise --updates to continue); report: {report}")
+        processes.main_only(print_finished, args)
         return
     setup = processes.main_first(build_setup, args, shop)
+    check_report_judge(args, setup)
     processes.main_only(make_warm_start, args, setup, processes)
     interrupted = learn_online(args, setup, processes)
     processes.main_only(report_interruption if interrupted else evaluate_and_report, args, setup)
@@ -79,7 +74,14 @@ def is_finished(args: Args) -> bool:
     if args.forever:
         return False
     last = args.out / "checkpoints" / f"update-{args.updates:06d}"
-    return all(path.exists() for path in (last, args.out / "eval.json", args.out / "report.html"))
+    return last.exists() and all((args.out / name).exists() for name in (SERVE_FILE, EVAL_FILE, REPORT_FILE))
+
+
+def print_finished(args: Args) -> None:
+    """Print what a finished run says to serve, and where its report is."""
+    print(read_serving_choice(args.out).reason)
+    report = (args.out / REPORT_FILE).resolve()
+    print(f"finished already (raise --updates to continue); report: {report}")
 
 
 def make_warm_start(args: Args, setup: TrainingSetup, processes: Processes) -> None:
@@ -167,7 +169,8 @@ def open_tracker(args: Args, setup: TrainingSetup, resume_from: int | None) -> T
     """The trackers of the settings; metrics after update `resume_from`, which will be logged again, are removed."""
     config = run_config(args.out, args)
     tracker = make_tracker(args.tracker, args.out, config, resume_from, setup.shop.titles)
-    (args.out / "eval.json").unlink(missing_ok=True)  # of a shorter run that is continued; `is_finished` reads it
+    for name in (SERVE_FILE, EVAL_FILE):  # of a shorter run that is continued; `is_finished` reads them
+        (args.out / name).unlink(missing_ok=True)
     return tracker
 
 
@@ -176,23 +179,3 @@ def report_interruption(args: Args, setup: TrainingSetup) -> None:
     print_message(f"stopped; continue with: qr online {args.shop} --out {args.out} --resume")
     if args.forever:
         print(f"report: {write_report(args.out).resolve()}")
-
-
-def evaluate_and_report(args: Args, setup: TrainingSetup) -> None:
-    """Evaluate on the test split, by labels where there are any or by another judge, and write the report."""
-    shop, folder = setup.shop, args.out / "checkpoints"
-    split = "test" if shop.split("test") else "dev"  # a log of a few queries may have none in test
-    evaluator = setup.evaluator(split, report_judge(setup, args, split))
-    agents: list[Agent] = [Identity(), Spell(shop), RM3(shop, setup.retriever)]
-    students = {"warm start": folder / "warm", "online": folder / "best"}
-    if args.promotion == "on":
-        students["serving"] = folder / "serving"
-    agents += [replace(Student.load(path), name=name) for name, path in students.items()]
-    if evaluator.shop.oracle:
-        agents.append(Oracle(evaluator.shop))  # with --drift its texts differ from those of `shop`
-    evaluations = {agent.name: evaluator.evaluate(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
-    write_eval(args.out, evaluations, shop, agent="online", seed=args.seed, evaluator=evaluator)
-    send_evaluation(args.tracker, args.out, run_config(args.out, args), args.updates, evaluations)
-    report = write_report(args.out)
-    Console(width=None if sys.stdout.isatty() else 160).print(comparison_table(evaluations))
-    print(f"report: {report.resolve()}")

@@ -118,7 +118,8 @@ def check_settings(args: Args) -> None:
 
     Raises:
         ConfigError: a learning rate or a number of epochs that is not above 0, a KL target without a coefficient to
-            steer, several turns with dpo, an unknown optimizer, result lists that cannot be checked.
+            steer, several turns with dpo, an unknown optimizer, a share that is none, result lists that cannot be
+            checked.
     """
     load_plugin("qr_env.optimizers", args.optimizer, OPTIMIZERS)
     settings = args.learning
@@ -138,6 +139,10 @@ def check_settings(args: Args) -> None:
     if args.max_turns > 1 and args.optimizer == "dpo":
         raise ConfigError(
             "--max-turns > 1 with --optimizer dpo: on later turns a group's rewrites have no common prompt"
+        )
+    if not 0 <= args.evaluation.max_worse <= 1:
+        raise ConfigError(
+            f"evaluation.max_worse={args.evaluation.max_worse:g}: a share of queries, between 0 and 1; 0.1 is 10 %"
         )
     if args.traffic.check_hits:
         require_checkable(args.retriever, args.combine, args.max_turns)

@@ -112,12 +112,18 @@ class TrainingSetup:
         """A number that rises with every change of what is on sale."""
         return self.drift.assortment_changes if self.drift is not None else 0
 
-    def evaluator(self, split: str, judge: Judge | None, limit: int | None = None) -> HeldOutEvaluator:
-        """Scores agents on a split, by a judge or by labels (None), at the current moment of the drift."""
+    def evaluator(
+        self, split: str, judge: Judge | None, limit: int | None = None, typed_only: bool = False
+    ) -> HeldOutEvaluator:
+        """Scores agents on a split, by a judge or by labels (None), at the current moment of the drift.
+
+        typed_only: leave out queries that were made from the catalogue.
+        """
         shop = self.shop if self.drift is None else self.drift.shop_at(self.drift.clock)
         return HeldOutEvaluator(
-            shop, self.retriever, split, self.combine, self.original_weight, judge=judge, limit=limit, seed=self.seed
-        )
+            shop, self.retriever, split, self.combine, self.original_weight, judge, limit=limit, seed=self.seed,
+            typed_only=typed_only,
+        )  # fmt: skip
 
     def has_labels(self, split: str) -> bool:
         """Whether any query of the split has a grade."""

@@ -6,7 +6,7 @@ The template is `runs/report/templates/recipe.html`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from runs.common.provenance import machine_line
@@ -14,59 +14,10 @@ from runs.recipe.compare import IDENTITY, Comparison, RunInfo, Verdict
 from runs.recipe.spec import Recipe
 from runs.recipe.table import interval_text, table_rows
 from runs.report import html
+from runs.report.intervals import Interval, IntervalChart, interval_chart
 from runs.report.run_files import REPORT_FILE
 
-ROW_HEIGHT = 30  # pixels of an agent in the chart
 RESULT_COLORS = {"agrees": "up", "disagrees": "down"}
-
-
-@dataclass(frozen=True)
-class Bar:
-    """An agent in the chart; coordinates in pixels."""
-
-    name: str
-    """name of the agent"""
-    text: str
-    """its mean and difference to identity"""
-    mean: float
-    """x of the mean"""
-    low: float
-    """x of the interval's lower end"""
-    high: float
-    """x of the interval's upper end"""
-    y: float
-    """y of dot and bar"""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A vertical line in the chart."""
-
-    text: str
-    """its label"""
-    x: float
-    """x in pixels"""
-
-
-@dataclass(frozen=True)
-class IntervalChart:
-    """The headline metric: a dot and a 95 % interval for each agent, with identity and the oracle as vertical lines."""
-
-    bars: list[Bar]
-    """one for each agent, from top to bottom"""
-    marks: list[Mark]
-    """identity, and the oracle if the shop knows it"""
-    width: int = 1060
-    """pixels"""
-    left: int = 190
-    """pixels on the left for the names"""
-    right: int = 150
-    """pixels on the right for the values"""
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return ROW_HEIGHT * (len(self.bars) + 1)
 
 
 def write_page(folder: Path, recipe: Recipe, comparison: Comparison) -> Path:
@@ -82,7 +33,7 @@ def write_page(folder: Path, recipe: Recipe, comparison: Comparison) -> Path:
         main=comparison.main,
         by=comparison.by,
         info=comparison.info,
-        chart=interval_chart(comparison),
+        chart=headline_chart(comparison),
         claims=claim_rows(comparison.verdicts),
         metric_names=[row.metric for row in rows],
         students=students,
@@ -92,32 +43,21 @@ def write_page(folder: Path, recipe: Recipe, comparison: Comparison) -> Path:
     return html.write_page(folder / REPORT_FILE, comparison.info.title, [body])
 
 
-def interval_chart(comparison: Comparison) -> IntervalChart:
-    """The headline metric of all agents."""
+def headline_chart(comparison: Comparison) -> IntervalChart:
+    """The headline metric of all agents: a dot and a 95 % interval each, with identity and the oracle as lines."""
     cells = {name: comparison.cell(name, comparison.main) for name in comparison.values}
     identity = cells[IDENTITY].mean
-    levels = {IDENTITY: identity}
+    levels = {f"{IDENTITY} {identity:.3f}": identity}
     if comparison.oracle_N is not None:
-        levels["oracle"] = float(comparison.oracle_N.mean())
-    ends = [*levels.values(), *(identity + end for cell in cells.values() for end in (cell.low, cell.high))]
-    least, most = min(ends), max(ends)
-    scale = (IntervalChart.width - IntervalChart.left - IntervalChart.right) / max(most - least, 1e-9)
-
-    def x(value: float) -> float:
-        return round(IntervalChart.left + (value - least) * scale, 1)
-
-    bars = [
-        Bar(
-            name=name,
-            text=f"{cell.mean:.3f} ({cell.difference:+.3f})",
-            mean=x(cell.mean),
-            low=x(identity + cell.low),
-            high=x(identity + cell.high),
-            y=ROW_HEIGHT * position + ROW_HEIGHT / 2,
+        oracle = float(comparison.oracle_N.mean())
+        levels[f"oracle {oracle:.3f}"] = oracle
+    intervals = [
+        Interval(
+            name, f"{cell.mean:.3f} ({cell.difference:+.3f})", cell.mean, identity + cell.low, identity + cell.high
         )
-        for position, (name, cell) in enumerate(cells.items())
+        for name, cell in cells.items()
     ]
-    return IntervalChart(bars, [Mark(f"{name} {value:.3f}", x(value)) for name, value in levels.items()])
+    return interval_chart(intervals, levels)
 
 
 def claim_rows(verdicts: Sequence[Verdict]) -> list[html.Row]:

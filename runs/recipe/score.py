@@ -20,7 +20,7 @@ from qr_env.evaluation.result import Evaluation
 from qr_env.evaluation.scorers import ONE_HOT
 from qr_env.shop.shop import Shop
 from runs.evaluate.job import agent_options
-from runs.online.evaluation import report_judge
+from runs.online.final_evaluation import open_report_evaluator
 from runs.recipe.pipeline import SeedRun
 from runs.recipe.spec import Recipe
 from runs.recipe.text_scores import scored_students
@@ -50,10 +50,7 @@ class SeedScores:
 def score_seed(run: SeedRun, recipe: Recipe, limit: int | None) -> SeedScores:
     """Evaluate every agent on at most `limit` test queries; also writes the seed's `eval.json` and `report.html`."""
     context = run.context
-    split = "test" if context.shop.split("test") else "dev"
-    evaluator = context.setup.evaluator(
-        split, report_judge(context.setup, context.online_args(context.folder), split), limit
-    )
+    evaluator = open_report_evaluator(context.online_args(context.folder), context.setup, limit)
     evaluations: dict[str, Evaluation] = {}
     scalars: dict[str, dict[str, float]] = {}
     for name, agent in tqdm(list(open_agents(run, recipe, evaluator)), desc="evaluate", unit="agent"):

@@ -3,8 +3,8 @@
     qr report out/quickstart
 
 The page is one self-contained file; it follows the reader's light or dark color scheme. It is made from those of
-`config.json`, `metrics.jsonl`, `eval.json`, `promotions.jsonl` and `outcomes.jsonl` that the folder holds, so an
-unfinished run has a report too.
+`config.json`, `metrics.jsonl`, `serve.json`, `eval.json`, `promotions.jsonl` and `outcomes.jsonl` that the folder
+holds, so an unfinished run has a report too.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qr_env.common.errors import RunFolderError
 from runs.common.output import write_json
+from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 from runs.report.args import Args
 from runs.report.drift import DRIFT_FILE, OUTCOMES_FILE, drift_analysis, print_drift
 from runs.report.html import write_page
@@ -16,6 +17,7 @@ from runs.report.sections.examples import rewrite_section
 from runs.report.sections.goodhart import goodhart_section
 from runs.report.sections.overview import glossary_section, headline_section, settings_section
 from runs.report.sections.promotion import promotion_section
+from runs.report.sections.serving import serving_section
 from runs.report.sections.stream import stream_section
 
 
@@ -32,7 +34,7 @@ def write_report(folder: Path) -> Path:
     """Write `report.html` from what the run folder holds.
 
     Raises:
-        RunFolderError: the folder does not exist, holds no file of a run, or one of its files is not JSON.
+        RunFolderError: the folder does not exist, holds no file of a run, or one of its files is damaged.
     """
     folder = Path(folder)
     config, evaluation = read_json(folder / "config.json"), read_json(folder / EVAL_FILE)
@@ -40,8 +42,10 @@ def write_report(folder: Path) -> Path:
     if not (config or evaluation or metrics):
         raise RunFolderError(f"{folder} holds no run: none of config.json, metrics.jsonl, {EVAL_FILE} is there")
     name = folder.resolve().name
+    choice = read_serving_choice(folder) if (folder / SERVE_FILE).is_file() else None
     sections = [
-        headline_section(name, config, metrics, evaluation),
+        headline_section(name, config, metrics, evaluation, choice.reason if choice else ""),
+        serving_section(choice),
         learning_section(metrics),
         goodhart_section(metrics, evaluation),
         stream_section(folder / OUTCOMES_FILE),

@@ -35,11 +35,14 @@ GLOSSARY = {
 }
 
 
-def headline_section(name: str, config: Mapping[str, Any], metrics: MetricRows, evaluation: Mapping[str, Any]) -> str:
-    """Title, one sentence, and the headline figures as cards."""
+def headline_section(
+    name: str, config: Mapping[str, Any], metrics: MetricRows, evaluation: Mapping[str, Any], serve: str = ""
+) -> str:
+    """Title, what to serve and why (`serve`), what was run, and the student's headline figures as cards."""
     return render(
         "headline.html",
         name=name,
+        serve=serve,
         args=config.get("args", {}),
         updates=max((int(row.get("update", 0)) for row in metrics), default=0),
         cards=_cards(evaluation) if evaluation else [],

@@ -266,4 +266,4 @@ def test_a_run_with_promotion_learns_until_a_signal_and_is_resumed(shop_folder, 
     monkeypatch.undo()
     main(args(shop_folder, out, promotion="on", updates=5, evaluation=EvaluationSettings(every=1), resume=True))
     agents = json.loads((out / "eval.json").read_text())["agents"]
-    assert list(agents) == ["identity", "spell", "rm3", "warm start", "online", "serving", "oracle"]
+    assert list(agents) == ["identity", "spell", "rm3", "warm start", "serving", "online", "oracle"]

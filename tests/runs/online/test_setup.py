@@ -197,13 +197,13 @@ def test_a_reward_scheme_is_found_by_name():
 
 def test_the_automatic_report_judge_is_labels_or_one_that_did_not_train(capsys):
     setup = TrainingSetup(SHOP, None, open_judge("labels", SHOP), Reward())
-    assert report_judge(setup, Args(judge="labels"), "test") is None
-    assert report_judge(setup, Args(judge="labels", report_judge="labels"), "test") is None
+    assert report_judge(setup, Args(judge="labels"), True) is None
+    assert report_judge(setup, Args(judge="labels", report_judge="labels"), True) is None
     unlabelled = replace(setup, shop=replace(SHOP, qrels=SHOP.qrels * 0))
-    assert report_judge(unlabelled, Args(judge="embedding"), "test").name == "coverage"
+    assert report_judge(unlabelled, Args(judge="embedding"), False).name == "coverage"
     assert "reported by judge 'coverage', trained by 'embedding'" in capsys.readouterr().err
     both = replace(unlabelled, judge=open_judge("embedding", SHOP, JudgeOptions(encoder=HashEncoder())))
-    assert report_judge(both, Args(judge="embedding", report_judge="embedding"), "test") is both.judge
+    assert report_judge(both, Args(judge="embedding", report_judge="embedding"), False) is both.judge
     assert "--report-judge" in capsys.readouterr().err
     trained = ("labels", "blend", "ensemble:llm,coverage")
     assert [auto_reporter(name) for name in trained] == ["blend", "embedding", "embedding"]
@@ -218,6 +218,6 @@ def test_the_automatic_report_judge_is_labels_or_one_that_did_not_train(capsys):
 def test_a_judge_that_helped_to_train_is_named_when_it_reports(monkeypatch, capsys, trained, reports, warned):
     monkeypatch.setattr("runs.online.evaluation.open_judge", lambda *_: "judge")
     setup = TrainingSetup(replace(SHOP, qrels=SHOP.qrels * 0), None, None, Reward())
-    assert report_judge(setup, Args(judge=trained, report_judge=reports), "test") == "judge"
+    assert report_judge(setup, Args(judge=trained, report_judge=reports), False) == "judge"
     printed = capsys.readouterr().err
     assert ("name another with --report-judge" in printed and trained in printed) == warned

@@ -1,0 +1,134 @@
+"""The end of a run: every rewriter on held-out queries, what to serve (OUT/serve.json), eval.json and report.html."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from tqdm import tqdm
+
+from agents.baselines.classic import Oracle
+from agents.policy.student import Student
+from agents.tracking.base import send_evaluation
+from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Agent
+from qr_env.evaluation.evaluator import HeldOutEvaluator, typed_queries
+from qr_env.evaluation.result import Evaluation
+from qr_env.evaluation.tables import comparison_table
+from runs.common.folder import run_config
+from runs.common.serving_choice import ServingChoice, write_serving_choice
+from runs.online.args import Args
+from runs.online.candidates import made_with, spec_of, untrained_agents
+from runs.online.evaluation import CachedRewrites, report_judge
+from runs.online.setup import TrainingSetup
+from runs.online.verdict import ALPHA, Candidate, grade_candidates
+from runs.online.verdict_text import reason
+from runs.report.job import write_report
+from runs.report.run_files import write_eval
+
+STUDENTS = {"warm start": "checkpoints/warm", "serving": "checkpoints/serving", "online": "checkpoints/best"}
+NO_CANDIDATES = ("rm3", "oracle")  # columns of the table that are never served: RM3 is a baseline of the literature
+TERMINAL_WIDTH = 220  # characters of the table where the output is no terminal
+
+
+@dataclass(frozen=True)
+class FinalQueries:
+    """The held-out queries of the final evaluation."""
+
+    split: str
+    """test; dev where no test query was typed"""
+    typed: bool
+    """whether a shopper typed them; if not, they were made from the catalogue and prove nothing"""
+    labelled: bool
+    """whether any of them has a label"""
+
+
+def final_queries(setup: TrainingSetup) -> FinalQueries:
+    """Typed test queries, else typed dev queries, else dev queries that were made from the catalogue."""
+    for split in ("test", "dev"):
+        if typed := typed_queries(setup.shop, setup.shop.split(split)):
+            return FinalQueries(split, True, any(setup.shop.qrels[query.row].nnz for query in typed))
+    return FinalQueries("dev", False, setup.has_labels("dev"))
+
+
+def check_report_judge(args: Args, setup: TrainingSetup) -> None:
+    """Refuse --report-judge labels where no query of the final evaluation has a label, before anything is learned.
+
+    Raises:
+        ConfigError: see above.
+    """
+    queries = final_queries(setup)
+    if args.report_judge == "labels" and not queries.labelled:
+        raise ConfigError(
+            f"--report-judge labels: no {queries.split} query of {setup.shop!r} has a label; name a judge, such as "
+            "embedding, or leave it out"
+        )
+
+
+def open_report_evaluator(args: Args, setup: TrainingSetup, limit: int | None = None) -> HeldOutEvaluator:
+    """Scores agents on the final queries by the report judge: labels where there are any, unless one is named."""
+    queries = final_queries(setup)
+    judge = report_judge(setup, args, queries.labelled)
+    return setup.evaluator(queries.split, judge, limit, typed_only=queries.typed)
+
+
+def evaluate_and_report(args: Args, setup: TrainingSetup) -> None:
+    """Evaluate all rewriters on held-out queries, write what to serve and the report, and print both."""
+    evaluator = open_report_evaluator(args, setup)
+    agents: list[Agent] = [CachedRewrites(agent) for agent in all_agents(args, setup, evaluator)]
+    evaluations = {agent.name: evaluator.evaluate(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
+    choice = serving_choice(args, setup, evaluations, agents)
+    write_serving_choice(args.out, choice)
+    write_eval(args.out, evaluations, setup.shop, agent="online", seed=args.seed, evaluator=evaluator)
+    send_evaluation(args.tracker, args.out, run_config(args.out, args), args.updates, evaluations)
+    report = write_report(args.out)
+    print(choice.reason)
+    Console(width=None if sys.stdout.isatty() else TERMINAL_WIDTH).print(comparison_table(evaluations))
+    print(f"report: {report.resolve()}")
+
+
+def all_agents(args: Args, setup: TrainingSetup, evaluator: HeldOutEvaluator) -> list[Agent]:
+    """The columns of the table: rewriters that train nothing, the run's students, and the oracle where there is one."""
+    agents = untrained_agents(args, setup)
+    for name, path in STUDENTS.items():
+        if name != "serving" or args.promotion == "on":
+            agents.append(replace(Student.load(args.out / path), name=name))
+    if evaluator.shop.oracle:
+        agents.append(Oracle(evaluator.shop))  # with --drift its texts differ from those of the setup's shop
+    return agents
+
+
+def serving_choice(
+    args: Args, setup: TrainingSetup, evaluations: Mapping[str, Evaluation], agents: Sequence[Agent]
+) -> ServingChoice:
+    """What to serve, by labels where there are any, and by the report judge where one is named besides."""
+    candidates = [
+        Candidate(name, STUDENTS.get(name) or spec_of(name), made_with(name, setup))
+        for name in evaluations
+        if name not in NO_CANDIDATES
+    ]
+    gradings = []
+    queries, max_worse = final_queries(setup), args.evaluation.max_worse
+    if queries.typed:
+        sources = [evaluations]
+        if queries.labelled and evaluations["identity"].by != "labels":
+            by_labels = setup.evaluator(queries.split, None, typed_only=True)
+            sources.insert(0, {agent.name: by_labels.evaluate(agent) for agent in agents})
+        gradings = [grade_candidates(candidates, source, max_worse, args.seed) for source in sources]
+    serve = gradings[0].serve if gradings else "identity"
+    return ServingChoice(
+        serve=serve,
+        agent_spec=next(candidate.agent_spec for candidate in candidates if candidate.name == serve),
+        reason=reason(gradings, max_worse),
+        combine=args.combine,
+        original_weight=args.weight,
+        retriever=args.retriever,
+        judge=args.judge,
+        shop_hash=setup.shop.hash,
+        products_hash=setup.shop.products_hash,
+        max_worse=max_worse,
+        alpha=ALPHA,
+        gradings=gradings,
+    )
