@@ -35,8 +35,8 @@ class SuggestSettings:
     titles: int = 20
     """Number of the second engine's nearest titles, at least 1."""
     engine: TitleEngine = "second"
-    """Whose titles give the words: a second engine's (dense beside bm25, bm25 beside dense), or those of the engine that
-    is searched, which needs no vectors and helps less."""
+    """Whose titles give the words: those of a second engine (dense beside bm25, bm25 beside dense), or those of the
+    engine that is searched ("own"), which needs no vectors."""
 
     def __post_init__(self) -> None:
         for name, lowest in {"words": 0, "full_matches": 0, "titles": 1}.items():
@@ -46,7 +46,9 @@ class SuggestSettings:
         if not isinstance(self.ratio, int | float) or not 0 < self.ratio < float("inf"):
             raise ConfigError(f"suggest setting ratio={self.ratio!r}: must be a positive number")
         if self.engine not in get_args(TitleEngine):
-            raise ConfigError(f"suggest setting engine={self.engine!r}: choose one of {', '.join(get_args(TitleEngine))}")
+            raise ConfigError(
+                f"suggest setting engine={self.engine!r}: choose one of {', '.join(get_args(TitleEngine))}"
+            )
 
     @classmethod
     def read(cls, path: Path) -> SuggestSettings:

@@ -179,9 +179,7 @@ def product_vectors(
     return np.asarray(vectors_CD)
 
 
-def vectors_file(
-    shop: Shop, encoder: TextEncoder, cache_dir: Path, fields: Sequence[str] = PRODUCT_FIELDS
-) -> Path:
+def vectors_file(shop: Shop, encoder: TextEncoder, cache_dir: Path, fields: Sequence[str] = PRODUCT_FIELDS) -> Path:
     """Where `product_vectors` keeps the vectors of these products."""
     key = sha256_text("\0".join((shop.products_hash, encoder.name, *fields)), 20)
     return Path(cache_dir) / "vectors" / key / "products.npy"

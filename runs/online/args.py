@@ -19,7 +19,8 @@ traffic.check_hits.
 
 A resumed run keeps the settings it was started with. Only these may be changed: --data, --on-bad-row, --updates,
 --forever, --tracker, --judge-url, --judge-store, --report-judge, judging.min_kappa, judging.low_kappa,
-judging.kappa_labels, evaluation.max_worse, traffic.check_hits; and SHOP, if it is the same shop at another place.
+judging.kappa_labels, evaluation.max_worse, evaluation.suggest, traffic.check_hits; and SHOP, if it is the same shop at
+another place.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from qr_env.reward.reward import Weights
 FREE = (
     "shop", "data", "out", "resume", "on_bad_row", "updates", "forever", "tracker", "judge_url", "judge_store",
     "report_judge", "judging.min_kappa", "judging.low_kappa", "judging.kappa_labels", "evaluation.max_worse",
-    "traffic.check_hits",
+    "evaluation.suggest", "traffic.check_hits",
 )  # fmt: skip
 
 
@@ -124,6 +125,8 @@ class EvaluationSettings:
     that is tuned by them has no unseen test labels left."""
     max_worse: float = 0.1
     """Largest share of the held-out queries that the rewriter named in OUT/serve.json may make worse."""
+    suggest: Path | None = None
+    """Settings of `suggest` in the final evaluation, a file that `qr suggest SHOP` wrote; None takes the defaults."""
 
 
 @dataclass(frozen=True)

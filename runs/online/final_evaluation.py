@@ -20,7 +20,7 @@ from qr_env.evaluation.tables import comparison_table
 from runs.common.folder import run_config
 from runs.common.serving_choice import ServingChoice, write_serving_choice
 from runs.online.args import Args
-from runs.online.candidates import made_with, spec_of, untrained_agents
+from runs.online.candidates import SUGGEST_FILE, SuggestPlan, suggest_plan, untrained_agents, untrained_spec
 from runs.online.evaluation import CachedRewrites, report_judge
 from runs.online.setup import TrainingSetup
 from runs.online.verdict import ALPHA, Candidate, grade_candidates
@@ -77,9 +77,11 @@ def open_report_evaluator(args: Args, setup: TrainingSetup, limit: int | None = 
 def evaluate_and_report(args: Args, setup: TrainingSetup) -> None:
     """Evaluate all rewriters on held-out queries, write what to serve and the report, and print both."""
     evaluator = open_report_evaluator(args, setup)
-    agents: list[Agent] = [CachedRewrites(agent) for agent in all_agents(args, setup, evaluator)]
+    suggest = suggest_plan(args, setup)
+    agents: list[Agent] = [CachedRewrites(agent) for agent in all_agents(args, setup, evaluator, suggest)]
     evaluations = {agent.name: evaluator.evaluate(agent) for agent in tqdm(agents, desc="evaluate", unit="agent")}
-    choice = serving_choice(args, setup, evaluations, agents)
+    choice = serving_choice(args, setup, evaluations, agents, suggest)
+    suggest.settings.write(args.out / SUGGEST_FILE)
     write_serving_choice(args.out, choice)
     write_eval(args.out, evaluations, setup.shop, agent="online", seed=args.seed, evaluator=evaluator)
     send_evaluation(args.tracker, args.out, run_config(args.out, args), args.updates, evaluations)
@@ -89,9 +91,9 @@ def evaluate_and_report(args: Args, setup: TrainingSetup) -> None:
     print(f"report: {report.resolve()}")
 
 
-def all_agents(args: Args, setup: TrainingSetup, evaluator: HeldOutEvaluator) -> list[Agent]:
+def all_agents(args: Args, setup: TrainingSetup, evaluator: HeldOutEvaluator, suggest: SuggestPlan) -> list[Agent]:
     """The columns of the table: rewriters that train nothing, the run's students, and the oracle where there is one."""
-    agents = untrained_agents(args, setup)
+    agents = untrained_agents(args, setup, suggest)
     for name, path in STUDENTS.items():
         if name != "serving" or args.promotion == "on":
             agents.append(replace(Student.load(args.out / path), name=name))
@@ -101,11 +103,15 @@ def all_agents(args: Args, setup: TrainingSetup, evaluator: HeldOutEvaluator) ->
 
 
 def serving_choice(
-    args: Args, setup: TrainingSetup, evaluations: Mapping[str, Evaluation], agents: Sequence[Agent]
+    args: Args,
+    setup: TrainingSetup,
+    evaluations: Mapping[str, Evaluation],
+    agents: Sequence[Agent],
+    suggest: SuggestPlan,
 ) -> ServingChoice:
     """What to serve, by labels where there are any, and by the report judge where one is named besides."""
     candidates = [
-        Candidate(name, STUDENTS.get(name) or spec_of(name), made_with(name, setup))
+        Candidate(name, STUDENTS.get(name) or untrained_spec(name), suggest.made_with if name == "suggest" else "")
         for name in evaluations
         if name not in NO_CANDIDATES
     ]

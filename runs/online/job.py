@@ -27,6 +27,7 @@ from runs.common.folder import open_run, run_config, run_lock
 from runs.common.query_log import load_training_shop
 from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 from runs.online.args import FREE, Args
+from runs.online.candidates import suggest_settings
 from runs.online.evaluation import TrainingEvaluation
 from runs.online.final_evaluation import check_report_judge, evaluate_and_report
 from runs.online.learners import check_processes, check_settings, make_optimizer, make_promotion, needs_reference
@@ -50,6 +51,7 @@ def main(args: Args) -> None:
 def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
     """Read the shop, warm start, learn online, evaluate and report."""
     check_settings(args)
+    suggest_settings(args)  # refuses a file that cannot be read
     check_processes(args, processes.count)
     torch.manual_seed(args.seed)
     shop = processes.main_first(load_training_shop, args.shop, args.data, args.on_bad_row)

@@ -18,7 +18,16 @@ def test_a_written_file_is_read_as_the_same_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"words": -1}, {"words": 2.5}, {"ratio": 0.0}, {"ratio": "4"}, {"full_matches": -1}, {"titles": 0}, {"engine": "third"}]
+    "values",
+    [
+        {"words": -1},
+        {"words": 2.5},
+        {"ratio": 0.0},
+        {"ratio": "4"},
+        {"full_matches": -1},
+        {"titles": 0},
+        {"engine": "third"},
+    ],
 )
 def test_values_out_of_range_are_refused_by_name(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"suggest setting {next(iter(values))}="):

@@ -68,7 +68,7 @@ def test_the_run_folder_is_complete(finished):
     for name in ("warm", "best"):
         assert Student.load(finished / "checkpoints" / name).rewrite(["couch"])
     agents = json.loads((finished / "eval.json").read_text())["agents"]
-    assert list(agents) == ["identity", "spell", "rm3", "warm start", "online", "oracle"]
+    assert list(agents) == ["identity", "spell", "rm3", "repair", "suggest", "warm start", "online", "oracle"]
     assert "<html" in (finished / "report.html").read_text(encoding="utf-8")
     assert {"eval/nDCG@10", "eval/identity/nDCG@10", "eval/headroom", "eval/worse"} <= set(lines(finished)[0])
 
@@ -217,7 +217,7 @@ def test_products_and_queries_alone_are_enough_for_a_run(tmp_path, capsys):
     assert all(line["judge/failed_fraction"] == 0.0 for line in lines(out) if line["phase"] == "online")
     assert (out / "report.html").is_file()
     agents = json.loads((out / "eval.json").read_text())["agents"]
-    assert list(agents) == ["identity", "spell", "rm3", "warm start", "online"]
+    assert list(agents) == ["identity", "spell", "rm3", "repair", "suggest", "warm start", "online"]
 
 
 def test_with_a_shopper_relevance_and_conversion_are_evaluated(shop_folder, tmp_path):
@@ -266,4 +266,14 @@ def test_a_run_with_promotion_learns_until_a_signal_and_is_resumed(shop_folder, 
     monkeypatch.undo()
     main(args(shop_folder, out, promotion="on", updates=5, evaluation=EvaluationSettings(every=1), resume=True))
     agents = json.loads((out / "eval.json").read_text())["agents"]
-    assert list(agents) == ["identity", "spell", "rm3", "warm start", "serving", "online", "oracle"]
+    assert list(agents) == [
+        "identity",
+        "spell",
+        "rm3",
+        "repair",
+        "suggest",
+        "warm start",
+        "serving",
+        "online",
+        "oracle",
+    ]
