@@ -7,6 +7,7 @@ spell, rm3              spelling correction; pseudo-relevance feedback
 repair                  corrected words, split and joined compounds, added (qr_env/query_text/repair.py)
 suggest[:FILE]          repair, and words of a second engine's titles where few results hold the whole query; FILE: the
                         settings that `qr suggest SHOP` chose (agents/suggestions/rewriter.py)
+words:FOLDER            a policy that weighs the same words; `qr headroom --out` writes it (agents/policy/word_policy.py)
 synonyms[:FILE]         words of a dictionary (agents/baselines/synonyms.py)
 cle-qr                  the nearest known query (agents/baselines/cle_qr.py)
 prompted:LM             a prompted language model; LM: a name of qr_env.models.hub, a folder, or a server's URL
@@ -53,8 +54,8 @@ from qr_env.retrieval.dense import Dense
 from qr_env.shop.shop import Shop
 
 KINDS = (
-    "identity, spell, repair, suggest[:FILE], rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, "
-    "query2doc:LM, rewrites:FILE, best-of-N:AGENT"
+    "identity, spell, repair, suggest[:FILE], words:FOLDER, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, "
+    "few-shot:LM, query2doc:LM, rewrites:FILE, best-of-N:AGENT"
 )
 BEST_OF = re.compile(r"best-of-(\d+):(.+)")
 READ_QUERY_LOG = ("cle-qr", "few-shot", "query2doc")
@@ -173,6 +174,17 @@ def make_suggest(options: AgentOptions, settings: SuggestSettings) -> Suggest:
     return Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
 
 
+def _words(argument: str, options: AgentOptions) -> Agent:
+    if not argument:
+        raise ConfigError(
+            "--agent 'words': name the folder of a word policy: words:FOLDER (qr headroom --out writes it)"
+        )
+    # torch takes seconds to import, and the other agents do not need it.
+    from agents.policy.word_policy import WordPolicy  # noqa: PLC0415
+
+    return WordPolicy.load(Path(argument), make_suggest(options, SuggestSettings()))
+
+
 def _second_engine(options: AgentOptions) -> Retriever:
     """The engine whose titles give words: dense beside bm25, bm25 beside dense; another engine gives its own."""
     if options.retriever.name == "dense":
@@ -240,6 +252,7 @@ BUILDERS: dict[str, AgentBuilder] = {
     "spell": _spell,
     "repair": _repair,
     "suggest": _suggest,
+    "words": _words,
     "rm3": _rm3,
     "oracle": _oracle,
     "synonyms": _synonyms,

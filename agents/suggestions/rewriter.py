@@ -109,9 +109,11 @@ class Suggest:
 
     def compose(self, evidence: Evidence, settings: SuggestSettings | None = None) -> str:
         """The rewrite of one query by these settings; None takes the agent's."""
-        return with_added_words(
-            evidence.query, added_words(evidence, settings or self.settings), self._combine, self._weight
-        )
+        return self.with_words(evidence.query, added_words(evidence, settings or self.settings))
+
+    def with_words(self, query: str, words: Sequence[tuple[str, float]]) -> str:
+        """The rewrite that adds these words, with weights, to a query; a typed word weighs 1."""
+        return with_added_words(query, words, self._combine, self._weight)
 
 
 def added_words(evidence: Evidence, settings: SuggestSettings) -> list[tuple[str, float]]:

@@ -1,0 +1,213 @@
+"""`qr headroom`: its settings and its table are described in `runs/headroom/args.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from agents.factory import AgentOptions, make_suggest
+from agents.policy.word_policy import WordPolicy, WordPolicyConfig, train
+from agents.suggestions.rewriter import Evidence, Suggest
+from agents.suggestions.settings import NO_GATE, SuggestSettings
+from judges.factory import JudgeOptions, open_judge
+from qr_env.common.download import cache_root
+from qr_env.common.errors import ConfigError
+from qr_env.common.messages import print_message
+from qr_env.common.protocols import Judge, Retriever
+from qr_env.environment.simulator import Simulator
+from qr_env.evaluation.bootstrap import interval, resampled_means
+from qr_env.evaluation.evaluator import HeldOutEvaluator
+from qr_env.evaluation.scorers import JudgeScorer
+from qr_env.retrieval.factory import default_encoder, make_retriever
+from qr_env.reward.reward import Reward
+from qr_env.shop.load import load_shop
+from qr_env.shop.shop import Shop
+from runs.common.output import write_json
+from runs.headroom.args import Args
+
+Array = npt.NDArray[np.float64]
+
+VARIANTS = {
+    "repair": SuggestSettings(words=0),
+    "suggest": SuggestSettings(),
+    "5 words / 4": SuggestSettings(words=5, ratio=4.0, full_matches=NO_GATE),
+    "5 words / 8": SuggestSettings(words=5, ratio=8.0, full_matches=NO_GATE),
+    "20 words / 3": SuggestSettings(words=20, ratio=3.0, full_matches=NO_GATE),
+    "20 words / 6": SuggestSettings(words=20, ratio=6.0, full_matches=NO_GATE),
+    "20 words / 10": SuggestSettings(words=20, ratio=10.0, full_matches=NO_GATE),
+}
+METRICS = ("nDCG@10", "nDCG@10 (judged only)", "R@100")
+FOLDS = 2
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures of one rewriter on N graded queries."""
+
+    values_NF: Array
+    """`METRICS` by query; NaN where the query does not define one."""
+
+    @property
+    def main_N(self) -> Array:
+        """nDCG@10 over judged products, or nDCG@10 where the grades are complete."""
+        judged_N: Array = self.values_NF[:, 1]
+        return self.values_NF[:, 0] if np.isnan(judged_N).all() else judged_N
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of the table."""
+
+    means: dict[str, float]
+    """Mean of each of `METRICS` that is defined."""
+    worse: float
+    """Share of queries that the rewriter makes worse than the original."""
+    over_suggest: tuple[float, float, float]
+    """Mean difference to `suggest`, and its 95 % interval."""
+
+
+def main(args: Args) -> None:
+    """Evaluate every row and print the table."""
+    shop = load_shop(args.shop, data=args.data, seed=0)
+    graded = load_shop(args.labels, seed=0) if args.labels else shop
+    if graded.products_hash != shop.products_hash:
+        raise ConfigError(f"--labels {args.labels}: {graded!r} has other products than {shop!r}")
+    queries = [query for query in shop.all_queries if query.split != "test"]
+    if not queries:
+        raise ConfigError(f"{shop!r}: no train or dev queries to learn from")
+    retriever = make_retriever(args.retriever, shop, cache_root())
+    suggest = make_suggest(AgentOptions(shop, retriever, encoder=default_encoder), SuggestSettings())
+    evaluator = HeldOutEvaluator(graded, retriever, "test", limit=args.limit)
+    evidence = suggest.evidence(evaluator.texts)
+    variants = {
+        name: score(evaluator, [suggest.compose(one, settings) for one in evidence])
+        for name, settings in tqdm(VARIANTS.items(), desc="variants of suggest", unit="variant")
+    }
+    rows: dict[str, Scores] = {"repair": variants["repair"], "suggest": variants["suggest"]}
+    judges = {name: open_judge(name, shop, JudgeOptions(encoder=default_encoder())) for name in args.judge}
+    for name, judge in judges.items():
+        for seed in args.seeds:
+            policy = learn(args, shop, retriever, suggest, judge, seed)
+            rows[f"policy by {name}, seed {seed}"] = score(
+                evaluator, [row[0] for row in policy.rewrite(evaluator.texts)]
+            )
+            if args.out:
+                policy.save(Path(args.out) / f"{name.replace('/', '_')}-{seed}")
+        rows[f"chosen by {name}"] = chosen(variants, judged_gains(evaluator, judge, suggest, evidence))
+    rows["selector by labels"] = chosen(variants, expected_gains(evidence, variants), args.threshold)
+    labelled = np.stack([one.main_N for one in variants.values()], axis=1)
+    rows["chosen by labels"] = chosen(variants, labelled - labelled[:, :1])
+    before = Scores(np.stack([evaluator.identity.get(name, missing(evaluator)) for name in METRICS], axis=1))
+    records = {name: record(one, before, rows["suggest"]) for name, one in {"identity": before, **rows}.items()}
+    rows_json = {name: asdict(row) for name, row in records.items()}
+    write_json(args.json, {"verb": "headroom", "args": vars(args), "queries": len(evidence), "rows": rows_json})
+    if args.json != "-":
+        Console(width=140).print(table(records, len(evidence)))
+
+
+def learn(args: Args, shop: Shop, retriever: Retriever, suggest: Suggest, judge: Judge, seed: int) -> WordPolicy:
+    """A policy trained on the log's queries with the judge's reward."""
+    queries = [query for query in shop.all_queries if query.split != "test"]
+    policy = WordPolicy(suggest, seed)
+    make_simulator = partial(Simulator, shop, retriever, judge, Reward())
+    config = WordPolicyConfig(args.steps, change_cost=args.change_cost, seed=seed)
+    history = train(policy, make_simulator, queries, config)
+    first, last = (float(np.mean([row["reward"] for row in part])) for part in (history[:10], history[-10:]))
+    print_message(f"policy by {judge.name}, seed {seed}: reward {first:+.4f} → {last:+.4f} over {len(history)} updates")
+    return policy
+
+
+def score(evaluator: HeldOutEvaluator, rewrites: Sequence[str]) -> Scores:
+    """The figures of one rewrite a query."""
+    figures, _ = evaluator.figures(rewrites, evaluator.search(rewrites))
+    return Scores(np.stack([figures.get(name, missing(evaluator)) for name in METRICS], axis=1))
+
+
+def missing(evaluator: HeldOutEvaluator) -> Array:
+    """A figure that no query defines."""
+    return np.full(len(evaluator.texts), np.nan)
+
+
+def judged_gains(evaluator: HeldOutEvaluator, judge: Judge, suggest: Suggest, evidence: Sequence[Evidence]) -> Array:
+    """(N, variants) gain of each variant's first page by the judge over that of the first variant."""
+    scorer = JudgeScorer(judge, evaluator.queries)
+    columns = []
+    for settings in VARIANTS.values():
+        hits = evaluator.search([suggest.compose(one, settings) for one in evidence])
+        columns.append(scorer.quick(hits))
+    values_NB = np.stack(columns, axis=1)
+    return np.asarray(values_NB - values_NB[:, :1])
+
+
+def expected_gains(evidence: Sequence[Evidence], variants: Mapping[str, Scores]) -> Array:
+    """(N, variants) gain over the first variant that gradient-boosted trees expect from features of the query.
+
+    Each half of the queries is predicted by trees fitted on the labels of the other half.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415 - takes a second, for this row only
+
+    features_NF = np.array([query_features(one) for one in evidence])
+    gains_NB = np.stack([one.main_N for one in variants.values()], axis=1)
+    gains_NB = gains_NB - gains_NB[:, :1]
+    fold_N = np.random.default_rng(0).integers(0, FOLDS, len(evidence))
+    expected_NB = np.zeros_like(gains_NB)
+    for fold in range(FOLDS):
+        for column in range(1, gains_NB.shape[1]):
+            known_N = (fold_N != fold) & ~np.isnan(gains_NB[:, column])
+            trees = HistGradientBoostingRegressor(
+                max_iter=80, learning_rate=0.05, max_leaf_nodes=8, min_samples_leaf=40, random_state=0
+            )
+            trees.fit(features_NF[known_N], gains_NB[known_N, column])
+            expected_NB[fold_N == fold, column] = trees.predict(features_NF[fold_N == fold])
+    return expected_NB
+
+
+def query_features(evidence: Evidence) -> list[float]:
+    """What `suggest` knows of a query, as numbers."""
+    weights = [added.weight for added in evidence.words]
+    return [
+        evidence.full_matches, len(evidence.query.split()), len(evidence.repaired), len(weights),
+        weights[0] if weights else 0.0, float(sum(weights[:5])), float(sum(weights)),
+        sum(map(str.isdigit, evidence.query)), len(evidence.query),
+    ]  # fmt: skip
+
+
+def chosen(variants: Mapping[str, Scores], gains_NB: Array, threshold: float = 0.0) -> Scores:
+    """The variant with the greatest gain of each query, where it is above the threshold, else the first variant."""
+    gains_NB = np.where(np.isnan(gains_NB), -np.inf, gains_NB)
+    best_N = np.where(gains_NB.max(axis=1) > threshold, gains_NB.argmax(axis=1), 0)
+    values_NBF = np.stack([one.values_NF for one in variants.values()], axis=1)
+    return Scores(values_NBF[np.arange(len(best_N)), best_N])
+
+
+def record(scores: Scores, before: Scores, suggest: Scores) -> Record:
+    """Means, share of queries worse than the original query, and the paired difference to `suggest`."""
+    gain_N: Array = scores.main_N - before.main_N
+    difference_N: Array = scores.main_N - suggest.main_N
+    known_N: npt.NDArray[np.bool_] = ~np.isnan(gain_N)
+    low, high = interval(resampled_means(difference_N[:, None])[:, 0])
+    defined = ~np.isnan(scores.values_NF).all(axis=0)
+    means = {name: float(np.nanmean(scores.values_NF[:, at])) for at, name in enumerate(METRICS) if defined[at]}
+    worse = float(np.mean(np.less(gain_N[known_N], -1e-9)))
+    return Record(means, worse, (float(np.nanmean(difference_N)), low, high))
+
+
+def table(records: Mapping[str, Record], queries: int) -> Table:
+    """The rows as they are printed."""
+    names = list(records["identity"].means)
+    lines = Table(title=f"{queries:,} graded queries; difference to suggest of {names[min(1, len(names) - 1)]}, 95 %")
+    for name in ("", *names, "worse than identity", "over suggest"):
+        lines.add_column(name, justify="right" if name else "left")
+    for name, row in records.items():
+        difference, low, high = row.over_suggest
+        cells = [f"{row.means[metric]:.3f}" for metric in names] + [f"{row.worse:.1%}"]
+        lines.add_row(name, *cells, f"{difference:+.4f} [{low:+.4f}, {high:+.4f}]")
+    return lines
