@@ -7,7 +7,7 @@ spell, rm3              spelling correction; pseudo-relevance feedback
 repair                  corrected words, split and joined compounds, added (qr_env/query_text/repair.py)
 suggest[:FILE]          repair, and words of a second engine's titles where few results hold the whole query; FILE: the
                         settings that `qr suggest SHOP` chose (agents/suggestions/rewriter.py)
-words:FOLDER            a policy that weighs the same words; `qr headroom --out` writes it (agents/policy/word_policy.py)
+words:FOLDER            a policy that weighs the same words, of `qr headroom --out` (agents/policy/word_policy.py)
 synonyms[:FILE]         words of a dictionary (agents/baselines/synonyms.py)
 cle-qr                  the nearest known query (agents/baselines/cle_qr.py)
 prompted:LM             a prompted language model; LM: a name of qr_env.models.hub, a folder, or a server's URL

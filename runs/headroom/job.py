@@ -196,7 +196,7 @@ def record(scores: Scores, before: Scores, suggest: Scores) -> Record:
     low, high = interval(resampled_means(difference_N[:, None])[:, 0])
     defined = ~np.isnan(scores.values_NF).all(axis=0)
     means = {name: float(np.nanmean(scores.values_NF[:, at])) for at, name in enumerate(METRICS) if defined[at]}
-    worse = float(np.mean(np.less(gain_N[known_N], -1e-9)))
+    worse = float(np.nanmean(np.where(known_N, gain_N < -1e-9, np.nan)))
     return Record(means, worse, (float(np.nanmean(difference_N)), low, high))
 
 

@@ -36,9 +36,7 @@ def test_a_record_compares_with_identity_and_with_suggest() -> None:
 
 
 def test_a_selector_finds_a_gain_that_a_feature_tells() -> None:
-    evidence = [
-        Evidence(f"q{n}", (), (Suggestion("w", 0.5, "titles"),), full_matches=10 * (n % 2)) for n in range(400)
-    ]
+    evidence = [Evidence(f"q{n}", (), (Suggestion("w", 0.5, "titles"),), full_matches=10 * (n % 2)) for n in range(400)]
     gain_N = np.array([0.3 if n % 2 == 0 else -0.3 for n in range(400)])
     variants = {"repair": scores([0.5] * 400), "words": scores((0.5 + gain_N).tolist())}
     expected_NB = expected_gains(evidence, variants)
