@@ -46,6 +46,7 @@ VARIANTS = {
 }
 METRICS = ("nDCG@10", "nDCG@10 (judged only)", "R@100")
 FOLDS = 2
+MIN_FITTED = 200  # graded queries that the selector by labels needs: fewer teach it nothing
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,12 @@ def main(args: Args) -> None:
             if args.out:
                 policy.save(Path(args.out) / f"{name.replace('/', '_')}-{seed}")
         rows[f"chosen by {name}"] = chosen(variants, judged_gains(evaluator, judge, suggest, evidence))
-    rows["selector by labels"] = chosen(variants, expected_gains(evidence, variants), args.threshold)
+    if len(evidence) >= MIN_FITTED:
+        rows["selector by labels"] = chosen(variants, expected_gains(evidence, variants), args.threshold)
+    else:
+        print_message(
+            f"no selector by labels: {len(evidence)} graded queries, and it is fitted on {MIN_FITTED} or more"
+        )
     labelled = np.stack([one.main_N for one in variants.values()], axis=1)
     rows["chosen by labels"] = chosen(variants, labelled - labelled[:, :1])
     before = Scores(np.stack([evaluator.identity.get(name, missing(evaluator)) for name in METRICS], axis=1))
@@ -194,8 +200,8 @@ def record(scores: Scores, before: Scores, suggest: Scores) -> Record:
     difference_N: Array = scores.main_N - suggest.main_N
     known_N: npt.NDArray[np.bool_] = ~np.isnan(gain_N)
     low, high = interval(resampled_means(difference_N[:, None])[:, 0])
-    defined = ~np.isnan(scores.values_NF).all(axis=0)
-    means = {name: float(np.nanmean(scores.values_NF[:, at])) for at, name in enumerate(METRICS) if defined[at]}
+    columns = dict(zip(METRICS, scores.values_NF.T, strict=True))
+    means = {name: float(np.nanmean(values_N)) for name, values_N in columns.items() if not np.isnan(values_N).all()}
     worse = float(np.nanmean(np.where(known_N, gain_N < -1e-9, np.nan)))
     return Record(means, worse, (float(np.nanmean(difference_N)), low, high))
 

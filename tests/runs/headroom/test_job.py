@@ -11,7 +11,10 @@ import pytest
 from agents.suggestions.base import Suggestion
 from agents.suggestions.rewriter import Evidence
 from qr_env.common.errors import ConfigError
+from runs.headroom import job
+from runs.headroom.args import Args
 from runs.headroom.job import METRICS, Scores, chosen, expected_gains, query_features, record
+from tests.helpers.fakes import HashEncoder
 
 
 def scores(main: list[float]) -> Scores:
@@ -43,3 +46,19 @@ def test_a_selector_finds_a_gain_that_a_feature_tells() -> None:
     assert np.allclose(expected_NB[:, 0], 0)
     assert np.corrcoef(expected_NB[:, 1], gain_N)[0, 1] > 0.95
     assert len(query_features(evidence[0])) == len(query_features(evidence[1]))
+
+
+def test_all_rows_of_a_graded_shop(shop_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "default_encoder", HashEncoder)
+    out = tmp_path / "headroom.json"
+    job.main(Args(str(shop_folder), judge=("labels",), steps=2, out=str(tmp_path / "policies"), json=str(out)))
+    rows = json.loads(out.read_text())["rows"]
+    assert list(rows) == [
+        "identity", "repair", "suggest", "policy by labels, seed 0", "chosen by labels",
+    ]  # fmt: skip
+    assert (tmp_path / "policies" / "labels-0" / "word_policy.json").is_file()
+
+
+def test_labels_must_be_of_the_same_products(shop_folder: Path) -> None:
+    with pytest.raises(ConfigError, match="other products"):
+        job.main(Args(str(shop_folder), labels="generated"))

@@ -1,4 +1,4 @@
-"""The tiny shop on disk, for runs of `qr online`."""
+"""The tiny shop on disk, for runs."""
 
 from pathlib import Path
 
