@@ -12,6 +12,7 @@ cross-encoder[:MODEL]   folder of a distilled judge (default out/distill/student
 replay[:FINGERPRINT]    verdicts of the verdict store only; no judge is asked
 ensemble:A,B            mean of several of these
 pessimistic:A,B         of several of these, for each pair, the verdict with the smallest expected gain
+degraded:KAPPA[:SEED[:BIAS]]   the truth with a real judge's errors, as many as this κ allows: for experiments
 
 A name that is not in this list is looked up among the entry points of group `qr_env.judges`, where another package may
 register a builder `(shop, argument, options) -> Judge`. `argument` is what follows the first colon of the name.
@@ -31,12 +32,14 @@ from judges.shoppers.llm import LLMShopper
 from judges.shoppers.model import PROFILES, ModelShopper
 from judges.simple.blend import BlendJudge, LevelScore, ScoringJudge
 from judges.simple.coverage import CoverageJudge
+from judges.simple.degraded import DegradedJudge, DegradedOptions
 from judges.simple.embedding import EmbeddingJudge
 from judges.simple.ensemble import EnsembleJudge
 from judges.simple.labels import LabelsJudge
 from judges.simple.pessimistic import PessimisticJudge
 from judges.simple.reference_pairs import ReferencePairs
 from judges.simple.thresholds import Thresholds
+from judges.validation.samples import retrieved_sample
 from judges.validation.sanitize import sanitized_shop
 from judges.verdict_store.store import VerdictStore
 from judges.verdict_store.stored import ReplayOnly, ShopJudge, replay
@@ -52,7 +55,7 @@ from qr_env.shop.shop import Shop
 
 KINDS = (
     "auto", "labels", "blend[:1,3][,A=2]", "embedding", "coverage", "llm", "cross-encoder[:MODEL]",
-    "replay[:FINGERPRINT]", "ensemble:A,B", "pessimistic:A,B",
+    "replay[:FINGERPRINT]", "ensemble:A,B", "pessimistic:A,B", "degraded:KAPPA",
 )  # fmt: skip
 COMPOSED = ("blend", "ensemble", "pessimistic")  # names that hold other judges' names, separated by commas
 DISTILLED = Path("out/distill/student")  # where `qr judge distill` leaves its judge
@@ -215,6 +218,13 @@ def build_pessimistic(shop: Shop, argument: str, options: JudgeOptions | None = 
     return PessimisticJudge([open_judge(name, shop, options) for name in _split_names(argument)])
 
 
+def build_degraded(shop: Shop, argument: str, options: JudgeOptions | None = None) -> DegradedJudge:
+    """The truth with as many errors as κ allows on what BM25 finds; argument: "KAPPA[:SEED[:BIAS]]"."""
+    degraded, split = DegradedOptions.parse(argument), (options or JudgeOptions()).split
+    sample = retrieved_sample(shop, split or "train", make_retriever("bm25", shop, cache_root()))
+    return DegradedJudge.calibrated(shop, degraded, sample, split)
+
+
 BUILDERS: dict[str, Callable[[Shop, str, JudgeOptions | None], Judge]] = {
     "auto": build_auto,
     "labels": build_labels,
@@ -226,6 +236,7 @@ BUILDERS: dict[str, Callable[[Shop, str, JudgeOptions | None], Judge]] = {
     "replay": build_replay,
     "ensemble": build_ensemble,
     "pessimistic": build_pessimistic,
+    "degraded": build_degraded,
 }
 
 

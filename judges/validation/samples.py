@@ -73,6 +73,17 @@ def labelled_sample(
     return group_by_query(shop, query_M[chosen], product_M[chosen])
 
 
+def retrieved_sample(
+    shop: Shop, split: str, retriever: Retriever, queries: int = 1_000, k: int = 10, seed: int = 0
+) -> Sample:
+    """The k products that a search finds for each of up to `queries` queries of the split, drawn by `seed`; levels are
+    -1 where the shop has none."""
+    asked = shop.split(split)
+    drawn = [asked[at] for at in np.sort(np.random.default_rng(seed).permutation(len(asked))[:queries]).tolist()]
+    rows_PK = retriever.search([query.text for query in drawn], k).rows_NK
+    return Sample(drawn, rows_PK, shop.levels([query.row for query in drawn], rows_PK))
+
+
 def _retrieved_and_random(
     shop: Shop, drawn_P: npt.NDArray[np.int64], rng: np.random.Generator, retriever: Retriever | None, k: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
