@@ -26,6 +26,7 @@ from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT
 from qr_env.shop.shop import PURCHASE_SCHEMA, QUERY_SCHEMA, Shop
+from qr_env.synthetic.likeness import QueryProfiler
 from qr_env.synthetic.typos import noisy_text, size_text
 from qr_env.synthetic.vocabulary import Catalogue, Item, learn
 
@@ -36,6 +37,7 @@ PER_PRODUCT = 20  # more queries per product would differ in typos only
 TITLE_SHARE = 0.36
 OTHER_SHARE = 0.34
 DEV_SHARE = 0.1
+CHOSEN_FROM = 4  # drafts for each query that is kept, where they are chosen by their likeness to real ones
 ZIPF = 0.8
 GENERATED = "generated"  # slice of the queries made here
 
@@ -59,7 +61,7 @@ class Draft:
     """"title", "other" or "noisy"."""
 
 
-def with_catalogue_queries(shop: Shop, n: int, seed: int) -> Shop:
+def with_catalogue_queries(shop: Shop, n: int, seed: int, like: Sequence[str] = ()) -> Shop:
     """The shop with up to n additional queries composed from its products: 90 % train, 10 % dev, never test.
 
     The shop's own queries come first, with unchanged splits, grades and purchases. Each new text differs from all
@@ -68,6 +70,13 @@ def with_catalogue_queries(shop: Shop, n: int, seed: int) -> Shop:
     graded Exact (see the module). `slices["generated"]` marks the new queries. A catalogue too small for n different
     texts gives fewer, with a warning: at most 20 per product. `qrels_complete` becomes False, since an ungraded product
     is not known to be irrelevant.
+
+    Args:
+        shop: its products are read, and its queries are kept.
+        n: number of queries.
+        seed: of every draw.
+        like: real queries of the shop. Of `CHOSEN_FROM` times as many drafts n are kept, so that their lengths, unknown
+            words and full matches are distributed as those of the real ones (`qr_env.synthetic.likeness`).
 
     Raises:
         ConfigError: n is below 1, or no title has a word to compose a query from.
@@ -82,9 +91,12 @@ def with_catalogue_queries(shop: Shop, n: int, seed: int) -> Shop:
         sampled_rows = np.sort(generator.choice(sampled_rows, MAX_PRODUCTS, replace=False))
     catalogue = learn(shop.products.take(sampled_rows))
     known_texts = {_folded(text) for text in shop.queries["query"].to_pylist()}
-    drafts, drawn_N = _draw_drafts(
-        catalogue, min(n, PER_PRODUCT * len(catalogue.items)), random.Random(seed), known_texts
-    )
+    count = min(n * CHOSEN_FROM if like else n, PER_PRODUCT * len(catalogue.items))
+    drafts, drawn_N = _draw_drafts(catalogue, count, random.Random(seed), known_texts)
+    if like and len(drafts) > n:
+        kept = QueryProfiler(shop).alike(list(drafts), like, n, generator)
+        texts, drawn_N = list(drafts), drawn_N[kept]
+        drafts = {texts[place]: drafts[texts[place]] for place in kept.tolist()}
     if len(drafts) < n:
         log.warning("%s: too small for %s queries, %s were made", shop.name, f"{n:,}", f"{len(drafts):,}")
     relevant = _relevant(catalogue, list(drafts.values()), generator)
