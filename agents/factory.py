@@ -42,6 +42,7 @@ from agents.prompted.text_store import TextStore
 from agents.query_log.purchase_log import document_examples, rewrite_examples
 from agents.suggestions.rewriter import Repaired, Suggest
 from agents.suggestions.settings import SuggestSettings
+from agents.suggestions.suggester import OfferSettings, Suggester
 from agents.suggestions.titles import TitleSource
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
@@ -101,9 +102,10 @@ def make_agent(spec: str, options: AgentOptions) -> Agent:
     name, _, argument = spec.partition(":")
     if current_version(Path(spec)).is_dir() and name not in BUILDERS:
         # torch takes seconds to import, and the other agents do not need it.
-        from agents.policy.student import Student  # noqa: PLC0415
+        from agents.policy.student import Student, offer_settings, saved_settings  # noqa: PLC0415
 
-        return Student.load(spec)
+        settings = offer_settings(saved_settings(spec))
+        return Student.load(spec, suggester=make_suggester(options, settings) if settings else None)
     if name not in plugin_names("qr_env.agents", BUILDERS):
         raise ConfigError(
             f"--agent {spec!r}: neither one of {KINDS} nor a checkpoint folder; another package can register more as "
@@ -172,6 +174,11 @@ def make_suggest(options: AgentOptions, settings: SuggestSettings) -> Suggest:
     engine = options.retriever if settings.engine == "own" else _second_engine(options)
     source = TitleSource(engine, options.shop, repair, settings.titles)
     return Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
+
+
+def make_suggester(options: AgentOptions, settings: OfferSettings) -> Suggester:
+    """What a student chooses from: the words that `suggest` knows, over the options' engine."""
+    return Suggester(make_suggest(options, settings.suggest), settings, options.combine, options.weight)
 
 
 def _words(argument: str, options: AgentOptions) -> Agent:

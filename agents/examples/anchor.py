@@ -1,13 +1,14 @@
-"""Anchor pairs of online learning: rewrites that the query log suggests for streaming queries, kept if rewarded.
+"""Anchor pairs of online learning: completions proposed for streaming queries, kept if engine and judge reward them.
 
 They are the supervised anchor of online learning (JD, arXiv 2603.02555, has one; BEQUE's rejection sampling makes the
-pairs). Each query of the stream is looked up in the log once: the purchases of the query and of its words suggest
-candidates, engine and judge score them, and the best candidate that beats the original becomes the query's pair; ""
-means that no candidate does.
+pairs). Each query of the stream is looked up once: a source (`agents.examples.candidates`: the purchases of the query
+and of its words, or the query's suggestions) proposes candidates, engine and judge score them, and the best candidate
+that beats the default, "" or what `suggest` chooses, becomes the query's pair.
 
-The same is done for `TYPO_VARIANTS` variants of the query with one typo each (`qr_env.synthetic.typos`): same intent,
-another text, for which the engine finds other products and another rewrite is best. A log of ten thousand queries holds
-few typos; variants add as many as wanted (runs/LOG.md: +7 points of headroom on test).
+With a log of purchases the same is done for `TYPO_VARIANTS` variants of the query with one typo each
+(`qr_env.synthetic.typos`): same intent, another text, for which the engine finds other products and another rewrite is
+best. A log of ten thousand queries holds few typos; variants add as many as wanted (runs/LOG.md: +7 points of headroom
+on test).
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from agents.examples.candidates import CandidateSource
 from agents.examples.pairs import rejection_sample
 from agents.examples.scoring import Scorer
-from agents.query_log.word_model import WordModel, candidates
 from qr_env.common.types import Query
 from qr_env.synthetic.typos import typo_variant
 
@@ -33,12 +34,10 @@ TYPO_VARIANTS = 3
 class AnchorPairs:
     """Supervised pairs for the queries of an update, and `REPLAYED_PER_QUERY` times as many of earlier queries."""
 
-    model: WordModel
-    """Statistics of the query log; suggests candidates."""
+    source: CandidateSource
+    """Proposes candidates."""
     score: Scorer
     """Rewards of candidates."""
-    keep_words: bool = False
-    """Prepend the query to its candidates, for `combine` modes that search the rewrite without the query."""
     typo_variants: int = TYPO_VARIANTS
     """Typo variants of each query; 0 saves their verdicts where every verdict costs money."""
     seed: int = 0
@@ -60,7 +59,7 @@ class AnchorPairs:
 
     def pairs(self, queries: Sequence[Query]) -> list[Pair]:
         """Pairs of these queries, then replayed ones; queries without a verdict, or not in the log, have none."""
-        queries = [query for query in queries if query.id in self.model.row_of]
+        queries = [query for query in queries if self.source.knows(query)]
         self._look_up(queries)
         rng = np.random.default_rng([self.seed, self.calls])
         self.calls += 1
@@ -77,10 +76,8 @@ class AnchorPairs:
         if not new:
             return
         texts = [*new, *(variant for query in new for variant in typo_variants(query, self.typo_variants, self.seed))]
-        options = candidates(self.model, texts)
-        if self.keep_words:
-            options = [[f"{query.text} {text}" for text in added] for query, added in zip(texts, options, strict=True)]
-        found = dict(rejection_sample(texts, options, self.score).pairs)
+        options, defaults = self.source.candidates(texts), self.source.defaults(texts)
+        found = dict(rejection_sample(texts, options, self.score, defaults=defaults).pairs)
         again = {query.id for query in new} & self.pairs_of.keys()
         self.order = [name for name in self.order if name not in again] if again else self.order
         for query in new:

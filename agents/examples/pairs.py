@@ -41,22 +41,36 @@ def bought_titles(shop: Shop, queries: Sequence[Query]) -> dict[str, list[str]]:
 
 
 def rejection_sample(
-    queries: Sequence[Query], options: Sequence[Sequence[str]], score: Scorer, min_reward: float = 0.02
+    queries: Sequence[Query],
+    options: Sequence[Sequence[str]],
+    score: Scorer,
+    min_reward: float = 0.02,
+    defaults: Sequence[str] | None = None,
 ) -> SampledPairs:
-    """For each query the candidate with the highest reward, or "" if no reward is above `min_reward`.
+    """For each query the candidate with the highest reward, or its default if none is `min_reward` better.
 
-    A query keeps its original only if every candidate has a verdict, or there is no candidate. Otherwise the query is
-    left out and counted: a missing verdict is no evidence that the original is good.
+    The best of many noisy rewards is too high by chance, so that a candidate has to be better by a margin. A query has
+    its default only if every candidate has a verdict, or there is no candidate. Otherwise the query is left out and
+    counted: a missing verdict is no evidence that the default is good.
+
+    Args:
+        queries: P queries.
+        options: their candidates.
+        score: rewards of the candidates; that of "" is 0.
+        min_reward: margin by which the best candidate must beat the default.
+        defaults: one a query, "" or one of its candidates; None: "", the original query.
     """
     rewards_PG = score(queries, options)
     pairs: list[tuple[str, str]] = []
-    for query, texts, rewards_G in zip(queries, options, rewards_PG, strict=True):
+    usual = [""] * len(queries) if defaults is None else defaults
+    for query, texts, rewards_G, default in zip(queries, options, rewards_PG, usual, strict=True):
         known = np.nan_to_num(rewards_G[: len(texts)], nan=-np.inf)
         best = int(np.argmax(known)) if texts else -1
-        if best >= 0 and known[best] > min_reward:
+        to_beat = known[texts.index(default)] if default else 0.0
+        if best >= 0 and np.isfinite(to_beat) and known[best] > to_beat + min_reward:
             pairs.append((query.text, texts[best]))
         elif np.isfinite(known).all():
-            pairs.append((query.text, ""))
+            pairs.append((query.text, default))
     unchanged = sum(not rewrite for _, rewrite in pairs)
     return SampledPairs(
         pairs,

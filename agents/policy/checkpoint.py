@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 
 from agents.policy.student import Student
+from agents.suggestions.suggester import Suggester
 from qr_env.common.atomic_io import atomic_folder, recover_all, saving
 from qr_env.common.errors import RunFolderError
 from qr_env.common.hashing import sha256_file
@@ -84,8 +85,12 @@ def _update_digits(checkpoint: Path) -> str:
     return checkpoint.name.removeprefix("update-")
 
 
-def load_checkpoint(folder: Path) -> tuple[Student, dict[str, Any]]:
+def load_checkpoint(folder: Path, suggester: Suggester | None = None) -> tuple[Student, dict[str, Any]]:
     """The newest checkpoint's student, trainable, and state; call `set_rng_state(state["rng"])` before the next update.
+
+    Args:
+        folder: holds the checkpoints.
+        suggester: the student's, if it sees suggestions.
 
     Raises:
         RunFolderError: there is no checkpoint, or one of its files is missing or damaged; names the previous one.
@@ -101,7 +106,7 @@ def load_checkpoint(folder: Path) -> tuple[Student, dict[str, Any]]:
         raise RunFolderError(f"{damaged} is missing or damaged; delete {newest} {way_out}")
     # To the CPU: tensors were saved from the main process's GPU, and each process has its own.
     state = torch.load(newest / STATE_FILE, weights_only=False, map_location="cpu")
-    return Student.load(newest, trainable=True), state
+    return Student.load(newest, trainable=True, suggester=suggester), state
 
 
 def _damaged_file(checkpoint: Path) -> Path | None:

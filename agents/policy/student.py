@@ -7,16 +7,24 @@ student.rewrite(["couch navy blue", "keep coffee hot"])
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from agents.policy.prompt import TEMPLATE, parse_completions, prompt_ids, retry_prompt_text, text_ids
+from agents.policy.prompt import (
+    SUGGESTED_TEMPLATE,
+    TEMPLATE,
+    parse_completions,
+    prompt_text,
+    retry_prompt_text,
+    text_ids,
+)
 from agents.policy.rollout import Rollout, sample
+from agents.suggestions.suggester import Offer, OfferSettings, Suggester
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
 from qr_env.models.hub import load_causal_lm
@@ -48,6 +56,17 @@ class Student:
     """Weight of the query in that combination, as in training."""
     keep_hidden: bool = False
     """Whether rollouts keep the hidden states that a value head reads."""
+    suggester: Suggester | None = None
+    """Suggests words that the student sees numbered in its prompt and may name; None: a prompt of the query alone."""
+
+    def prompts(self, queries: Sequence[str]) -> list[str]:
+        """The text that the student continues for each query."""
+        return list(map(prompt_text, queries, self._offers(queries)))
+
+    def training_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """(prompt, completion) of (query, completion) pairs."""
+        prompts = self.prompts([query for query, _ in pairs])
+        return [(prompt, completion) for prompt, (_, completion) in zip(prompts, pairs, strict=True)]
 
     def sample(
         self,
@@ -57,7 +76,7 @@ class Student:
         generator: torch.Generator | None = None,
     ) -> Rollout:
         """Draw `group_size` rewrites of each query, with their log-probabilities."""
-        return self._draw(prompt_ids(self.tokenizer, queries), group_size, temperature, generator)
+        return self._draw(text_ids(self.tokenizer, self.prompts(queries)), group_size, temperature, generator)
 
     def sample_retry(
         self,
@@ -75,8 +94,8 @@ class Student:
             rewrites_N: the last rewrite of each.
             found_N: titles of the products that it found, as one text.
         """
-        prompts_N = text_ids(self.tokenizer, list(map(retry_prompt_text, queries_N, rewrites_N, found_N)))
-        rollout = self._draw(prompts_N, 1, temperature, generator)
+        prompts_N = map(retry_prompt_text, queries_N, rewrites_N, found_N, self._offers(queries_N))
+        rollout = self._draw(text_ids(self.tokenizer, list(prompts_N)), 1, temperature, generator)
         return replace(rollout, group_size=group_size, prompt_per_row=True)
 
     def _draw(
@@ -94,9 +113,22 @@ class Student:
             self.keep_hidden,
         )
 
-    def texts(self, rollout: Rollout) -> list[str]:
-        """The N = P × G rewrites of a rollout, in its order."""
-        return parse_completions(self.tokenizer, rollout.completions())
+    def texts(self, rollout: Rollout, queries: Sequence[str]) -> list[str]:
+        """The N = P × G rewrites of a rollout, in its order, with numbers replaced by the words that they stand for.
+
+        Args:
+            queries: the P queries that the rollout was sampled for, or all N of its rows.
+        """
+        completions = parse_completions(self.tokenizer, rollout.completions())
+        if self.suggester is None:
+            return completions
+        rows_per_query = len(completions) // max(len(queries), 1)
+        queries_N = [query for query in queries for _ in range(rows_per_query)]
+        return self.suggester.rewrites(queries_N, completions)
+
+    def _offers(self, queries: Sequence[str]) -> Sequence[Offer | None]:
+        """Suggestions for each query; None where the student sees none."""
+        return [None] * len(queries) if self.suggester is None else self.suggester.offers(queries)
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
         """The most probable rewrite of each query, then n − 1 sampled ones; the seed fixes the samples."""
@@ -107,11 +139,16 @@ class Student:
         for start in range(0, len(order), self.batch_size):
             part = order[start : start + self.batch_size]
             texts = [queries[i] for i in part]
-            greedy = self.texts(self.sample(texts, temperature=0.0))
-            more = self.texts(self.sample(texts, n - 1, generator=generator)) if n > 1 else []
+            greedy = self.texts(self.sample(texts, temperature=0.0), texts)
+            more = self.texts(self.sample(texts, n - 1, generator=generator), texts) if n > 1 else []
             for at, i in enumerate(part):
                 rewrites[i] = [greedy[at], *more[at * (n - 1) : (at + 1) * (n - 1)]]
         return rewrites
+
+    @property
+    def template(self) -> str:
+        """The template of the first turn's prompts."""
+        return TEMPLATE if self.suggester is None else SUGGESTED_TEMPLATE
 
     def save(self, folder: str | Path) -> None:
         """Write an ordinary Hugging Face folder (a LoRA student: the adapter) and `student.json`."""
@@ -119,23 +156,36 @@ class Student:
         with no_weight_bars():
             self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        settings = {name: getattr(self, name) for name in SAVED_FIELDS} | {"template": TEMPLATE}
+        settings = {name: getattr(self, name) for name in SAVED_FIELDS} | {"template": self.template}
+        if self.suggester is not None:
+            settings["suggester"] = asdict(self.suggester.settings)
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder: str | Path, trainable: bool = False) -> Student:
+    def load(cls, folder: str | Path, trainable: bool = False, suggester: Suggester | None = None) -> Student:
         """Read what `save` wrote.
 
+        Args:
+            folder: a checkpoint.
+            trainable: load LoRA adapters to be trained on.
+            suggester: for a student that sees suggestions, one of the same sources; without it the student can be read
+                and saved, and rewrites nothing. Students that see none leave it out.
+
         Raises:
-            ConfigError: the folder holds no student, or one that was trained with another prompt template.
+            ConfigError: the folder holds no student, one that was trained with another prompt template, or with
+                suggestions of other sources.
         """
         folder = current_version(Path(folder))
         settings = saved_settings(folder)
-        if settings["template"] != TEMPLATE:
+        wanted = offer_settings(settings)
+        template = TEMPLATE if wanted is None else SUGGESTED_TEMPLATE
+        if settings["template"] != template:
             raise ConfigError(
-                f"{folder} was trained with the prompt {settings['template']!r}, and this version uses {TEMPLATE!r}: "
+                f"{folder} was trained with the prompt {settings['template']!r}, and this version uses {template!r}: "
                 "train the student again"
             )
+        if wanted is not None and suggester is not None and wanted != suggester.settings:
+            raise ConfigError(f"{folder} was trained with {wanted}, and is given suggestions of {suggester.settings}")
         if (folder / "adapter_config.json").is_file():
             from peft import AutoPeftModelForCausalLM  # noqa: PLC0415 - for LoRA students only
 
@@ -146,7 +196,12 @@ class Student:
                 model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         _align(model)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        return cls(model.eval(), tokenizer, **{name: settings[name] for name in SAVED_FIELDS if name in settings})
+        if wanted is None:
+            suggester = None
+        elif suggester is None:
+            suggester = Suggester(None, wanted)
+        fields = {name: settings[name] for name in SAVED_FIELDS if name in settings}
+        return cls(model.eval(), tokenizer, **fields, suggester=suggester)
 
 
 def _align(model: torch.nn.Module) -> None:
@@ -171,6 +226,13 @@ def saved_settings(folder: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{folder} holds no student ({SETTINGS_FILE} is missing); name a checkpoint folder")
     settings: dict[str, Any] = json.loads(file.read_text())
     return settings
+
+
+def offer_settings(saved: Mapping[str, Any]) -> OfferSettings | None:
+    """Settings of the suggester in the settings that `Student.save` wrote; None for a student that sees none."""
+    if "suggester" not in saved:
+        return None
+    return OfferSettings.from_json(saved["suggester"])
 
 
 def pretrained_student(name: str, max_new_tokens: int, lora_rank: int = 0) -> Student:

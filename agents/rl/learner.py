@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from agents.policy.losses import Aggregation, aggregate, count_sequences
-from agents.policy.prompt import completion_ids, prompt_ids
+from agents.policy.prompt import completion_ids, text_ids
 from agents.policy.rollout import Rollout, rollout_of_completions
 from agents.policy.scoring import score
 from qr_env.common.errors import ConfigError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Pair = tuple[str, str]
-"""(query, good rewrite)."""
+"""(prompt, good completion)."""
 
 
 class PolicyOptimizer(Protocol):
@@ -222,8 +222,8 @@ class Learner(ABC):
         if not pairs:
             self._share(torch.zeros((), device=device))
             return torch.zeros((), device=device), {}
-        prompts = prompt_ids(self.tokenizer, [query for query, _ in pairs])
-        completions = completion_ids(self.tokenizer, [rewrite for _, rewrite in pairs])
+        prompts = text_ids(self.tokenizer, [prompt for prompt, _ in pairs])
+        completions = completion_ids(self.tokenizer, [completion for _, completion in pairs])
         batch = rollout_of_completions(
             prompts, completions, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, device
         )

@@ -188,12 +188,12 @@ class Loop:
 
         queries_N = self.observation["query"]
         rollout = self._sample(turn)
-        rewrites_N = self.student.texts(rollout)
+        rewrites_N = self.student.texts(rollout, queries_N)
         self.observation, rewards_N, _, _, infos = self.envs.step(rewrites_N)
 
         rewards_PG = torch.as_tensor(np.asarray(rewards_N, np.float32)).reshape(-1, group_size)
         anchor_pairs = self.anchor_pairs.pairs(infos["query"][::group_size]) if self.anchor_pairs and turn == 0 else []
-        update_metrics = self.optimizer.update(rollout, rewards_PG, anchor_pairs)
+        update_metrics = self.optimizer.update(rollout, rewards_PG, self.student.training_pairs(anchor_pairs))
         progress.update += 1
         progress.episodes += self._rewrites_per_update if turn == 0 else 0
 

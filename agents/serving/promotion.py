@@ -299,7 +299,7 @@ class Promotion:
 
         Loaded from disk even if it was just saved, so that a resumed run serves the same weights to the bit.
         """
-        policy = Student.load(self.folder / "policies" / name)
+        policy = Student.load(self.folder / "policies" / name, suggester=like.suggester)
         weights: torch.nn.Module = policy.model.requires_grad_(False)
         weights.to(like.model.device)
         return policy

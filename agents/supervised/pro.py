@@ -122,7 +122,7 @@ def sample_candidates(
     for start in tqdm(range(0, len(queries), size), desc="candidates", unit="batch", mininterval=1.0):
         texts = [query.text for query in queries[start : start + size]]
         if temperature:
-            sampled += student.texts(student.sample(texts, n, temperature, generator))
+            sampled += student.texts(student.sample(texts, n, temperature, generator), texts)
         else:
             sampled += _beam_search(student, texts, n)
     options = [list(dict.fromkeys([*sampled[i * n : (i + 1) * n], ""])) for i in range(len(queries))]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from agents.examples.tasks import IGNORED
-from agents.policy.prompt import completion_ids, prompt_ids
+from agents.policy.prompt import completion_ids, prompt_text, text_ids
 from qr_env.common.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,9 +39,14 @@ TokenSequence = dict[str, list[int]]
 
 
 def response_sequences(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[TokenSequence]:
-    """(query, rewrite) pairs as sequences with a loss on the response only."""
-    prompts = prompt_ids(tokenizer, [query for query, _ in pairs])
-    completions = completion_ids(tokenizer, [rewrite for _, rewrite in pairs])
+    """(query, rewrite) pairs, prompted without suggestions, as sequences with a loss on the response only."""
+    return prompted_sequences(tokenizer, [(prompt_text(query), rewrite) for query, rewrite in pairs])
+
+
+def prompted_sequences(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[TokenSequence]:
+    """(prompt, completion) pairs as sequences with a loss on the completion only."""
+    prompts = text_ids(tokenizer, [prompt for prompt, _ in pairs])
+    completions = completion_ids(tokenizer, [completion for _, completion in pairs])
     return [
         {"input_ids": prompt + completion, "labels": [IGNORED] * len(prompt) + completion}
         for prompt, completion in zip(prompts, completions, strict=True)

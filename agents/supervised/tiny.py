@@ -34,6 +34,7 @@ from transformers import (
 
 from agents.policy.prompt import prompt_text
 from agents.query_log.word_model import distinctive_words, word_model
+from agents.suggestions.suggester import Suggester
 from agents.supervised.sft import fine_tune, response_sequences
 from qr_env.shop.shop import Shop
 from qr_env.synthetic.typos import typo_variant
@@ -144,6 +145,7 @@ def pretrain_tiny(
     hidden: int = 128,
     layers: int = 2,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    suggester: Suggester | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, float]]:
     """A model and its tokenizer, pretrained on `n` pairs of the shop's own text, and the figures of `fine_tune`.
 
@@ -154,10 +156,11 @@ def pretrain_tiny(
         hidden: width, a multiple of 32.
         layers: depth; 256 wide and 3 deep it is a teacher of 3.4 M parameters.
         tokenizer: another model's, for distillation token by token (`agents/supervised/distill.py`); None trains one,
-            which depends on the shop alone.
+            which depends on the shop and the suggester alone.
+        suggester: of a student that sees suggestions: the tokenizer is trained on its prompts.
     """
     if tokenizer is None:
-        tokenizer = train_tokenizer([*shop.titles, *(prompt_text(query.text) for query in shop.split("train"))])
+        tokenizer = train_tokenizer([*shop.titles, *train_prompts(shop, suggester)])
     model = new_model(tokenizer, seed, hidden, layers)
     texts = [*shop.titles, *(f"{query} {title}" for query, title in bought_pairs(shop))]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -171,6 +174,14 @@ def pretrain_tiny(
         model, tokenizer, sequences, learning_rate=rate, batch_size=64, seed=seed, description="pretrain tiny"
     )
     return model, tokenizer, result
+
+
+def train_prompts(shop: Shop, suggester: Suggester | None) -> list[str]:
+    """The student's prompt for every train query."""
+    texts = [query.text for query in shop.split("train")]
+    return (
+        list(map(prompt_text, texts)) if suggester is None else list(map(prompt_text, texts, suggester.offers(texts)))
+    )
 
 
 def bought_pairs(shop: Shop) -> list[tuple[str, str]]:

@@ -123,8 +123,9 @@ class OurUpdate:
         start = device_time()
         with self._timed_scoring():
             sample = self.watch.timed("sample", self.student.sample)
-            self.rollout = sample([query.text for query in queries], self.group_size, 1.0, self.generator)
-            texts = self.student.texts(self.rollout)
+            asked = [query.text for query in queries]
+            self.rollout = sample(asked, self.group_size, 1.0, self.generator)
+            texts = self.student.texts(self.rollout, asked)
             rewards = self.watch.timed("retrieve+judge", self.service.rewards)(queries, texts)
             self.rewards_PG = torch.tensor(rewards).reshape(-1, self.group_size)
             self.optimizer.update(self.rollout, self.rewards_PG)

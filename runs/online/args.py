@@ -54,6 +54,19 @@ class WarmStartSettings:
 
 
 @dataclass(frozen=True)
+class SuggestionSettings:
+    """Words that the student sees beside the query and chooses from (agents/suggestions)."""
+
+    titles: Literal["auto", "second", "own", "none"] = "auto"
+    """Whose titles suggest words: those that another engine finds (second: dense beside bm25), those that the shop's
+    own engine finds (own), or none, and the student sees the query alone. auto is none where the shop has purchases for
+    its queries, from which the student learns words; else second if the judge or the engine embeds titles anyway, and
+    own if not."""
+    most: int = 8
+    """Suggestions a query at most."""
+
+
+@dataclass(frozen=True)
 class LearningSettings:
     """How the online stage learns."""
 
@@ -126,7 +139,8 @@ class EvaluationSettings:
     max_worse: float = 0.1
     """Largest share of the held-out queries that the rewriter named in OUT/serve.json may make worse."""
     suggest: Path | None = None
-    """Settings of `suggest` in the final evaluation, a file that `qr suggest SHOP` wrote; None takes the defaults."""
+    """Settings of `suggest`, and of what the student chooses from: a file that `qr suggest SHOP` wrote; None takes the
+    defaults."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +248,8 @@ class Args:
     """Seed of every random draw."""
     warm_start: Annotated[WarmStartSettings, tyro.conf.Fixed] = field(default_factory=WarmStartSettings)
     """Pretraining and supervised fine-tuning before the online stage."""
+    suggestions: Annotated[SuggestionSettings, tyro.conf.Fixed] = field(default_factory=SuggestionSettings)
+    """Words that the student chooses from."""
     learning: Annotated[LearningSettings, tyro.conf.Fixed] = field(default_factory=LearningSettings)
     """The optimizer's settings."""
     judging: Annotated[JudgingSettings, tyro.conf.Fixed] = field(default_factory=JudgingSettings)

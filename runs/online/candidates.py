@@ -23,7 +23,7 @@ from qr_env.models.hub import model_folder
 from qr_env.retrieval.encoder import vectors_file
 from qr_env.retrieval.factory import DEFAULT_ENCODER, default_encoder
 from runs.online.args import Args
-from runs.online.setup import TrainingSetup
+from runs.online.setup import TrainingSetup, suggest_settings
 
 UNTRAINED_COLUMNS = ("identity", "spell", "rm3", "repair", "suggest")  # of the table, from left to right
 SUGGEST_FILE = "suggest.json"
@@ -39,15 +39,6 @@ class SuggestPlan:
     """its constants, and whose titles it reads"""
     made_with: str
     """that in words, for tables"""
-
-
-def suggest_settings(args: Args) -> SuggestSettings:
-    """Those of `evaluation.suggest`, or the defaults.
-
-    Raises:
-        ConfigError: the file cannot be read.
-    """
-    return SuggestSettings() if args.evaluation.suggest is None else SuggestSettings.read(args.evaluation.suggest)
 
 
 def suggest_plan(args: Args, setup: TrainingSetup) -> SuggestPlan:

@@ -96,7 +96,7 @@ def all_agents(args: Args, setup: TrainingSetup, evaluator: HeldOutEvaluator, su
     agents = untrained_agents(args, setup, suggest)
     for name, path in STUDENTS.items():
         if name != "serving" or args.promotion == "on":
-            agents.append(replace(Student.load(args.out / path), name=name))
+            agents.append(replace(Student.load(args.out / path, suggester=setup.suggester), name=name))
     if evaluator.shop.oracle:
         agents.append(Oracle(evaluator.shop))  # with --drift its texts differ from those of the setup's shop
     return agents

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from agents.policy.checkpoint import checkpoints, load_checkpoint
-from agents.policy.prompt import TEMPLATE
+from agents.policy.prompt import SUGGESTED_TEMPLATE, TEMPLATE
 from agents.policy.student import Student
 from agents.rl.alarms import Alarms
 from agents.rl.loop import Loop, LoopConfig
@@ -24,14 +24,12 @@ from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.environment.wrapper import QueryRewriteWrapper
 from qr_env.traffic.stream import StreamShare
 from runs.common.folder import open_run, run_config, run_lock
-from runs.common.query_log import load_training_shop
 from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 from runs.online.args import FREE, Args
-from runs.online.candidates import suggest_settings
 from runs.online.evaluation import TrainingEvaluation
 from runs.online.final_evaluation import check_report_judge, evaluate_and_report
 from runs.online.learners import check_processes, check_settings, make_optimizer, make_promotion, needs_reference
-from runs.online.setup import TrainingSetup, build_setup
+from runs.online.setup import TrainingSetup, build_setup, load_shop_of, suggest_settings
 from runs.online.traffic import OutcomeLogger, make_stream, report_hit_counts
 from runs.online.warm_start import write_warm_start, write_warm_start_in_subprocess
 from runs.report.drift import OUTCOMES_FILE
@@ -54,10 +52,10 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
     suggest_settings(args)  # refuses a file that cannot be read
     check_processes(args, processes.count)
     torch.manual_seed(args.seed)
-    shop = processes.main_first(load_training_shop, args.shop, args.data, args.on_bad_row)
+    shop = processes.main_first(load_shop_of, args)
     if args.judge == "auto":
         args = replace(args, judge=auto_judge(shop))
-    facts = {"shop": shop.hash, "template": TEMPLATE}
+    facts = {"shop": shop.hash, "template": [TEMPLATE, SUGGESTED_TEMPLATE]}
     processes.main_only(open_run, args.out, args, facts, args.resume, FREE)
     if processes.is_main:
         print_message(f"{shop!r}; run folder {args.out}")
@@ -101,10 +99,10 @@ def learn_online(args: Args, setup: TrainingSetup, processes: Processes = SINGLE
     folder, warm_folder = args.out / "checkpoints", args.out / "checkpoints" / "warm"
     state = None
     if args.resume and processes.broadcast(has_checkpoint, folder):
-        student, state = load_checkpoint(folder)
+        student, state = load_checkpoint(folder, setup.suggester)
         state = processes.own_state(state)
     else:
-        student = Student.load(warm_folder, trainable=True)
+        student = Student.load(warm_folder, trainable=True, suggester=setup.suggester)
     student.keep_hidden = args.optimizer == "ppo"
 
     accelerator = Accelerator()
@@ -163,7 +161,8 @@ def open_environment(
     hit_check = BruteForceCheck(envs) if args.traffic.check_hits else None
     if setup.drift is None:
         return hit_check or envs, hit_check
-    policies = {"learning": student, "frozen": Student.load(args.out / "checkpoints" / "warm")}
+    warm_folder = args.out / "checkpoints" / "warm"
+    policies = {"learning": student, "frozen": Student.load(warm_folder, suggester=setup.suggester)}
     return OutcomeLogger(hit_check or envs, setup.drift, policies, args.out / OUTCOMES_FILE), hit_check
 
 

@@ -7,13 +7,17 @@ evaluate = TrainingEvaluation(setup, args)      # runs/online/evaluation.py
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agents.examples.anchor import TYPO_VARIANTS, AnchorPairs
-from agents.examples.scoring import RewardScorer
+from agents.examples.candidates import AllCandidates, CandidateSource, ChoiceCandidates, ChoiceScorer, LogCandidates
+from agents.examples.scoring import RewardScorer, Scorer
+from agents.factory import AgentOptions, make_suggester
 from agents.query_log.word_model import word_model
+from agents.suggestions.settings import SuggestSettings, TitleEngine
+from agents.suggestions.suggester import OfferSettings, Suggester
 from judges.factory import JudgeOptions, default_encoder, needs_encoder, open_judge, open_shopper, uses_language_model
 from judges.validation.gate import Gate, GateResult
 from qr_env.common.download import cache_root
@@ -21,7 +25,7 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
 from qr_env.common.plugins import load_plugin
 from qr_env.common.protocols import Judge, Retriever, Shopper, Stream
-from qr_env.common.types import RewardTerms
+from qr_env.common.types import Query, RewardTerms
 from qr_env.environment.simulator import Simulator
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.evaluation.evaluator import HeldOutEvaluator
@@ -32,6 +36,7 @@ from qr_env.reward.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
 from qr_env.reward.reward import Reward, Weights
 from qr_env.shop.shop import Shop
 from qr_env.traffic.drift import Drift
+from runs.common.query_log import has_made_queries, has_purchases, load_training_shop
 from runs.online.args import Args
 from runs.online.traffic import make_drift
 
@@ -67,6 +72,8 @@ class TrainingSetup:
     """Weight of the original's words in "expand"."""
     seed: int = 0
     """The run's seed."""
+    suggester: Suggester | None = None
+    """Offers the words that the student chooses from; None: it sees the query alone."""
 
     def simulator(self, blocks: int, group_size: int) -> Simulator:
         """A simulator of `blocks` queries with `group_size` rewrites each."""
@@ -99,14 +106,29 @@ class TrainingSetup:
         )
 
     def anchor_pairs(self) -> AnchorPairs:
-        """Rewrites that the train split's query log suggests for streaming queries."""
-        model = word_model(self.shop, self.shop.split("train"))
-        # The result lists of typo variants must be graded too, which a language model does too slowly.
-        typo_variants = 0 if uses_language_model(self.judge) else TYPO_VARIANTS
-        pairs = AnchorPairs(model, RewardScorer(self.simulator), self.combine != "expand", typo_variants, self.seed)
+        """Completions that the query log or the suggester proposes for streaming queries."""
+        # The result lists of typo variants must be graded too, which a language model does too slowly, and suggestions
+        # would have to be found for them.
+        typo_variants = 0 if uses_language_model(self.judge) or self.suggester is not None else TYPO_VARIANTS
+        source = self.candidate_source(self.shop.split("train"))
+        pairs = AnchorPairs(source, self.scorer(), typo_variants, self.seed)
         if self.drift is None:
             return pairs
         return replace(pairs, epoch=self._assortment_epoch, recent=RECENT_QUERIES)
+
+    def candidate_source(self, queries: Sequence[Query]) -> CandidateSource:
+        """Proposes completions: choices of suggestions, and words of what was bought for these queries."""
+        sources: list[CandidateSource] = []
+        if self.suggester is not None:
+            sources.append(ChoiceCandidates(self.suggester))
+        if self.suggester is None or has_purchases(self.shop):
+            sources.append(LogCandidates(word_model(self.shop, queries), self.combine != "expand"))
+        return AllCandidates(sources)
+
+    def scorer(self) -> Scorer:
+        """Rewards of completions by engine and judge."""
+        score = RewardScorer(self.simulator)
+        return score if self.suggester is None else ChoiceScorer(score, self.suggester)
 
     def _assortment_epoch(self) -> int:
         """A number that rises with every change of what is on sale."""
@@ -130,6 +152,11 @@ class TrainingSetup:
         return any(self.shop.qrels[query.row].nnz for query in self.shop.split(split))
 
 
+def load_shop_of(args: Args) -> Shop:
+    """The shop of the settings, with queries to learn from."""
+    return load_training_shop(args.shop, args.data, args.on_bad_row, suggestions=args.suggestions.titles != "none")
+
+
 def build_setup(args: Args, shop: Shop) -> TrainingSetup:
     """Build engine, judge, shopper and reward.
 
@@ -137,7 +164,8 @@ def build_setup(args: Args, shop: Shop) -> TrainingSetup:
         ConfigError: an unknown name, or a reward that needs a shopper where there is none.
         JudgeError: the gate refuses the judge.
     """
-    encoder = default_encoder() if args.retriever in NEED_ENCODER or needs_encoder(args.judge) else None
+    titles = suggested_titles(args, shop)
+    encoder = default_encoder() if has_encoder(args) or titles == "second" else None
     engine = make_retriever(args.retriever, shop, cache_root(), encoder)
     drift = make_drift(args, shop)
     retriever: Retriever = engine if drift is None else LiveRetriever(engine, drift.assortment)
@@ -151,9 +179,41 @@ def build_setup(args: Args, shop: Shop) -> TrainingSetup:
     if gate.min_kappa:
         gate_result = gate.enforce(gate.check(judge, shop, retriever=retriever))
         print_message(gate_result)
+    suggester = None
+    if titles != "none":
+        # It searches the engine as it is at the start: what it offers for a query does not change with drift.
+        agent_options = AgentOptions(shop, engine, args.combine, args.weight, default_encoder)
+        constants = replace(suggest_settings(args), engine=titles)
+        suggester = make_suggester(agent_options, OfferSettings(args.suggestions.most, constants))
     return TrainingSetup(
-        shop, retriever, judge, reward, shopper, gate, gate_result, drift, args.combine, args.weight, args.seed
+        shop, retriever, judge, reward, shopper, gate, gate_result, drift, args.combine, args.weight, args.seed,
+        suggester,
     )  # fmt: skip
+
+
+def suggested_titles(args: Args, shop: Shop) -> TitleEngine | Literal["none"]:
+    """`suggestions.titles`, where auto depends on the shop's purchases and on whether texts are embedded anyway."""
+    if args.suggestions.titles != "auto":
+        return args.suggestions.titles
+    if has_purchases(shop) and not has_made_queries(shop):
+        return "none"
+    if args.evaluation.suggest is not None:
+        return suggest_settings(args).engine
+    return "second" if has_encoder(args) else "own"
+
+
+def has_encoder(args: Args) -> bool:
+    """Whether the engine or the judge embeds the shop's titles."""
+    return args.retriever in NEED_ENCODER or needs_encoder(args.judge)
+
+
+def suggest_settings(args: Args) -> SuggestSettings:
+    """Those of `evaluation.suggest`, or the defaults.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    return SuggestSettings() if args.evaluation.suggest is None else SuggestSettings.read(args.evaluation.suggest)
 
 
 def judge_options(args: Args) -> JudgeOptions:

@@ -8,17 +8,13 @@ from dataclasses import replace
 import torch
 
 from agents.examples.pairs import rejection_sample
-from agents.examples.scoring import RewardScorer
 from agents.policy.checkpoint import save_student
 from agents.policy.student import Student, pretrained_student
-from agents.query_log.word_model import candidates, word_model
-from agents.supervised.sft import fine_tune, response_sequences
+from agents.supervised.sft import fine_tune, prompted_sequences
 from agents.supervised.tiny import pretrain_tiny
 from qr_env.common.messages import print_message
-from qr_env.shop.shop import Shop
-from runs.common.query_log import load_training_shop
 from runs.online.args import Args
-from runs.online.setup import TrainingSetup, build_setup
+from runs.online.setup import TrainingSetup, build_setup, load_shop_of
 
 EPOCHS = 2.0
 
@@ -39,15 +35,16 @@ def write_warm_start(args: Args, setup: TrainingSetup) -> None:
 def write_warm_start_in_subprocess(args: Args) -> None:
     """`write_warm_start` in a process of its own, which builds shop and setup anew with the launcher's seed."""
     torch.manual_seed(args.seed)
-    write_warm_start(args, build_setup(args, load_training_shop(args.shop, args.data, args.on_bad_row)))
+    write_warm_start(args, build_setup(args, load_shop_of(args)))
 
 
 def warm_start(args: Args, setup: TrainingSetup) -> tuple[Student, list[tuple[str, str]]]:
-    """The fine-tuned student, and its training pairs of query and rewrite."""
-    student = replace(new_student(args, setup.shop), combine=args.combine, weight=args.weight)
+    """The fine-tuned student, and its training pairs of query and completion."""
+    student = new_student(args, setup)
+    student = replace(student, combine=args.combine, weight=args.weight, suggester=setup.suggester)
     pairs = warm_pairs(args, setup)
     if pairs:
-        sequences = response_sequences(student.tokenizer, pairs)
+        sequences = prompted_sequences(student.tokenizer, student.training_pairs(pairs))
         result = fine_tune(
             student.model, student.tokenizer, sequences, learning_rate=learning_rate(args),
             batch_size=32, epochs=EPOCHS, seed=args.seed, description="warm start",
@@ -56,11 +53,11 @@ def warm_start(args: Args, setup: TrainingSetup) -> tuple[Student, list[tuple[st
     return student, pairs
 
 
-def new_student(args: Args, shop: Shop) -> Student:
+def new_student(args: Args, setup: TrainingSetup) -> Student:
     """`tiny`, pretrained on this shop's text, or a pretrained causal LM."""
     if args.student != "tiny":
         return pretrained_student(args.student, args.learning.max_new_tokens, args.learning.lora_rank)
-    model, tokenizer, result = pretrain_tiny(shop, args.warm_start.pretrain, args.seed)
+    model, tokenizer, result = pretrain_tiny(setup.shop, args.warm_start.pretrain, args.seed, suggester=setup.suggester)
     print_message(
         f"tiny: {model.num_parameters():,} parameters, loss {result['train_loss']:.2f}, {result['train_runtime']:.0f} s"
     )
@@ -68,15 +65,14 @@ def new_student(args: Args, shop: Shop) -> Student:
 
 
 def warm_pairs(args: Args, setup: TrainingSetup) -> list[tuple[str, str]]:
-    """Pairs of the most frequent queries of the query log, by rejection sampling."""
+    """(query, completion) of the most frequent queries of the query log, by rejection sampling."""
     by_frequency = sorted(setup.shop.split("train"), key=lambda query: -query.frequency)
     queries = by_frequency[: args.warm_start.queries]
     if not queries:
         return []
-    options = candidates(word_model(setup.shop, queries), queries)
-    if args.combine != "expand":
-        options = [[f"{query.text} {text}" for text in texts] for query, texts in zip(queries, options, strict=True)]
-    found = rejection_sample(queries, options, RewardScorer(setup.simulator))
+    source = setup.candidate_source(queries)
+    options, defaults = source.candidates(queries), source.defaults(queries)
+    found = rejection_sample(queries, options, setup.scorer(), defaults=defaults)
     print_message(
         f"warm pairs: {found.candidates:,} candidates, {found.rewritten:,} queries rewritten, {found.unchanged:,} left "
         f"alone, {found.unjudged:,} without a verdict"

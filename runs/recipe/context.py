@@ -18,7 +18,7 @@ from qr_env.common.types import Query
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.shop.shop import Shop
 from runs.online.args import Args as OnlineArgs
-from runs.online.args import EvaluationSettings, LearningSettings
+from runs.online.args import EvaluationSettings, LearningSettings, SuggestionSettings
 from runs.online.setup import TrainingSetup, build_setup
 from runs.recipe.spec import STAGE_REFERENCE, Settings
 
@@ -76,6 +76,7 @@ class StageContext:
             shop=self.shop_name, data=self.data, out=folder, retriever=settings.retriever, judge=self.judge_spec(judge),
             combine=settings.combine, weight=settings.weight, seed=self.seed,
             learning=LearningSettings(max_new_tokens=settings.max_new_tokens),
+            suggestions=SuggestionSettings(titles="none"),  # students of recipes see the query alone
         )  # fmt: skip
 
     @cached_property

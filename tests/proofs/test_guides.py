@@ -74,10 +74,10 @@ def test_an_optimizer_of_another_package_learns_by_name(other_package):
     student = small_student()
     optimizer = make_optimizer(Args(optimizer="reinforce", learning_rate=1e-2), student, Accelerator(cpu=True), None)
     generator = torch.Generator().manual_seed(0)
-    means = []
+    means, queries = [], ["red sofa"] * 4
     for _ in range(60):  # the reward: letters of the rewrite
-        rollout = student.sample(["red sofa"] * 4, 8, 1.0, generator)
-        rewards_PG = torch.tensor([float(len(text)) for text in student.texts(rollout)]).reshape(4, 8)
+        rollout = student.sample(queries, 8, 1.0, generator)
+        rewards_PG = torch.tensor([float(len(text)) for text in student.texts(rollout, queries)]).reshape(4, 8)
         rewards_PG[0, 0] = float("nan")
         metrics = optimizer.update(rollout, rewards_PG)
         means.append(rewards_PG.nanmean().item())

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from agents.policy.prompt import TEMPLATE, completion_ids, parse_completions, prompt_text
+from agents.policy.prompt import TEMPLATE, completion_ids, parse_completions, prompt_text, retry_prompt_text
+from agents.policy.rollout import rollout_of_completions
 from agents.policy.student import Student
+from agents.suggestions.suggester import OfferSettings
 from qr_env.common.errors import ConfigError
 from tests.helpers.models import same_weights, small_student
+from tests.helpers.suggestions import word_suggester
 
 QUERIES = ["running shoes red", "couch", "fridge freezer"]
 
@@ -82,3 +85,44 @@ def test_prompt_and_completion_round_trip():
     assert len(rows[1]) == 1
     assert parse_completions(tokenizer, rows) == ["blue sofa", ""]
     assert parse_completions(tokenizer, completion_ids(tokenizer, ["sofa\nblue"])) == ["sofa"]
+
+
+def test_a_student_sees_numbered_suggestions_and_its_numbers_become_words():
+    suggester = word_suggester({"couch": ["sofa", "settee"]})
+    student = replace(small_student(), suggester=suggester)
+    assert student.prompts(["couch", "fridge 2"]) == [
+        "Query: couch\nMatches: 0\nWords: titles 1 sofa .1 2 settee .1\nRewrite:",
+        "Query: fridge 2\nMatches: 0\nWords:\nRewrite:",
+    ]
+    assert student.training_pairs([("couch", "2")]) == [(student.prompts(["couch"])[0], "2")]
+    ids = completion_ids(student.tokenizer, ["1", "2 red", "", "1 1"])
+    rollout = rollout_of_completions([[1]], ids, student.tokenizer.eos_token_id, 0, "cpu")
+    assert student.texts(rollout, ["couch"]) == ["sofa^0.1", "settee^0.1 red", "", "sofa^0.2"]
+    assert student.texts(rollout, ["couch", "couch", "fridge 2", "couch"]) == [
+        "sofa^0.1", "settee^0.1 red", "", "sofa^0.2",
+    ]  # fmt: skip
+
+
+def test_a_student_that_sees_suggestions_is_saved_with_their_settings(tmp_path):
+    suggester = word_suggester({"couch": ["sofa"]})
+    student = replace(small_student(), suggester=suggester)
+    student.save(tmp_path)
+    expected = student.rewrite(["couch", "fridge"], n=2)
+    assert Student.load(tmp_path, suggester=suggester).rewrite(["couch", "fridge"], n=2) == expected
+    alone = Student.load(tmp_path)
+    assert alone.suggester is not None and alone.suggester.settings == suggester.settings
+    with pytest.raises(ConfigError, match="without a suggester"):
+        alone.rewrite(["couch"])
+    with pytest.raises(ConfigError, match="most=3"):
+        Student.load(tmp_path, suggester=word_suggester({}, OfferSettings(most=3)))
+    small_student().save(tmp_path / "plain")
+    assert Student.load(tmp_path / "plain", suggester=suggester).suggester is None
+
+
+def test_a_later_turn_shows_the_suggestions_too():
+    suggester = word_suggester({"couch": ["sofa"]})
+    student = replace(small_student(), suggester=suggester)
+    rollout = student.sample_retry(["couch", "couch"], ["red", ""], ["Lindholm", ""], group_size=2, temperature=0.0)
+    text = student.tokenizer.decode(rollout.prompt_ids_PTp[0], skip_special_tokens=True)
+    assert text == retry_prompt_text("couch", "red", "Lindholm", suggester.offers(["couch"])[0]).lower()
+    assert "words: titles 1 sofa .1\nrewrite:" in text

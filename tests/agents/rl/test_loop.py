@@ -273,8 +273,8 @@ def test_a_resumed_run_first_repeats_the_evaluation_that_failed(tmp_path, studen
 class Keeper(Student):
     """Keeps every second query."""
 
-    def texts(self, rollout):
-        return [text if n % 2 else "" for n, text in enumerate(super().texts(rollout))]
+    def texts(self, rollout, queries):
+        return [text if n % 2 else "" for n, text in enumerate(super().texts(rollout, queries))]
 
 
 def test_kept_queries_do_not_hide_a_judge_that_is_down(tmp_path, student):
