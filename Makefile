@@ -1,6 +1,7 @@
 # Two commands on a bare machine with Python >= 3.11:
 #   make quickstart   set up, run the main job on the embedded shop, print where the report is
 #   make test         set up, lint, type-check, run all tests
+# make lucene: what `qr bench lucene` needs, from Debian (root only).
 # And make vllm: a vLLM server for the LLM judge, in an environment of its own (`make test` does it too, for `live` tests).
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +13,7 @@ VLLM := vllm==0.32.0
 VLLM_KIND := $(shell if nvidia-smi -L >/dev/null 2>&1; then echo gpu; \
 	elif [ "$$(uname -sm)" = "Linux x86_64" ] && grep -qw avx2 /proc/cpuinfo; then echo cpu; fi)
 
-.PHONY: quickstart test test-python check clean vllm
+.PHONY: quickstart test test-python check clean vllm lucene
 quickstart: .venv/.ready-train .venv/.weights
 	$(BIN)/qr online --config runs/recipes/quickstart.yaml $$( [ -f $(RUN)/config.json ] && echo --resume )
 
@@ -67,6 +68,14 @@ vllm: .venv-vllm/.ready-$(or $(VLLM_KIND),nowhere)
 .venv-vllm/.ready-nowhere:
 	@echo "vLLM needs an NVIDIA GPU (nvidia-smi answers) or Linux on x86-64 with AVX2; this is $$(uname -sm). Serve the" \
 		"model on another machine and name it in QR_JUDGE_URL." >&2; exit 1
+
+LUCENE := liblucene8-java openjdk-17-jdk-headless
+lucene:
+	@if dpkg -s $(LUCENE) >/dev/null 2>&1; then echo "installed already: $(LUCENE)"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then apt-get update -qq && apt-get install -y --no-install-recommends $(LUCENE); \
+	else echo "make lucene installs as root on Debian 12 alone: have $(LUCENE) installed, or a JDK of version 11 or newer" \
+		"and Lucene's jars in a folder that QR_LUCENE names." >&2; exit 1; fi
 
 clean:
 	rm -rf .venv .venv-vllm .venv-py* build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -82,7 +82,7 @@ class HeldOutEvaluator:
         self.k, self.seed, self.resamples = k, seed, resamples
         self.queries, self.unlabelled = choose_queries(shop, split, judge is None, limit, seed, typed_only)
         self.texts = [query.text for query in self.queries]
-        self._judge = judge
+        self.judge = judge
         self.before = self.search(self.texts)
         self.raw = self.scorer.quick(self.before)
 
@@ -99,9 +99,9 @@ class HeldOutEvaluator:
         return self._scorer_of(self.queries)
 
     def _scorer_of(self, queries: Sequence[Query]) -> Scorer:
-        if self._judge is None:
+        if self.judge is None:
             return LabelScorer(self.shop, queries, self.k)
-        return JudgeScorer(self._judge, queries)
+        return JudgeScorer(self.judge, queries)
 
     def score(self, places: Sequence[int], rewrites: Sequence[str]) -> Array:
         """Headline figure of M rewrites of the queries at these places, which may repeat, (M,), with one search."""

@@ -6,6 +6,7 @@ qr bench judge --json bench_judge.json                 # label probabilities, ag
 qr bench online --student tiny smollm2-135m            # one update, against TRL's GRPOTrainer and a roofline
 qr bench pairs                                         # the query graph of a large shop
 qr bench churn                                         # every hit while products change, against brute force
+qr bench lucene --agent identity spell                 # rewriters on a real Lucene, beside the embedded BM25
 qr bench promotion                                     # how often a candidate that is no better is promoted
 """
 
@@ -188,6 +189,39 @@ class PairsArgs:
     """which two queries make a pair"""
 
 
+@dataclass
+class LuceneArgs(ShopArgs):
+    """Evaluate rewriters on a real Lucene, beside the embedded BM25 that they were built on.
+
+    make lucene && qr bench lucene --shop my_folder --agent identity spell
+    qr bench lucene --shop icecat --data ../shared/data --fields title:1 --run-out out/lucene
+
+    Lucene indexes with its English analyzer and its BM25 and reads the rewrites as query strings with boosts,
+    "paint^3 gun^3 sprayer^0.4". Milliseconds a query are Lucene's own, for parsing and searching.
+    """
+
+    agent: tuple[str, ...] = ("identity", "spell")
+    """rewriters by name or checkpoint folders, as in qr evaluate"""
+    split: Literal["train", "dev", "test"] = "test"
+    """split of the queries"""
+    combine: Literal["replace", "expand", "union"] | None = None
+    """how a rewrite is combined with the original query; None: as the checkpoints were trained, else expand"""
+    weight: float | None = None
+    """weight of the original's words in "expand", the rewrite's is 1; None: the checkpoints' own, else 1"""
+    judge: str = "labels"
+    """source of the grades, as in qr evaluate"""
+    fields: tuple[str, ...] = ()
+    """columns that Lucene indexes, NAME or NAME:COUNT (how often its words count); default: those of our BM25"""
+    limit: int | None = None
+    """maximum number of queries, drawn by the seed"""
+    seed: int = 0
+    """seed of the bootstrap and of --limit"""
+    encoder: str = "minilm-l6"
+    """sentence encoder of agents and judges that use one"""
+    run_out: Path | None = None
+    """folder for the result lists of every engine and agent, TREC run files ENGINE-AGENT.trec"""
+
+
 # part → (settings, module with main(args), help)
 PARTS: dict[str, tuple[type, str, str]] = {
     "retrieval": (RetrievalArgs, "runs.bench.retrieval", "search, against bm25s and FAISS called directly"),
@@ -196,5 +230,6 @@ PARTS: dict[str, tuple[type, str, str]] = {
     "online": (OnlineArgs, "runs.bench.online", "one learning update, against TRL's GRPOTrainer and a roofline"),
     "pairs": (PairsArgs, "runs.bench.pairs", "time of the query graph at the size of a large shop"),
     "churn": (ChurnArgs, "runs.bench.churn", "errors in the hits while products change, against brute force"),
+    "lucene": (LuceneArgs, "runs.bench.lucene", "rewriters on a real Lucene, beside the embedded BM25"),
     "promotion": (PromotionArgs, "runs.bench.promotion", "how often candidates that are no better are promoted"),
 }

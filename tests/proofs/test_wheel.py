@@ -58,7 +58,7 @@ def test_files_that_are_not_code_are_in_the_wheel(site):
         path.relative_to(ROOT)
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in (".yaml", ".html", ".md", ".typed") and "__pycache__" not in path.parts
+        if path.suffix in (".yaml", ".html", ".java", ".md", ".typed") and "__pycache__" not in path.parts
     ]
     assert len(expected) > 30
     assert [str(path) for path in expected if not (site / path).is_file()] == []
