@@ -89,7 +89,7 @@ class HeldOutEvaluator:
     @cached_property
     def by(self) -> str:
         """Source of the grades: that of the scorer, or `MADE_UP_LABELS` where no labelled query was typed by anyone."""
-        if self._judge is None and not typed_queries(self.shop, self.queries):
+        if self.judge is None and not typed_queries(self.shop, self.queries):
             return MADE_UP_LABELS
         return self.scorer.by
 
