@@ -7,6 +7,8 @@ spell, rm3              spelling correction; pseudo-relevance feedback
 repair                  corrected words, split and joined compounds, added (qr_env/query_text/repair.py)
 suggest[:FILE]          repair, and words of a second engine's titles where few results hold the whole query; FILE: the
                         settings that `qr suggest SHOP` chose (agents/suggestions/rewriter.py)
+suggest-with:SOURCES    the same with the words of other sources, joined by "+": titles:splade+type+log+teacher:LM
+                        (names: agents/suggestions/factory.py); repair needs no mention
 words:FOLDER            a policy that weighs the same words, of `qr headroom --out` (agents/policy/word_policy.py)
 synonyms[:FILE]         words of a dictionary (agents/baselines/synonyms.py)
 cle-qr                  the nearest known query (agents/baselines/cle_qr.py)
@@ -26,6 +28,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agents.baselines.best_of import BestOf
@@ -38,16 +41,19 @@ from agents.prompted.generation import PromptedModel
 from agents.prompted.language_model import LanguageModel, open_language_model
 from agents.prompted.prompt_file import PromptFile
 from agents.prompted.query2doc import REPEATS, Query2Doc
-from agents.prompted.text_store import TextStore
 from agents.query_log.purchase_log import document_examples, rewrite_examples
+from agents.suggestions.factory import NAMES, TEACHER_PROMPT, SourceOptions, make_sources
+from agents.suggestions.merged import MergedSource
 from agents.suggestions.rewriter import Repaired, Suggest
 from agents.suggestions.settings import SuggestSettings
 from agents.suggestions.suggester import OfferSettings, Suggester
+from agents.suggestions.teacher import MAX_WORDS
 from agents.suggestions.titles import TitleSource
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
 from qr_env.common.plugins import load_plugin, plugin_names
 from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
+from qr_env.common.text_store import TextStore
 from qr_env.query_text.repair import Repair
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
@@ -55,13 +61,13 @@ from qr_env.retrieval.dense import Dense
 from qr_env.shop.shop import Shop
 
 KINDS = (
-    "identity, spell, repair, suggest[:FILE], words:FOLDER, rm3, oracle, synonyms[:FILE], cle-qr, prompted:LM, "
-    "few-shot:LM, query2doc:LM, rewrites:FILE, best-of-N:AGENT"
+    "identity, spell, repair, suggest[:FILE], suggest-with:SOURCES, words:FOLDER, rm3, oracle, synonyms[:FILE], "
+    "cle-qr, prompted:LM, few-shot:LM, query2doc:LM, rewrites:FILE, best-of-N:AGENT"
 )
 BEST_OF = re.compile(r"best-of-(\d+):(.+)")
 READ_QUERY_LOG = ("cle-qr", "few-shot", "query2doc")
 # Longest answer by kind of prompt, (tokens, words): a query, or a passage as long as query2doc asks for.
-ANSWER_LENGTHS = {"rewrite": (40, 12), "document": (96, 64)}
+ANSWER_LENGTHS = {"rewrite": (40, 12), "document": (96, 64), "words": (40, MAX_WORDS)}
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class AgentOptions:
     """Opens a language model by (name, whether to use its chat template)."""
     store: Path | None = None
     """Folder or file that keeps generated texts; None keeps none."""
+    cache_dir: Path | None = None
+    """Folder that keeps the second engines and the suggestions of suggest-with; None keeps them in memory."""
     seed: int = 0
     """Of training and of drawn few-shot examples."""
 
@@ -181,6 +189,27 @@ def make_suggester(options: AgentOptions, settings: OfferSettings) -> Suggester:
     return Suggester(make_suggest(options, settings.suggest), settings, options.combine, options.weight)
 
 
+def _suggest_with(argument: str, options: AgentOptions) -> Agent:
+    if not argument:
+        raise ConfigError(f"--agent 'suggest-with': name sources, joined by '+', from {NAMES}")
+    repair, settings = Repair(options.shop), SuggestSettings()
+    sources = make_sources(
+        argument.split("+"),
+        SourceOptions(
+            options.shop,
+            engine="bm25" if options.retriever.name == "dense" else "dense",
+            titles=settings.titles,
+            encoder=options.encoder,
+            teacher=partial(_prompted_model, TEACHER_PROMPT, options=options),
+            cache_dir=options.cache_dir,
+        ),
+    )
+    source = sources[0] if len(sources) == 1 else MergedSource(sources)
+    suggest = Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
+    suggest.name = f"suggest-with:{argument}"
+    return suggest
+
+
 def _words(argument: str, options: AgentOptions) -> Agent:
     if not argument:
         raise ConfigError(
@@ -259,6 +288,7 @@ BUILDERS: dict[str, AgentBuilder] = {
     "spell": _spell,
     "repair": _repair,
     "suggest": _suggest,
+    "suggest-with": _suggest_with,
     "words": _words,
     "rm3": _rm3,
     "oracle": _oracle,

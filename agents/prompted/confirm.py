@@ -16,8 +16,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from agents.prompted.language_model import LanguageModel
-from agents.prompted.text_store import TextStore, text_key
 from qr_env.common.hashing import sha256_text
+from qr_env.common.text_store import TextStore, text_key
 from qr_env.common.types import Query
 
 PROMPT = """\

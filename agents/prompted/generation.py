@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from agents.prompted.language_model import LanguageModel
 from agents.prompted.prompt_file import PromptFile
-from agents.prompted.text_store import TextStore, text_key
 from qr_env.common.hashing import sha256_text
+from qr_env.common.text_store import TextStore, text_key
 
 MAX_QUERY_CHARACTERS = 200  # as agents.policy.prompt: a pasted page must not fill the context
 STORE_EVERY = 16  # answers that a killed process may lose

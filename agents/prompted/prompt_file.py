@@ -19,7 +19,7 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.prompt_files import read_prompt
 
 FOLDER = Path(__file__).parent / "prompts"
-KINDS = ("rewrite", "document")
+KINDS = ("rewrite", "document", "words")
 SLOTS = {"query", "words", "examples"}
 
 
@@ -32,7 +32,7 @@ class PromptFile:
     hash: str
     """First 12 hexadecimal digits of the SHA-256 of the file's text."""
     kind: str
-    """What is generated: "rewrite", one line that is searched, or "document", a passage (query2doc)."""
+    """What is generated: "rewrite", a line that is searched, "document", a passage (query2doc), or "words", a list."""
     examples: int
     """Number of few-shot examples."""
     example: Template

@@ -31,9 +31,10 @@ class Args:
     retriever: tuple[Literal["bm25", "dense", "hybrid", "splade"], ...] = ("bm25",)
     """search engines; one table for each"""
     agent: tuple[str, ...] = ("identity",)
-    """checkpoint folders, or identity, spell, repair, suggest[:FILE] (FILE: settings of qr suggest), rm3, oracle,
-    synonyms[:FILE], cle-qr, prompted:LM, few-shot:LM, query2doc:LM (LM: a model's name, a folder, or a server's URL),
-    best-of-N:AGENT; one column for each"""
+    """checkpoint folders, or identity, spell, repair, suggest[:FILE] (FILE: settings of qr suggest),
+    suggest-with:SOURCES (titles:splade+type+log+teacher:LM or some of them), rm3, oracle, synonyms[:FILE], cle-qr,
+    prompted:LM, few-shot:LM, query2doc:LM (LM: a model's name, a folder, or a server's URL), best-of-N:AGENT; one
+    column for each"""
     split: Literal["train", "dev", "test"] = "test"
     """split of the queries"""
     combine: Literal["replace", "expand", "union"] | None = None

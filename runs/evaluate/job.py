@@ -181,6 +181,7 @@ def agent_options(
         encoder=partial(open_encoder, encoder, cache_folder),
         judge=partial(_open_select_judge, select_judge, evaluator.shop, encoder, cache_folder, judge_url, store),
         store=store or cache_folder,
+        cache_dir=cache_folder,
         seed=seed,
     )
 

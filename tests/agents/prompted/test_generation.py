@@ -11,7 +11,7 @@ import pytest
 from agents.prompted.generation import PromptedModel
 from agents.prompted.language_model import Answers
 from agents.prompted.prompt_file import PromptFile
-from agents.prompted.text_store import TextStore
+from qr_env.common.text_store import TextStore
 from tests.helpers.fakes import ScriptedModel
 
 

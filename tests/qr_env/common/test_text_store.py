@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.prompted.text_store import TextStore, text_key
 from qr_env.common.errors import StoreError
+from qr_env.common.text_store import TextStore, text_key
 
 
 def test_texts_are_stored_by_key(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_several_processes_put_texts_at_once(tmp_path: Path) -> None:
 
 def test_a_killed_process_loses_only_what_it_had_not_put(tmp_path: Path) -> None:
     code = (
-        "import sys; from agents.prompted.text_store import TextStore; s = TextStore(sys.argv[1]); n = 0\n"
+        "import sys; from qr_env.common.text_store import TextStore; s = TextStore(sys.argv[1]); n = 0\n"
         "while True: s.put('k', {str(n): 'x' * 2000}); print(n, flush=True); n += 1"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as child:

@@ -1,4 +1,4 @@
-"""Store of generated texts, so that none is generated twice: one SQLite file, shared by processes.
+"""Store of texts by key and query, so that none is generated or computed twice: one SQLite file, shared by processes.
 
     store = TextStore("cache/texts.sqlite")
     key = text_key(model="smollm2-135m", prompt="3f9c…", settings={"max_new_tokens": 32, "temperature": 0})
@@ -73,6 +73,11 @@ class TextStore:
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
+
+    def count(self, key: str) -> int:
+        """Number of texts of a key."""
+        with self._named_errors():
+            return int(self._db.execute("SELECT count(*) FROM texts WHERE key = ?", (key,)).fetchone()[0])
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
