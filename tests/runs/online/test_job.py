@@ -14,6 +14,7 @@ from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.models.hub import model_folder
 from qr_env.reward.reward import Weights
 from runs.common.cli import run
+from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 from runs.dashboard.job import metrics_of, specification
 from runs.online.args import Args, EvaluationSettings, LearningSettings, WarmStartSettings
 from runs.online.evaluation import TrainingEvaluation
@@ -114,6 +115,22 @@ def test_resuming_a_finished_run_changes_nothing(finished, shop_folder, tmp_path
     main(args(shop_folder, out, resume=True))
     assert [(out / name).read_bytes() for name in kept] == before
     assert same_weights(load_checkpoint(out / "checkpoints")[0].model, student.model)
+
+
+def test_a_run_says_what_to_serve_first_and_again_when_it_is_resumed(finished, shop_folder, tmp_path, capsys):
+    out = shutil.copytree(finished, tmp_path / "run")
+    choice = read_serving_choice(out, tiny_shop().products_hash)
+    names = [candidate.name for candidate in choice.gradings[0].candidates]
+    assert names == ["identity", "spell", "repair", "suggest", "warm start", "online"]
+    assert choice.gradings[0].candidates[-1].agent_spec == str(out / "checkpoints" / "best")
+    assert choice.serve == "identity", "three test queries prove nothing"
+    capsys.readouterr()
+    main(args(shop_folder, out, resume=True))
+    assert capsys.readouterr().out.startswith(f"{choice.reason}\nfinished already")
+    (out / SERVE_FILE).unlink()  # as in a run of an earlier version
+    main(args(shop_folder, out, resume=True))
+    assert capsys.readouterr().out.startswith(f"{choice.reason}\n")
+    assert (out / SERVE_FILE).read_bytes() == (finished / SERVE_FILE).read_bytes()
 
 
 def test_more_updates_continue_from_the_last_one(finished, shop_folder, tmp_path):
