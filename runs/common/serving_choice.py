@@ -79,6 +79,8 @@ class Grading:
     """split of the queries"""
     queries: int
     """different held-out queries that a shopper typed, with a figure for every candidate"""
+    worse_by: float
+    """a query counts as better or worse where the headline figure changes by more than this"""
     serve: str
     """the candidate that this source says to serve"""
     candidates: list[CandidateFigures]

@@ -7,7 +7,8 @@ Candidates are in order of simplicity: the original queries, the rewriters that 
 difference is proven where the p-value of the paired randomisation test, adjusted by Holm for all pairs of candidates,
 is at most `ALPHA`. The rule:
 
-1. A candidate may be served if it makes at most `max_worse` of the queries worse, is proven better than the original
+1. A candidate may be served if it makes at most `max_worse` of the queries worse (by a judge: by more than
+   `WORSE_BY_JUDGE`), is proven better than the original
    queries and, if it was trained, proven better than `suggest` too (unless that makes too many queries worse itself).
    The original queries may always be served.
 2. Of these, the simplest one is served that none of the others is proven to be better than.
@@ -24,12 +25,14 @@ import numpy.typing as npt
 
 from qr_env.evaluation.bootstrap import interval, resampled_means
 from qr_env.evaluation.paired import holm, sign_flip_p_values
-from qr_env.evaluation.result import Evaluation, changes, weighted_means
+from qr_env.evaluation.result import SAME, Evaluation, weighted_means
 from runs.common.serving_choice import IDENTITY, CandidateFigures, Grading, PairedComparison
 
 Array = npt.NDArray[np.float64]
 SUGGEST = "suggest"
 UNTRAINED = (IDENTITY, "spell", "repair", SUGGEST)  # in order of simplicity; every other candidate is a student
+# A judge's grades are continuous: nearly every change of a result list moves its figure a little. People's are not.
+WORSE_BY_JUDGE = 0.01
 ALPHA = 0.05  # bound on the probability that any difference is called proven falsely
 
 
@@ -67,10 +70,11 @@ def grade_candidates(
     kept_NF = distinct(np.stack([evaluations[name].values["kept"] for name in names], axis=1), texts)
     known_N = ~np.isnan(values_NF).any(axis=1)
     values_NF = values_NF[known_N]
-    figures = _figures(candidates, values_NF, weighted_means(kept_NF[known_N]), seed)
+    worse_by = SAME if first.by == "labels" else WORSE_BY_JUDGE
+    figures = _figures(candidates, values_NF, weighted_means(kept_NF[known_N]), worse_by, seed)
     comparisons = _comparisons(names, values_NF, seed)
     serve = choose(figures, comparisons, max_worse)
-    return Grading(first.by, main, first.split, len(values_NF), serve, figures, comparisons)
+    return Grading(first.by, main, first.split, len(values_NF), worse_by, serve, figures, comparisons)
 
 
 def distinct(values_NF: Array, texts: Sequence[str]) -> Array:
@@ -83,13 +87,15 @@ def distinct(values_NF: Array, texts: Sequence[str]) -> Array:
     return means_MF
 
 
-def _figures(candidates: Sequence[Candidate], values_NF: Array, kept_F: Array, seed: int) -> list[CandidateFigures]:
+def _figures(
+    candidates: Sequence[Candidate], values_NF: Array, kept_F: Array, worse_by: float, seed: int
+) -> list[CandidateFigures]:
     means_F, means_RF = weighted_means(values_NF), resampled_means(values_NF, seed=seed)
     figures = []
     for at, candidate in enumerate(candidates):
         low, high = interval(means_RF[:, at] - means_RF[:, 0])
-        sides = changes(values_NF[:, at], values_NF[:, 0])
-        better, worse = weighted_means(np.stack([sides["better"], sides["worse"]], axis=1)).tolist()
+        gain_N = values_NF[:, at] - values_NF[:, 0]
+        better, worse = weighted_means(np.stack([gain_N > worse_by, gain_N < -worse_by], axis=1)).tolist()
         figures.append(
             CandidateFigures(
                 name=candidate.name,

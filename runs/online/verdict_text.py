@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qr_env.evaluation.result import SAME
 from qr_env.evaluation.tables import number
 from runs.common.serving_choice import IDENTITY, CandidateFigures, Grading, PairedComparison
 from runs.online.verdict import SUGGEST, UNTRAINED, is_tolerable, proven_better
@@ -22,7 +23,8 @@ DISPLAY_NAMES = {
 STUDENTS = ("online", "serving", "warm start")  # the first that there is stands for training in the sentence
 NOT_ENOUGH = (
     "Serve the original queries: no held-out query that a shopper typed could be compared, so that nothing is proven "
-    "better. A log of about 500 different queries or more has some in every split."
+    "better. The table is of queries made from the catalogue. A log of some hundred different queries has held-out "
+    "ones."
 )
 
 
@@ -61,7 +63,7 @@ def _served(grading: Grading) -> str:
     found = figures_text(figure.difference, figure.low, figure.high)
     return (
         f"Serve {display_name(figure.name)}{made_with}: {grading.metric} {_text(raw.mean)} → {_text(figure.mean)} "
-        f"({found}), {_percent(figure.worse)} of {grading.queries:,} {grading.split} queries worse."
+        f"({found}), {_percent(figure.worse)} of {grading.queries:,} {grading.split} queries worse{_by(grading)}."
     )
 
 
@@ -96,7 +98,13 @@ def _refused(grading: Grading, max_worse: float) -> str:
     ]
     if not refused:
         return ""
-    return f"Better on average, but worse for more than {_percent(max_worse)} of the queries: {', '.join(refused)}."
+    share = _percent(max_worse)
+    return f"Better on average, but more than {share} of the queries worse{_by(grading)}: {', '.join(refused)}."
+
+
+def _by(grading: Grading) -> str:
+    """By how much a query must change, where small changes do not count."""
+    return f" by more than {grading.worse_by:g}" if grading.worse_by > SAME else ""
 
 
 def _graded(grading: Grading) -> str:

@@ -27,6 +27,7 @@ GRADING = Grading(
     "nDCG@10",
     "test",
     89,
+    1e-6,
     "online",
     CANDIDATES,
     [PairedComparison("online", "identity", 0.1, 0.05, 0.15, 0.01)],

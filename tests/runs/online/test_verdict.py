@@ -70,11 +70,11 @@ def test_the_rule(rule):
     assert choose(figures(**worse), comparisons, 0.1) == expected
 
 
-def evaluation(values_N, texts=None):
+def evaluation(values_N, texts=None, by="labels"):
     values_N = np.asarray(values_N, float)
     texts = texts or [f"query {n}" for n in range(len(values_N))]
     return SimpleNamespace(
-        main="nDCG@10", by="labels", split="test", queries=[SimpleNamespace(text=text) for text in texts],
+        main="nDCG@10", by=by, split="test", queries=[SimpleNamespace(text=text) for text in texts],
         values={"nDCG@10": values_N, "kept": np.full(len(values_N), 0.5)},
     )  # fmt: skip
 
@@ -133,6 +133,13 @@ def test_copies_of_a_query_in_the_log_prove_nothing():
     both = {"identity": evaluation(np.full(500, 0.3), texts), "spell": evaluation(np.full(500, 0.5), texts)}
     grading = grade_candidates(candidates(*both), both, 0.1)
     assert (grading.queries, grading.serve) == (5, "identity")
+
+
+@pytest.mark.parametrize(("by", "worse"), [("labels", 0.5), ("judge blend", 0.25)])
+def test_small_changes_of_a_judges_figure_do_not_count_as_worse(by, worse):
+    drops_N = np.tile([0.0, -0.005, -0.02, 0.3], 50)
+    both = {"identity": evaluation(np.full(200, 0.5), by=by), "spell": evaluation(0.5 + drops_N, by=by)}
+    assert grade_candidates(candidates(*both), both, 0.1).candidates[1].worse == worse
 
 
 def test_distinct_texts_by_hand():

@@ -29,10 +29,10 @@ COMPARISONS = [
     PairedComparison("online", "suggest", -0.001, -0.004, 0.002, 0.8),
     PairedComparison("online", "identity", None, None, None, 1.0),
 ]
-LABELS = Grading("labels", "nDCG@10", "test", 3833, "suggest", CANDIDATES, COMPARISONS)
+LABELS = Grading("labels", "nDCG@10", "test", 3833, 1e-6, "suggest", CANDIDATES, COMPARISONS)
 CHOICE = ServingChoice(
     "suggest", "suggest:suggest.json", f"Serve suggest: {EVIL}", "expand", 1.0, "bm25", "blend", "a", "b", 0.05, 0.05,
-    [LABELS, replace(LABELS, by="judge llm")],
+    [LABELS, replace(LABELS, by="judge llm", worse_by=0.01)],
 )  # fmt: skip
 
 
@@ -45,6 +45,7 @@ def test_the_first_line_the_chart_and_the_comparisons(run_folder: Path) -> None:
     assert text.startswith("<p class=lead>Serve suggest: "), "the first line below the title"
     assert "3,833 different test queries that shoppers typed, graded by labels." in page
     assert "graded by judge llm; the first table decides" in page
+    assert page.count("Worse, better: changes by more than 0.01.") == 1
     assert "+0.025 [+0.020 +0.030]" in page and 'class="down">9.0 %' in page, "more than max_worse"
     assert "suggest − identity" in page and "0.0002" in page and ">better<" in page and ">not proven<" in page
     assert page.count("original queries</text>") == 2
