@@ -90,7 +90,7 @@ class Suggest:
         combining.check(combine, weight)
         self.settings = settings or SuggestSettings()
         self._retriever, self._source, self._repair = retriever, source, repair
-        self._combine, self._weight = combine, weight
+        self.combine, self.weight = combine, weight
         self._full_matches = FullMatches(shop, repair)
         self._repaired = Repaired(repair, combine, weight)
 
@@ -101,7 +101,7 @@ class Suggest:
     def evidence(self, queries: Sequence[str]) -> list[Evidence]:
         """Repaired words, suggested words and full matches of P queries, by one search of the engine."""
         rewrites = [group[0] for group in self._repaired.rewrite(queries)]
-        hits = combining.search(self._retriever, queries, rewrites, self._combine, self._weight, GATE_DEPTH)
+        hits = combining.search(self._retriever, queries, rewrites, self.combine, self.weight, GATE_DEPTH)
         columns = zip(
             queries, self._source.suggest(queries), self._full_matches.count(queries, hits).tolist(), strict=True
         )
@@ -113,7 +113,7 @@ class Suggest:
 
     def with_words(self, query: str, words: Sequence[tuple[str, float]]) -> str:
         """The rewrite that adds these words, with weights, to a query; a typed word weighs 1."""
-        return with_added_words(query, words, self._combine, self._weight)
+        return with_added_words(query, words, self.combine, self.weight)
 
 
 def added_words(evidence: Evidence, settings: SuggestSettings) -> list[tuple[str, float]]:

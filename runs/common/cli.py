@@ -33,6 +33,7 @@ VERBS = {
     "recipe": "reproduce a published system stage by stage: minielm, beque, jd, walmart, offline",
     "pairs": "make training pairs of query and rewrite from a shop's query log",
     "evaluate": "score a rewriter on held-out queries against the raw query",
+    "suggest": "choose the constants of the rewriter suggest for a shop, by a judge and without labels",
     "headroom": "what suggested words can gain in a shop at most, and where the signal ends",
     "shop": "describe a shop: sizes, difficulty, samples; write it as files",
     "play": "type rewrites by hand and see hits, grades and reward",
