@@ -29,8 +29,9 @@ class Args:
     """file for the chosen settings and the means of all settings, which --agent suggest:FILE reads"""
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
     """search engine that the rewrites are for"""
-    judge: str = "embedding"
-    """label-free source of the grades: embedding, llm, cross-encoder[:MODEL], replay, ensemble:A,B"""
+    judge: str = "blend"
+    """source of the grades, best one without labels: blend[:WEIGHTS], coverage, embedding, llm, cross-encoder[:MODEL],
+    replay, ensemble:A,B, pessimistic:A,B"""
     judge_url: tuple[str, ...] = ()
     """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
     store: Path | None = None
@@ -38,7 +39,8 @@ class Args:
     split: tuple[Literal["train", "dev"], ...] = ("train", "dev")
     """splits of the queries that choose; test queries never do"""
     limit: int = 1000
-    """maximum number of queries, drawn by the seed; 500 or more are advised"""
+    """maximum number of queries that choose, and of labelled ones that are compared, drawn by the seed; 500 or more are
+    advised"""
     label_split: Literal["train", "dev", "test"] = "test"
     """split whose labelled queries, where there are any, are compared with the judge's ranking"""
     combine: Literal["replace", "expand", "union"] = "expand"
@@ -50,6 +52,6 @@ class Args:
     seed: int = 0
     """of the drawn queries and the bootstrap"""
     encoder: str = "minilm-l6"
-    """sentence encoder of dense, hybrid, the second engine of bm25, and the embedding judge"""
+    """sentence encoder of dense, hybrid, the second engine of bm25, and the judges"""
     cache: str | None = None
     """folder that keeps indexes and vectors between runs (default: $QR_CACHE, else ~/.cache/qr-env)"""

@@ -38,7 +38,7 @@ def main(args: Args) -> None:
     """Try every setting, choose, compare with labels where there are any; write the file and print the table."""
     started = time.perf_counter()
     shop = load_shop(args.source, data=args.data, seed=0)
-    queries = drawn_queries(shop, args)
+    queries = choosing_queries(shop, args)
     cache = Path(args.cache).expanduser() if args.cache else cache_root()
     encoder = partial(open_encoder, args.encoder, cache)
     retriever = make_retriever(args.retriever, shop, cache, encoder=encoder())
@@ -46,7 +46,7 @@ def main(args: Args) -> None:
     default = SuggestSettings(titles=args.titles)
     agent = make_suggest(AgentOptions(shop, retriever, args.combine, args.weight, encoder=encoder), default)
     trials = tried(agent, retriever, queries, grid(default), judge)
-    labelled = [query for query in shop.split(args.label_split) if shop.qrels[query.row].nnz]
+    labelled = drawn([query for query in shop.split(args.label_split) if shop.qrels[query.row].nnz], args)
     labels = label_means(agent, retriever, shop, labelled, [trial.settings for trial in trials]) if labelled else []
     rows = table_rows(trials, labels, args.seed)
     facts = {"verb": "suggest", "args": vars(args), "shop": shop.name, "judge": judge.name, "queries": len(queries)}
@@ -57,24 +57,29 @@ def main(args: Args) -> None:
     print_choice(facts, rows[trials.index(chosen)], args.out)
 
 
-def drawn_queries(shop: Shop, args: Args) -> list[Query]:
-    """At most `limit` of the splits' queries, drawn by the seed; a message where they are few.
+def choosing_queries(shop: Shop, args: Args) -> list[Query]:
+    """At most `limit` queries of the splits; a message where they are few.
 
     Raises:
         ConfigError: there is none.
     """
-    queries = [query for query in shop.all_queries if query.split in args.split]
     if args.limit < 1:
         raise ConfigError(f"--limit {args.limit}: must be 1 or more")
+    queries = drawn([query for query in shop.all_queries if query.split in args.split], args)
     if not queries:
         raise ConfigError(
             f"{shop!r} has no query in --split {' '.join(args.split)} to choose settings by; without a log use the "
             "defaults: --agent suggest"
         )
-    drawn = np.sort(np.random.default_rng(args.seed).permutation(len(queries))[: args.limit])
-    if len(drawn) < ENOUGH:
-        print_message(f"note: only {len(drawn)} queries; intervals are wide below {ENOUGH}")
-    return [queries[at] for at in drawn]
+    if len(queries) < ENOUGH:
+        print_message(f"note: only {len(queries)} queries; intervals are wide below {ENOUGH}")
+    return queries
+
+
+def drawn(queries: Sequence[Query], args: Args) -> list[Query]:
+    """At most `limit` of the queries, drawn by the seed, in their order."""
+    places = np.sort(np.random.default_rng(args.seed).permutation(len(queries))[: args.limit])
+    return [queries[at] for at in places]
 
 
 def table_rows(trials: Sequence[Trial], labels: Sequence[dict[str, float]], seed: int) -> list[JsonDict]:
