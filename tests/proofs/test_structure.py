@@ -16,6 +16,7 @@ LIGHT_VERBS = (
     "recipe",
     "pairs",
     "evaluate",
+    "suggest",
     "shop",
     "play",
     "report",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def test_the_file_holds_settings_every_trial_and_the_agreement(args: Args, capsy
     written = json.loads(args.out.read_text())
     assert SuggestSettings.read(args.out) == SuggestSettings(**written["settings"])
     assert len(written["trials"]) == 73 and written["queries"] == 9
-    assert written["trials"][0]["settings"] == {"words": 5, "ratio": 4.0, "full_matches": 3, "titles": 20}
+    assert written["trials"][0]["settings"] == asdict(SuggestSettings())
     assert set(written["agreement"]) == {"nDCG@10", "R@100", "RR@10"} and written["labelled queries"] == 3
     printed = capsys.readouterr()
     assert "default: 5 words, ratio 4, full matches < 3" in printed.out and "repair alone" in printed.out
