@@ -26,7 +26,7 @@ A builder is `(argument: str, options: AgentOptions) -> Agent`; `argument` is wh
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -185,19 +185,30 @@ def make_suggest(options: AgentOptions, settings: SuggestSettings) -> Suggest:
 
 
 def make_suggester(options: AgentOptions, settings: OfferSettings) -> Suggester:
-    """What a student chooses from: the words that `suggest` knows, over the options' engine."""
-    return Suggester(make_suggest(options, settings.suggest), settings, options.combine, options.weight)
+    """What a student chooses from: repaired words, and those of the sources that the settings name."""
+    finder = _suggest_from(settings.sources, options, settings.suggest)
+    return Suggester(finder, settings, options.combine, options.weight)
 
 
 def _suggest_with(argument: str, options: AgentOptions) -> Agent:
     if not argument:
         raise ConfigError(f"--agent 'suggest-with': name sources, joined by '+', from {NAMES}")
-    repair, settings = Repair(options.shop), SuggestSettings()
+    suggest = _suggest_from(argument.split("+"), options, SuggestSettings())
+    suggest.name = f"suggest-with:{argument}"
+    return suggest
+
+
+def _suggest_from(names: Sequence[str], options: AgentOptions, settings: SuggestSettings) -> Suggest:
+    """`suggest` with the words of the sources of these names, which are kept in the options' cache."""
+    if settings.engine == "own":
+        engine = options.retriever.name
+    else:
+        engine = "bm25" if options.retriever.name == "dense" else "dense"
     sources = make_sources(
-        argument.split("+"),
+        names,
         SourceOptions(
             options.shop,
-            engine="bm25" if options.retriever.name == "dense" else "dense",
+            engine=engine,
             titles=settings.titles,
             encoder=options.encoder,
             teacher=partial(_prompted_model, TEACHER_PROMPT, options=options),
@@ -205,9 +216,8 @@ def _suggest_with(argument: str, options: AgentOptions) -> Agent:
         ),
     )
     source = sources[0] if len(sources) == 1 else MergedSource(sources)
-    suggest = Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
-    suggest.name = f"suggest-with:{argument}"
-    return suggest
+    repair = Repair(options.shop)
+    return Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
 
 
 def _words(argument: str, options: AgentOptions) -> Agent:

@@ -34,6 +34,8 @@ CACHED_QUERIES = 100_000
 class OfferSettings:
     """What is offered; saved with a student that was trained on it."""
 
+    sources: tuple[str, ...] = ("titles",)
+    """Names of the sources besides repair (`agents.suggestions.factory`)."""
     most: int = MOST_OFFERED
     """Suggestions a query at most."""
     suggest: SuggestSettings = field(default_factory=SuggestSettings)
@@ -42,7 +44,7 @@ class OfferSettings:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> OfferSettings:
         """The settings of which `dataclasses.asdict` gave these values."""
-        return cls(values["most"], SuggestSettings(**values["suggest"]))
+        return cls(tuple(values["sources"]), values["most"], SuggestSettings(**values["suggest"]))
 
 
 @dataclass(frozen=True, slots=True)

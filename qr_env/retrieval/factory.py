@@ -14,6 +14,7 @@ Any other name is looked up among the entry points of group `qr_env.retrievers` 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from qr_env.common.download import cache_root
@@ -55,8 +56,16 @@ def make_retriever(
 
 
 def default_encoder(model: str = DEFAULT_ENCODER) -> Encoder:
-    """A text encoder by the names of `qr_env.models.hub`, its product vectors kept in the cache folder."""
-    return Encoder(resolve(model), cache_dir=cache_root())
+    """A text encoder by the names of `qr_env.models.hub`, its product vectors kept in the cache folder.
+
+    A process opens one encoder a model, so that engines, judges and suggestions embed a query once.
+    """
+    return _shared_encoder(Path(resolve(model)), cache_root())
+
+
+@lru_cache(maxsize=2)
+def _shared_encoder(folder: Path, cache_dir: Path) -> Encoder:
+    return Encoder(folder, cache_dir=cache_dir)
 
 
 def build_bm25(

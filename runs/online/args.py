@@ -62,6 +62,8 @@ class SuggestionSettings:
     own engine finds (own), or none, and the student sees the query alone. auto is none where the shop has purchases for
     its queries, from which the student learns words; else second if the judge or the engine embeds titles anyway, and
     own if not."""
+    sources: tuple[str, ...] = ("titles",)
+    """Sources of words besides the query's repair: titles, type, log, teacher:LM (agents/suggestions/factory.py)."""
     most: int = 8
     """Suggestions a query at most."""
 

@@ -182,9 +182,13 @@ def build_setup(args: Args, shop: Shop) -> TrainingSetup:
     suggester = None
     if titles != "none":
         # It searches the engine as it is at the start: what it offers for a query does not change with drift.
-        agent_options = AgentOptions(shop, engine, args.combine, args.weight, default_encoder)
+        agent_options = AgentOptions(
+            shop, engine, args.combine, args.weight, default_encoder, cache_dir=cache_root(), seed=args.seed
+        )  # fmt: skip
         constants = replace(suggest_settings(args), engine=titles)
-        suggester = make_suggester(agent_options, OfferSettings(args.suggestions.most, constants))
+        suggester = make_suggester(
+            agent_options, OfferSettings(args.suggestions.sources, args.suggestions.most, constants)
+        )
     return TrainingSetup(
         shop, retriever, judge, reward, shopper, gate, gate_result, drift, args.combine, args.weight, args.seed,
         suggester,

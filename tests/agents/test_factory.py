@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from agents.baselines.classic import Identity
-from agents.factory import AgentOptions, checkpoint_folder, make_agent
+from agents.factory import AgentOptions, checkpoint_folder, make_agent, make_suggester
 from agents.prompted.language_model import Answers
 from agents.suggestions.settings import SuggestSettings
+from agents.suggestions.suggester import OfferSettings
 from judges.simple.labels import LabelsJudge
 from qr_env.common import plugins
 from qr_env.common.errors import ConfigError
@@ -164,3 +165,14 @@ def test_checkpoint_folders_are_found_inside_best_of(tmp_path: Path) -> None:
     (tmp_path / "student.json").write_text(json.dumps({}))
     assert checkpoint_folder(f"best-of-8:{tmp_path}") == checkpoint_folder(str(tmp_path)) == tmp_path
     assert checkpoint_folder("best-of-8:spell") is None and checkpoint_folder("spell") is None
+
+
+def test_a_suggester_merges_the_sources_that_its_settings_name(options):
+    settings = OfferSettings(("titles", "type"), most=6, suggest=SuggestSettings(engine="own"))
+    bm25 = replace(options, retriever=BM25.build(options.shop))
+    suggester = make_suggester(bm25, settings)
+    offer = suggester.offers(["couch"])[0]
+    assert suggester.settings == settings
+    assert len(offer.words) <= 6 and {item.source for item in offer.words} <= {"repair", "titles", "type"}
+    with pytest.raises(ConfigError, match="nonsense"):
+        make_suggester(bm25, OfferSettings(("nonsense",)))
