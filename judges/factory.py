@@ -7,6 +7,7 @@ labels                  the shop's human grades, or the generated shop's truth
 blend[:1,3][,A=2,…]     standardised mean of embedding and coverage, with weights, and of further judges (`A`), if any
 embedding               cosine similarity of query and product
 coverage                share of the query's words, repaired, that the product's title holds
+fields                  how likely each text field of the product is to have written the query's words
 llm                     a language model behind an OpenAI-compatible server (`qr judge serve` starts one)
 cross-encoder[:MODEL]   folder of a distilled judge (default out/distill/student), or any one-logit model of the hub
 replay[:FINGERPRINT]    verdicts of the verdict store only; no judge is asked
@@ -35,6 +36,7 @@ from judges.simple.coverage import CoverageJudge
 from judges.simple.degraded import DegradedJudge, DegradedOptions
 from judges.simple.embedding import EmbeddingJudge
 from judges.simple.ensemble import EnsembleJudge
+from judges.simple.fields import FieldsJudge
 from judges.simple.labels import LabelsJudge
 from judges.simple.pessimistic import PessimisticJudge
 from judges.simple.reference_pairs import ReferencePairs
@@ -54,7 +56,7 @@ from qr_env.retrieval.factory import default_encoder, make_retriever
 from qr_env.shop.shop import Shop
 
 KINDS = (
-    "auto", "labels", "blend[:1,3][,A=2]", "embedding", "coverage", "llm", "cross-encoder[:MODEL]",
+    "auto", "labels", "blend[:1,3][,A=2]", "embedding", "coverage", "fields", "llm", "cross-encoder[:MODEL]",
     "replay[:FINGERPRINT]", "ensemble:A,B", "pessimistic:A,B", "degraded:KAPPA",
 )  # fmt: skip
 COMPOSED = ("blend", "ensemble", "pessimistic")  # names that hold other judges' names, separated by commas
@@ -140,6 +142,12 @@ def build_coverage(shop: Shop, argument: str, options: JudgeOptions | None = Non
     """Share of the query's words that a title holds."""
     _refuse_argument("coverage", argument)
     return CoverageJudge(shop)
+
+
+def build_fields(shop: Shop, argument: str, options: JudgeOptions | None = None) -> FieldsJudge:
+    """Likelihood of the query's words in every text field."""
+    _refuse_argument("fields", argument)
+    return FieldsJudge(shop)
 
 
 def build_blend(shop: Shop, argument: str, options: JudgeOptions | None = None) -> BlendJudge:
@@ -231,6 +239,7 @@ BUILDERS: dict[str, Callable[[Shop, str, JudgeOptions | None], Judge]] = {
     "blend": build_blend,
     "embedding": build_embedding,
     "coverage": build_coverage,
+    "fields": build_fields,
     "llm": build_llm,
     "cross-encoder": build_cross_encoder,
     "replay": build_replay,

@@ -32,7 +32,7 @@ from qr_env.common.protocols import Retriever, TextEncoder
 from qr_env.common.text_store import TextStore
 from qr_env.query_text.repair import Repair
 from qr_env.retrieval.dense import Dense
-from qr_env.retrieval.factory import NEED_ENCODER, make_retriever
+from qr_env.retrieval.factory import make_retriever, retriever_uses_encoder
 from qr_env.retrieval.splade import Splade
 from qr_env.shop.shop import Shop
 
@@ -106,7 +106,7 @@ class _Parts:
     def engine(self, spec: str) -> Retriever:
         """The engine of this name."""
         if spec not in self._engines:
-            given = self.options.encoder if spec in NEED_ENCODER else None
+            given = self.options.encoder if retriever_uses_encoder(spec) else None
             encoder = None if given is None else given()
             self._engines[spec] = make_retriever(spec, self.options.shop, self.options.cache_dir, encoder)
         return self._engines[spec]

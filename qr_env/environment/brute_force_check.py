@@ -35,7 +35,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 def require_checkable(retriever: str, mode: str, max_turns: int) -> None:
     """Raise ConfigError unless the engine is BM25 and every list is the result of one search (no union, one turn)."""
-    if retriever != "bm25":
+    if retriever.partition(":")[0] != "bm25":
         raise ConfigError(f"retriever {retriever}: only bm25 can be checked by brute force; leave check_hits out")
     if mode == "union" or max_turns > 1:
         raise ConfigError(

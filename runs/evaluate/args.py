@@ -28,8 +28,9 @@ class Args:
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None
     """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
-    retriever: tuple[Literal["bm25", "dense", "hybrid", "splade"], ...] = ("bm25",)
-    """search engines; one table for each"""
+    retriever: tuple[str, ...] = ("bm25",)
+    """search engines, bm25[:SETTINGS], dense, hybrid or splade; one table for each. SETTINGS: such as
+    fields=title*5+description,k1=1.2,b=0.6, or a file of `qr shop SHOP --check-engine --engine-out FILE.json`"""
     agent: tuple[str, ...] = ("identity",)
     """checkpoint folders, or identity, spell, repair, suggest[:FILE] (FILE: settings of qr suggest),
     suggest-with:SOURCES (titles:splade+type+log+teacher:LM or some of them), rm3, oracle, synonyms[:FILE], cle-qr,

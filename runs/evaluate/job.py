@@ -25,7 +25,7 @@ from qr_env.models.hub import resolve
 from qr_env.query_text.lucene import lucene_query
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.retrieval.encoder import Encoder
-from qr_env.retrieval.factory import NEED_ENCODER, make_retriever
+from qr_env.retrieval.factory import checked_retriever, make_retriever, retriever_uses_encoder
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
 from qr_env.shop.trec import read_run, write_run, write_topics
@@ -39,6 +39,8 @@ AGENT_KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms|s
 def main(args: Args) -> None:
     """Evaluate every agent with every search engine; print one table an engine, write what was asked for."""
     check_outputs(args)
+    for retriever in args.retriever:
+        checked_retriever(retriever)
     combine, weight = resolve_combine(args)  # before anything is read: checkpoints may not fit in one table
     if args.lucene_out and combine == "union":
         raise ConfigError(
@@ -104,7 +106,7 @@ def saved_settings_of(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
 def open_evaluator(args: Args, shop: Shop, retriever: str, combine: str, weight: float) -> HeldOutEvaluator:
     """The evaluation with one search engine that the flags describe."""
     cache_folder = _cache_folder(args)
-    has_encoder = retriever in NEED_ENCODER or needs_encoder(args.judge)
+    has_encoder = retriever_uses_encoder(retriever) or needs_encoder(args.judge)
     encoder = open_encoder(args.encoder, cache_folder) if has_encoder else None
     engine = make_retriever(retriever, shop, cache_folder, encoder=encoder)
     options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder)

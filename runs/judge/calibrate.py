@@ -18,7 +18,7 @@ from judges.validation.samples import Sample, labelled_sample
 from judges.validation.sanitize import sanitized_shop
 from qr_env.common.download import cache_root
 from qr_env.evaluation.result import plain_json
-from qr_env.retrieval.factory import NEED_ENCODER, default_encoder, make_retriever
+from qr_env.retrieval.factory import default_encoder, make_retriever, retriever_uses_encoder
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
 from runs.common.output import write_json
@@ -57,7 +57,7 @@ def draw_sample(args: CalibrateArgs, shop: Shop) -> tuple[str, Sample]:
         split = "dev" if labelled and shop.split("dev") else "test"
     retriever = None
     if shop.qrels_complete:
-        encoder = default_encoder() if args.retriever in NEED_ENCODER else None
+        encoder = default_encoder() if retriever_uses_encoder(args.retriever) else None
         retriever = make_retriever(args.retriever, shop, cache_root(), encoder)
     return split, labelled_sample(shop, (split,), args.pairs, args.seed, retriever, args.k)
 

@@ -41,7 +41,7 @@ from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import Engagement, Grades, Query, RowArray
 from qr_env.evaluation.bootstrap import interval, resampled_means
 from qr_env.evaluation.evaluator import choose_queries
-from qr_env.retrieval.factory import NEED_ENCODER, default_encoder, make_retriever
+from qr_env.retrieval.factory import default_encoder, make_retriever, retriever_uses_encoder
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
 from runs.common.output import write_json
@@ -79,7 +79,7 @@ def main(args: ShopperArgs) -> None:
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit {args.limit}: must be at least 1")
     shop = load_shop(args.shop, data=args.data)
-    encoder = default_encoder() if args.retriever in NEED_ENCODER else None
+    encoder = default_encoder() if retriever_uses_encoder(args.retriever) else None
     retriever = make_retriever(args.retriever, shop, cache_root(), encoder)
     judge = open_judge(args.judge, shop, args.options())
     report: dict[str, Any] = {"shop": shop.name, "shopper": args.shopper, "judge": judge.name, "k": args.k}

@@ -190,8 +190,9 @@ class Args:
     """What to do with an invalid row of the shop's files."""
     student: str = "tiny"
     """tiny, smollm2-135m, or any causal LM: a Hugging Face id or a local folder."""
-    retriever: Literal["bm25", "dense", "hybrid", "splade"] = "bm25"
-    """The search engine."""
+    retriever: str = "bm25"
+    """The search engine: bm25[:SETTINGS], dense, hybrid or splade. SETTINGS: such as
+    fields=title*5+description,k1=1.2,b=0.6, or a file of `qr shop SHOP --check-engine --engine-out FILE.json`."""
     judge: str = "auto"
     """Who grades while learning: labels (the shop's own grades or known truth); without labels: blend[:1,3] (embedding
     and coverage), embedding (similarity), coverage (share of the query's words); llm (a server), cross-encoder[:MODEL]

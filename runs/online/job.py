@@ -22,7 +22,9 @@ from qr_env.common.messages import print_message
 from qr_env.environment.brute_force_check import BruteForceCheck
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.environment.wrapper import QueryRewriteWrapper
+from qr_env.retrieval.factory import checked_retriever
 from qr_env.traffic.stream import StreamShare
+from runs.common.engine_check import brief_check
 from runs.common.folder import open_run, run_config, run_lock
 from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 from runs.online.args import FREE, Args
@@ -48,6 +50,7 @@ def main(args: Args) -> None:
 
 def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
     """Read the shop, warm start, learn online, evaluate and report."""
+    args = replace(args, retriever=checked_retriever(args.retriever))
     check_settings(args)
     suggest_settings(args)  # refuses a file that cannot be read
     check_processes(args, processes.count)
@@ -64,6 +67,7 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
         return
     setup = processes.main_first(build_setup, args, shop)
     check_report_judge(args, setup)
+    processes.main_only(print_engine_check, args, setup)
     processes.main_only(make_warm_start, args, setup, processes)
     interrupted = learn_online(args, setup, processes)
     processes.main_only(report_interruption if interrupted else evaluate_and_report, args, setup)
@@ -82,6 +86,15 @@ def print_finished(args: Args) -> None:
     print(read_serving_choice(args.out).reason)
     report = (args.out / REPORT_FILE).resolve()
     print(f"finished already (raise --updates to continue); report: {report}")
+
+
+def print_engine_check(args: Args, setup: TrainingSetup) -> None:
+    """Print which settings of BM25 are better than the chosen ones; nothing where none is, or on a resumed run."""
+    if args.resume or not args.retriever.startswith("bm25"):
+        return
+    advice = brief_check(setup.shop, args.retriever)
+    if advice:
+        print_message(f"engine check: {advice}")
 
 
 def make_warm_start(args: Args, setup: TrainingSetup, processes: Processes) -> None:

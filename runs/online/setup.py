@@ -29,7 +29,7 @@ from qr_env.common.types import Query, RewardTerms
 from qr_env.environment.simulator import Simulator
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.evaluation.evaluator import HeldOutEvaluator
-from qr_env.retrieval.factory import NEED_ENCODER, make_retriever
+from qr_env.retrieval.factory import make_retriever, retriever_uses_encoder
 from qr_env.retrieval.live_catalogue import LiveRetriever
 from qr_env.reward.feedback import Feedback
 from qr_env.reward.paper_rewards import NEED_SHOPPER, PAPER_REWARDS
@@ -208,7 +208,7 @@ def suggested_titles(args: Args, shop: Shop) -> TitleEngine | Literal["none"]:
 
 def has_encoder(args: Args) -> bool:
     """Whether the engine or the judge embeds the shop's titles."""
-    return args.retriever in NEED_ENCODER or needs_encoder(args.judge)
+    return retriever_uses_encoder(args.retriever) or needs_encoder(args.judge)
 
 
 def suggest_settings(args: Args) -> SuggestSettings:

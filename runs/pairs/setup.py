@@ -11,7 +11,7 @@ from judges.factory import JudgeOptions, auto_judge, needs_encoder, open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.environment.simulator import Simulator
-from qr_env.retrieval.factory import NEED_ENCODER, default_encoder, make_retriever
+from qr_env.retrieval.factory import default_encoder, make_retriever, retriever_uses_encoder
 from qr_env.reward.reward import Reward
 from qr_env.shop.shop import Shop
 from runs.pairs.args import PairConfig
@@ -34,7 +34,7 @@ class PairSetup:
     @cached_property
     def retriever(self) -> Retriever:
         """Search engine."""
-        encoder = self.encoder if self.config.retriever in NEED_ENCODER else None
+        encoder = self.encoder if retriever_uses_encoder(self.config.retriever) else None
         return make_retriever(self.config.retriever, self.shop, cache_root(), encoder)
 
     @cached_property

@@ -24,8 +24,8 @@ class Args:
     """generated, icecat, esci, wands, or the path of a folder or products file"""
     data: str | None = None
     """folder with the files of icecat, esci or wands (default: $QR_DATA, else download)"""
-    retriever: Literal["bm25", "dense", "hybrid", "splade"] = "bm25"
-    """search engine"""
+    retriever: str = "bm25"
+    """search engine: bm25[:SETTINGS], dense, hybrid or splade"""
     judge: Literal["labels", "blend", "embedding", "coverage"] = "labels"
     """source of the grades: the shop's labels (missing for queries of your own); or similarity, the share of the
     query's words in a title, or their blend, which grade everything"""

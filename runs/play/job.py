@@ -18,7 +18,7 @@ from qr_env.environment.env import QueryRewriteEnv
 from qr_env.environment.original_results import clean
 from qr_env.models.hub import resolve
 from qr_env.retrieval.encoder import Encoder
-from qr_env.retrieval.factory import NEED_ENCODER, make_retriever
+from qr_env.retrieval.factory import make_retriever, retriever_uses_encoder
 from qr_env.shop.load import load_shop
 from qr_env.traffic.stream import QueryStream
 from runs.common.output import write_json
@@ -45,7 +45,7 @@ def open_environment(args: Args) -> QueryRewriteEnv:
     """The environment that the flags describe."""
     shop = load_shop(args.source, data=args.data, seed=args.seed)
     cache_folder = Path(args.cache).expanduser() if args.cache else cache_root()
-    has_encoder = args.retriever in NEED_ENCODER or needs_encoder(args.judge)
+    has_encoder = retriever_uses_encoder(args.retriever) or needs_encoder(args.judge)
     encoder = Encoder(resolve(args.encoder), cache_dir=cache_folder) if has_encoder else None
     queries = shop.all_queries if args.split == "all" else shop.split(args.split)
     return QueryRewriteEnv(

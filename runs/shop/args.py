@@ -3,6 +3,7 @@
 qr shop generated
 qr shop icecat --data ../shared/data
 qr shop my_folder --on-bad-row skip --json shop.json
+qr shop my_folder --check-engine --engine-out engine.json  # then: qr online my_folder --retriever bm25:engine.json
 qr shop generated --write my_shop                      # as Parquet files, to read and as a start for your own shop
 """
 
@@ -33,5 +34,15 @@ class Args:
     """stop at the first invalid row, or skip invalid rows and report them"""
     write: Path | None = None
     """write the shop as a folder of Parquet files, which every verb reads as the same shop (equal hash)"""
+    check_engine: bool = False
+    """compare search engines on up to 2,000 queries of the log, without labels: which fields to index, title weight,
+    k1 and b; labels, where there are any, are shown beside it"""
+    engine_judge: str = "fields"
+    """judge of --check-engine, names as in `qr evaluate --judge`; one with an encoder must not be used with --dense"""
+    dense: bool = False
+    """--check-engine: embed the products if they have no vectors yet, and compare hybrid engines too; they are compared
+    without this flag where the vectors are on disk"""
+    engine_out: Path | None = None
+    """write the chosen settings here, for --retriever bm25:FILE.json"""
     json: str | None = None
     """write everything here as JSON, with every invalid row ("-": standard output)"""

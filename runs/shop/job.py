@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from judges.factory import needs_encoder
+from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
+from qr_env.evaluation.engine_check import EngineCheck
 from qr_env.evaluation.shop_difficulty import describe
+from qr_env.retrieval.bm25_spec import settings_json
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
+from runs.common.engine_check import full_check, has_vectors
 from runs.common.output import write_json
 from runs.shop.args import Args
+from runs.shop.engine_table import print_engine_check
 
 Facts = dict[str, Any]
 """The description of a shop, see `qr_env.evaluation.shop_difficulty.describe`."""
@@ -29,12 +36,36 @@ def main(args: Args) -> None:
     shop = load_shop(args.source, data=args.data, seed=args.seed, on_bad_row=args.on_bad_row)
     for note in shop.report.notes if shop.report else []:
         print_message(f"note: {note}")
+    if args.engine_out is not None and not args.check_engine:
+        raise ConfigError("--engine-out writes what --check-engine finds: give --check-engine too")
     if args.write is not None:
         write_to_new_folder(shop, args.write)
     facts = describe(shop, args.split, args.samples, args.seed)
+    check = run_engine_check(args, shop) if args.check_engine else None
+    if check is not None:
+        facts["engine check"] = check.to_json()
     write_json(args.json, facts)
     if args.json != "-":
         print_facts(facts)
+        if check is not None:
+            print_engine_check(check)
+
+
+def run_engine_check(args: Args, shop: Shop) -> EngineCheck:
+    """Compare the engines, and write the settings file."""
+    has_dense = args.dense or has_vectors(shop)
+    if has_dense and needs_encoder(args.engine_judge):
+        if args.dense:
+            raise ConfigError(
+                f"--engine-judge {args.engine_judge} grades by the encoder that --dense searches with; take fields or "
+                "coverage, or leave --dense out"
+            )
+        has_dense = False
+    check = full_check(shop, args.engine_judge, has_dense, args.seed)
+    if args.engine_out is not None:
+        atomic_write(args.engine_out, json.dumps(settings_json(check.served.settings), indent=2) + "\n")
+        print_message(f"written: {args.engine_out.resolve()}")
+    return check
 
 
 def write_to_new_folder(shop: Shop, folder: Path) -> None:

@@ -21,7 +21,7 @@ SHOP = shop_of(["red sofa", "blue sofa", "kettle"])
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"no 'bm52' among qr_env.retrievers: choose one of bm25, dense, hybrid"):
         make_retriever("bm52", SHOP)
-    with pytest.raises(ConfigError, match="takes no argument, got 'fast'"):
+    with pytest.raises(ConfigError, match="unknown settings"):
         make_retriever("bm25:fast", SHOP)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from qr_env.evaluation.shop_difficulty import describe
+from qr_env.retrieval.factory import checked_retriever
 from qr_env.shop.load import load_shop
 from qr_env.shop.sources.files import write_shop
 from runs.common.cli import main
+from tests.helpers.described_shop import described_shop
 from tests.helpers.fakes import tiny_shop
 
 
@@ -87,3 +89,33 @@ def test_a_shop_is_written_as_files_into_a_new_folder_only(
     with pytest.raises(SystemExit) as stopped:
         main(["shop", str(folder), "--write", str(tmp_path / "copy")])
     assert stopped.value.code == 1 and "name a new folder" in capsys.readouterr().err
+
+
+def test_the_engine_check_is_printed_and_its_settings_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
+    write_shop(described_shop(), tmp_path / "described")
+    out = tmp_path / "engine.json"
+    flags = ["--check-engine", "--engine-out", str(out), "--json", str(tmp_path / "shop.json")]
+    main(["shop", str(tmp_path / "described"), *flags])
+    shown = capsys.readouterr().out
+    assert "index the description: +" in shown and "(in use)" in shown and "undervalues hybrid engines" in shown
+    facts = json.loads((tmp_path / "shop.json").read_text())["engine check"]
+    assert facts["is clear"] and facts["baseline"]["judged nDCG@10"] == 0
+    assert checked_retriever(f"bm25:{out}") == facts["best"]["retriever"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--engine-out", "x.json"], "give --check-engine too"),
+        (["--check-engine", "--dense", "--engine-judge", "blend"], "leave --dense out"),
+    ],
+)
+def test_flags_of_the_engine_check_that_do_not_fit(
+    folder: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["shop", str(folder), *flags])
+    assert message in capsys.readouterr().err
