@@ -60,8 +60,6 @@ class WordPolicyConfig:
     """Of Adam."""
     entropy_coef: float = 1e-3
     """Weight of the entropy bonus."""
-    change_cost: float = 0.0
-    """Taken from the reward of a rewrite that adds anything but repaired words: the price of a doubtful query."""
     seed: int = 0
     """Of the weights, the batches and the samples."""
 
@@ -226,7 +224,7 @@ def step(
 
     suggested_PT = batch.mask_PT & (batch.features_PTF[..., 0] == 0)
     changed_PG = ((choices_PGT > 0) & suggested_PT[:, None]).any(dim=-1).float()
-    advantages_PG = group_advantages(rewards_PG - config.change_cost * changed_PG)
+    advantages_PG = group_advantages(rewards_PG)
 
     logprobs_PTB = torch.log_softmax(policy.logits(batch), dim=-1)
     picked_PGT = logprobs_PTB[:, None].expand(-1, group_size, -1, -1).gather(-1, choices_PGT[..., None]).squeeze(-1)

@@ -18,6 +18,7 @@ not keep the original:
                 or the floor is 0
     length    = −w.length · max(0, words − w.budget · words of the original)
     copy      = −w.copy · copied words / words            words of the original, or repeated
+    change    = −w.change                                 what every changed query costs                  weight 0
     total     =  their sum
 
 Keeping the original earns exactly 0 in every term, whatever the verdicts. The gate cancels positive terms, at most
@@ -44,7 +45,7 @@ from qr_env.reward.feedback import Feedback
 
 RewardFunction = Callable[[Feedback], RewardTerms]
 
-TERMS = ("gain", "worse", "increment", "hitrate", "diversity", "gate", "length", "copy")
+TERMS = ("gain", "worse", "increment", "hitrate", "diversity", "gate", "length", "copy", "change")
 ENGAGEMENT = ("click", "cart", "purchase")  # terms of their own where there is a shopper
 
 
@@ -64,6 +65,9 @@ class Weights:
     """Words without a penalty, as a multiple of the original's words."""
     copy: float = 0.01
     """Penalty of a rewrite without a new word; in proportion to its copied words."""
+    change: float = 0.0
+    """Price of every rewrite that does not keep the query: a gain must exceed it, as a judge's small gains may be
+    noise."""
     increment: float = 0.0
     """Reward for excellent products that the original did not find."""
     hitrate: float = 0.0
@@ -120,6 +124,7 @@ def reward(figures: Feedback, weights: Weights = Weights()) -> RewardTerms:
     terms["gate"] = -(1 - relevance_gate(figures, w.floor)) * won
     terms["length"] = -w.length * np.maximum(figures.words - w.budget * figures.words_original, 0)
     terms["copy"] = -w.copy * figures.copied / np.maximum(figures.words, 1)
+    terms["change"] = np.full(len(figures), -w.change, np.float32)
     names = TERMS if figures.click is None else TERMS + ENGAGEMENT
     # `+ 0.0` turns the -0.0 of a penalty that does not apply into 0.0, for logs.
     terms = {name: np.where(figures.kept, 0, terms[name]).astype(np.float32) + np.float32(0) for name in names}

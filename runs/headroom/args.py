@@ -43,8 +43,8 @@ class Args:
     """seeds of the policies"""
     steps: int = 120
     """updates of a policy, of 256 queries × 8 rewrites"""
-    change_cost: float = 0.0
-    """taken from the reward of each rewrite that adds suggested words: the price of a doubtful query"""
+    change: float = 0.01
+    """what every changed query costs a policy (reward.change)"""
     threshold: float = 0.02
     """gain of nDCG@10 (judged products only, where grades are incomplete) that the selector by labels must expect of a
     variant before it takes it"""

@@ -27,7 +27,7 @@ from qr_env.evaluation.bootstrap import interval, resampled_means
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.scorers import JudgeScorer
 from qr_env.retrieval.factory import default_encoder, make_retriever
-from qr_env.reward.reward import Reward
+from qr_env.reward.reward import Reward, Weights
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
 from runs.common.output import write_json
@@ -123,8 +123,8 @@ def learn(args: Args, shop: Shop, retriever: Retriever, suggest: Suggest, judge:
     """A policy trained on the log's queries with the judge's reward."""
     queries = [query for query in shop.all_queries if query.split != "test"]
     policy = WordPolicy(suggest, seed)
-    make_simulator = partial(Simulator, shop, retriever, judge, Reward())
-    config = WordPolicyConfig(args.steps, change_cost=args.change_cost, seed=seed)
+    make_simulator = partial(Simulator, shop, retriever, judge, Reward(Weights(change=args.change)))
+    config = WordPolicyConfig(args.steps, seed=seed)
     history = train(policy, make_simulator, queries, config)
     first, last = (float(np.mean([row["reward"] for row in part])) for part in (history[:10], history[-10:]))
     print_message(f"policy by {judge.name}, seed {seed}: reward {first:+.4f} → {last:+.4f} over {len(history)} updates")
