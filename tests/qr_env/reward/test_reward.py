@@ -116,6 +116,6 @@ def test_weights_are_checked() -> None:
 
 def test_every_changed_query_costs_the_price_of_change() -> None:
     weights = Weights(change=0.02)
-    free, priced = (reward(figures(gain=0.05), one).total for one in (Weights(), weights))
+    free, priced = (Reward(one)(figures(gain=0.05)).total for one in (Weights(), weights))
     assert np.allclose(free - priced, 0.02)
-    assert reward(figures(kept=True), weights).total.tolist() == [0.0]
+    assert Reward(weights)(figures(kept=True)).total.tolist() == [0.0]
