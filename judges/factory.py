@@ -87,6 +87,8 @@ class JudgeOptions:
     """llm: name of a file of judges/llm/prompts/, or a path"""
     timeout: float = TIMEOUT
     """seconds that a server has for an answer"""
+    seed: int = 0
+    """degraded: of the errors, where its name holds no seed"""
     thresholds: Thresholds | None = None
     """embedding: cuts and temperature; None fits them on the training purchases, or takes defaults if there are none"""
 
@@ -228,9 +230,10 @@ def build_pessimistic(shop: Shop, argument: str, options: JudgeOptions | None = 
 
 def build_degraded(shop: Shop, argument: str, options: JudgeOptions | None = None) -> DegradedJudge:
     """The truth with as many errors as κ allows on what BM25 finds; argument: "KAPPA[:SEED[:BIAS]]"."""
-    degraded, split = DegradedOptions.parse(argument), (options or JudgeOptions()).split
-    sample = retrieved_sample(shop, split or "train", make_retriever("bm25", shop, cache_root()))
-    return DegradedJudge.calibrated(shop, degraded, sample, split)
+    options = options or JudgeOptions()
+    degraded = DegradedOptions.parse(argument, options.seed)
+    sample = retrieved_sample(shop, options.split or "train", make_retriever("bm25", shop, cache_root()))
+    return DegradedJudge.calibrated(shop, degraded, sample, options.split)
 
 
 BUILDERS: dict[str, Callable[[Shop, str, JudgeOptions | None], Judge]] = {
@@ -252,6 +255,11 @@ BUILDERS: dict[str, Callable[[Shop, str, JudgeOptions | None], Judge]] = {
 def _refuse_argument(kind: str, argument: str) -> None:
     if argument:
         raise ConfigError(f"judge {kind!r} takes no argument, got {argument!r}; choose one of {', '.join(KINDS)}")
+
+
+def judge_kind(spec: str) -> str:
+    """What stands before the first colon of a judge's name."""
+    return spec.strip().partition(":")[0]
 
 
 def judge_names(spec: str) -> list[str]:

@@ -68,17 +68,17 @@ class DegradedOptions:
             )
 
     @classmethod
-    def parse(cls, argument: str) -> DegradedOptions:
-        """From "KAPPA[:SEED[:BIAS]]", the argument of judge `degraded`."""
-        kinds = (float, int, float)
-        parts = argument.split(":")
+    def parse(cls, argument: str, seed: int = 0) -> DegradedOptions:
+        """From "KAPPA[:SEED[:BIAS]]", the argument of judge `degraded`; `seed` where it holds none."""
+        given = argument.split(":")
+        defaults = [str(seed), str(BIAS)]
         try:
-            values = [kind(part) for kind, part in zip(kinds, parts, strict=False)]
+            kappa_text, seed_text, bias_text = given + defaults[len(given) - 1 :]
+            return cls(float(kappa_text), int(seed_text), float(bias_text))
         except ValueError:
-            values = []
-        if not values or len(parts) > len(kinds):
-            raise ConfigError(f"judge 'degraded:{argument}': name a κ, then a seed and a bias: degraded:0.4:0:0.5")
-        return cls(*values)
+            raise ConfigError(
+                f"judge 'degraded:{argument}': name a κ, then a seed and a bias: degraded:0.4:0:0.5"
+            ) from None
 
 
 class DegradedJudge:

@@ -223,7 +223,9 @@ def suggest_settings(args: Args) -> SuggestSettings:
 def judge_options(args: Args) -> JudgeOptions:
     """Options of `open_judge`; verdicts are stored in the run's folder unless --judge-store names another."""
     settings, store = args.judging, args.judge_store or args.out / "verdicts"
-    return JudgeOptions(args.judge_url, settings.model, store, sanitize=settings.sanitize, prompt=settings.prompt)
+    return JudgeOptions(
+        args.judge_url, settings.model, store, sanitize=settings.sanitize, prompt=settings.prompt, seed=args.seed
+    )
 
 
 def make_reward(scheme: str, weights: Weights, shopper: Shopper | None) -> RewardFunction:

@@ -6,8 +6,9 @@
     qr recipe my.yaml --profile gpu                   # the paper's sizes, for a GPU
     qr recipe beque --resume                          # continue with the stages that are not done
 
-Recipes: minielm (arXiv 2501.18056), beque (2311.03758), jd (2603.02555), walmart (2505.07105), and offline: everything
-that can be learned from the query log, then the query stream. A recipe lists its stages (`runs/recipe/spec.py`), the
+Recipes: minielm (arXiv 2501.18056), beque (2311.03758), jd (2603.02555), walmart (2505.07105); offline: everything that
+can be learned from the query log, then the query stream; judge_quality: how good a judge must be before reinforcement
+learning pays (36 runs of 300 updates with --seeds 0 1 2). A recipe lists its stages (`runs/recipe/spec.py`), the
 students to compare, and the paper's claims about them. Every stage has a folder in OUT/seed-N and runs once. At the end
 come a table, the paper's claims with this run's results, and OUT/report.html.
 """
@@ -26,7 +27,7 @@ class Args:
     """The recipe, the shop and the seeds."""
 
     recipe: Annotated[str, tyro.conf.Positional]
-    """minielm, beque, jd, walmart, offline, or a YAML file of your own"""
+    """minielm, beque, jd, walmart, offline, judge_quality, or a YAML file of your own"""
     shop: str = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
     data: str | None = None

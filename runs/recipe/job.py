@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from qr_env.common.errors import ConfigError
+from qr_env.evaluation.result import plain_json
 from qr_env.shop.load import load_shop
 from runs.common.folder import open_run, run_lock
 from runs.common.output import write_json
@@ -13,6 +14,7 @@ from runs.common.query_log import with_query_log
 from runs.recipe.args import Args
 from runs.recipe.compare import pool_seeds, run_info
 from runs.recipe.context import StageContext
+from runs.recipe.curve.measure import judge_curve
 from runs.recipe.load import find_recipe, load_recipe
 from runs.recipe.page import write_page
 from runs.recipe.pipeline import SeedRun
@@ -54,10 +56,11 @@ def compare(name: str, recipe: Recipe, runs: list[SeedRun], args: Args, out: Pat
     """Evaluate the students of all seeds; write `comparison.json` and `report.html`, and print the table."""
     scores = [score_seed(run, recipe, args.limit) for run in runs]
     comparison = pool_seeds(scores, recipe, run_info(name, runs, recipe))
-    report = comparison.to_json()
+    curve = judge_curve(recipe.curve, runs, comparison) if recipe.curve else None
+    report = comparison.to_json() | ({"curve": plain_json(curve.to_json())} if curve else {})
     write_json(str(out / "comparison.json"), report)
     write_json(args.json, report)
-    page = write_page(out, recipe, comparison)
+    page = write_page(out, recipe, comparison, curve)
     if args.json != "-":
         print_comparison(comparison)
         print(f"report: {page.resolve()}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qr_env.common.errors import ConfigError
 from runs.common.settings import Values, from_mapping, read_yaml
-from runs.recipe.spec import STAGE_KINDS, JudgeStage, Recipe, Stage, stage_inputs
+from runs.recipe.spec import STAGE_KINDS, JudgeStage, OnlineStage, Recipe, Stage, stage_inputs
 from runs.recipe.text_scores import TEXT_METRICS, scored_students
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -53,6 +53,7 @@ def load_recipe(path: Path, profile: str = DEFAULT_PROFILE, overrides: Mapping[s
     _check_sizes(path, recipe.stages)
     _check_names(path, recipe)
     _check_text_claims(path, recipe)
+    _check_curve(path, recipe)
     return recipe
 
 
@@ -121,6 +122,18 @@ def _check_names(path: Path, recipe: Recipe) -> None:
         raise ConfigError(
             f"{path}: claims about {sorted(unknown)}, which are not compared; compared: {sorted(compared)}"
         )
+
+
+def _check_curve(path: Path, recipe: Recipe) -> None:
+    """The stages of a curve learn online, and are compared as the stages that they start from are."""
+    for arm, names in (recipe.curve.arms if recipe.curve else {}).items():
+        for name in names:
+            stage = recipe.stages.get(name)
+            if not isinstance(stage, OnlineStage) or not {name, stage.start} <= set(recipe.compare):
+                raise ConfigError(
+                    f"{path}: curve, arm {arm!r}: {name!r} must be an online stage, and it and the stage that it "
+                    f"starts from must be compared; compared: {', '.join(recipe.compare)}"
+                )
 
 
 def _check_text_claims(path: Path, recipe: Recipe) -> None:

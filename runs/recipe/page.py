@@ -11,6 +11,8 @@ from pathlib import Path
 
 from runs.common.provenance import machine_line
 from runs.recipe.compare import IDENTITY, Comparison, RunInfo, Verdict
+from runs.recipe.curve.measure import JudgeCurve
+from runs.recipe.curve.page import curve_section
 from runs.recipe.spec import Recipe
 from runs.recipe.table import interval_text, table_rows
 from runs.report import html
@@ -20,7 +22,7 @@ from runs.report.run_files import REPORT_FILE
 RESULT_COLORS = {"agrees": "up", "disagrees": "down"}
 
 
-def write_page(folder: Path, recipe: Recipe, comparison: Comparison) -> Path:
+def write_page(folder: Path, recipe: Recipe, comparison: Comparison, curve: JudgeCurve | None = None) -> Path:
     """Write one self-contained file."""
     rows = table_rows(comparison)
     students = [
@@ -33,6 +35,7 @@ def write_page(folder: Path, recipe: Recipe, comparison: Comparison) -> Path:
         main=comparison.main,
         by=comparison.by,
         info=comparison.info,
+        curve=curve_section(curve) if curve else "",
         chart=headline_chart(comparison),
         claims=claim_rows(comparison.verdicts),
         metric_names=[row.metric for row in rows],

@@ -223,6 +223,14 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A part of the page that shows what a student gains by the quality of the judge that rewards it."""
+
+    arms: dict[str, tuple[str, ...]]
+    """name → compared online stages that differ in their judge alone"""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A published system: its stages, the students to compare and the claims to check."""
 
@@ -238,6 +246,8 @@ class Recipe:
     """agents of `qr evaluate` that are compared too"""
     claims: tuple[Claim, ...] = ()
     """results to check"""
+    curve: Curve | None = None
+    """the gain of online stages by the quality of their judge; None shows none"""
     held_out: str = ""
     """pairs stage whose held-out rewrites give exact match, ROUGE-L and cross-entropy; "" computes none"""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
@@ -17,6 +17,18 @@ Point = tuple[float, float]
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 14, 14, 38
 CHARACTER = 6.0  # pixels of one in a small text
 SMOOTH_FROM = 40  # a line of this many points is drawn faint, with its moving mean on top
+
+
+@dataclass(frozen=True)
+class Span:
+    """A vertical bar, such as the spread between seeds."""
+
+    x: float
+    """its place"""
+    low: float
+    """y of the lower end"""
+    high: float
+    """y of the upper end"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,10 @@ class Line:
     """number of the CSS variable, --c0 … --c5"""
     dots: bool = False
     """draw a dot at every point, and no moving mean"""
+    spans: Sequence[Span] = ()
+    """vertical bars in the line's color"""
+    label: str = ""
+    """text beside the last point"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ class Frame:
 
 def chart(spec: Chart) -> Markup:
     """One figure with its caption and legend; "" when there is nothing to draw."""
-    lines = [Line(line.name, _finite(line.points), line.color, line.dots) for line in spec.lines]
+    lines = [replace(line, points=_finite(line.points)) for line in spec.lines]
     lines = [line for line in lines if line.points]
     if not lines:
         return Markup("")
@@ -100,7 +116,7 @@ def chart(spec: Chart) -> Markup:
 
 def svg(spec: Chart) -> Markup:
     """The drawing alone, without caption and legend; "" when there is nothing to draw."""
-    lines = [Line(line.name, _finite(line.points), line.color, line.dots) for line in spec.lines]
+    lines = [replace(line, points=_finite(line.points)) for line in spec.lines]
     lines = [line for line in lines if line.points]
     return Markup(_svg(spec, lines) if lines else "")
 
@@ -125,6 +141,7 @@ def _finite(points: Sequence[Point]) -> list[Point]:
 def _frame(spec: Chart, lines: Sequence[Line], levels: Sequence[float]) -> Frame:
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points] + list(levels)
+    ys += [y for line in lines for span in line.spans for y in (span.low, span.high)]
     low, high = min(ys), max(ys)
     # Room above and below; a flat line sits in the middle instead of dividing by zero.
     pad = 0.08 * (high - low) or 0.1 * abs(high) or 0.01
@@ -210,7 +227,26 @@ def _line(line: Line, frame: Frame) -> str:
         f"<title>{escape(line.name)}, {x:g}: {y:.4g}</title></circle>"
         for x, y in (line.points if line.dots or len(line.points) == 1 else ())
     )
-    return f'<path class="line" style="{style}" d="{_path(line.points, frame)}"/>{dots}'
+    path = f'<path class="line" style="{style}" d="{_path(line.points, frame)}"/>'
+    return f"{path}{dots}{_spans(line, frame)}{_label(line, frame)}"
+
+
+def _spans(line: Line, frame: Frame) -> str:
+    return "".join(
+        f'<line style="stroke:var(--c{line.color})" opacity=".5" stroke-width="3" x1="{frame.x(span.x)}" '
+        f'x2="{frame.x(span.x)}" y1="{frame.y(span.low)}" y2="{frame.y(span.high)}"/>'
+        for span in line.spans
+    )
+
+
+def _label(line: Line, frame: Frame) -> str:
+    """The line's label to the right of its last point, or to the left where there is no room."""
+    if not line.label:
+        return ""
+    x, y = (float(place) for place in (frame.x(line.points[-1][0]), frame.y(line.points[-1][1])))
+    fits = x + 8 + CHARACTER * len(line.label) < frame.width
+    place = f'x="{x + 8}"' if fits else f'x="{x - 8}" text-anchor="end"'
+    return f'<text class="tick" {place} y="{y + 3.5}">{escape(line.label)}</text>'
 
 
 def moving_mean(points: Sequence[Point]) -> list[Point]:

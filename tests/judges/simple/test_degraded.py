@@ -103,7 +103,8 @@ def test_a_shop_without_truth_and_impossible_options_are_refused():
     for argument in ("", "half", "0", "1.5", "0.4:0:2", "0.4:0:0.5:1"):
         with pytest.raises(ConfigError, match=r"degraded"):
             DegradedOptions.parse(argument)
-    assert DegradedOptions.parse("0.4:3:0.25") == DegradedOptions(0.4, 3, 0.25)
+    assert DegradedOptions.parse("0.4:3:0.25", seed=1) == DegradedOptions(0.4, 3, 0.25)
+    assert DegradedOptions.parse("0.4", seed=1) == DegradedOptions(0.4, 1)
 
 
 def test_it_grades_another_shop_and_opens_by_name(own_cache, monkeypatch):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from runs.report.charts import Chart, Line, chart, moving_mean, ticks
+from runs.report.charts import Chart, Line, Span, chart, moving_mean, ticks
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,11 @@ def test_names_of_events_do_not_overlap_and_ticks_stay_inside() -> None:
     assert svg.count('class="event"') == 2
     assert ">typos</text>" in svg and ">words</text>" not in svg and "words, 3,000</title>" in svg
     assert ">12,000</text>" in svg and "e+0" not in svg
+
+
+def test_spans_widen_the_frame_and_a_label_stands_beside_the_last_point() -> None:
+    line = Line("a", [(0, 1.0), (1, 2.0)], spans=[Span(0, -4.0, 4.0)], label="a <judge>")
+    drawn = chart(Chart("spread", "x", [line]))
+    assert 'text-anchor="end" y=' in drawn and ">a &lt;judge&gt;</text>" in drawn  # no room on its right
+    low, high = (float(y) for y in re.findall(r'stroke-width="3"[^>]*y1="(\S+)" y2="(\S+)"', drawn)[0])
+    assert 0 <= high < low <= 230
