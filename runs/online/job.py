@@ -23,6 +23,7 @@ from qr_env.environment.brute_force_check import BruteForceCheck
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.environment.wrapper import QueryRewriteWrapper
 from qr_env.retrieval.factory import checked_retriever
+from qr_env.shop.shop import Shop
 from qr_env.traffic.stream import StreamShare
 from runs.common.engine_check import brief_check
 from runs.common.folder import open_run, run_config, run_lock
@@ -58,8 +59,7 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
     shop = processes.main_first(load_shop_of, args)
     if args.judge == "auto":
         args = replace(args, judge=auto_judge(shop))
-    facts = {"shop": shop.hash, "template": [TEMPLATE, SUGGESTED_TEMPLATE]}
-    processes.main_only(open_run, args.out, args, facts, args.resume, FREE)
+    processes.main_only(open_run, args.out, args, run_facts(shop), args.resume, FREE)
     if processes.is_main:
         print_message(f"{shop!r}; run folder {args.out}")
     if processes.broadcast(is_finished, args):
@@ -71,6 +71,23 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
     processes.main_only(make_warm_start, args, setup, processes)
     interrupted = learn_online(args, setup, processes)
     processes.main_only(report_interruption if interrupted else evaluate_and_report, args, setup)
+
+
+def learn_in_recipe(args: Args, shop: Shop) -> bool:
+    """The online stage of a recipe, from OUT/checkpoints/warm; True when it was interrupted.
+
+    No engine check, no final evaluation and nothing to serve: the recipe evaluates its students itself.
+    """
+    args = replace(args, retriever=checked_retriever(args.retriever))
+    check_settings(args)
+    torch.manual_seed(args.seed)
+    open_run(args.out, args, run_facts(shop), args.resume, FREE)
+    return learn_online(args, build_setup(args, shop))
+
+
+def run_facts(shop: Shop) -> dict[str, object]:
+    """What a resumed run must have in common with the run that it continues, besides its settings."""
+    return {"shop": shop.hash, "template": [TEMPLATE, SUGGESTED_TEMPLATE]}
 
 
 def is_finished(args: Args) -> bool:

@@ -27,7 +27,7 @@ from qr_env.llm.capabilities import served_model
 from qr_env.llm.client import Client
 from runs.judge.distill.args import DistillArgs
 from runs.judge.distill.job import distill_judge
-from runs.online.job import run_stages
+from runs.online.job import learn_in_recipe
 from runs.pairs.args import PairConfig
 from runs.pairs.stages import make_pairs
 from runs.recipe.context import PAIRS_FILE, StageContext
@@ -44,6 +44,7 @@ from runs.recipe.spec import (
     Stage,
     is_url,
 )  # fmt: skip
+from runs.report.job import write_report
 
 
 def run_stage(stage: Stage, context: StageContext, folder: Path) -> Metrics:
@@ -173,9 +174,9 @@ def run_online(stage: OnlineStage, context: StageContext, folder: Path) -> Metri
         learning=replace(args.learning, anchor_coef=stage.anchor_coef, kl_coef=stage.kl_coef),
         reward=replace(args.reward, **stage.reward),
     )  # fmt: skip
-    run_stages(args)
-    if not (folder / "eval.json").is_file():
+    if learn_in_recipe(args, context.shop):
         raise KeyboardInterrupt  # the user stopped the online run, so the recipe stops too
+    write_report(folder)
     return {"updates": stage.updates}
 
 
