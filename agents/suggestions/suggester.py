@@ -38,13 +38,16 @@ class OfferSettings:
     """Names of the sources besides repair (`agents.suggestions.factory`)."""
     most: int = MOST_OFFERED
     """Suggestions a query at most."""
+    gated: bool = True
+    """Offer words of titles only where `suggest` would add some, and repaired words elsewhere: a judge that is not a
+    person likes more words on every query, people like them where few results hold the whole query."""
     suggest: SuggestSettings = field(default_factory=SuggestSettings)
     """Constants of `suggest`: whose titles, weights of the words, and what it would choose."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> OfferSettings:
         """The settings of which `dataclasses.asdict` gave these values."""
-        return cls(tuple(values["sources"]), values["most"], SuggestSettings(**values["suggest"]))
+        return cls(tuple(values["sources"]), values["most"], values["gated"], SuggestSettings(**values["suggest"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,11 @@ class Suggester:
     def _offer(self, evidence: Evidence) -> Offer:
         settings, repaired = self.settings.suggest, evidence.repaired[: self.settings.most]
         words = [Suggestion(word, self._weight, RepairSource.name) for word in repaired]
-        words += [
-            Suggestion(item.word, self._weight * item.weight / settings.ratio, item.source) for item in evidence.words
-        ]
+        if evidence.full_matches < settings.full_matches or not self.settings.gated:
+            words += [
+                Suggestion(item.word, self._weight * item.weight / settings.ratio, item.source)
+                for item in evidence.words
+            ]
         words = words[: self.settings.most]
         usual = len(added_words(evidence, settings))
         return Offer(

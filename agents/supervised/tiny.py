@@ -34,8 +34,8 @@ from transformers import (
 
 from agents.policy.prompt import prompt_text
 from agents.query_log.word_model import distinctive_words, word_model
-from agents.suggestions.suggester import Suggester
-from agents.supervised.sft import fine_tune, response_sequences
+from agents.suggestions.suggester import Offer, Suggester
+from agents.supervised.sft import TokenSequence, fine_tune, prompted_sequences, response_sequences
 from qr_env.shop.shop import Shop
 from qr_env.synthetic.typos import typo_variant
 
@@ -127,6 +127,31 @@ def pretraining_pairs(shop: Shop, n: int, seed: int) -> list[tuple[str, str]]:
     return [pairs[i] for i in rng.permutation(len(pairs))]
 
 
+def pretraining_sequences(
+    tokenizer: PreTrainedTokenizerBase, shop: Shop, n: int, seed: int, suggester: Suggester | None
+) -> list[TokenSequence]:
+    """`n` sequences of `pretraining_pairs`.
+
+    For a student that sees suggestions only half of them are, and none where nothing was bought: the rest imitates
+    `suggest` on train queries.
+    """
+    if suggester is None:
+        return response_sequences(tokenizer, pretraining_pairs(shop, n, seed))
+    own_words = n // 2 if bought_pairs(shop) else 0
+    pairs = [(prompt_text(query, Offer()), words) for query, words in pretraining_pairs(shop, own_words, seed)]
+    pairs += imitation_pairs(shop, n - own_words, seed, suggester)
+    return prompted_sequences(tokenizer, pairs)
+
+
+def imitation_pairs(shop: Shop, n: int, seed: int, suggester: Suggester) -> list[tuple[str, str]]:
+    """`n` (prompt, what `suggest` chooses) of train queries, each at most once more often than any other."""
+    texts = [query.text for query in shop.split("train")]
+    rng = np.random.default_rng(seed)
+    rounds = [rng.permutation(len(texts)) for _ in range(-(-n // len(texts)))] if texts else []
+    drawn = [texts[place] for order in rounds for place in order.tolist()][:n]
+    return [(prompt_text(text, offer), offer.usual) for text, offer in zip(drawn, suggester.offers(drawn), strict=True)]
+
+
 def _denoising_pairs(titles: Sequence[str], n: int, rng: np.random.Generator) -> list[tuple[str, str]]:
     """`n` pairs: one to three words of the titles, one of them damaged → that word, undamaged."""
     words = [word for title in titles for word in re.findall(r"[^\W\d_]{4,}", title.lower())]
@@ -157,7 +182,7 @@ def pretrain_tiny(
         layers: depth; 256 wide and 3 deep it is a teacher of 3.4 M parameters.
         tokenizer: another model's, for distillation token by token (`agents/supervised/distill.py`); None trains one,
             which depends on the shop and the suggester alone.
-        suggester: of a student that sees suggestions: the tokenizer is trained on its prompts.
+        suggester: of a student that sees suggestions: tokenizer and model are trained on its prompts.
     """
     if tokenizer is None:
         tokenizer = train_tokenizer([*shop.titles, *train_prompts(shop, suggester)])
@@ -167,7 +192,7 @@ def pretrain_tiny(
     with torch.no_grad():
         vectors = token_vectors(ids, len(tokenizer), model.config.hidden_size, seed)
         model.get_parameter("model.embed_tokens.weight").copy_(torch.from_numpy(vectors))
-    sequences = response_sequences(tokenizer, pretraining_pairs(shop, n, seed))
+    sequences = pretraining_sequences(tokenizer, shop, n, seed, suggester)
     # The learning rate falls in proportion to the width (Yang et al. 2022, "Tensor Programs V").
     rate = LEARNING_RATE * min(1.0, WIDTH / hidden)
     result = fine_tune(

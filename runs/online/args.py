@@ -66,6 +66,8 @@ class SuggestionSettings:
     """Sources of words besides the query's repair: titles, type, log, teacher:LM (agents/suggestions/factory.py)."""
     most: int = 8
     """Suggestions a query at most."""
+    gated: bool = True
+    """Suggest words of titles only where `suggest` would add some: where few results hold the whole query."""
 
 
 @dataclass(frozen=True)

@@ -186,9 +186,9 @@ def build_setup(args: Args, shop: Shop) -> TrainingSetup:
             shop, engine, args.combine, args.weight, default_encoder, cache_dir=cache_root(), seed=args.seed
         )  # fmt: skip
         constants = replace(suggest_settings(args), engine=titles)
-        suggester = make_suggester(
-            agent_options, OfferSettings(args.suggestions.sources, args.suggestions.most, constants)
-        )
+        offered = args.suggestions
+        offers = OfferSettings(offered.sources, offered.most, offered.gated, constants)
+        suggester = make_suggester(agent_options, offers)
     return TrainingSetup(
         shop, retriever, judge, reward, shopper, gate, gate_result, drift, args.combine, args.weight, args.seed,
         suggester,

@@ -1,5 +1,7 @@
 """Numbered suggestions: their order and weights, choices by number, one look-up a query."""
 
+from dataclasses import replace
+
 import pytest
 
 from agents.suggestions.base import Suggestion
@@ -27,8 +29,9 @@ def test_repaired_words_come_first_at_full_weight_and_the_usual_choice_is_that_o
 
 
 def test_the_usual_choice_is_empty_where_the_gate_is_closed():
-    offer = Suggester(TableFinder(FOUND), SETTINGS).offers(["paint gun"])[0]
+    offer = Suggester(TableFinder(FOUND), replace(SETTINGS, gated=False)).offers(["paint gun"])[0]
     assert (offer.repair, offer.usual, offer.full_matches) == ("", "", 9)
+    assert Suggester(TableFinder(FOUND), SETTINGS).offers(["paint gun"])[0] == replace(offer, words=())
     assert [item.word for item in offer.words] == ["sprayer", "airless", "hvlp"]
 
 

@@ -1,5 +1,7 @@
 """`tiny`: its size, the data that it reads, and its pretraining."""
 
+from dataclasses import replace
+
 import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
@@ -10,13 +12,17 @@ from agents.supervised.tiny import (
     EMBEDDING_STD,
     bought_pairs,
     damage,
+    imitation_pairs,
     new_model,
     pretrain_tiny,
     pretraining_pairs,
+    pretraining_sequences,
     token_vectors,
+    train_prompts,
     train_tokenizer,
 )
 from tests.helpers.fakes import tiny_shop
+from tests.helpers.suggestions import word_suggester
 
 
 def test_it_has_at_most_8_million_parameters():
@@ -86,3 +92,19 @@ def test_a_teacher_of_256_and_3_has_3_to_4_million_parameters():
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()), eos_token="x", pad_token="x")
     tokenizer.add_tokens([f"t{i}" for i in range(4095)])
     assert 3_000_000 < new_model(tokenizer, 0, 256, 3).num_parameters() < 4_000_000
+
+
+def test_a_student_that_sees_suggestions_is_pretrained_to_choose_as_suggest_does():
+    shop = tiny_shop()
+    texts = [query.text for query in shop.split("train")]
+    suggester = word_suggester({text: ["sofa", "lamp"] for text in texts[:2]})
+    pairs = imitation_pairs(shop, len(texts) + 1, 0, suggester)
+    assert len(pairs) == len(texts) + 1 and len(set(pairs)) == len(texts)
+    assert dict(pairs)[prompt_text(texts[0], suggester.offers(texts[:1])[0])] == "1 2"
+    tokenizer = train_tokenizer([*shop.titles, *train_prompts(shop, suggester)])
+    own = pretraining_sequences(tokenizer, shop, 40, 0, suggester)
+    without_log = replace(shop, purchases=shop.purchases.slice(0, 0))
+    rows = pretraining_sequences(tokenizer, without_log, 40, 0, suggester)
+    decoded = [tokenizer.decode(row["input_ids"]) for row in rows]
+    assert len(own) == len(decoded) == 40
+    assert {text.split("rewrite:")[1].removesuffix("<|end|>") for text in decoded} == {"", " 1 2"}
