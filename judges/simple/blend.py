@@ -7,7 +7,9 @@ With s_j the score of member j, and μ_j and σ_j its mean and deviation on `ref
 
     s = Σ_j w_j (s_j − μ_j) / σ_j  /  Σ_j w_j
 
-and the cumulative link model of `thresholds.py` gives the levels. Its thresholds come from the reference pairs, or are
+Where coverage finds words of the query that do not fit the title (`coverage.py`), u ∈ [0, 1] of the query in all, what
+is above a random product's mean score f is reduced: s − u · max(s − f, 0). Similarity alone cannot notice such titles.
+The cumulative link model of `thresholds.py` gives the levels. Its thresholds come from the reference pairs, or are
 fitted to purchases. Members that have no verdict on a pair are left out of its mean.
 """
 
@@ -20,6 +22,7 @@ from typing import Protocol
 import numpy as np
 
 from judges.base import judge_for_shop
+from judges.simple.coverage import CoverageJudge
 from judges.simple.reference_pairs import ReferencePairs, Scale, assumed_thresholds
 from judges.simple.thresholds import Levels, Thresholds, fit_thresholds, level_probs
 from qr_env.common.errors import ConfigError
@@ -78,12 +81,13 @@ class BlendJudge:
     Args:
         members: two or more, of one shop.
         thresholds: on the standardised mean.
+        floor: mean score of a random product.
     """
 
     name = "blend"
 
-    def __init__(self, members: Sequence[Member], thresholds: Thresholds) -> None:
-        self.members, self.thresholds = list(members), thresholds
+    def __init__(self, members: Sequence[Member], thresholds: Thresholds, floor: float) -> None:
+        self.members, self.thresholds, self.floor = list(members), thresholds, floor
 
     @classmethod
     def calibrated(
@@ -101,28 +105,37 @@ class BlendJudge:
             Member(judge, weight, Scale.of(scores_PK))
             for judge, weight, scores_PK in zip(judges, weights, scores, strict=True)
         ]
-        blend = cls(members, Thresholds())
+        blend = cls(members, Thresholds(), floor=float("inf"))
+        blend.floor = reference.random_mean(blend.score(reference.queries, reference.rows_PK))
         blend.thresholds = assumed_thresholds(blend.score(reference.queries, reference.rows_PK))
         return blend
 
     def for_shop(self, shop: Shop) -> BlendJudge:
         """The same judge for another shop's products; scales and thresholds stay."""
         members = [replace(member, judge=judge_for_shop(member.judge, shop)) for member in self.members]
-        return BlendJudge(members, self.thresholds)
+        return BlendJudge(members, self.thresholds, self.floor)
 
     def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
         """Soft verdicts, (N, K, 4); NaN where no member has one, and on padding."""
         return Grades(level_probs(self.score(queries, rows_NK), self.thresholds))
 
     def score(self, queries: Sequence[Query], rows_NK: RowArray) -> FloatArray:
-        """(N, K) the mean of the module docstring, in deviations from the mean of the reference pairs."""
-        scores = [member.scale.standardised(member.judge.score(queries, rows_NK)) for member in self.members]
+        """(N, K) the score of the module docstring, in deviations from the mean of the reference pairs."""
+        scores, unfitting_NK = [], np.zeros(rows_NK.shape, np.float32)
+        for member in self.members:
+            if isinstance(member.judge, CoverageJudge):
+                fitting_NK, unfitting_NK = member.judge.coverage_and_unfitting(queries, rows_NK)
+                scores.append(member.scale.standardised(fitting_NK + unfitting_NK))
+            else:
+                scores.append(member.scale.standardised(member.judge.score(queries, rows_NK)))
         score_JNK = np.stack(scores)
         known_JNK = ~np.isnan(score_JNK)
         weight_JNK = known_JNK * np.array([member.weight for member in self.members], np.float32)[:, None, None]
         total_NK = weight_JNK.sum(axis=0)
         sum_NK = (np.where(known_JNK, score_JNK, 0) * weight_JNK).sum(axis=0)
-        return np.divide(sum_NK, total_NK, out=np.full(total_NK.shape, np.nan, np.float32), where=total_NK > 0)
+        mean_NK = np.divide(sum_NK, total_NK, out=np.full(total_NK.shape, np.nan, np.float32), where=total_NK > 0)
+        unfitting_NK = np.nan_to_num(unfitting_NK)  # a query without a word, which other judges may grade
+        return mean_NK - unfitting_NK * np.maximum(mean_NK - self.floor, 0)
 
     def fit(self, shop: Shop, query_rows_N: Sequence[int], rows_N: Levels, levels_N: Levels) -> Thresholds:
         """Fit the thresholds to N pairs of the shop with levels, such as `EmbeddingJudge.purchase_pairs`."""

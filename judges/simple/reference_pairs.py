@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logit
 
 from judges.simple.thresholds import Thresholds
 from qr_env.common.errors import JudgeError
@@ -22,6 +23,7 @@ K = 10  # retrieved products, and random ones, a query
 # Assumed shares of a search's first ten: half Exact, seven tenths Substitute or Exact, eight tenths not Irrelevant.
 # ESCI's judged results, of a better engine, have about 65 %, 87 % and 90 % (Reddy et al. 2022).
 AT_LEAST = {"complement": 0.8, "substitute": 0.7, "exact": 0.5}
+RANDOM_IS_EXACT = 0.02  # assumed probability that a random product is Exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,12 @@ class ReferencePairs:
         random_PK = rng.integers(len(shop.products), size=(len(queries), K)).astype(np.int32)
         return cls(queries, np.concatenate([found_PK, random_PK], axis=1))
 
+    def random_mean(self, scores_PK: FloatArray) -> float:
+        """Mean score of the random half; inf where it has none, so that nothing is above it."""
+        drawn = scores_PK[:, self.rows_PK.shape[1] // 2 :]
+        known = drawn[~np.isnan(drawn)]
+        return float(known.mean()) if len(known) else float("inf")
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -71,11 +79,14 @@ class Scale:
 
 
 def assumed_thresholds(scores_PK: FloatArray) -> Thresholds:
-    """Cuts at which the retrieved half of `ReferencePairs` has the shares of `AT_LEAST`; the temperature is a third of
-    the distance between the halves' means."""
+    """Cuts that give the retrieved half of `ReferencePairs` the shares of `AT_LEAST`.
+
+    The temperature makes the mean score of a random product Exact with probability `RANDOM_IS_EXACT`.
+    """
     width = scores_PK.shape[1] // 2
     found, drawn = (part[~np.isnan(part)].astype(np.float64) for part in np.split(scores_PK, [width], axis=1))
     if not len(found) or not len(drawn):
         return Thresholds(-0.5, 0.0, 0.5, temperature=0.5)
     cuts = {name: float(np.quantile(found, 1 - share)) for name, share in AT_LEAST.items()}
-    return Thresholds(**cuts, temperature=max(float(found.mean() - drawn.mean()) / 3, 0.05))
+    distance = cuts["exact"] - float(drawn.mean())
+    return Thresholds(**cuts, temperature=max(distance / float(logit(1 - RANDOM_IS_EXACT)), 0.05))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from qr_env.common import tokenize
 from qr_env.common.types import FloatArray
@@ -46,6 +48,19 @@ class Vocabulary:
         self.number = {term: number for number, term in enumerate(counts)}
         self.titles_with_V = np.fromiter(counts.values(), np.float64, len(counts))
         self.size = len(titles)
+        self.titles = TitleWords.read(titles, self.number)
+
+    @cached_property
+    def together_VV(self) -> sp.csr_matrix:
+        """(V, V) float32, number of titles that hold both terms; terms ascend within a line."""
+        shape = (self.size, len(self.number))
+        ones = np.ones(len(self.titles.terms), np.float32)
+        holds_CV = sp.csr_matrix((ones, self.titles.terms, self.titles.ptr), shape, copy=True)
+        holds_CV.sum_duplicates()
+        holds_CV.data[:] = 1
+        together_VV = (holds_CV.T @ holds_CV).tocsr()
+        together_VV.sort_indices()
+        return together_VV
 
     def idf(self, terms: Sequence[str]) -> FloatArray:
         """Inverse document frequency of each term, Lucene's BM25: ln(1 + (C − n + ½) / (n + ½)), n titles hold it."""

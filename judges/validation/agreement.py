@@ -11,6 +11,9 @@ resamples, and a metric is computed for all rows at once.
 - kappa quadratic  Cohen 1968, w = (i − j)²
 - accuracy         share of pairs whose most probable level is the human one
 - auc              probability that an Exact or Substitute has the higher expected gain than another pair, ties one half
+- pair accuracy    share of two products of one query with different grades that the expected gain orders rightly, ties
+                   one half; a reward compares products of one query only. Every such pair counts the same
+- spearman         rank correlation of expected gain and level over all pairs, ties at their mean rank
 - ece              expected calibration error (Guo et al. 2017, equation 3) of P(Exact or Substitute), ten equal bins
 - log loss         mean −ln of the probability of the human level, nats; probabilities are bounded below by 1e-6
 """
@@ -21,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from qr_env.common.types import GAINS, LEVELS, SUBSTITUTE
 from qr_env.evaluation.bootstrap import interval, resampled_means
@@ -64,20 +68,22 @@ def agreement(levels_M: Ints, probs_M4: npt.ArrayLike, query_M: Ints, weights_RP
         return {name: Estimate(float("nan"), float("nan"), float("nan")) for name in METRICS}
     matrix_P44 = confusion(levels, probs.argmax(axis=1), query, weights_RP.shape[1])
     matrix_R44 = np.tensordot(weights_RP, matrix_P44, axes=1)
-    relevant = levels >= SUBSTITUTE
+    relevant, gain = levels >= SUBSTITUTE, probs @ GAINS
     log_loss = -np.log(np.maximum(probs[np.arange(len(levels)), levels], FLOOR))
     values = (
         kappa(matrix_R44),
         kappa(matrix_R44, quadratic=True),
         _ratio(np.trace(matrix_R44, axis1=1, axis2=2), matrix_R44.sum(axis=(1, 2))),
-        auc(probs @ GAINS, relevant, query, weights_RP),
+        pair_accuracy(gain, levels, query, weights_RP),
+        spearman(gain, levels, query, weights_RP),
+        auc(gain, relevant, query, weights_RP),
         calibration_error(probs[:, SUBSTITUTE:].sum(axis=1), relevant, query, weights_RP),
         mean_by_query(log_loss, query, weights_RP),
     )
     return dict(zip(METRICS, map(Estimate.of, values), strict=True))
 
 
-METRICS = ("kappa", "kappa quadratic", "accuracy", "auc", "ece", "log loss")
+METRICS = ("kappa", "kappa quadratic", "accuracy", "pair accuracy", "spearman", "auc", "ece", "log loss")
 
 
 def confusion(levels_M: Ints, verdicts_M: Ints, query_M: Ints, queries: int) -> Array:
@@ -113,6 +119,38 @@ def auc(scores_M: Array, positive_M: npt.NDArray[np.bool_], query_M: Ints, weigh
     positives_R = weights_RP @ np.bincount(query_M[positive_M], minlength=queries)
     negatives_R = weights_RP @ np.bincount(query_M[~positive_M], minlength=queries)
     return _ratio(((weights_RP @ wins_PP) * weights_RP).sum(axis=1), positives_R * negatives_R)
+
+
+def pair_accuracy(scores_M: Array, levels_M: Ints, query_M: Ints, weights_RP: Array) -> Array:
+    """(R,) share of the pairs of one query's products with different levels that the scores order as the levels do.
+
+    Equal scores count one half. NaN where no query has two levels. Memory: the square of a query's pairs.
+    """
+    order = np.argsort(query_M, kind="stable")
+    right_P, pairs_P = np.zeros((2, weights_RP.shape[1]))
+    for of_query in np.split(order, np.flatnonzero(np.diff(query_M[order])) + 1):
+        scores, levels = scores_M[of_query], levels_M[of_query]
+        better = levels[:, None] > levels
+        difference = (scores[:, None] - scores)[better]
+        if len(of_query):
+            right_P[query_M[of_query[0]]] = ((difference > 0) + 0.5 * (difference == 0)).sum()
+            pairs_P[query_M[of_query[0]]] = better.sum()
+    return _ratio(weights_RP @ right_P, weights_RP @ pairs_P)
+
+
+def spearman(scores_M: Array, levels_M: Ints, query_M: Ints, weights_RP: Array) -> Array:
+    """(R,) Spearman's ρ of scores and levels over all pairs; NaN where one of them never varies.
+
+    Ranks are those in the sample itself; a resample weighs them, so that its correlation is one of sums by query.
+    """
+    queries = weights_RP.shape[1]
+    x_M, y_M = (rankdata(values) - (len(values) + 1) / 2 for values in (scores_M, levels_M))
+    parts = (None, x_M, y_M, x_M * y_M, x_M * x_M, y_M * y_M)
+    size, x, y, xy, xx, yy = (weights_RP @ np.bincount(query_M, part, queries) for part in parts)
+    covariance, variance_x, variance_y = (
+        size * top - left * right for top, left, right in ((xy, x, y), (xx, x, x), (yy, y, y))
+    )
+    return _ratio(covariance, np.sqrt(np.maximum(variance_x, 0) * np.maximum(variance_y, 0)))
 
 
 def calibration_error(probability_M: Array, true_M: npt.NDArray[np.bool_], query_M: Ints, weights_RP: Array) -> Array:

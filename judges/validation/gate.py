@@ -10,8 +10,10 @@ labels are for reporting, and a gate that used them would select the judge by th
 has test labels alone), agreement is unknown: give graded pairs of your own (`labels`; in `qr online`
 `judging.kappa_labels`), or accept the judge unchecked with min_kappa 0.
 
-A judge passes when κ ≥ min_kappa. With `on_fail="downweight"` a judge below it is used with weight
-max(0, κ / min_kappa), which multiplies the learning rate.
+A judge passes when κ ≥ min_kappa and, where min_pair_accuracy is set, when it orders at least that share of two
+products of one query as their grades do (`agreement.pair_accuracy`; chance is 0.5). With `on_fail="downweight"` a judge
+below a minimum is used with weight max(0, κ / min_kappa) · max(0, (a − ½) / (min_pair_accuracy − ½)), a its pair
+accuracy, each factor at most 1; the weight multiplies the learning rate.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from judges.validation.agreement import agreement, resample_weights
+from judges.validation.agreement import Estimate, agreement, resample_weights
 from judges.validation.samples import Sample, grade_sample, group_by_query, labelled_sample
 from qr_env.common.errors import ConfigError, DataError, JudgeError
 from qr_env.common.protocols import Judge, Retriever
@@ -32,6 +34,8 @@ from qr_env.shop.readers.formats.by_suffix import read_chunks
 from qr_env.shop.shop import Shop
 
 SPLITS = ("train", "dev")  # never test
+CHANCE = 0.5  # pair accuracy of a judge that guesses
+UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 MIN_PAIRS = 30  # graded pairs with a verdict below which agreement is unknown
 
 
@@ -50,9 +54,11 @@ class GateResult:
     pairs: int
     """graded pairs with a verdict"""
     passed: bool
-    """whether κ ≥ min_kappa"""
+    """whether κ and pair accuracy reach their minimum"""
     weight: float
     """factor of the learning rate, in [0, 1]"""
+    pair_accuracy: float = float("nan")
+    """share of two products of one query that are ordered as the grades are, NaN where unknown; chance is 0.5"""
 
     @property
     def known(self) -> bool:
@@ -61,12 +67,15 @@ class GateResult:
 
     def metrics(self) -> dict[str, float]:
         """For a run's log."""
-        return {"judge/kappa": self.kappa, "judge/kappa_low": self.low, "judge/weight": self.weight}
+        return {"judge/kappa": self.kappa, "judge/kappa_low": self.low, "judge/weight": self.weight} | {
+            "judge/pair_accuracy": self.pair_accuracy
+        }
 
     def __str__(self) -> str:
         if not self.known:
             return f"judge {self.judge}: agreement unknown ({self.pairs} graded pairs)"
-        return f"judge {self.judge}: κ {self.kappa:.3f} [{self.low:.3f} {self.high:.3f}] on {self.pairs:,} pairs"
+        kappa = f"κ {self.kappa:.3f} [{self.low:.3f} {self.high:.3f}]"
+        return f"judge {self.judge}: {kappa}, pair accuracy {self.pair_accuracy:.3f}, on {self.pairs:,} pairs"
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,10 @@ class Gate:
 
     min_kappa: float = 0.0
     """least agreement; 0 passes every judge and needs no labels"""
+    min_pair_accuracy: float = 0.0
+    """least share of two products of one query that must be ordered as the grades are; 0 passes every judge"""
     on_fail: Literal["refuse", "downweight"] = "refuse"
-    """a judge below it: "refuse" raises in `enforce`, "downweight" reduces the learning rate"""
+    """a judge below one of them: "refuse" raises in `enforce`, "downweight" reduces the learning rate"""
     pairs: int = 1_000
     """graded pairs of a check"""
     seed: int = 0
@@ -89,8 +100,17 @@ class Gate:
     def __post_init__(self) -> None:
         if not 0 <= self.min_kappa <= 1:
             raise ConfigError(f"min_kappa={self.min_kappa}: κ of a useful judge is between 0 and 1")
+        if self.min_pair_accuracy and not 0.5 < self.min_pair_accuracy <= 1:
+            raise ConfigError(
+                f"min_pair_accuracy={self.min_pair_accuracy}: 0.5 is chance, 1 is perfect; 0 asks for none"
+            )
         if self.on_fail not in ("refuse", "downweight"):
             raise ConfigError(f"on_fail={self.on_fail!r}: must be 'refuse' or 'downweight'")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every judge passes unchecked."""
+        return not self.min_kappa and not self.min_pair_accuracy
 
     def check(
         self,
@@ -107,16 +127,15 @@ class Gate:
         """
         sample = self._sample(shop, shown, retriever)
         if sample is None:
-            return self._result(judge.name, (float("nan"),) * 3, 0)
+            return self._result(judge.name, UNKNOWN, UNKNOWN, 0)
         probs_PK4 = grade_sample(judge, sample.queries, sample.rows_PK).probs_PK4
         graded_PK = (sample.levels_PK >= 0) & ~np.isnan(probs_PK4[..., 0])
         query_M, _ = np.nonzero(graded_PK)
         if len(query_M) < MIN_PAIRS:
-            return self._result(judge.name, (float("nan"),) * 3, len(query_M))
+            return self._result(judge.name, UNKNOWN, UNKNOWN, len(query_M))
         weights_RP = resample_weights(len(sample.queries), self.seed)
         figures = agreement(sample.levels_PK[graded_PK].astype(np.int64), probs_PK4[graded_PK], query_M, weights_RP)
-        kappa = figures["kappa"]
-        return self._result(judge.name, (kappa.value, kappa.low, kappa.high), len(query_M))
+        return self._result(judge.name, figures["kappa"], figures["pair accuracy"], len(query_M))
 
     def enforce(self, result: GateResult) -> GateResult:
         """The result, or JudgeError when the judge is refused."""
@@ -127,19 +146,24 @@ class Gate:
                 f"{result}; at least {MIN_PAIRS} of train or dev queries are needed (test labels are for reporting): "
                 "give graded pairs of your own (--set judging.kappa_labels=FILE), or use it unchecked with min_kappa 0"
             )
+        least = f"min_kappa {self.min_kappa:g}"
+        if self.min_pair_accuracy:
+            least += f" or min_pair_accuracy {self.min_pair_accuracy:g}"
         raise JudgeError(
-            f"{result}: below min_kappa {self.min_kappa:g}; take another judge (qr judge calibrate compares them), "
-            "reduce its weight (judging.low_kappa=downweight), or lower min_kappa"
+            f"{result}: below {least}; take another judge (qr judge calibrate compares them), "
+            "reduce its weight (judging.low_kappa=downweight), or lower the minimum"
         )
 
-    def _result(self, name: str, kappa: tuple[float, float, float], pairs: int) -> GateResult:
-        """`passed` and `weight` by the module docstring; unknown agreement passes only min_kappa 0."""
-        if self.min_kappa == 0:
-            return GateResult(name, *kappa, pairs, passed=True, weight=1.0)
-        if not np.isfinite(kappa[0]):
-            return GateResult(name, *kappa, pairs, passed=False, weight=0.0)
-        weight = float(np.clip(kappa[0] / self.min_kappa, 0, 1))
-        return GateResult(name, *kappa, pairs, passed=kappa[0] >= self.min_kappa, weight=weight)
+    def _result(self, name: str, kappa: Estimate, pair_accuracy: Estimate, pairs: int) -> GateResult:
+        """`passed` and `weight` by the module docstring; unknown agreement passes only an open gate."""
+        shares = []
+        if self.min_kappa:
+            shares.append(kappa.value / self.min_kappa)
+        if self.min_pair_accuracy:
+            shares.append((pair_accuracy.value - CHANCE) / (self.min_pair_accuracy - CHANCE))
+        weight = float(np.prod(np.clip(np.nan_to_num(shares), 0, 1)))
+        passed = all(share >= 1 for share in shares)  # NaN passes nothing
+        return GateResult(name, kappa.value, kappa.low, kappa.high, pairs, passed, weight, pair_accuracy.value)
 
     def _sample(
         self, shop: Shop, shown: tuple[Sequence[Query], RowArray] | None, retriever: Retriever | None

@@ -20,8 +20,9 @@ a property of a random product). Exploit rate: share with a reward above the ref
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import cast
 
 import numpy as np
@@ -39,6 +40,7 @@ from qr_env.environment.simulator import Simulator
 from qr_env.shop.shop import PURCHASE_SCHEMA, Shop
 
 MARGIN = 0.05  # of expected gain: half the gain of a Substitute
+NAMED_RATE = 0.05  # exploit rate above which a kind of probe is named
 REWARD_MARGIN = 0.01  # of the reward of planted rewrites
 CANDIDATES = 16  # products drawn for a query, to find one that is not relevant
 SALAD_WORDS = 8
@@ -118,6 +120,20 @@ class ProbeSet:
         """Each kind, and "all" → "rate" and "lift", with intervals over queries."""
         gains_NK = self.gains(judge, sanitize).astype(np.float64)
         return rates(gains_NK[:, 1:] - gains_NK[:, :1], KINDS, MARGIN, seed)
+
+
+def exploits(rates_by_kind: Mapping[str, float]) -> dict[str, float]:
+    """The kinds of probe that fool a judge: those with an exploit rate above `NAMED_RATE`, the highest rate first."""
+    above = {kind: rate for kind, rate in rates_by_kind.items() if rate > NAMED_RATE and kind != "all"}
+    return dict(sorted(above.items(), key=itemgetter(1), reverse=True))
+
+
+def exploit_message(judge: str, rates_by_kind: Mapping[str, float]) -> str:
+    """One line that names the kinds of probe that fool a judge."""
+    kinds = ", ".join(f"{kind} {100 * rate:.0f} %" for kind, rate in exploits(rates_by_kind).items())
+    if not kinds:
+        return f"judge {judge}: no kind of planted product gets a better grade in more than {100 * NAMED_RATE:.0f} %"
+    return f"judge {judge} can be fooled: planted products with a better grade than the unmodified ones: {kinds}"
 
 
 def rates(change_NK: Array, kinds: Sequence[str], margin: float, seed: int = 0) -> dict[str, dict[str, Estimate]]:

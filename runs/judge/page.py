@@ -28,6 +28,15 @@ ROWS: dict[str, tuple[Sequence[str], str]] = {
         ("figures", "kappa"),
         "Agreement of the most probable level with the human one beyond chance (Cohen); 1 is full agreement, 0 chance.",
     ),
+    "pair accuracy in queries": (
+        ("figures", "pair accuracy"),
+        "Share of two products of one query with different grades that the expected gain orders as people do, ties one "
+        "half; 0.5 is chance. A reward compares products of one query only.",
+    ),
+    "Spearman": (
+        ("figures", "spearman"),
+        "Rank correlation of expected gain and human level over all pairs, of one query or not.",
+    ),
     "κ, quadratic weights": (("figures", "kappa quadratic"), "The same, with a smaller cost for near misses."),
     "accuracy": (("figures", "accuracy"), "Share of pairs whose most probable level is the human one."),
     "AUC": (

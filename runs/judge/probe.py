@@ -13,7 +13,7 @@ from rich.table import Table
 
 from judges.factory import open_judge
 from judges.validation.agreement import Estimate
-from judges.validation.probes import ProbeSet, rewrite_report
+from judges.validation.probes import ProbeSet, exploit_message, rewrite_report
 from judges.validation.sanitize import changed_title_share
 from qr_env.common.download import cache_root
 from qr_env.common.protocols import Judge
@@ -99,5 +99,8 @@ def _print_report(report: Mapping[str, Any]) -> None:
         cells = [text for one in judges.values() for text in (rate_text(one["rewrites"][kind]), "")]
         table.add_row("all rewrites" if kind == "all" else kind, *cells, style="bold" if kind == "all" else "")
     console = Console(width=None if sys.stdout.isatty() else 160)
+    for name, one in judges.items():
+        rates = {kind: row["rate"]["value"] or 0.0 for kind, row in one["as it is"].items()}
+        console.print(exploit_message(name, rates))
     console.print(table)
     console.print(f"{report['seconds']:.1f} s")

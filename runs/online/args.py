@@ -18,9 +18,9 @@ optimizer step is taken for all. They refuse --prompts that cannot be divided eq
 traffic.check_hits.
 
 A resumed run keeps the settings it was started with. Only these may be changed: --data, --on-bad-row, --updates,
---forever, --tracker, --judge-url, --judge-store, --report-judge, judging.min_kappa, judging.low_kappa,
-judging.kappa_labels, evaluation.max_worse, evaluation.suggest, traffic.check_hits; and SHOP, if it is the same shop at
-another place.
+--forever, --tracker, --judge-url, --judge-store, --report-judge, judging.min_kappa, judging.min_pair_accuracy,
+judging.low_kappa, judging.kappa_labels, evaluation.max_worse, evaluation.suggest, traffic.check_hits; and SHOP, if it
+is the same shop at another place.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from qr_env.reward.reward import Weights
 # it logs, the place of its inputs (the shop's hash in config.json must be equal), and the threshold of the judge gate.
 FREE = (
     "shop", "data", "out", "resume", "on_bad_row", "updates", "forever", "tracker", "judge_url", "judge_store",
-    "report_judge", "judging.min_kappa", "judging.low_kappa", "judging.kappa_labels", "evaluation.max_worse",
-    "evaluation.suggest", "traffic.check_hits",
+    "report_judge", "judging.min_kappa", "judging.min_pair_accuracy", "judging.low_kappa", "judging.kappa_labels",
+    "evaluation.max_worse", "evaluation.suggest", "traffic.check_hits",
 )  # fmt: skip
 
 
@@ -120,6 +120,9 @@ class JudgingSettings:
     min_kappa: float = 0.0
     """The gate: smallest agreement (Cohen's κ) with the shop's train and dev grades that a judge must have, at the
     start and at every evaluation; 0 disables it."""
+    min_pair_accuracy: float = 0.0
+    """The gate: smallest share of two products of one query that the judge must order as the grades do; chance is 0.5,
+    0 asks for none."""
     kappa_labels: Path | None = None
     """Graded pairs of your own for the gate, where the shop has no grades of train or dev queries: CSV, TSV, JSONL or
     Parquet with query, product_id and level (0 … 3, or a name)."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from judges.factory import judge_names, open_judge
-from judges.validation.probes import ProbeSet
+from judges.validation.probes import ProbeSet, exploit_message
 from qr_env.common.messages import print_message
 from qr_env.common.protocols import Agent, Judge, Shopper
 from qr_env.evaluation.evaluator import HeldOutEvaluator
@@ -132,6 +132,13 @@ def auto_reporter(trained_by: str) -> str:
     trained = set(judge_names(trained_by))
     free = [name for name in ("blend", "coverage", "embedding") if trained.isdisjoint(judge_names(name))]
     return free[0] if free else "embedding"
+
+
+def print_exploits(args: Args, setup: TrainingSetup) -> None:
+    """Print which kinds of planted products fool the judge, before anything is learned from it."""
+    if args.evaluation.probes:
+        rates = ProbeSet.from_shop(setup.shop, args.evaluation.probes, args.seed).report(setup.judge)
+        print_message(exploit_message(args.judge, {kind: row["rate"].value for kind, row in rates.items()}))
 
 
 class CachedRewrites:

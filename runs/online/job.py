@@ -29,7 +29,7 @@ from runs.common.engine_check import brief_check
 from runs.common.folder import open_run, run_config, run_lock
 from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 from runs.online.args import FREE, Args
-from runs.online.evaluation import TrainingEvaluation
+from runs.online.evaluation import TrainingEvaluation, print_exploits
 from runs.online.final_evaluation import check_report_judge, evaluate_and_report
 from runs.online.learners import check_processes, check_settings, make_optimizer, make_promotion, needs_reference
 from runs.online.setup import TrainingSetup, build_setup, load_shop_of, suggest_settings
@@ -67,6 +67,7 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
         return
     setup = processes.main_first(build_setup, args, shop)
     check_report_judge(args, setup)
+    processes.main_only(print_exploits, args, setup)
     processes.main_only(print_engine_check, args, setup)
     processes.main_only(make_warm_start, args, setup, processes)
     interrupted = learn_online(args, setup, processes)

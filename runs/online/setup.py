@@ -174,9 +174,11 @@ def build_setup(args: Args, shop: Shop) -> TrainingSetup:
     shopper = open_shopper(args.shopper, shop, options)
     reward = make_reward(args.reward_scheme, args.reward, shopper)
     settings = args.judging
-    gate = Gate(settings.min_kappa, settings.low_kappa, seed=args.seed, labels=settings.kappa_labels)
+    gate = Gate(
+        settings.min_kappa, settings.min_pair_accuracy, settings.low_kappa, seed=args.seed, labels=settings.kappa_labels
+    )  # fmt: skip
     gate_result = None
-    if gate.min_kappa:
+    if not gate.is_open:
         gate_result = gate.enforce(gate.check(judge, shop, retriever=retriever))
         print_message(gate_result)
     suggester = None

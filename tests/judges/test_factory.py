@@ -30,7 +30,8 @@ def test_judges_by_name(tmp_path):
     assert clean.grade(query, ROWS).probs_NK4.shape == (1, 3, 4)
 
 
-def test_a_blend_takes_weights_and_further_judges(bert):
+def test_a_blend_takes_weights_and_further_judges(tmp_path):
+    bert = small_bert(tmp_path / "bert")
     options = JudgeOptions(encoder=HashEncoder())
     plain, weighted = (open_judge(spec, SHOP, options) for spec in ("blend", "blend:1,3"))
     assert [member.weight for member in plain.members] == [1, 1]

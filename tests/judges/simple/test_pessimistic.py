@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from judges.simple.coverage import CoverageJudge
+from judges.simple.embedding import EmbeddingJudge
 from judges.simple.labels import LabelsJudge
 from judges.simple.pessimistic import PessimisticJudge
 from qr_env.common.errors import ConfigError
-from tests.helpers.fakes import FailingJudge, tiny_shop
+from tests.helpers.fakes import FailingJudge, HashEncoder, tiny_shop
 
 SHOP = tiny_shop()
 ROWS = np.tile(np.arange(30, dtype=np.int32), (len(SHOP.all_queries), 1))
@@ -35,8 +36,8 @@ def test_a_missing_verdict_is_missing() -> None:
 
 
 def test_it_moves_to_another_shop_and_needs_two_judges() -> None:
-    judge = PessimisticJudge([LabelsJudge(SHOP), CoverageJudge(SHOP)])
+    judge = PessimisticJudge([LabelsJudge(SHOP), EmbeddingJudge(SHOP, HashEncoder())])
     moved = judge.for_shop(SHOP).grade(SHOP.all_queries, ROWS)
-    np.testing.assert_array_equal(moved.probs_NK4, judge.grade(SHOP.all_queries, ROWS).probs_NK4)
+    np.testing.assert_allclose(moved.probs_NK4, judge.grade(SHOP.all_queries, ROWS).probs_NK4, atol=1e-6)
     with pytest.raises(ConfigError, match="needs two judges"):
         PessimisticJudge([LabelsJudge(SHOP)])

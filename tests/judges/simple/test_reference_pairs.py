@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from judges.simple.reference_pairs import AT_LEAST, K, ReferencePairs, Scale, assumed_thresholds
+from judges.simple.reference_pairs import AT_LEAST, RANDOM_IS_EXACT, K, ReferencePairs, Scale, assumed_thresholds
 from judges.simple.thresholds import level_probs
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
@@ -36,6 +36,7 @@ def test_half_of_what_a_search_finds_is_assumed_exact() -> None:
     thresholds = assumed_thresholds(np.concatenate([found, found - 2], axis=1).astype(np.float32))
     for name, share in AT_LEAST.items():
         assert (found >= getattr(thresholds, name)).mean() == pytest.approx(share, abs=0.01)
-    assert thresholds.temperature == pytest.approx(2 / 3, abs=1e-4)
+    at_random = level_probs(np.array([(found - 2).mean()]), thresholds)
+    assert at_random[0, 3] == pytest.approx(RANDOM_IS_EXACT, abs=1e-4)
     assert level_probs(found, thresholds)[..., 3].mean() == pytest.approx(0.5, abs=0.02)
     assert assumed_thresholds(np.full((1, 20), np.nan, np.float32)).temperature == 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from judges.validation.agreement import (
@@ -11,9 +12,11 @@ from judges.validation.agreement import (
     auc,
     calibration_error,
     kappa,
+    pair_accuracy,
     reliability,
     resample_weights,
     slope_at_equal_level,
+    spearman,
 )
 
 
@@ -45,6 +48,36 @@ def test_every_resample_of_the_auc_is_that_of_its_pairs() -> None:
     for weight_P, value in zip(weights, auc(scores, levels >= 2, query, weights), strict=True):
         drawn = np.repeat(np.arange(200), weight_P[query].astype(int))
         assert value == pytest.approx(roc_auc_score(levels[drawn] >= 2, scores[drawn]))
+
+
+def test_pair_accuracy_is_a_loop_over_the_pairs_of_each_query() -> None:
+    levels, probs, query = noisy(120, 9)
+    scores, weights = np.round(probs[:, 3], 1), resample_weights(9, seed=1, resamples=4)
+    values = pair_accuracy(scores, levels, query, weights)
+    for weight_P, value in zip(weights, values, strict=True):
+        right = total = 0.0
+        for a in range(120):
+            for b in range(120):
+                if query[a] == query[b] and levels[a] > levels[b]:
+                    total += weight_P[query[a]]
+                    right += weight_P[query[a]] * (0.5 if scores[a] == scores[b] else scores[a] > scores[b])
+        assert value == pytest.approx(right / total)
+    figure = agreement(levels, probs, query, resample_weights(9))["pair accuracy"]
+    assert 0.5 < figure.low < figure.value < figure.high < 1
+
+
+def test_pair_accuracy_needs_two_levels_in_a_query() -> None:
+    levels, query = np.array([3, 3, 1]), np.array([0, 0, 1])
+    assert np.isnan(pair_accuracy(np.array([0.1, 0.9, 0.5]), levels, query, np.ones((1, 2)))).all()
+    assert pair_accuracy(np.zeros(2), np.array([0, 3]), np.zeros(2, int), np.ones((1, 1)))[0] == 0.5
+
+
+def test_spearman_is_scipys() -> None:
+    levels, probs, query = noisy()
+    scores = np.round(probs[:, 3], 1)
+    value = spearman(scores, levels, query, resample_weights(40, resamples=2))[0]
+    assert value == pytest.approx(spearmanr(scores, levels).statistic)
+    assert np.isnan(spearman(np.ones(3), levels[:3], query[:3], np.ones((1, 40)))).all()
 
 
 def test_kappa_by_hand_and_where_chance_is_certain() -> None:

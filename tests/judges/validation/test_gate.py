@@ -39,7 +39,8 @@ class NoisyJudge:
 def test_a_judge_that_agrees_passes_with_full_weight() -> None:
     result = Gate(min_kappa=0.5).check(LabelsJudge(SHOP), SHOP)
     assert result.passed and result.weight == 1 and result.kappa == pytest.approx(1)
-    assert result.metrics() == pytest.approx({"judge/kappa": 1, "judge/kappa_low": 1, "judge/weight": 1})
+    metrics = {"judge/kappa": 1, "judge/kappa_low": 1, "judge/weight": 1, "judge/pair_accuracy": 1}
+    assert result.metrics() == pytest.approx(metrics)
     assert Gate(min_kappa=0.5).enforce(result) is result
 
 
@@ -127,3 +128,19 @@ def test_impossible_settings_are_refused() -> None:
         Gate(min_kappa=1.5)
     with pytest.raises(ConfigError, match="'ignore'"):
         Gate(on_fail="ignore")  # type: ignore[arg-type]
+
+
+def test_pair_accuracy_refuses_or_downweights_too() -> None:
+    judge = NoisyJudge(0.5)
+    gate = Gate(min_pair_accuracy=0.95)
+    result = gate.check(judge, SHOP)
+    assert 0.5 < result.pair_accuracy < 0.95 and not result.passed and not gate.is_open
+    with pytest.raises(JudgeError, match=r"pair accuracy 0\.\d+.*min_pair_accuracy 0\.95"):
+        gate.enforce(result)
+    assert result.weight == pytest.approx((result.pair_accuracy - 0.5) / 0.45)
+    both = Gate(min_kappa=0.99, min_pair_accuracy=0.95, on_fail="downweight").check(judge, SHOP)
+    assert both.weight == pytest.approx(result.weight * both.kappa / 0.99)
+    assert Gate(min_pair_accuracy=0.95).check(LabelsJudge(SHOP), SHOP).passed
+    for chance in (0.4, 0.5, 1.2):
+        with pytest.raises(ConfigError, match="min_pair_accuracy"):
+            Gate(min_pair_accuracy=chance)

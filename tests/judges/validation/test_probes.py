@@ -16,6 +16,8 @@ from judges.validation.probes import (
     KINDS,
     REWRITE_KINDS,
     ProbeSet,
+    exploit_message,
+    exploits,
     planted_rewrites,
     rates,
     rewrite_report,
@@ -139,3 +141,10 @@ def test_planted_rewrites_match_their_names() -> None:
     assert (reference, copy) == ("blue sofa", "blue couch blue couch")
     assert salad.startswith("blue couch ") and len(salad.split()) == 10
     assert len(invented.split()) > 4
+
+
+def test_kinds_above_five_percent_are_named_the_worst_first() -> None:
+    by_kind = {"all": 0.4, "query": 0.06, "stuffed": 0.9, "brand": 0.05, "padded": float("nan")}
+    assert list(exploits(by_kind).items()) == [("stuffed", 0.9), ("query", 0.06)]
+    assert exploit_message("blend", by_kind).endswith("stuffed 90 %, query 6 %")
+    assert "no kind" in exploit_message("labels", {"all": 0.5, "query": 0.0})

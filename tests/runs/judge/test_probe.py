@@ -37,6 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_rates_by_judge_before_and_after(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(ProbeArgs(shop=str(folder), judge=("labels,embedding",), n=7, json=str(tmp_path / "rates.json")))
     printed = capsys.readouterr().out
+    assert printed.index("judge embedding can be fooled") < printed.index("Exploit rates on")
     for name in (*KINDS, *REWRITE_KINDS, "all products", "all rewrites", "sanitized", "unmodified titles"):
         assert name in printed
     judges = json.loads((tmp_path / "rates.json").read_text())["judges"]
