@@ -46,7 +46,7 @@ class Line:
     spans: Sequence[Span] = ()
     """vertical bars in the line's color"""
     label: str = ""
-    """text beside the last point"""
+    """text beside the last point, instead of a place in the legend"""
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,11 @@ def _path(points: Sequence[Point], frame: Frame) -> str:
 def _legend(lines: Sequence[Line], levels: Sequence[tuple[str, float, int]]) -> str:
     if len(lines) + len(levels) < 2:
         return ""
-    items = [f'<span><i style="background:var(--c{line.color})"></i>{escape(line.name)}</span>' for line in lines]
+    items = [
+        f'<span><i style="background:var(--c{line.color})"></i>{escape(line.name)}</span>'
+        for line in lines
+        if not line.label
+    ]
     items += [
         f'<span><i class="dash" style="border-color:var(--c{color})"></i>{escape(name)} {level:.3f}</span>'
         for name, level, color in levels

@@ -23,7 +23,7 @@ CURVE = JudgeCurve(
 def test_the_section_has_a_line_an_arm_dots_sentences_and_a_row_a_judge():
     text = curve_section(CURVE)
     assert text.count("<svg") == 2
-    assert "with anchor, degraded truth" in text and "alone, blend" in text
+    assert "with anchor, degraded truth" in text and "alone, blend, 0.4: 0.07" in text and ">blend</text>" in text
     assert "with anchor: from κ 1.00 on" in text and "alone: with no degraded judge" in text
     for shown in ("+20.0 ±1.4 %", "-10.0 ±1.4 %", "+2.0 … +12.0", "<td>blend</td>"):
         assert shown in text, shown
