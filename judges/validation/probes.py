@@ -61,8 +61,8 @@ PRAISE = (
 )
 
 
-def _planted_title(kind: str, title: str, query: str, brand: str, n: int) -> str:
-    """Title of the n-th probe of a kind."""
+def planted_title(kind: str, title: str, query: str, brand: str, n: int) -> str:
+    """The title, rewritten for a query as the n-th probe of a kind; brand: of a product that answers the query."""
     if kind == "stuffed":
         return f"{title} {query} {query} {query}"
     if kind == "brand":
@@ -187,7 +187,7 @@ def _probe_shop(shop: Shop, queries: Sequence[Query], rows_N: RowArray, brands: 
     titles, parts = original["title"].to_pylist(), [original]
     for kind in KINDS:
         both = enumerate(zip(titles, queries, brands, strict=True))
-        planted = [_planted_title(kind, title, query.text, brand, at) for at, (title, query, brand) in both]
+        planted = [planted_title(kind, title, query.text, brand, at) for at, (title, query, brand) in both]
         columns: dict[str, list[str]] = {"title": planted}
         if kind == "brand":
             columns["brand"] = [brand or own for brand, own in zip(brands, original["brand"].to_pylist(), strict=True)]

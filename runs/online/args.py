@@ -241,6 +241,10 @@ class Args:
     replay: Path | None = None
     """A timestamped log to replay instead of drawing queries: CSV, JSONL or Parquet with time, query, session. Lines
     that ask for the shop's dev or test queries are left out."""
+    plant: int = 0
+    """Products planted in the searched catalogue, with titles written to be found and to please a judge; metrics and
+    report then say how often the first ten show them. An experiment: the shop is another one, with vectors of its
+    own."""
     promotion: Literal["off", "on"] = "off"
     """on: a separate policy serves the stream, and a copy of the student replaces it only when a paired sequential test
     has proven it better; an alarm rolls back. checkpoints/serving, promotions.jsonl."""

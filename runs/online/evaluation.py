@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from judges.factory import judge_names, open_judge
+from judges.validation.planted import planted_kinds, shown
 from judges.validation.probes import ProbeSet, exploit_message
 from qr_env.common.messages import print_message
 from qr_env.common.protocols import Agent, Judge, Shopper
@@ -41,6 +42,7 @@ class TrainingEvaluation:
         self.probes = None
         if self.settings.probes:
             self.probes = ProbeSet.from_shop(setup.shop, self.settings.probes, args.seed)
+        self.planted = planted_kinds(setup.shop) if args.plant else {}
         self.evaluators = self._make_evaluators()
 
     def __call__(self, student: Agent) -> dict[str, float]:
@@ -68,6 +70,9 @@ class TrainingEvaluation:
             metrics["stream/shifts"] = float(self.setup.drift.changes)
         if self.setup.shopper is not None:
             metrics |= conversion_metrics(by_labels or by_judge, agent, self.setup.shopper)
+        if self.planted:
+            rows_PK = by_judge.search(by_judge.rewrites(agent)).rows_NK
+            metrics |= {f"eval/planted@10/{kind}": share for kind, share in shown(self.planted, rows_PK).items()}
         return metrics | self.judge_metrics(agent)
 
     def judge_metrics(self, agent: Agent) -> dict[str, float]:

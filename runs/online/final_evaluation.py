@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from tqdm import tqdm
 from agents.baselines.classic import Oracle
 from agents.policy.student import Student
 from agents.tracking.base import send_evaluation
+from judges.validation.planted import planted_kinds, shown
+from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent
 from qr_env.evaluation.evaluator import HeldOutEvaluator, typed_queries
@@ -26,7 +29,8 @@ from runs.online.setup import TrainingSetup
 from runs.online.verdict import ALPHA, Candidate, grade_candidates
 from runs.online.verdict_text import reason
 from runs.report.job import write_report
-from runs.report.run_files import write_eval
+from runs.report.run_files import PLANTED_FILE, write_eval
+from runs.report.sections.planted import planted_text
 
 STUDENTS = {"warm start": "checkpoints/warm", "serving": "checkpoints/serving", "online": "checkpoints/best"}
 NO_CANDIDATES = ("rm3", "oracle")  # columns of the table that are never served: RM3 is a baseline of the literature
@@ -85,10 +89,24 @@ def evaluate_and_report(args: Args, setup: TrainingSetup) -> None:
     write_serving_choice(args.out, choice)
     write_eval(args.out, evaluations, setup.shop, agent="online", seed=args.seed, evaluator=evaluator)
     send_evaluation(args.tracker, args.out, run_config(args.out, args), args.updates, evaluations)
+    planted = planted_report(args, setup, evaluations)
     report = write_report(args.out)
     print(choice.reason)
+    for line in planted:
+        print(line)
     Console(width=None if sys.stdout.isatty() else TERMINAL_WIDTH).print(comparison_table(evaluations))
     print(f"report: {report.resolve()}")
+
+
+def planted_report(args: Args, setup: TrainingSetup, evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """Write how often each agent's first ten show the products of --plant, and return it as lines; [] without any."""
+    if not args.plant:
+        return []
+    kinds = planted_kinds(setup.shop)
+    shares = {name: shown(kinds, evaluation.after.rows_NK) for name, evaluation in evaluations.items()}
+    atomic_write(args.out / PLANTED_FILE, json.dumps({"products": args.plant, "agents": shares}, indent=2))
+    head = f"queries whose first ten show one of {args.plant:,} planted products:"
+    return [head, *(f"  {name}: {planted_text(by_kind)}" for name, by_kind in shares.items())]
 
 
 def all_agents(args: Args, setup: TrainingSetup, evaluator: HeldOutEvaluator, suggest: SuggestPlan) -> list[Agent]:

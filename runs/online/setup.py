@@ -20,6 +20,7 @@ from agents.suggestions.settings import SuggestSettings, TitleEngine
 from agents.suggestions.suggester import OfferSettings, Suggester
 from judges.factory import JudgeOptions, default_encoder, needs_encoder, open_judge, open_shopper, uses_language_model
 from judges.validation.gate import Gate, GateResult
+from judges.validation.planted import plant
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
@@ -153,8 +154,9 @@ class TrainingSetup:
 
 
 def load_shop_of(args: Args) -> Shop:
-    """The shop of the settings, with queries to learn from."""
-    return load_training_shop(args.shop, args.data, args.on_bad_row, suggestions=args.suggestions.titles != "none")
+    """The shop of the settings, with queries to learn from, and with the products of --plant."""
+    shop = load_training_shop(args.shop, args.data, args.on_bad_row, suggestions=args.suggestions.titles != "none")
+    return plant(shop, args.plant, args.seed)
 
 
 def build_setup(args: Args, shop: Shop) -> TrainingSetup:

@@ -30,7 +30,7 @@ from qr_env.evaluation.result import Evaluation
 from qr_env.shop.shop import Shop
 from runs.report.sections.examples import choose_examples
 
-EVAL_FILE, REPORT_FILE = "eval.json", "report.html"
+EVAL_FILE, PLANTED_FILE, REPORT_FILE = "eval.json", "planted.json", "report.html"
 JsonDict = dict[str, Any]
 
 

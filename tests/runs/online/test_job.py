@@ -294,3 +294,15 @@ def test_a_run_with_promotion_learns_until_a_signal_and_is_resumed(shop_folder, 
         "online",
         "oracle",
     ]
+
+
+def test_planted_products_are_searched_and_the_report_says_who_shows_them(shop_folder, tmp_path, capsys):
+    main(args(shop_folder, tmp_path / "run", plant=12, updates=2))
+    out = capsys.readouterr().out
+    planted = json.loads((tmp_path / "run" / "planted.json").read_text())
+    assert planted["products"] == 12 and {"identity", "warm start", "online"} <= set(planted["agents"])
+    identity = planted["agents"]["identity"]
+    assert identity["all"] >= identity["stuffed"] > 0, "a stuffed title is found for the query that it repeats"
+    assert "queries whose first ten show one of 12 planted products" in out and "  online: all " in out
+    assert "Planted products" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert {"eval/planted@10/all", "eval/planted@10/stuffed"} <= set(lines(tmp_path / "run")[0])
