@@ -15,7 +15,7 @@ paired bootstrap intervals over queries.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -25,10 +25,9 @@ from tqdm import tqdm
 from qr_env.common.errors import DataError
 from qr_env.common.protocols import FilteredRetriever, Judge
 from qr_env.common.types import GAINS, Query, RowArray
-from qr_env.evaluation.bootstrap import interval, resampled_means
+from qr_env.evaluation.engine_outcome import Array, Candidate, Difference, EngineCheck
 from qr_env.evaluation.scorers import condensed
 from qr_env.retrieval.bm25 import BM25Settings
-from qr_env.retrieval.bm25_spec import bm25_spec, fields_text
 from qr_env.retrieval.field_counts import FieldCounts
 from qr_env.retrieval.hybrid import DEPTH, fuse
 from qr_env.reward import metrics
@@ -41,113 +40,6 @@ TITLE_WEIGHTS = (1, 2, 5, 10)
 K1 = (0.6, 1.2, 1.5, 2.4)
 B = (0.4, 0.75, 0.9)
 PRICE = 0.003  # of a changed part (one field more or less, title weight, k1, b), in the judge's nDCG@10
-Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A difference of means with its 95 % bootstrap interval."""
-
-    value: float
-    """on the sample"""
-    low: float
-    """lower end of the interval"""
-    high: float
-    """upper end of the interval"""
-
-    @classmethod
-    def of(cls, values_P: Array, seed: int) -> Difference:
-        """Mean of one difference a query; NaN where a query has none."""
-        known_P = values_P[~np.isnan(values_P)]
-        if not len(known_P):
-            return cls(float("nan"), float("nan"), float("nan"))
-        return cls(float(known_P.mean()), *interval(resampled_means(known_P[:, None], seed=seed)[:, 0]))
-
-    def __str__(self) -> str:
-        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One engine and its figures."""
-
-    settings: BM25Settings
-    """of its BM25"""
-    is_hybrid: bool
-    """whether its list is fused with dense retrieval"""
-    judged: float
-    """mean nDCG@10 by the judge"""
-    difference: Difference
-    """in the judge's nDCG@10 from the baseline"""
-    labelled: dict[str, float]
-    """metric → mean by human grades or the known truth; empty without labels"""
-
-    @property
-    def spec(self) -> str:
-        """The name for --retriever."""
-        return ("hybrid:" if self.is_hybrid else "") + bm25_spec(self.settings)
-
-    def to_json(self) -> dict[str, object]:
-        """All figures as JSON values."""
-        low, high = self.difference.low, self.difference.high
-        return {
-            "retriever": self.spec, "judged nDCG@10": self.judged, "difference": self.difference.value,
-            "interval": [low, high], "labels": self.labelled,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class EngineCheck:
-    """The outcome of `check_engines`."""
-
-    judge: str
-    """name of the judge"""
-    queries: int
-    """number of queries with a figure"""
-    baseline: Candidate
-    """the BM25 in use"""
-    best: Candidate
-    """the choice among BM25 engines"""
-    gain: Difference
-    """cross-fitted gain of the choice over the baseline, in the judge's nDCG@10"""
-    candidates: tuple[Candidate, ...]
-    """all engines, best figure first"""
-    labelled_gain: dict[str, Difference]
-    """metric → difference of the choice from the baseline by labels; empty without labels"""
-    agreement: dict[str, float]
-    """metric → share of the pairs of BM25 engines that judge and labels order the same way; empty without labels"""
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the choice differs from the baseline and its gain's interval is above zero."""
-        return self.best.spec != self.baseline.spec and self.gain.low > 0
-
-    @property
-    def served(self) -> Candidate:
-        """The engine to use: the choice if it is clear, else the baseline."""
-        return self.best if self.is_clear else self.baseline
-
-    def sentence(self) -> str:
-        """What to do, in one sentence."""
-        by = f"nDCG@10 by judge {self.judge!r}, {self.queries:,} queries"
-        if not self.is_clear:
-            return f"keep {self.baseline.spec}: no setting is clearly better ({self.gain} {by})"
-        return f"{_changes(self.baseline.settings, self.best.settings)}: {self.gain} {by}; --retriever {self.best.spec}"
-
-    def to_json(self) -> dict[str, object]:
-        """Everything as JSON values."""
-        return {
-            "judge": self.judge,
-            "queries": self.queries,
-            "sentence": self.sentence(),
-            "is clear": self.is_clear,
-            "baseline": self.baseline.to_json(),
-            "best": self.best.to_json(),
-            "gain": [self.gain.value, self.gain.low, self.gain.high],
-            "gain by labels": {name: [d.value, d.low, d.high] for name, d in self.labelled_gain.items()},
-            "pairs ordered as by labels": self.agreement,
-            "candidates": [candidate.to_json() for candidate in self.candidates],
-        }
 
 
 def check_engines(
@@ -182,23 +74,23 @@ def check_engines(
     depth = min(DEPTH, len(shop.products))
     bar = tqdm(settings, desc="engines", unit="engine", disable=not show_progress)
     lists = [counts.bm25(one).search(texts, depth).rows_NK for one in bar]
-    values_JP = judged_values(judge, queries, [rows_NK[:, :TOP] for rows_NK in lists])
-    known_P: npt.NDArray[np.bool_] = np.asarray(~np.isnan(values_JP).any(axis=0))
+    values_BP = judged_values(judge, queries, [rows_NK[:, :TOP] for rows_NK in lists])
+    known_P: npt.NDArray[np.bool_] = np.asarray(~np.isnan(values_BP).any(axis=0))
     if not known_P.any():
         raise DataError(f"{shop!r}: judge {judge.name!r} has no verdict for any of {len(queries)} queries")
     at_baseline = settings.index(in_use)
-    chosen = choose(values_JP[:, known_P], settings, at_baseline)
-    gain_P = cross_fitted_gain(values_JP, known_P, settings, at_baseline, seed)
+    chosen = choose(values_BP[:, known_P], settings, at_baseline)
+    gain_P = cross_fitted_gain(values_BP, known_P, settings, at_baseline, seed)
     bm25_count = len(lists)
     if dense is not None:
         dense_NK = dense.search(texts, depth).rows_NK
         lists += [fuse([lists[at], dense_NK], depth).rows_NK for at in sorted({at_baseline, chosen})]
         settings += [settings[at] for at in sorted({at_baseline, chosen})]
-        values_JP = judged_values(judge, queries, [rows_NK[:, :TOP] for rows_NK in lists])
+        values_BP = judged_values(judge, queries, [rows_NK[:, :TOP] for rows_NK in lists])
     labels = [labelled_values(shop, queries, rows_NK) if with_labels else {} for rows_NK in lists]
     candidates = [
         Candidate(
-            one, at >= bm25_count, _mean(values_JP[at]), Difference.of(values_JP[at] - values_JP[at_baseline], seed),
+            one, at >= bm25_count, _mean(values_BP[at]), Difference.of(values_BP[at] - values_BP[at_baseline], seed),
             {name: _mean(values_P) for name, values_P in labels[at].items()},
         )
         for at, one in enumerate(settings)
@@ -256,14 +148,14 @@ def judged_values(judge: Judge, queries: Sequence[Query], lists: Sequence[RowArr
     shown_PM = _shown(np.concatenate(lists, axis=1))
     gains_PM = judge.grade(queries, shown_PM).gain_NK
     nothing_P = np.isnan(gains_PM).all(axis=1) & (shown_PM >= 0).any(axis=1)
-    values_JP = np.zeros((len(lists), len(queries)))
+    values_BP = np.zeros((len(lists), len(queries)))
     for at, rows_NK in enumerate(lists):
         place_NK = np.array([np.searchsorted(row_M, row_K) for row_M, row_K in zip(shown_PM, rows_NK, strict=True)])
         gains_NK = np.take_along_axis(gains_PM, np.minimum(place_NK, shown_PM.shape[1] - 1), axis=1)
         found_NK = np.where(rows_NK >= 0, np.nan_to_num(gains_NK), 0.0)
-        values_JP[at] = metrics.dcg(found_NK) / metrics.best_dcg()
-    values_JP[:, nothing_P] = np.nan
-    return values_JP
+        values_BP[at] = metrics.dcg(found_NK) / metrics.best_dcg()
+    values_BP[:, nothing_P] = np.nan
+    return values_BP
 
 
 def _shown(rows_PM: RowArray) -> RowArray:
@@ -276,10 +168,10 @@ def _shown(rows_PM: RowArray) -> RowArray:
     return out
 
 
-def choose(values_JP: Array, settings: Sequence[BM25Settings], at_baseline: int) -> int:
+def choose(values_BP: Array, settings: Sequence[BM25Settings], at_baseline: int) -> int:
     """The setting with the best mean after the price of its changes."""
-    changes_J = np.array([changed_parts(one, settings[at_baseline]) for one in settings])
-    return int(np.argmax(values_JP.mean(axis=1) - PRICE * changes_J))
+    changes_B = np.array([changed_parts(one, settings[at_baseline]) for one in settings])
+    return int(np.argmax(values_BP.mean(axis=1) - PRICE * changes_B))
 
 
 def changed_parts(one: BM25Settings, other: BM25Settings) -> int:
@@ -290,15 +182,15 @@ def changed_parts(one: BM25Settings, other: BM25Settings) -> int:
 
 
 def cross_fitted_gain(
-    values_JP: Array, known_P: npt.NDArray[np.bool_], settings: Sequence[BM25Settings], at_baseline: int, seed: int
+    values_BP: Array, known_P: npt.NDArray[np.bool_], settings: Sequence[BM25Settings], at_baseline: int, seed: int
 ) -> Array:
     """(P,) difference from the baseline of what the other half of the queries chooses; NaN where unknown."""
     order = np.random.default_rng(seed).permutation(np.flatnonzero(known_P))
     halves = np.array_split(order, 2)
-    gain_P = np.full(values_JP.shape[1], np.nan)
+    gain_P = np.full(values_BP.shape[1], np.nan)
     for own, other in (halves, halves[::-1]):
-        chosen = choose(values_JP[:, other], settings, at_baseline) if len(other) else at_baseline
-        gain_P[own] = values_JP[chosen, own] - values_JP[at_baseline, own]
+        chosen = choose(values_BP[:, other], settings, at_baseline) if len(other) else at_baseline
+        gain_P[own] = values_BP[chosen, own] - values_BP[at_baseline, own]
     return gain_P
 
 
@@ -319,25 +211,12 @@ def labelled_values(shop: Shop, queries: Sequence[Query], rows_PK: RowArray) -> 
     return {name: np.where(labelled_P, values_P, np.nan) for name, values_P in figures.items()}
 
 
-def pairs_agree(first_J: Array, second_J: Array) -> float:
+def pairs_agree(first_B: Array, second_B: Array) -> float:
     """Share of the pairs that both figures order the same way, among pairs that neither ties; NaN without one."""
-    upper = np.triu_indices(len(first_J), 1)
-    signs = np.sign(np.subtract.outer(first_J, first_J)[upper]) * np.sign(np.subtract.outer(second_J, second_J)[upper])
+    upper = np.triu_indices(len(first_B), 1)
+    signs = np.sign(np.subtract.outer(first_B, first_B)[upper]) * np.sign(np.subtract.outer(second_B, second_B)[upper])
     ordered = signs[signs != 0]
     return float((ordered > 0).mean()) if len(ordered) else float("nan")
-
-
-def _changes(baseline: BM25Settings, best: BM25Settings) -> str:
-    """What to change, such as "index the description, title weight 10"."""
-    old, new = dict(baseline.fields), dict(best.fields)
-    parts = [f"index the {name}" for name in new if name not in old]
-    parts += [f"leave out the {name}" for name in old if name not in new]
-    if old.get("title") != new["title"]:
-        parts.append(f"title weight {new['title']}")
-    parts += [
-        f"{name} {getattr(best, name):g}" for name in ("k1", "b") if getattr(best, name) != getattr(baseline, name)
-    ]
-    return ", ".join(parts) or fields_text(best)
 
 
 def _judged(candidate: Candidate) -> float:

@@ -13,7 +13,8 @@ from qr_env.common.download import cache_root
 from qr_env.common.hashing import sha256_text
 from qr_env.common.messages import print_message
 from qr_env.common.types import Query
-from qr_env.evaluation.engine_check import EngineCheck, check_engines
+from qr_env.evaluation.engine_check import check_engines
+from qr_env.evaluation.engine_outcome import EngineCheck
 from qr_env.evaluation.evaluator import typed_queries
 from qr_env.models.hub import model_folder
 from qr_env.retrieval.bm25_spec import bm25_spec, read_bm25_settings

@@ -175,28 +175,33 @@ def build_setup(args: Args, shop: Shop) -> TrainingSetup:
     judge = open_judge(args.judge, shop, options)
     shopper = open_shopper(args.shopper, shop, options)
     reward = make_reward(args.reward_scheme, args.reward, shopper)
-    settings = args.judging
-    gate = Gate(
-        settings.min_kappa, settings.min_pair_accuracy, settings.low_kappa, seed=args.seed, labels=settings.kappa_labels
-    )  # fmt: skip
-    gate_result = None
-    if not gate.is_open:
-        gate_result = gate.enforce(gate.check(judge, shop, retriever=retriever))
+    gate = make_gate(args)
+    gate_result = None if gate.is_open else gate.enforce(gate.check(judge, shop, retriever=retriever))
+    if gate_result is not None:
         print_message(gate_result)
-    suggester = None
-    if titles != "none":
-        # It searches the engine as it is at the start: what it offers for a query does not change with drift.
-        agent_options = AgentOptions(
-            shop, engine, args.combine, args.weight, default_encoder, cache_dir=cache_root(), seed=args.seed
-        )  # fmt: skip
-        constants = replace(suggest_settings(args), engine=titles)
-        offered = args.suggestions
-        offers = OfferSettings(offered.sources, offered.most, offered.gated, constants)
-        suggester = make_suggester(agent_options, offers)
+    suggester = None if titles == "none" else open_suggester(args, shop, engine, titles)
     return TrainingSetup(
         shop, retriever, judge, reward, shopper, gate, gate_result, drift, args.combine, args.weight, args.seed,
         suggester,
     )  # fmt: skip
+
+
+def make_gate(args: Args) -> Gate:
+    """The smallest agreement with human grades that the judge must have."""
+    settings = args.judging
+    return Gate(
+        settings.min_kappa, settings.min_pair_accuracy, settings.low_kappa, seed=args.seed, labels=settings.kappa_labels
+    )  # fmt: skip
+
+
+def open_suggester(args: Args, shop: Shop, engine: Retriever, titles: TitleEngine) -> Suggester:
+    """Offers words to the student. With drift it searches the engine as it is at the start: offers do not change."""
+    options = AgentOptions(
+        shop, engine, args.combine, args.weight, default_encoder, cache_dir=cache_root(), seed=args.seed
+    )  # fmt: skip
+    constants = replace(suggest_settings(args), engine=titles)
+    offered = args.suggestions
+    return make_suggester(options, OfferSettings(offered.sources, offered.most, offered.gated, constants))
 
 
 def suggested_titles(args: Args, shop: Shop) -> TitleEngine | Literal["none"]:

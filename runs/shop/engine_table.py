@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from qr_env.evaluation.engine_check import Candidate, EngineCheck
+from qr_env.evaluation.engine_outcome import Candidate, EngineCheck
 
 SHOWN = 10  # BM25 engines in the table, besides the baseline and the choice
 CAVEAT = (

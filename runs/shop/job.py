@@ -15,7 +15,7 @@ from judges.factory import needs_encoder
 from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
-from qr_env.evaluation.engine_check import EngineCheck
+from qr_env.evaluation.engine_outcome import EngineCheck
 from qr_env.evaluation.shop_difficulty import describe
 from qr_env.retrieval.bm25_spec import settings_json
 from qr_env.shop.load import load_shop

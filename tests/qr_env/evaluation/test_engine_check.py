@@ -64,20 +64,20 @@ def test_a_change_must_pay_its_price() -> None:
         BM25Settings(fields=base.fields, k1=1.2),
         BM25Settings(fields=(*base.fields, ("brand", 1)), b=0.4),
     ]
-    values_JP = np.array([[0.5, 0.5], [0.5 + PRICE * 0.9] * 2, [0.5 + PRICE * 1.9] * 2])
-    assert choose(values_JP, settings, 0) == 0
-    values_JP[2] += PRICE * 0.2
-    assert choose(values_JP, settings, 0) == 2
+    values_BP = np.array([[0.5, 0.5], [0.5 + PRICE * 0.9] * 2, [0.5 + PRICE * 1.9] * 2])
+    assert choose(values_BP, settings, 0) == 0
+    values_BP[2] += PRICE * 0.2
+    assert choose(values_BP, settings, 0) == 2
 
 
 def test_the_gain_is_of_the_other_halfs_choice() -> None:
     rng = np.random.default_rng(0)
     settings = candidate_settings(("title",), BM25Settings(fields=(("title", 5),)))
-    values_JP = rng.normal(0.5, 0.1, (len(settings), 400))  # no setting is better than another
+    values_BP = rng.normal(0.5, 0.1, (len(settings), 400))  # no setting is better than another
     known_P = np.arange(400) != 7
-    gain_P = cross_fitted_gain(values_JP, known_P, settings, 0, seed=0)
+    gain_P = cross_fitted_gain(values_BP, known_P, settings, 0, seed=0)
     assert np.isnan(gain_P).tolist() == (~known_P).tolist()
-    picked = (values_JP - values_JP[0]).mean(axis=1).max()
+    picked = (values_BP - values_BP[0]).mean(axis=1).max()
     assert picked > 0.01 > np.nanmean(gain_P)
 
 
@@ -85,9 +85,9 @@ def test_judged_values_are_the_judges_ndcg() -> None:
     shop = tiny_shop()
     judge, queries = LabelsJudge(shop), shop.all_queries[:3]
     lists = [np.array([[0, 1, -1], [2, 3, 4], [-1, -1, -1]], np.int32), np.array([[1, 0, 5]] * 3, np.int32)]
-    values_JP = judged_values(judge, queries, lists)
+    values_BP = judged_values(judge, queries, lists)
     discounts = 1 / np.log2(np.arange(2, 12))
-    for values_P, rows_NK in zip(values_JP, lists, strict=True):
+    for values_P, rows_NK in zip(values_BP, lists, strict=True):
         gains_NK = np.nan_to_num(judge.grade(queries, rows_NK).gain_NK)
         np.testing.assert_allclose(values_P, gains_NK @ discounts[:3] / discounts.sum(), rtol=1e-6)
 
