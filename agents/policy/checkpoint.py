@@ -7,6 +7,7 @@ complete. Loading compares the files with a manifest of SHA-256 sums.
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import shutil
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from qr_env.common.hashing import sha256_file
 
 STATE_FILE = "state.pt"
 MANIFEST = "manifest.json"
+ARRAY = "numpy array"  # key of an array's tensor in the state's file
 KEPT_CHECKPOINTS = 2
 
 
@@ -41,7 +43,7 @@ def save_checkpoint(folder: Path, update: int, student: Student, state: dict[str
     target = folder / f"update-{update:06d}"
     with _atomic_model_folder(target) as temporary:
         student.save(temporary)
-        torch.save(state | {"update": update, "rng": rng_state()}, temporary / STATE_FILE)
+        torch.save(as_data(state | {"update": update, "rng": rng_state()}), temporary / STATE_FILE)
         sums = {file.name: sha256_file(file) for file in sorted(temporary.iterdir())}
         (temporary / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n")
     for old in checkpoints(folder)[:-KEPT_CHECKPOINTS]:
@@ -105,8 +107,33 @@ def load_checkpoint(folder: Path, suggester: Suggester | None = None) -> tuple[S
         )
         raise RunFolderError(f"{damaged} is missing or damaged; delete {newest} {way_out}")
     # To the CPU: tensors were saved from the main process's GPU, and each process has its own.
-    state = torch.load(newest / STATE_FILE, weights_only=False, map_location="cpu")
+    # Tensors and plain values only: a run folder that somebody sends can run no code.
+    try:
+        state = from_data(torch.load(newest / STATE_FILE, weights_only=True, map_location="cpu"))
+    except pickle.UnpicklingError as error:
+        raise RunFolderError(
+            f"{newest / STATE_FILE} holds objects other than plain values and tensors, which could run code: it is "
+            "not read, start the run again"
+        ) from error
     return Student.load(newest, trainable=True, suggester=suggester), state
+
+
+def as_data(value: Any) -> Any:
+    """The value with NumPy's arrays as {`ARRAY`: tensor} and its numbers as Python's: `torch.load` reads no others."""
+    if isinstance(value, dict):
+        return {key: as_data(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(as_data, value))
+    if isinstance(value, np.ndarray):
+        return {ARRAY: torch.from_numpy(value.copy())}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def from_data(value: Any) -> Any:
+    """The value that `as_data` was given, with Python's numbers for NumPy's."""
+    if isinstance(value, dict):
+        return value[ARRAY].numpy() if ARRAY in value else {key: from_data(one) for key, one in value.items()}
+    return type(value)(map(from_data, value)) if isinstance(value, list | tuple) else value
 
 
 def _damaged_file(checkpoint: Path) -> Path | None:

@@ -158,3 +158,28 @@ def test_a_saved_student_is_replaced_completely(tmp_path):
     save_student(tmp_path / "best", second)
     assert same_weights(Student.load(tmp_path / "best").model, second.model)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+class Exploit:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (print, ("code of a checkpoint was run",))
+
+
+def test_a_checkpoint_that_could_run_code_is_not_read(tmp_path, capsys):
+    folder = save_checkpoint(tmp_path, 1, small_student(), {"progress": {"episodes": Exploit()}})
+    with pytest.raises(RunFolderError, match="could run code"):
+        load_checkpoint(tmp_path)
+    assert folder.is_dir()
+    assert "was run" not in capsys.readouterr().out
+
+
+def test_arrays_and_numbers_of_numpy_come_back_with_every_bit(tmp_path):
+    values = np.random.default_rng(0).normal(size=5)
+    state = {"alarms": [{"kl": np.float32(0.1)}], "test": {(1, 0.5): (3, values)}}
+    save_checkpoint(tmp_path, 1, small_student(), state)
+    _, loaded = load_checkpoint(tmp_path)
+    assert loaded["alarms"] == [{"kl": float(np.float32(0.1))}]
+    count, read = loaded["test"][1, 0.5]
+    assert count == 3 and isinstance(read, np.ndarray) and read.tobytes() == values.tobytes()
