@@ -69,7 +69,7 @@ class CatalogueWords:
 
     def __init__(self, shop: Shop) -> None:
         self.vocabulary = Vocabulary(product_texts(shop))
-        self.repair = Repair(shop)
+        self.repair = Repair.of(shop)
         self.query_words = lru_cache(CACHE_SIZE)(self._query_words)
 
     @cached_property

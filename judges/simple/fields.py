@@ -42,7 +42,7 @@ class FieldsJudge:
     name = "fields"
 
     def __init__(self, shop: Shop) -> None:
-        self._repair = Repair(shop)
+        self._repair = Repair.of(shop)
         self._counts = FieldCounts.of(shop)
         self._by_row = {name: sp.csr_matrix(matrix) for name, matrix in self._counts.matrices.items()}
 

@@ -1,6 +1,6 @@
 """Repair of a query's words: misspelled words corrected, compounds split and joined as the shop's titles write them.
 
-    repair = Repair(shop)
+    repair = Repair.of(shop)
     repair.added_words("deckpaint kombo 20v")      # ("deck", "paint", "combo")
     repair.corrected("deckpaint 20v")              # "deck paint 20 v"
     repair.units("base board")                     # (Unit(typed=("base", "board"), repaired=("baseboard",)),)
@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from weakref import WeakValueDictionary
 
 from qr_env.common import tokenize
 from qr_env.query_text.spelling import SpellingIndex
@@ -57,6 +58,14 @@ class Repair:
             self._titles_with.update(set(terms))
             self._side_by_side.update(set(pairwise(terms)))
         self.units = lru_cache(CACHE_SIZE)(self._units)
+
+    @classmethod
+    def of(cls, shop: Shop) -> Repair:
+        """The repair of this catalogue, built once as long as anything in the process uses it."""
+        repair = _IN_USE.get(shop.products_hash)
+        if repair is None:
+            repair = _IN_USE[shop.products_hash] = cls(shop)
+        return repair
 
     def added_words(self, query: str) -> tuple[str, ...]:
         """The repaired words that the query does not have, in the query's order."""
@@ -108,6 +117,9 @@ class Repair:
         counts = [self._side_by_side[tokenize.stem(left), tokenize.stem(right)] for left, right in pairs]
         best = max(counts, default=0)
         return pairs[counts.index(best)] if best >= MIN_SIDE_BY_SIDE else ()
+
+
+_IN_USE: WeakValueDictionary[str, Repair] = WeakValueDictionary()  # by hash of the products
 
 
 def _tokens(query: str) -> list[tuple[str, bool]]:

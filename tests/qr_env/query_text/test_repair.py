@@ -59,3 +59,9 @@ def test_a_compound_that_titles_use_is_not_split() -> None:
 def test_words_that_titles_write_apart_are_not_joined() -> None:
     repair = Repair(shop_of([*["base board"] * (COMMON + 1), *["baseboard"] * COMMON]))
     assert repair.added_words("base board") == ()
+
+
+def test_one_catalogue_has_one_repair() -> None:
+    repair = Repair.of(shop_of(TITLES))
+    assert Repair.of(shop_of(TITLES)) is repair
+    assert Repair.of(shop_of([*TITLES, "another product"])) is not repair
