@@ -42,22 +42,19 @@ from agents.prompted.language_model import LanguageModel, open_language_model
 from agents.prompted.prompt_file import PromptFile
 from agents.prompted.query2doc import REPEATS, Query2Doc
 from agents.query_log.purchase_log import document_examples, rewrite_examples
-from agents.suggestions.factory import NAMES, TEACHER_PROMPT, SourceOptions, make_sources
+from agents.suggestions.factory import NAMES, OWN, TEACHER_PROMPT, SourceOptions, make_sources
 from agents.suggestions.merged import MergedSource
 from agents.suggestions.rewriter import Repaired, Suggest
 from agents.suggestions.settings import SuggestSettings
 from agents.suggestions.suggester import OfferSettings, Suggester
 from agents.suggestions.teacher import MAX_WORDS
-from agents.suggestions.titles import TitleSource
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
 from qr_env.common.plugins import load_plugin, plugin_names
 from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.common.text_store import TextStore
 from qr_env.query_text.repair import Repair
-from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
-from qr_env.retrieval.dense import Dense
 from qr_env.shop.shop import Shop
 
 KINDS = (
@@ -91,7 +88,7 @@ class AgentOptions:
     store: Path | None = None
     """Folder or file that keeps generated texts; None keeps none."""
     cache_dir: Path | None = None
-    """Folder that keeps the second engines and the suggestions of suggest-with; None keeps them in memory."""
+    """Folder that keeps the second engines and the suggested words; None keeps them in memory."""
     seed: int = 0
     """Of training and of drawn few-shot examples."""
 
@@ -168,7 +165,7 @@ def _rm3(argument: str, options: AgentOptions) -> Agent:
 
 
 def _repair(argument: str, options: AgentOptions) -> Agent:
-    return Repaired(Repair(options.shop), options.combine, options.weight)
+    return Repaired(Repair.of(options.shop), options.combine, options.weight)
 
 
 def _suggest(argument: str, options: AgentOptions) -> Agent:
@@ -176,48 +173,45 @@ def _suggest(argument: str, options: AgentOptions) -> Agent:
     return make_suggest(options, settings)
 
 
-def make_suggest(options: AgentOptions, settings: SuggestSettings) -> Suggest:
-    """`suggest` over the options' engine, with the words of the titles of the engine that `settings` names."""
-    repair = Repair(options.shop)
-    engine = options.retriever if settings.engine == "own" else _second_engine(options)
-    source = TitleSource(engine, options.shop, repair, settings.titles)
+def make_suggest(options: AgentOptions, settings: SuggestSettings, sources: Sequence[str] = ("titles",)) -> Suggest:
+    """`suggest` with the words of these sources, which search the engine that `settings` names (`second_engine`)."""
+    engine = OWN if settings.engine == "own" else second_engine(options.retriever.name)
+    if engine == "dense" and options.encoder is None:
+        raise _lacks("suggest", "encoder")
+    found = make_sources(
+        sources,
+        SourceOptions(
+            options.shop,
+            engine,
+            options.retriever,
+            settings.titles,
+            encoder=options.encoder,
+            teacher=partial(_prompted_model, TEACHER_PROMPT, options=options),
+            cache_dir=options.cache_dir,
+        ),
+    )
+    source = found[0] if len(found) == 1 else MergedSource(found)
+    repair = Repair.of(options.shop)
     return Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
+
+
+def second_engine(name: str) -> str:
+    """The engine whose titles give words: dense beside bm25, bm25 beside dense; any other engine gives its own."""
+    return {"bm25": "dense", "dense": "bm25"}.get(name, OWN)
 
 
 def make_suggester(options: AgentOptions, settings: OfferSettings) -> Suggester:
     """What a student chooses from: repaired words, and those of the sources that the settings name."""
-    finder = _suggest_from(settings.sources, options, settings.suggest)
+    finder = make_suggest(options, settings.suggest, settings.sources)
     return Suggester(finder, settings, options.combine, options.weight)
 
 
 def _suggest_with(argument: str, options: AgentOptions) -> Agent:
     if not argument:
         raise ConfigError(f"--agent 'suggest-with': name sources, joined by '+', from {NAMES}")
-    suggest = _suggest_from(argument.split("+"), options, SuggestSettings())
+    suggest = make_suggest(options, SuggestSettings(), argument.split("+"))
     suggest.name = f"suggest-with:{argument}"
     return suggest
-
-
-def _suggest_from(names: Sequence[str], options: AgentOptions, settings: SuggestSettings) -> Suggest:
-    """`suggest` with the words of the sources of these names, which are kept in the options' cache."""
-    if settings.engine == "own":
-        engine = options.retriever.name
-    else:
-        engine = "bm25" if options.retriever.name == "dense" else "dense"
-    sources = make_sources(
-        names,
-        SourceOptions(
-            options.shop,
-            engine=engine,
-            titles=settings.titles,
-            encoder=options.encoder,
-            teacher=partial(_prompted_model, TEACHER_PROMPT, options=options),
-            cache_dir=options.cache_dir,
-        ),
-    )
-    source = sources[0] if len(sources) == 1 else MergedSource(sources)
-    repair = Repair(options.shop)
-    return Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
 
 
 def _words(argument: str, options: AgentOptions) -> Agent:
@@ -229,17 +223,6 @@ def _words(argument: str, options: AgentOptions) -> Agent:
     from agents.policy.word_policy import WordPolicy  # noqa: PLC0415
 
     return WordPolicy.load(Path(argument), make_suggest(options, SuggestSettings()))
-
-
-def _second_engine(options: AgentOptions) -> Retriever:
-    """The engine whose titles give words: dense beside bm25, bm25 beside dense; another engine gives its own."""
-    if options.retriever.name == "dense":
-        return BM25.build(options.shop)
-    if options.retriever.name != "bm25":
-        return options.retriever
-    if options.encoder is None:
-        raise _lacks("suggest", "encoder")
-    return Dense.build(options.shop, options.encoder())
 
 
 def _oracle(argument: str, options: AgentOptions) -> Agent:

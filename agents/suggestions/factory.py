@@ -8,7 +8,8 @@ type[:ENGINE]     the product type of those titles (product_type.py)
 log               words of bought titles and of other queries, from the train split (query_log.py)
 teacher:LM        words that a language model names (teacher.py); LM: as for `--agent prompted:LM`
 
-ENGINE is a name of `qr_env.retrieval.factory`: dense, splade, hybrid:MODEL …; without one it is `SourceOptions.engine`.
+ENGINE is a name of `qr_env.retrieval.factory` (dense, splade, hybrid:MODEL …) or own, the engine that the rewrites are
+for; without one it is `SourceOptions.engine`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from qr_env.retrieval.splade import Splade
 from qr_env.shop.shop import Shop
 
 NAMES = "repair, titles[:ENGINE], type[:ENGINE], log, teacher:LM"
+OWN = "own"  # the engine that the rewrites are for
 FILE_NAME = "suggestions.sqlite"
 TEACHER_PROMPT = "words_v1"  # of agents/prompted/prompts
 
@@ -49,6 +51,8 @@ class SourceOptions:
     """Its products and, for log, its train queries and their purchases."""
     engine: str = "dense"
     """Engine of titles and type where their names have none."""
+    own: Retriever | None = None
+    """The engine that the rewrites are for; searched by sources whose engine is "own"."""
     titles: int = titles.TITLES
     """Number of nearest titles of titles."""
     encoder: Callable[[], TextEncoder] | None = None
@@ -90,7 +94,7 @@ class _Parts:
     @cached_property
     def repair(self) -> Repair:
         """Of the shop."""
-        return Repair(self.options.shop)
+        return Repair.of(self.options.shop)
 
     @cached_property
     def stems(self) -> TitleStems:
@@ -105,6 +109,10 @@ class _Parts:
 
     def engine(self, spec: str) -> Retriever:
         """The engine of this name."""
+        if spec == OWN:
+            if self.options.own is None:
+                raise ConfigError("the engine 'own' is the one that the rewrites are for: SourceOptions(own=…)")
+            return self.options.own
         if spec not in self._engines:
             given = self.options.encoder if retriever_uses_encoder(spec) else None
             encoder = None if given is None else given()
@@ -112,8 +120,12 @@ class _Parts:
         return self._engines[spec]
 
     def cached(self, source: SuggestionSource, shop_hash: str, **settings: object) -> CachedSource:
-        """The source with its suggestions kept; settings: what they depend on besides the shop."""
-        return CachedSource(source, suggestion_key(source.name, shop_hash, settings), self.store)
+        """The source with its suggestions kept; settings: what they depend on besides the shop.
+
+        Those of the engine "own" are kept in memory alone: its name does not tell what it depends on.
+        """
+        store = None if settings.get("engine") == OWN else self.store
+        return CachedSource(source, suggestion_key(source.name, shop_hash, settings), store)
 
 
 def _repair(argument: str, parts: _Parts) -> SuggestionSource:

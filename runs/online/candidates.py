@@ -70,7 +70,7 @@ def has_vectors(setup: TrainingSetup) -> bool:
 def untrained_agents(args: Args, setup: TrainingSetup, suggest: SuggestPlan) -> list[Agent]:
     """The agents of `UNTRAINED_COLUMNS` on the run's engine."""
     options = AgentOptions(
-        setup.shop, setup.retriever, args.combine, args.weight, encoder=default_encoder, seed=args.seed
+        setup.shop, setup.retriever, args.combine, args.weight, default_encoder, cache_dir=cache_root(), seed=args.seed
     )  # fmt: skip
     return [
         make_suggest(options, suggest.settings) if name == "suggest" else make_agent(name, options)

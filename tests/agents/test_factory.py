@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 from agents.baselines.classic import Identity
-from agents.factory import AgentOptions, checkpoint_folder, make_agent, make_suggester
+from agents.factory import AgentOptions, checkpoint_folder, make_agent, make_suggest, make_suggester
 from agents.prompted.language_model import Answers
-from agents.suggestions.settings import SuggestSettings
+from agents.suggestions.settings import NO_GATE, SuggestSettings, TitleEngine
 from agents.suggestions.suggester import OfferSettings
+from agents.suggestions.titles import TitleSource
 from judges.simple.labels import LabelsJudge
 from qr_env.common import plugins
 from qr_env.common.errors import ConfigError
+from qr_env.query_text.repair import Repair
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.dense import Dense
+from qr_env.retrieval.hybrid import Hybrid
 from qr_env.shop.shop import Shop
 from tests.helpers.fakes import COLORS, HashEncoder, WordRetriever, tiny_shop
 
@@ -176,3 +179,17 @@ def test_a_suggester_merges_the_sources_that_its_settings_name(options):
     assert len(offer.words) <= 6 and {item.source for item in offer.words} <= {"repair", "titles", "type"}
     with pytest.raises(ConfigError, match="nonsense"):
         make_suggester(bm25, OfferSettings(("nonsense",)))
+
+
+@pytest.mark.parametrize("engine", ["second", "own"])
+def test_suggest_and_the_students_offers_read_the_titles_of_one_engine(shop: Shop, engine: TitleEngine) -> None:
+    hybrid = Hybrid((BM25.build(shop, k1=0.6), Dense.build(shop, HashEncoder())))
+    options, settings = AgentOptions(shop, hybrid), SuggestSettings(engine=engine, full_matches=NO_GATE)
+    queries = ["couch", "red sofa"]
+    words = [[item.word for item in one.words] for one in make_suggest(options, settings).evidence(queries)]
+    titles = TitleSource(hybrid, shop, Repair.of(shop)).suggest(queries)
+    assert words == [[item.word for item in row] for row in titles] and any(words)
+    offers = make_suggester(options, OfferSettings(suggest=settings)).offers(queries)
+    assert [[item.word for item in offer.words if item.source != "repair"] for offer in offers] == [
+        row[: len(offer.words)] for row, offer in zip(words, offers, strict=True)
+    ]
