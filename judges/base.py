@@ -8,7 +8,7 @@ two texts alone, so verdicts can be kept in a store (`judges/verdict_store/store
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar, cast
 
 from qr_env.common.errors import JudgeError
@@ -46,6 +46,17 @@ class PairJudge(Protocol):
     def stats(self) -> dict[str, float]:
         """Counts since the judge was made, by name: asked, missing, missing/<reason>, tokens, seconds, cost …"""
         ...
+
+
+def judge_stats(judge: object) -> dict[str, float]:
+    """The judge's own counts, by its method `stats`; {} where it has none."""
+    stats = getattr(judge, "stats", None)
+    return {} if stats is None else dict(stats())
+
+
+def member_stats(judges: Mapping[str, object]) -> dict[str, float]:
+    """The counts of the judges that one is made of, as NAME/…."""
+    return {f"{name}/{key}": value for name, judge in judges.items() for key, value in judge_stats(judge).items()}
 
 
 AnyJudge = TypeVar("AnyJudge", bound=Judge)

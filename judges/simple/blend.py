@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from judges.base import judge_for_shop
+from judges.base import judge_for_shop, judge_stats, member_stats
 from judges.simple.coverage import CoverageJudge
 from judges.simple.reference_pairs import ReferencePairs, Scale, assumed_thresholds
 from judges.simple.thresholds import Levels, Thresholds, fit_thresholds, level_probs
@@ -60,7 +60,7 @@ class LevelScore:
 
     def stats(self) -> dict[str, float]:
         """The judge's own counts."""
-        return self.judge.stats() if hasattr(self.judge, "stats") else {}
+        return judge_stats(self.judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,4 @@ class BlendJudge:
 
     def stats(self) -> dict[str, float]:
         """The members' own counts, as NAME/…."""
-        counts: dict[str, float] = {}
-        for member in self.members:
-            own = member.judge.stats() if hasattr(member.judge, "stats") else {}
-            counts |= {f"{member.judge.name}/{name}": value for name, value in own.items()}
-        return counts
+        return member_stats({member.judge.name: member.judge for member in self.members})

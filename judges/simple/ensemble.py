@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from judges.base import judge_for_shop
+from judges.base import judge_for_shop, member_stats
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Judge
 from qr_env.common.types import Grades, Query, RowArray
@@ -81,7 +81,4 @@ class EnsembleJudge:
         for label, missing in zip(self.labels, self._missing.tolist(), strict=True):
             figures[f"missing/{label}"] = missing / self._pairs if self._pairs else np.nan
         counts = {f"ensemble/{name}": value for name, value in figures.items()}
-        for label, judge in zip(self.labels, self.judges, strict=True):
-            own = judge.stats() if hasattr(judge, "stats") else {}
-            counts |= {f"{label}/{name}": value for name, value in own.items()}
-        return counts
+        return counts | member_stats(dict(zip(self.labels, self.judges, strict=True)))

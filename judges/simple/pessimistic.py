@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from judges.base import judge_for_shop
+from judges.base import judge_for_shop, member_stats
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Judge
 from qr_env.common.types import GAINS, Grades, Query, RowArray
@@ -54,6 +54,4 @@ class PessimisticJudge:
         counts: dict[str, float] = {}
         for judge, lowest in zip(self.judges, self._lowest.tolist(), strict=True):
             counts[f"pessimistic/{judge.name}"] = lowest / self._pairs if self._pairs else np.nan
-            own = judge.stats() if hasattr(judge, "stats") else {}
-            counts |= {f"{judge.name}/{name}": value for name, value in own.items()}
-        return counts
+        return counts | member_stats({judge.name: judge for judge in self.judges})

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from judges.base import judge_stats
 from judges.factory import judge_names, open_judge
 from judges.validation.planted import planted_kinds, shown
 from judges.validation.probes import ProbeSet, exploit_message
@@ -84,8 +85,7 @@ class TrainingEvaluation:
             now = setup.gate.check(judge, setup.shop, (evaluator.queries, shown))
             # With too few graded products among those shown, the agreement measured at the start holds.
             metrics |= (setup.gate.enforce(now) if now.known else setup.gate_result).metrics()
-        counts = judge.stats() if hasattr(judge, "stats") else {}
-        return metrics | {f"judge/{name}": float(value) for name, value in counts.items()}
+        return metrics | {f"judge/{name}": float(value) for name, value in judge_stats(judge).items()}
 
     def _make_evaluators(self) -> dict[str, HeldOutEvaluator]:
         """By the judge that trains, by labels, and `OBSERVERS`, where each exists."""
