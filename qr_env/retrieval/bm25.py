@@ -177,13 +177,19 @@ def _term_ids(shop: Shop, settings: BM25Settings, show_progress: bool) -> tuple[
         texts = shop.products[name].to_pylist()
         for row, text in enumerate(tqdm(texts, desc=f"words of {name}", disable=not show_progress, leave=False)):
             if text:
-                ids[row] += _ids_of(text, of_word, vocabulary) * int(count)
+                ids[row] += term_ids(text, of_word, vocabulary) * int(count)
     if not vocabulary:  # bm25s cannot index an empty corpus: one document with a term that no query has
         return [[0]], {"": 0}
     return ids, vocabulary
 
 
-def _ids_of(text: str, of_word: dict[str, int], vocabulary: dict[str, int]) -> list[int]:
+def term_ids(text: str, of_word: dict[str, int], vocabulary: dict[str, int]) -> list[int]:
+    """Term ids of a text in order, without stop words.
+
+    Args:
+        of_word: word → id, -1 for a stop word; grows by the text's new words.
+        vocabulary: term → id; grows with it.
+    """
     found = []
     for word in tokenize.words(text):
         number = of_word.get(word)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from qr_env.common import tokenize
-from qr_env.retrieval.bm25 import BM25, BM25Settings
+from qr_env.retrieval.bm25 import BM25, BM25Settings, term_ids
 from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
 
 TEXT_FIELDS = tuple(name for name in PRODUCT_SCHEMA.names if name not in ("product_id", "price"))
@@ -42,7 +42,10 @@ class FieldCounts:
         """Count the terms of all text fields of a shop's products; about 5 s for two million words."""
         vocabulary: dict[str, int] = {}
         of_word: dict[str, int] = {}
-        ids_of = {name: _field_ids(shop.products[name].to_pylist(), of_word, vocabulary) for name in TEXT_FIELDS}
+        ids_of = {
+            name: [term_ids(text or "", of_word, vocabulary) for text in shop.products[name].to_pylist()]
+            for name in TEXT_FIELDS
+        }
         lengths_C = {name: np.array([len(ids) for ids in ids_C], np.float32) for name, ids_C in ids_of.items()}
         present = [name for name in TEXT_FIELDS if name == "title" or lengths_C[name].any()]
         return cls(
@@ -90,23 +93,6 @@ class FieldCounts:
         }
         engine.vocab_dict = dict(self.vocabulary)
         return BM25(engine, self.products_hash, settings, threads)
-
-
-def _field_ids(texts: Sequence[str], of_word: dict[str, int], vocabulary: dict[str, int]) -> list[list[int]]:
-    """Term ids of one field of every product, in order; stop words are left out."""
-    ids_C: list[list[int]] = []
-    for text in texts:
-        ids = []
-        for word in tokenize.words(text) if text else ():
-            number = of_word.get(word)
-            if number is None:
-                term = tokenize.stem(word)
-                number = vocabulary.setdefault(term, len(vocabulary)) if term else -1
-                of_word[word] = number
-            if number >= 0:
-                ids.append(number)
-        ids_C.append(ids)
-    return ids_C
 
 
 def _count_matrix(ids_C: Sequence[Sequence[int]], terms: int) -> sp.csc_matrix:
