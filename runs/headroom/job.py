@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from agents.factory import AgentOptions, make_suggest
 from agents.policy.word_policy import WordPolicy, WordPolicyConfig, train
-from agents.suggestions.rewriter import Evidence, Suggest
+from agents.suggestions.rewriter import Evidence
 from agents.suggestions.settings import NO_GATE, SuggestSettings
 from judges.factory import JudgeOptions, open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
-from qr_env.common.protocols import Judge, Retriever
+from qr_env.common.types import Hits, Query
 from qr_env.environment.simulator import Simulator
 from qr_env.evaluation.bootstrap import interval, resampled_means
 from qr_env.evaluation.evaluator import HeldOutEvaluator
@@ -29,7 +29,6 @@ from qr_env.evaluation.scorers import JudgeScorer
 from qr_env.retrieval.factory import default_encoder, make_retriever
 from qr_env.reward.reward import Reward, Weights
 from qr_env.shop.load import load_shop
-from qr_env.shop.shop import Shop
 from runs.common.output import write_json
 from runs.headroom.args import Args
 
@@ -85,33 +84,29 @@ def main(args: Args) -> None:
     if not queries:
         raise ConfigError(f"{shop!r}: no train or dev queries to learn from")
     retriever = make_retriever(args.retriever, shop, cache_root())
-    suggest = make_suggest(AgentOptions(shop, retriever, encoder=default_encoder), SuggestSettings())
+    options = AgentOptions(shop, retriever, encoder=default_encoder, cache_dir=cache_root())
+    suggest = make_suggest(options, SuggestSettings())
     evaluator = HeldOutEvaluator(graded, retriever, "test", limit=args.limit)
     evidence = suggest.evidence(evaluator.texts)
-    variants = {
-        name: score(evaluator, [suggest.compose(one, settings) for one in evidence])
-        for name, settings in tqdm(VARIANTS.items(), desc="variants of suggest", unit="variant")
-    }
-    rows: dict[str, Scores] = {"repair": variants["repair"], "suggest": variants["suggest"]}
-    judges = {name: open_judge(name, shop, JudgeOptions(encoder=default_encoder())) for name in args.judge}
-    for name, judge in judges.items():
+    rewrites = {name: [suggest.compose(one, settings) for one in evidence] for name, settings in VARIANTS.items()}
+    bar = tqdm(rewrites.items(), desc="variants of suggest", unit="variant")
+    lists = {name: evaluator.search(texts) for name, texts in bar}
+    variants = {name: score(evaluator, texts, lists[name]) for name, texts in rewrites.items()}
+
+    rows = {"repair": variants["repair"], "suggest": variants["suggest"]}
+    for name in args.judge:
+        judge = open_judge(name, shop, JudgeOptions(encoder=default_encoder()))
+        make_simulator = partial(Simulator, shop, retriever, judge, Reward(Weights(change=args.change)))
         for seed in args.seeds:
-            policy = learn(args, shop, retriever, suggest, judge, seed)
-            rows[f"policy by {name}, seed {seed}"] = score(
-                evaluator, [row[0] for row in policy.rewrite(evaluator.texts)]
-            )
+            policy = WordPolicy(suggest, seed)
+            learn(policy, make_simulator, queries, WordPolicyConfig(args.steps, seed=seed), f"{name}, seed {seed}")
+            texts = evaluator.rewrites(policy)
+            rows[f"policy by {name}, seed {seed}"] = score(evaluator, texts, evaluator.search(texts))
             if args.out:
                 policy.save(Path(args.out) / f"{name.replace('/', '_')}-{seed}")
-        rows[f"chosen by {name}"] = chosen(variants, judged_gains(evaluator, judge, suggest, evidence))
-    if len(evidence) >= MIN_FITTED:
-        rows["selector by labels"] = chosen(variants, expected_gains(evidence, variants), args.threshold)
-    else:
-        print_message(
-            f"no selector by labels: {len(evidence)} graded queries, and it is fitted on {MIN_FITTED} or more"
-        )
-    labelled = np.stack([one.main_N for one in variants.values()], axis=1)
-    rows["chosen by labels"] = chosen(variants, labelled - labelled[:, :1])
-    before = Scores(np.stack([evaluator.identity.get(name, missing(evaluator)) for name in METRICS], axis=1))
+        rows[f"chosen by {name}"] = chosen(variants, judged_gains(JudgeScorer(judge, evaluator.queries), lists))
+    rows |= chosen_by_labels(evidence, variants, args.threshold)
+    before = score(evaluator, evaluator.texts, evaluator.before)
     records = {name: record(one, before, rows["suggest"]) for name, one in {"identity": before, **rows}.items()}
     rows_json = {name: asdict(row) for name, row in records.items()}
     write_json(args.json, {"verb": "headroom", "args": vars(args), "queries": len(evidence), "rows": rows_json})
@@ -119,21 +114,22 @@ def main(args: Args) -> None:
         Console(width=140).print(table(records, len(evidence)))
 
 
-def learn(args: Args, shop: Shop, retriever: Retriever, suggest: Suggest, judge: Judge, seed: int) -> WordPolicy:
-    """A policy trained on the log's queries with the judge's reward."""
-    queries = [query for query in shop.all_queries if query.split != "test"]
-    policy = WordPolicy(suggest, seed)
-    make_simulator = partial(Simulator, shop, retriever, judge, Reward(Weights(change=args.change)))
-    config = WordPolicyConfig(args.steps, seed=seed)
+def learn(
+    policy: WordPolicy,
+    make_simulator: Callable[[int, int], Simulator],
+    queries: Sequence[Query],
+    config: WordPolicyConfig,
+    label: str,
+) -> None:
+    """Train the policy on the log's queries with the judge's reward, and print what became of the reward."""
     history = train(policy, make_simulator, queries, config)
     first, last = (float(np.mean([row["reward"] for row in part])) for part in (history[:10], history[-10:]))
-    print_message(f"policy by {judge.name}, seed {seed}: reward {first:+.4f} → {last:+.4f} over {len(history)} updates")
-    return policy
+    print_message(f"policy by {label}: reward {first:+.4f} → {last:+.4f} over {len(history)} updates")
 
 
-def score(evaluator: HeldOutEvaluator, rewrites: Sequence[str]) -> Scores:
-    """The figures of one rewrite a query."""
-    figures, _ = evaluator.figures(rewrites, evaluator.search(rewrites))
+def score(evaluator: HeldOutEvaluator, rewrites: Sequence[str], hits: Hits) -> Scores:
+    """The figures of one rewrite a query and its result list."""
+    figures, _ = evaluator.figures(rewrites, hits)
     return Scores(np.stack([figures.get(name, missing(evaluator)) for name in METRICS], axis=1))
 
 
@@ -142,15 +138,30 @@ def missing(evaluator: HeldOutEvaluator) -> Array:
     return np.full(len(evaluator.texts), np.nan)
 
 
-def judged_gains(evaluator: HeldOutEvaluator, judge: Judge, suggest: Suggest, evidence: Sequence[Evidence]) -> Array:
+def judged_gains(scorer: JudgeScorer, lists: Mapping[str, Hits]) -> Array:
     """(N, variants) gain of each variant's first page by the judge over that of the first variant."""
-    scorer = JudgeScorer(judge, evaluator.queries)
-    columns = []
-    for settings in VARIANTS.values():
-        hits = evaluator.search([suggest.compose(one, settings) for one in evidence])
-        columns.append(scorer.quick(hits))
-    values_NB = np.stack(columns, axis=1)
+    values_NB = np.stack([scorer.quick(hits) for hits in lists.values()], axis=1)
     return np.asarray(values_NB - values_NB[:, :1])
+
+
+def chosen_by_labels(
+    evidence: Sequence[Evidence], variants: Mapping[str, Scores], threshold: float
+) -> dict[str, Scores]:
+    """The two ceilings: the choice of a selector fitted on other queries' labels, and that of each query's own."""
+    rows = {}
+    if len(evidence) >= MIN_FITTED:
+        rows["selector by labels"] = chosen(variants, expected_gains(evidence, variants), threshold)
+    else:
+        print_message(
+            f"no selector by labels: {len(evidence)} graded queries, and it is fitted on {MIN_FITTED} or more"
+        )
+    return rows | {"chosen by labels": chosen(variants, gains_over_first(variants))}
+
+
+def gains_over_first(variants: Mapping[str, Scores]) -> Array:
+    """(N, variants) gain of each variant over the first one, by labels."""
+    values_NB = np.stack([one.main_N for one in variants.values()], axis=1)
+    return values_NB - values_NB[:, :1]
 
 
 def expected_gains(evidence: Sequence[Evidence], variants: Mapping[str, Scores]) -> Array:
@@ -161,8 +172,7 @@ def expected_gains(evidence: Sequence[Evidence], variants: Mapping[str, Scores])
     from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415 - takes a second, for this row only
 
     features_NF = np.array([query_features(one) for one in evidence])
-    gains_NB = np.stack([one.main_N for one in variants.values()], axis=1)
-    gains_NB = gains_NB - gains_NB[:, :1]
+    gains_NB = gains_over_first(variants)
     fold_N = np.random.default_rng(0).integers(0, FOLDS, len(evidence))
     expected_NB = np.zeros_like(gains_NB)
     for fold in range(FOLDS):
