@@ -193,9 +193,12 @@ def test_help_loads_no_heavy_library(argv):
 
 
 def test_a_closed_pipe_is_no_error():
-    command = f"{sys.executable} -m runs.online --help | head -n 1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    writer = [sys.executable, "-m", "runs.online", "--help"]
+    with subprocess.Popen(writer, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as help_text:
+        reader = subprocess.run(["head", "-n", "1"], stdin=help_text.stdout, capture_output=True, text=True, check=True)
+        assert help_text.stdout is not None and help_text.stderr is not None
+        help_text.stdout.close()  # the writer's pipe has no reader any more
+        assert reader.stdout and help_text.stderr.read() == ""
 
 
 @dataclass
