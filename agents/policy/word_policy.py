@@ -143,7 +143,9 @@ class WordPolicy(nn.Module):
     def load(cls, folder: Path, suggest: Suggest) -> WordPolicy:
         """Read what `save` wrote. Raises ConfigError for a folder without a word policy, or one of other features."""
         if not (folder / SETTINGS_FILE).is_file():
-            raise ConfigError(f"{folder} holds no word policy ({SETTINGS_FILE} is missing): qr headroom --out trains one")
+            raise ConfigError(
+                f"{folder} holds no word policy ({SETTINGS_FILE} is missing): qr headroom --out trains one"
+            )
         facts = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         if tuple(facts["features"]) != FEATURES or tuple(facts["shares"]) != SHARES:
             raise ConfigError(f"{folder} was trained on other features or shares: train it again")

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 
 from qr_env.common.errors import DataError
 from qr_env.common.types import Query, RowArray
+from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
-from qr_env.shop.readers.rows import Column, Spec, checked_table
+from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.shop import Shop
 
 EVENTS = ("none", "click", "cart", "purchase")  # each includes the ones before it

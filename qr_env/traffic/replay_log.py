@@ -20,8 +20,9 @@ import numpy.typing as npt
 from qr_env.common.errors import ConfigError, DataError, IndexMismatchError
 from qr_env.common.types import JsonDict, Query
 from qr_env.query_text.kept import plain
+from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
-from qr_env.shop.readers.rows import Column, Spec, checked_table
+from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.shop import Shop
 from qr_env.traffic.drift import Drift
 from qr_env.traffic.stream import Arrival, fingerprint

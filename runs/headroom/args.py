@@ -13,9 +13,9 @@ Rows of the table, each compared with `suggest` on the graded queries of --label
                              those that it expects to gain --threshold: a ceiling of what features can tell
     chosen by labels         the variant that is best by the query's own labels: the ceiling of these words
 
-Where the selector that has read labels is no better than `suggest`, neither a better judge nor another policy over these
-features will be: it takes other words, or a model that understands them. Where it is better and "policy by JUDGE" is not,
-the judge is the limit.
+Where the selector that has read labels is no better than `suggest`, neither a better judge nor another policy over
+these features will be: it takes other words, or a model that understands them. Where it is better and "policy by
+JUDGE" is not, the judge is the limit.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 
     qr shop my_folder --on-bad-row skip
 
-Only products and queries are required. Other common column names are accepted (`readers/rows.py`) and reported.
+Only products and queries are required. Other common column names are accepted (`readers/tables.py`) and reported.
 Queries without ids get "q1", "q2", … by row; without a split, 80/10/10 by a hash of the text; without a frequency, 1.
 Leading and trailing white space of values is removed; nothing else is changed.
 """
@@ -26,8 +26,10 @@ import scipy.sparse as sp
 
 from qr_env.common.errors import DataError
 from qr_env.common.types import JsonDict
+from qr_env.shop.readers.columns import Spec
 from qr_env.shop.readers.load_report import LoadReport, shorten
-from qr_env.shop.readers.rows import PRODUCTS, PURCHASES, QRELS, QUERIES, Spec, checked_table
+from qr_env.shop.readers.rows import checked_table
+from qr_env.shop.readers.tables import PRODUCTS, PURCHASES, QRELS, QUERIES
 from qr_env.shop.shop import PURCHASE_SCHEMA, QUERY_SCHEMA, Shop, conform, split_of
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
