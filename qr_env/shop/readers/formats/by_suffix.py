@@ -3,14 +3,14 @@
     for chunk in read_chunks(Path("products.jsonl"), lambda keys: {"sku": "product_id", "name": "title"}):
         print(chunk.columns["title"][0], chunk.lines[0])
 
-CSV and TSV are read in `delimited.py`, Parquet in `parquet.py`, JSONL and TREC here. Only unreadable rows are reported
-here: bytes that are not UTF-8, a wrong number of fields, an unclosed quote, broken JSON. `rows.py` validates values.
+CSV and TSV are read in `delimited.py`, JSONL in `json_rows.py`, Parquet in `parquet.py`, TREC here. Only unreadable
+rows are reported here: bytes that are not UTF-8, a wrong number of fields, an unclosed quote, broken JSON. `rows.py`
+validates values.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -23,6 +23,7 @@ import pyarrow as pa
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import CHUNK_ROWS, Chunk, Fields, Naming, Row, excerpt, open_text
 from qr_env.shop.readers.formats.delimited import csv_rows
+from qr_env.shop.readers.formats.json_rows import json_rows
 from qr_env.shop.readers.formats.parquet import parquet_chunks
 
 
@@ -38,7 +39,7 @@ def read_chunks(path: Path, naming: Naming) -> Iterator[Chunk]:
     if suffix in (".csv", ".tsv"):
         yield from _text_chunks(csv_rows(path, naming))
     elif suffix in (".jsonl", ".ndjson"):
-        yield from _text_chunks(_jsonl_rows(path, naming))
+        yield from _text_chunks(json_rows(path, naming))
     elif suffix in (".trec", ".txt", ".qrels"):
         yield from _text_chunks(_trec_rows(path, naming))
     elif suffix == ".parquet":
@@ -104,57 +105,6 @@ def _invalid_unicode(fields: Fields) -> str:
             start = max(0, error.start - 30)
             return ascii((field or "")[start : error.start + 10])
     return ""
-
-
-def _jsonl_rows(path: Path, naming: Naming) -> Iterator[Any]:
-    """One JSON object per line; the columns are the keys of the first 1,000 objects."""
-    with open_text(path, newline="\n") as handle:
-        head = list(islice(handle, 1000))
-        keys = list(dict.fromkeys(key for line in head for key in _keys(line)))
-        if not keys:
-            raise DataError(f"{path}: no JSON object in its first {len(head)} lines; JSONL has one object per line")
-        names = naming(keys)
-        yield list(names.values())
-        handle.seek(0)
-        for number, line in enumerate(handle, start=1):
-            if line.strip():
-                yield number, *_json_fields(line, names)
-
-
-def _keys(line: str) -> list[str]:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return []
-    return list(value) if isinstance(value, dict) else []
-
-
-def _json_fields(line: str, names: dict[str, str]) -> tuple[Fields | str, str]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return f"broken JSON ({getattr(error, 'msg', 'too deep')})", excerpt(line)
-    if not isinstance(value, dict):
-        return "not a JSON object", excerpt(line)
-    fields: Fields = []
-    for key, name in names.items():
-        field = value.get(key)
-        text = field if isinstance(field, str) or field is None else _json_text(field, name)
-        if text is None and field is not None:
-            return f"{name} has the wrong type ({type(field).__name__})", excerpt(json.dumps(field))
-        fields.append(text)
-    return fields, ""
-
-
-def _json_text(value: object, name: str) -> str | None:
-    """Numbers as text; attribute lists and objects as flat text; None for other types."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(value)
-    if name != "attributes":
-        return None
-    if isinstance(value, dict):
-        return " | ".join(f"{key}: {item}" for key, item in value.items())
-    return " | ".join(map(str, value)) if isinstance(value, list) else None
 
 
 def _trec_rows(path: Path, naming: Naming) -> Iterator[Any]:
