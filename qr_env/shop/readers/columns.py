@@ -1,18 +1,15 @@
-"""The columns that a table may have, and which column of a file is which.
+"""The columns that a table may have, and the names under which files have them.
 
-    names = match_columns(Path("products.csv"), ["SKU", "Name"], PRODUCTS, report)    # {"SKU": "product_id", ...}
+    Spec("products", (Column("title", ("name",), required=True, filled=True),), key="product_id")
 
-The columns of each table of a shop are in `tables.py`.
+The tables of a shop are in `tables.py`; `matching.py` finds out which column of a file is which.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
-from pathlib import Path
-
-from qr_env.common.errors import DataError
-from qr_env.shop.readers.load_report import LoadReport
 
 TITLE_LIMIT = 2_000  # characters; the longest real title in ESCI, WANDS and Icecat is under 1,000
 TEXT_LIMIT = 100_000  # characters, for descriptions and attributes
@@ -20,12 +17,12 @@ TEXT_LIMIT = 100_000  # characters, for descriptions and attributes
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table and the rules for its values."""
+    """One column of a table and the rules for its values. Names of files' columns are in the form of `plain_name`."""
 
     name: str
     """Our name."""
     aliases: tuple[str, ...] = ()
-    """Other names that it may have in a file."""
+    """Other names that it may have in a file, the best first."""
     required: bool = False
     """Whether the file must have it."""
     filled: bool = False
@@ -36,6 +33,19 @@ class Column:
     """Maximum length in characters."""
     empty: str = ""
     """Reason reported for an empty value; "" gives "missing NAME"."""
+    fills: tuple[tuple[str, str], ...] = ()
+    """(name taken, further name): where the column taken is empty, the further column's value stands in. The name
+    taken is "" where the file has no column of its own for this one."""
+    unless: tuple[tuple[str, str], ...] = ()
+    """(alias, neighbour): in a file with the column `neighbour`, `alias` means something else and is not taken."""
+
+    instead_of: str = ""
+    """Our name of a column beside which this one is not read; "" for none."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that are accepted, the best first."""
+        return self.name, *self.aliases
 
 
 @dataclass(frozen=True)
@@ -48,28 +58,26 @@ class Spec:
     """Known columns."""
     key: str = ""
     """Column whose values must be unique; "" for none."""
+    parents: tuple[str, ...] = ()
+    """Names of a column which says, where it is filled, that the row is part of another row's product."""
+    groups: tuple[str, ...] = ()
+    """Names of the key's column in exports that give a product several rows: a row that repeats a key is part of it."""
 
 
-def match_columns(path: Path, header: list[str], spec: Spec, report: LoadReport) -> dict[str, str]:
-    """Column of the file → our name. Exact names take precedence over aliases, earlier aliases over later ones.
+def plain_name(name: str) -> str:
+    """A column's name without case, accents, punctuation and the prefixes of feeds and search engines.
 
-    Raises:
-        DataError: a required column is missing, or a column that is used occurs twice.
+    >>> [plain_name(name) for name in ("Body (HTML)", "productId", "g:sale_price", "_source.title", "_id", "Größe")]
+    ['body_html', 'product_id', 'sale_price', 'title', '_id', 'große']
     """
-    plain = [re.sub(r"[\s\-]+", "_", name.strip().lower()) for name in header]
-    found: dict[str, str] = {}
-    for column in spec.columns:
-        place = next((name for name in (column.name, *column.aliases) if name in plain), None)
-        if place is None and column.required:
-            known = ", ".join((column.name, *column.aliases))
-            raise DataError(f"{path}: no column for {column.name!r} among {header}; accepted names are {known}")
-        if place is None or header[plain.index(place)] in found:
-            continue
-        if plain.count(place) > 1:
-            raise DataError(f"{path}: the column {place!r} occurs {plain.count(place)} times: {header}")
-        found[header[plain.index(place)]] = column.name
-        if place != column.name:
-            report.note(f"{path.name}: column {header[plain.index(place)]!r} is read as {column.name!r}")
-    if ignored := [name for name in header if name not in found]:
-        report.note(f"{path.name}: columns not used: {', '.join(map(repr, ignored))}")
-    return found
+    text = re.sub(r"^(g:|_source\.|fields\.|doc\.|product\.|item\.)", "", name.strip())
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
+    text = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text))
+    text = re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", text))
+    hidden = name.strip().startswith("_") and text.startswith("_")
+    return f"_{text.strip('_')}" if hidden else text.strip("_")
+
+
+def bare_name(name: str) -> str:
+    """`plain_name` without what stands in brackets: "price" for "Price (USD)" and "Price [EUR]"."""
+    return plain_name(re.sub(r"\(.*?\)|\[.*?\]", " ", name))

@@ -63,8 +63,8 @@ class LoadReport:
             self.bad_rows.append(bad)
 
     def note(self, text: str) -> None:
-        """Add a message, unless it is there already."""
-        if text not in self.notes:
+        """Add a message, unless it is empty or there already."""
+        if text and text not in self.notes:
             self.notes.append(text)
 
     def by_reason(self) -> dict[str, int]:

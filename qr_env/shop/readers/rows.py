@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.shop.readers.chunks import Chunk, Problem
-from qr_env.shop.readers.columns import Column, Spec, match_columns
+from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.formats.by_suffix import read_chunks
 from qr_env.shop.readers.load_report import LoadReport, shorten
+from qr_env.shop.readers.matching import Matching
+from qr_env.shop.readers.parts import Parts
 from qr_env.shop.readers.values import apply_tests, convert
 
 RowTest = Callable[[pa.Table], list[tuple[pa.Array, str, str]]]
@@ -42,8 +44,11 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
     """
     seen: dict[str, int] = {}
     tables = []
-    for chunk in read_chunks(path, lambda header: match_columns(path, header, spec, report)):
-        problems, table = _check_chunk(chunk, spec, seen)
+    matching = Matching(path, spec)
+    parts = Parts(matching)
+    for chunk in read_chunks(path, matching.match):
+        chunk.columns = matching.fill(chunk.columns)
+        problems, table = _check_chunk(chunk, parts, seen)
         if extra is not None:
             table = apply_tests(table, extra(table), problems)
         report.add(str(path), problems)
@@ -51,17 +56,20 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
         tables.append(table)
     table = pa.concat_tables(tables)
     report.kept[str(path)] = len(table)
+    for note in (matching.summary(), matching.filled_note(), parts.note()):
+        report.note(note)
     return table
 
 
-def _check_chunk(chunk: Chunk, spec: Spec, seen: dict[str, int]) -> tuple[list[Problem], pa.Table]:
+def _check_chunk(chunk: Chunk, parts: Parts, seen: dict[str, int]) -> tuple[list[Problem], pa.Table]:
     """The chunk's invalid rows and the table of its valid ones."""
-    problems = list(chunk.problems)
+    problems, spec = list(chunk.problems), parts.matching.spec
     columns = [column for column in spec.columns if column.name in chunk.columns]
     table = pa.table(
-        {column.name: pc.fill_null(pc.utf8_trim_whitespace(chunk.columns[column.name]), "") for column in columns}
+        {name: pc.fill_null(pc.utf8_trim_whitespace(values), "") for name, values in chunk.columns.items()}
         | {"line": pa.array(chunk.lines), "row": pa.array(chunk.ordinals)}
     )
+    table = parts.leave_out(table, seen)
     for column in columns:
         table = apply_tests(table, _text_tests(table[column.name], column), problems)
     for column in columns:

@@ -1,38 +1,155 @@
-"""The tables of a shop: the columns of products, queries, labels and purchases, and their other names in files."""
+"""The tables of a shop: the columns of products, queries, labels and purchases, and their names in people's files.
+
+Names are in the form of `plain_name`, the best first. They are those of WooCommerce, Shopify, Magento, PrestaShop,
+BigCommerce, Wix, Google Merchant, Amazon's metadata, Elasticsearch, Solr, Algolia, BEIR, MS MARCO, Quepid, Search
+Console, Google Ads and GA4, and of WooCommerce and Search Console in other languages.
+
+    print(accepted_names())
+"""
 
 from __future__ import annotations
 
+import textwrap
+
 from qr_env.shop.readers.columns import TEXT_LIMIT, Column, Spec
 
-_PRODUCT_ID = Column(
-    "product_id", ("id", "sku", "asin", "item_id", "docid", "doc_id"), required=True, filled=True, limit=256
+_IDS = (
+    *("handle", "url_handle", "handle_id", "parent_asin", "asin", "sku", "object_id", "item_id", "docid", "doc_id"),
+    *("document_id", "corpus_id", "pid", "id_product", "product_code", "product_sku", "variant_sku", "item_sku"),
+    *("item_number", "artikelnummer", "reference", "gtin", "ean"),
 )
+# An `id` beside another id is the product's in a list of products, and the row's own in a list of pairs.
+_PRODUCT_ID = Column("product_id", ("_id", "id", *_IDS), required=True, filled=True, limit=256, fills=(("id", "sku"),))
+_PAIR_PRODUCT_ID = Column("product_id", (*_IDS, "id"), required=True, filled=True, limit=256)
 _QUERY_ID = Column("query_id", ("qid", "topic", "topic_id"), filled=True, limit=256)
-_QUERY_TEXT = Column("query", ("text", "query_text", "q", "search_term", "keyword", "keywords"), empty="empty query")
+_QUERY_NAMES = (
+    *("text", "query_text", "q", "user_query", "search_term", "search_terms", "search_query", "search_queries"),
+    *("search_keyword", "search_phrase", "search_string", "top_queries", "queries", "keyword", "keywords", "term"),
+    *("search", "haufigste_suchanfragen", "suchanfrage", "suchanfragen", "suchbegriff", "suchbegriffe"),
+    *("requetes_les_plus_frequentes", "requete", "requetes", "terme_de_recherche", "consultas_principales"),
+    *("consulta", "consultas", "termino_de_busqueda", "query_principali", "query_piu_frequenti"),
+    *("populairste_zoekopdrachten", "zoekopdracht", "zoekterm", "principais_consultas", "上位のクエリ", "热门查询"),
+    *("najpopularniejsze_zapytania", "인기_검색어", "поисковый_запрос"),
+)
 
 PRODUCTS = Spec(
     "products",
     (
         _PRODUCT_ID,
-        Column("title", ("name", "product_title", "product_name"), required=True, filled=True, empty="empty title"),
-        Column("description", ("product_description", "desc"), limit=TEXT_LIMIT),
-        Column("brand", ("product_brand", "manufacturer", "vendor")),
-        Column("category", ("category_hierarchy", "product_class", "product_type", "department", "type")),
-        Column("color", ("colour", "product_color", "product_colour")),
-        Column("price", ("list_price", "sale_price"), kind="price"),
         Column(
-            "attributes", ("features", "product_features", "bullets", "product_bullet_point", "specs"), limit=TEXT_LIMIT
+            "title",
+            (
+                *("name", "product_title", "product_name", "item_name", "item_title", "display_name", "titel"),
+                *("nom", "nombre", "nome", "naam", "titre", "titulo", "titolo", "artikelname", "bezeichnung"),
+            ),
+            required=True,
+            filled=True,
+            empty="empty title",
+            fills=(("title", "text"), ("title", "contents"), ("", "text"), ("", "contents"), ("", "passage")),
+        ),
+        Column(
+            "description",
+            (
+                *("product_description", "desc", "body_html", "body", "long_description", "full_description"),
+                *("item_description", "text", "contents", "content", "passage", "beschreibung", "descripcion"),
+                *("descrizione", "beschrijving", "descricao", "short_description", "summary", "kurzbeschreibung"),
+                *("descripcion_corta", "description_courte"),
+            ),
+            limit=TEXT_LIMIT,
+            fills=(
+                *(("description", "short_description"), ("description", "summary")),
+                *(("beschreibung", "kurzbeschreibung"), ("descripcion", "descripcion_corta")),
+                ("description", "description_courte"),
+            ),
+        ),
+        Column(
+            "brand",
+            (
+                *("product_brand", "brand_name", "brands", "manufacturer", "manufacturer_name", "vendor"),
+                *("marke", "hersteller", "marque", "marca", "merk", "supplier", "store"),
+            ),
+        ),
+        Column(
+            "category",
+            (
+                *("categories", "category_path", "category_hierarchy", "category_name", "product_class"),
+                *("product_category", "product_type", "main_category", "google_product_category", "department"),
+                *("kategorien", "kategorie", "categorias", "categoria", "categorie", "categorieen", "collection"),
+                *("collections", "type"),
+            ),
+            fills=(("product_category", "type"), ("categories", "main_category")),
+            unless=(
+                *(("type", "regular_price"), ("type", "visibility_in_catalog"), ("product_type", "attribute_set_code")),
+                ("type", "parent"),
+            ),
+        ),
+        Column(
+            "color",
+            (
+                *("colour", "product_color", "product_colour", "color_name", "colour_name", "farbe", "couleur"),
+                *("kleur", "colore"),
+            ),
+        ),
+        Column(
+            "price",
+            (
+                *("regular_price", "variant_price", "list_price", "original_price", "base_price", "price_amount"),
+                *("price_value", "price_tax_included", "price_tax_incl", "price_tax_excluded", "price_tax_excl"),
+                *("standard_price", "retail_price", "current_price", "unit_price", "msrp", "regularer_preis"),
+                *("precio_normal", "tarif_regulier", "prezzo_di_listino", "preis", "prix", "precio", "prezzo", "prijs"),
+                *("sale_price", "special_price", "discounted_price", "angebotspreis", "precio_rebajado"),
+            ),
+            kind="price",
+        ),
+        Column(
+            "attributes",
+            (
+                *("features", "product_features", "feature", "bullets", "bullet_points", "product_bullet_point"),
+                *(
+                    "specs",
+                    "specifications",
+                    "details",
+                    "product_details",
+                    "additional_attributes",
+                    "product_highlight",
+                ),
+                *("highlights", "properties"),
+            ),
+            limit=TEXT_LIMIT,
+            fills=(("features", "details"), ("feature", "details")),
         ),
     ),
     key="product_id",
+    parents=("parent", "parent_sku", "parent_id", "parent_product_id", "superior", "ubergeordnet"),
+    groups=("handle", "url_handle", "handle_id"),
 )
 QUERIES = Spec(
     "queries",
     (
-        Column("query_id", ("qid", "id"), filled=True, limit=256),
-        Column(_QUERY_TEXT.name, _QUERY_TEXT.aliases, required=True, filled=True, empty="empty query"),
-        Column("frequency", ("freq", "count", "searches", "volume"), kind="frequency"),
-        Column("split", ("fold", "set"), kind="split"),
+        Column("query_id", ("qid", "_id", "id", "topic", "topic_id"), filled=True, limit=256),
+        Column("query", (*_QUERY_NAMES, "title"), required=True, filled=True, empty="empty query"),
+        # Impressions are searches that showed the shop; clicks are taken only where nothing counts searches.
+        Column(
+            "frequency",
+            (
+                *("freq", "count", "query_count", "search_count", "searches", "total_searches", "search_volume"),
+                *("volume", "avg_monthly_searches", "total_unique_searches", "num_searches", "number_of_searches"),
+                *("impressions", "impr", "impressionen", "impresiones", "impressioni", "vertoningen", "impressoes"),
+                *(
+                    "wyswietlenia",
+                    "表示回数",
+                    "展示次数",
+                    "노출수",
+                    "показы",
+                    "event_count",
+                    "ereignisanzahl",
+                    "sessions",
+                ),
+                *("total_users", "active_users", "users", "clicks", "klicks", "clics", "clic", "klikken"),
+            ),
+            kind="frequency",
+        ),
+        Column("split", ("fold", "set", "subset"), kind="split"),
     ),
     key="query_id",
 )
@@ -41,11 +158,14 @@ QRELS = Spec(
     "qrels",
     (
         _QUERY_ID,
-        Column("query", _QUERY_TEXT.aliases, filled=True, empty="empty query"),
-        _PRODUCT_ID,
+        Column("query", _QUERY_NAMES, filled=True, empty="empty query", instead_of="query_id"),
+        _PAIR_PRODUCT_ID,
         Column(
             "grade",
-            ("label", "relevance", "rel", "esci_label", "level", "rating", "judgment", "judgement"),
+            (
+                *("label", "relevance", "rel", "esci_label", "level", "rating", "judgment", "judgement", "gain"),
+                *("relevance_label", "relevance_grade", "relevance_score", "score"),
+            ),
             required=True,
             filled=True,
             kind="grade",
@@ -56,8 +176,19 @@ PURCHASES = Spec(
     "purchases",
     (
         _QUERY_ID,
-        Column("query", _QUERY_TEXT.aliases, filled=True, empty="empty query"),
-        _PRODUCT_ID,
+        Column("query", _QUERY_NAMES, filled=True, empty="empty query", instead_of="query_id"),
+        _PAIR_PRODUCT_ID,
         Column("source", ("where", "channel"), kind="source"),
     ),
 )
+
+
+def accepted_names(width: int = 100) -> str:
+    """The accepted column names of each table, for a help text: one paragraph a column."""
+    lines = []
+    for spec in (PRODUCTS, QUERIES, QRELS, PURCHASES):
+        lines.append(f"{spec.what}.*:")
+        for column in spec.columns:
+            text = f"{column.name}{' (required)' if column.required else ''}: {', '.join(column.aliases)}"
+            lines += textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="      ")
+    return "\n".join(lines)

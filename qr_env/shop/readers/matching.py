@@ -1,0 +1,167 @@
+"""Which column of a file is which, said in one line a file.
+
+    matching = Matching(Path("products.csv"), PRODUCTS)
+    matching.match(["Handle", "Title", "Vendor", "Tags"])
+    matching.names      # {"Handle": "product_id", "Title": "title", "Vendor": "brand"}
+    matching.summary()  # "products.csv: product_id ← Handle, title ← Title, brand ← Vendor; not used: Tags"
+
+The rule: our own name first, then the aliases in their order; what fits worse is left. A column that fills the empty
+cells of another, or tells which rows are parts of a product, is read under a hidden name ("product_id~", "parent~").
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qr_env.common.errors import DataError
+from qr_env.shop.readers.columns import Column, Spec, bare_name, plain_name
+
+PARENT = "parent~"
+SHOWN = 30  # unused columns named in the line
+TITLE_OF_TEXT = 200  # characters of a text that stand in for a missing title
+ALIKE = 0.8  # difflib's ratio from which a name is said to be like another
+
+
+@dataclass
+class Matching:
+    """The columns of one file that are read."""
+
+    path: Path
+    """The file."""
+    spec: Spec
+    """The columns that it may have."""
+    header: list[str] = field(default_factory=list)
+    """The columns that it has."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Column of the file → our name, or a hidden one that ends in "~"."""
+    fills: dict[str, str] = field(default_factory=dict)
+    """Our name → the name, ours or hidden, of the column that stands in where it is empty."""
+    grouped: bool = False
+    """Whether rows that repeat a key are parts of one product."""
+    filled: Counter[str] = field(default_factory=Counter)
+    """Our name → number of cells that another column filled."""
+
+    def match(self, header: list[str]) -> dict[str, str]:
+        """Find the columns in a file's header; returns `names`.
+
+        Raises:
+            DataError: a required column is missing, or a column that is used occurs twice.
+        """
+        self.header = header
+        places = _places(header)
+        chosen = {column.name: self._choose(column, places) for column in self.spec.columns}
+        for column in self.spec.columns:
+            self._find_fill(column, chosen[column.name], places)
+            if column.required and not chosen[column.name] and column.name not in self.fills:
+                raise DataError(_missing(self.path, header, column))
+        self.grouped = bool(self.spec.key) and chosen[self.spec.key] in self.spec.groups
+        parent = next((name for name in self.spec.parents if name in places), None)
+        if parent is not None:
+            self.names.setdefault(header[places[parent][0]], PARENT)
+        return self.names
+
+    def fill(self, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+        """Fill empty cells of a chunk's columns of text, (N,) each, from the columns that stand in."""
+        for name, other in self.fills.items():
+            instead = pc.fill_null(columns[other], "")
+            if name == "title":
+                instead = pc.utf8_slice_codeunits(instead, 0, TITLE_OF_TEXT)
+            own = pc.fill_null(columns[name], "") if name in columns else pa.array([""] * len(instead), pa.string())
+            empty = pc.equal(pc.utf8_trim_whitespace(own), "")
+            columns = columns | {name: pc.if_else(empty, instead, own)}
+            self.filled[name] += pc.sum(pc.and_(empty, pc.not_equal(instead, ""))).as_py() or 0
+        return {name: values for name, values in columns.items() if not name.endswith("~") or name == PARENT}
+
+    def summary(self) -> str:
+        """What was taken for what and what was left, in one line; "" if all columns have our names."""
+        taken = [self._taken(column.name) for column in self.spec.columns if column.name in self._ours()]
+        left = [file for file in self.header if file not in self.names and file.strip()]
+        if not left and not self.fills and all(file == ours for file, ours in self.names.items()):
+            return ""
+        text = f"{self.path.name}: {', '.join(taken)}"
+        if left:
+            more = f" and {len(left) - SHOWN:,} more" if len(left) > SHOWN else ""
+            text += f"; not used: {', '.join(self._hinted(name) for name in left[:SHOWN])}{more}"
+        return text
+
+    def filled_note(self) -> str:
+        """How many cells another column filled; "" if none."""
+        filled = {name: count for name, count in self.filled.items() if count}
+        counts = [f"{count:,} of {name} from {self._source(self.fills[name])}" for name, count in filled.items()]
+        text = f"{self.path.name}: empty cells filled: {', '.join(counts)}"
+        return text if counts else ""
+
+    def _choose(self, column: Column, places: dict[str, list[int]]) -> str:
+        """Enter the file's column for one of ours; returns the name under which it was found, "" if there is none."""
+        if column.instead_of and column.instead_of in self.names.values():
+            return ""
+        barred = {alias for alias, neighbour in column.unless if neighbour in places}
+        for name in column.names:
+            if name not in places or name in barred or self.header[places[name][0]] in self.names:
+                continue
+            if len(places[name]) > 1:
+                raise DataError(
+                    f"{self.path}: the column {name!r} occurs {len(places[name])} times: {self.header}; rename those "
+                    "that are not meant"
+                )
+            self.names[self.header[places[name][0]]] = column.name
+            return name
+        return ""
+
+    def _find_fill(self, column: Column, chosen: str, places: dict[str, list[int]]) -> None:
+        for taken, other in column.fills:
+            if chosen == taken and other in places and column.name not in self.fills:
+                file = self.header[places[other][0]]
+                self.fills[column.name] = self.names.setdefault(file, f"{column.name}~")
+
+    def _ours(self) -> set[str]:
+        """Our names of the columns that the file gives, by a column of its own or by one that stands in."""
+        return {*self.names.values(), *self.fills}
+
+    def _taken(self, name: str) -> str:
+        """What one of our columns is read from: "price", "title ← Name", "product_id ← ID, else SKU"."""
+        files = [file for file, ours in self.names.items() if ours == name]
+        files += [self._source(self.fills[name])] if name in self.fills else []
+        return name if files == [name] else f"{name} ← {', else '.join(files)}"
+
+    def _source(self, name: str) -> str:
+        return next(file for file, ours in self.names.items() if ours == name)
+
+    def _hinted(self, name: str) -> str:
+        """The column's name; with the name of a missing column that it is alike but for a typing error."""
+        missing = [column.name for column in self.spec.columns if column.name not in self._ours()]
+        alike = difflib.get_close_matches(plain_name(name), missing, 1, ALIKE)
+        return f"{name} (is it {alike[0]!r}? Then rename it)" if alike else name
+
+
+def _places(header: list[str]) -> dict[str, list[int]]:
+    """Plain name → its places in the header; a name without its brackets counts where no other column has it."""
+    places: dict[str, list[int]] = {}
+    for at, name in enumerate(header):
+        places.setdefault(plain_name(name), []).append(at)
+    for at, name in enumerate(header):
+        places.setdefault(bare_name(name), [at])
+    return places
+
+
+def _missing(path: Path, header: list[str], column: Column) -> str:
+    """The message for a required column that the header lacks: the header, names alike, and what is accepted."""
+    alike = [f"{name!r} is like {near!r}" for name in header if (near := _alike(plain_name(name), column))]
+    text = f"{path}: no column for {column.name!r} among {header}"
+    if alike:
+        text += f"; {', '.join(alike)}: rename it"
+    if any(name.strip().replace(".", "").isdigit() for name in header):
+        text += "; the first line looks like data: put a line with the columns' names above it"
+    return f"{text}; accepted names are {', '.join(column.names)}"
+
+
+def _alike(name: str, column: Column) -> str:
+    """The accepted name that a plain name is like, our own before the aliases; "" if there is none."""
+    own = difflib.get_close_matches(name, [column.name], 1, ALIKE)
+    return next(iter(own or difflib.get_close_matches(name, column.aliases, 1, ALIKE)), "")
