@@ -21,6 +21,7 @@ from qr_env.common.errors import DataError
 from qr_env.common.types import Query, RowArray
 from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.shop import Shop
 
@@ -57,13 +58,13 @@ class ClickLog:
         return self.event_NK >= EVENTS.index(event)
 
 
-def read_click_log(path: str | Path, shop: Shop, on_bad_row: str = "stop") -> ClickLog:
-    """Read a log. A bad row stops it, or is skipped with its whole list (on_bad_row="skip"): with a gap, the products
+def read_click_log(path: str | Path, shop: Shop, options: ReadOptions | None = None) -> ClickLog:
+    """Read a log. A bad row stops it, or is skipped with its whole list (on_bad_row "skip"): with a gap, the products
     below it would seem to have been shown higher up.
 
     Raises BadRowError, or DataError: no file, a column is missing, no complete list is left.
     """
-    path, report = Path(path), LoadReport(on_bad_row)
+    path, report = Path(path), LoadReport(options or ReadOptions())
 
     def tests(table: pa.Table) -> list[tuple[pa.Array, str, str]]:
         query_column = _query_column(path, table)

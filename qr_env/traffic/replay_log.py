@@ -22,6 +22,7 @@ from qr_env.common.types import JsonDict, Query
 from qr_env.query_text.kept import plain
 from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.shop import Shop
 from qr_env.traffic.drift import Drift
@@ -78,7 +79,7 @@ class ReplayLog:
         cls,
         path: str | Path,
         shop: Shop | None = None,
-        on_bad_row: str = "stop",
+        options: ReadOptions | None = None,
         drift: Drift | None = None,
         without: Collection[str] = (),
     ) -> ReplayLog:
@@ -88,10 +89,10 @@ class ReplayLog:
             without: splits of the shop; lines that ask for their queries are left out and counted in `left_out`.
 
         Raises:
-            BadRowError: a line without time or query (on_bad_row="skip" leaves it out).
+            BadRowError: a line without time or query that options do not skip.
             DataError: the file cannot be read, a time is invalid, or every line is left out.
         """
-        table = checked_table(Path(path), LOG, LoadReport(on_bad_row))
+        table = checked_table(Path(path), LOG, LoadReport(options or ReadOptions()))
         if not len(table):
             raise DataError(f"{path}: the log has no usable line; give a file with the columns time and query")
         time_N = np.array([parse_time(text, path) for text in table["time"].to_pylist()])

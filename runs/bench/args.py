@@ -19,16 +19,15 @@ from typing import Annotated, Literal
 import tyro
 
 from agents.examples.graph_pairs import GraphConfig
+from runs.common.reading import ReadArgs
 
 
 @dataclass
-class ShopArgs:
+class ShopArgs(ReadArgs):
     """Settings that the measures on a shop share."""
 
     shop: Annotated[str, tyro.conf.arg(aliases=["--source"])] = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
     json: str | None = None
     """write the report to this JSON file, "-" for standard output"""
 

@@ -26,7 +26,7 @@ from runs.bench.output import named_values, publish
 
 def main(args: ChurnArgs) -> None:
     """Check, print, write; exit code 1 where there was an error."""
-    counts = check(args, load_shop(args.shop, args.data))
+    counts = check(args, load_shop(args.shop, args.data, options=args.read_options()))
     errors = {name: counts.pop(name) for name in ERRORS}
     measured = {"ratios": {}, "errors": errors, "sizes": counts}
     publish(measured, [named_values(errors, ",")], args.json)

@@ -64,7 +64,7 @@ SIZES = {"bm25": Size(1_024, 8, 6, 256), "dense": Size(128, 8, 2, 32), "hybrid":
 
 def main(args: EnvArgs) -> None:
     """Measure, print, write."""
-    shop = load_shop(args.shop, args.data)
+    shop = load_shop(args.shop, args.data, options=args.read_options())
     kinds = tuple(kind for kind in args.retriever if args.encoder or kind == "bm25")
     encoder = Encoder(resolve(args.encoder)) if args.encoder and kinds != ("bm25",) else None
     measured = bench(shop, kinds, encoder, cache_root(), args.rounds)

@@ -74,7 +74,7 @@ Lists = list[tuple[str, list[str]]]
 
 def main(args: JudgeBenchArgs) -> None:
     """Start a server unless one is given, measure, print, write."""
-    shop = load_shop(args.shop, args.data)
+    shop = load_shop(args.shop, args.data, options=args.read_options())
     retriever, rounds = make_retriever("bm25", shop, cache_root()), min(args.rounds, MAX_ROUNDS)
     if args.url:
         measured = bench(shop, retriever, args.url, args.pairs, rounds=rounds)

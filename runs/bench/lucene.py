@@ -69,7 +69,7 @@ def bench(
         judge=args.judge, limit=args.limit, seed=args.seed, encoder=args.encoder,
     )  # fmt: skip
     combine, weight = resolve_combine(settings)
-    shop = load_shop(args.shop, args.data)
+    shop = load_shop(args.shop, args.data, options=args.read_options())
     index, indexing = timed_index(shop, folder, fields)
     embedded = open_evaluator(settings, shop, "bm25", combine, weight)
     lucene = HeldOutEvaluator(

@@ -55,7 +55,7 @@ LARGE = (8, 8)  # of any other student: what two cores do in half a minute
 
 def main(args: OnlineArgs) -> None:
     """Measure, print, write."""
-    shop = load_shop(args.shop, args.data)
+    shop = load_shop(args.shop, args.data, options=args.read_options())
     measured = bench(shop, make_retriever("bm25", shop, cache_root()), args.student, args.rounds)
     lines = ratio_lines(measured)
     for name, phases in measured["phases"].items():

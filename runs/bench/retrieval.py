@@ -31,7 +31,7 @@ EMBEDDED = 128  # queries of the ratio that embeds
 
 def main(args: RetrievalArgs) -> None:
     """Measure, print, write."""
-    shop = load_shop(args.shop, args.data)
+    shop = load_shop(args.shop, args.data, options=args.read_options())
     encoder = Encoder(resolve(args.encoder), remember=0) if args.encoder else None
     measured = bench(shop, args.queries, args.k, args.rounds, args.threads, encoder)
     publish(measured, ratio_lines(measured), args.json)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from qr_env.common.messages import print_message
 from qr_env.shop.load import load_shop
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.synthetic.likeness import QueryProfiler
 from qr_env.synthetic.queries import with_catalogue_queries
@@ -19,18 +18,18 @@ ENOUGH_QUERIES = 500  # real train queries from which a student that sees sugges
 
 
 def load_training_shop(
-    source: str, data: str | None = None, on_bad_row: Literal["stop", "skip"] = "stop", suggestions: bool = False
+    source: str, data: str | None = None, options: ReadOptions | None = None, suggestions: bool = False
 ) -> Shop:
     """The shop called `source`, with queries to learn from.
 
     Args:
         source: a shop's name or folder.
         data: folder of a named source's files.
-        on_bad_row: what to do with an invalid row.
+        options: how files are read.
         suggestions: whether the student may see suggestions; it then learns from the shop's own train queries without
             any purchase, if there are `ENOUGH_QUERIES`.
     """
-    shop = load_shop(source, data=data, seed=0, on_bad_row=on_bad_row)
+    shop = load_shop(source, data=data, options=options)
     if suggestions and not has_purchases(shop) and len(shop.split("train")) >= ENOUGH_QUERIES:
         return shop
     return with_query_log(shop)

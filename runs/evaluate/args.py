@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runs.common.reading import ReadArgs
+
 DEFAULT_ENCODER = "minilm-l6"
 
 
 @dataclass
-class Args:
+class Args(ReadArgs):
     """Agents, queries, grades and outputs of an evaluation."""
 
     shop: str = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
     retriever: tuple[str, ...] = ("bm25",)
     """search engines, bm25[:SETTINGS], dense, hybrid or splade; one table for each. SETTINGS: such as
     fields=title*5+description,k1=1.2,b=0.6, or a file of `qr shop SHOP --check-engine --engine-out FILE.json`"""

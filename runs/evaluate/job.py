@@ -47,7 +47,7 @@ def main(args: Args) -> None:
             "--lucene-out: union fuses two lists, which no query string does; --combine expand or replace"
         )
     started = time.perf_counter()
-    shop = load_shop(args.shop, data=args.data, seed=0)  # the generated shop that `qr online` trains on
+    shop = load_shop(args.shop, args.data, options=args.read_options())  # the generated shop that `qr online` trains on
     log_shop = with_query_log(shop) if any(map(reads_query_log, args.agent)) else shop
     tables = []
     for retriever in dict.fromkeys(args.retriever):

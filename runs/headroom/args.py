@@ -25,17 +25,17 @@ from typing import Annotated, Literal
 
 import tyro
 
+from runs.common.reading import ReadArgs
+
 
 @dataclass
-class Args:
+class Args(ReadArgs):
     """Shop, graded queries, judges and learning."""
 
     shop: Annotated[str, tyro.conf.arg(name="shop"), tyro.conf.Positional] = "generated"
     """shop whose log is learned from: generated, icecat, esci, wands, or a folder of your own"""
     labels: str | None = None
     """shop with the graded queries, of the same products; default: the test queries of SHOP"""
-    data: str | None = None
-    """local folder of a named source"""
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
     """search engine"""
     judge: tuple[str, ...] = ("blend",)

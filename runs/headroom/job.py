@@ -76,8 +76,8 @@ class Record:
 
 def main(args: Args) -> None:
     """Evaluate every row and print the table."""
-    shop = load_shop(args.shop, data=args.data, seed=0)
-    graded = load_shop(args.labels, seed=0) if args.labels else shop
+    shop = load_shop(args.shop, args.data, options=args.read_options())
+    graded = load_shop(args.labels, options=args.read_options()) if args.labels else shop
     if graded.products_hash != shop.products_hash:
         raise ConfigError(f"--labels {args.labels}: {graded!r} has other products than {shop!r}")
     queries = [query for query in shop.all_queries if query.split != "test"]

@@ -18,6 +18,7 @@ import tyro
 
 from judges.factory import TIMEOUT, JudgeOptions
 from judges.llm.prompt import GRADE
+from runs.common.reading import ReadArgs
 from runs.judge.distill.args import DistillArgs
 
 
@@ -47,13 +48,11 @@ class ServeArgs:
 
 
 @dataclass
-class JudgeArgs:
+class JudgeArgs(ReadArgs):
     """Settings that calibrate, probe and shopper share."""
 
     shop: str = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
     url: tuple[str, ...] = ()
     """base URLs of the language model's servers (default: $QR_JUDGE_URL)"""
     model: str | None = None

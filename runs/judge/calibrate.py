@@ -30,7 +30,7 @@ from runs.judge.page import ROWS, cell, gate_decision, write_judge_page
 def main(args: CalibrateArgs) -> None:
     """Grade the sample with every judge, print the table, write the page."""
     started = time.perf_counter()
-    shop = load_shop(args.shop, data=args.data, seed=0)
+    shop = load_shop(args.shop, args.data, options=args.read_options())
     split, sample = draw_sample(args, shop)
     reports = judge_reports(args, shop, sample)
     facts = {"verb": "judge calibrate", "shop": shop.name, "split": split, "seed": args.seed}

@@ -34,7 +34,7 @@ Rates = Mapping[str, Mapping[str, Any]]  # kind of probe â†’ "rate" and "lift" â
 def main(args: ProbeArgs) -> None:
     """Grade the probes with every judge, print one table, write the JSON report."""
     started = time.perf_counter()
-    shop = load_shop(args.shop, data=args.data, seed=0)
+    shop = load_shop(args.shop, args.data, options=args.read_options())
     probes = ProbeSet.from_shop(shop, args.n, args.seed, args.split)
     judges: dict[str, dict[str, Rates]] = {}
     for spec in judge_specs(args.judge):

@@ -78,7 +78,7 @@ def main(args: ShopperArgs) -> None:
     """Predict, compare, report."""
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit {args.limit}: must be at least 1")
-    shop = load_shop(args.shop, data=args.data)
+    shop = load_shop(args.shop, args.data, options=args.read_options())
     encoder = default_encoder() if retriever_uses_encoder(args.retriever) else None
     retriever = make_retriever(args.retriever, shop, cache_root(), encoder)
     judge = open_judge(args.judge, shop, args.options())
@@ -108,7 +108,7 @@ def _lists(args: ShopperArgs, shop: Shop, retriever: Retriever, judge: Judge) ->
     if args.log is None:
         queries, _ = choose_queries(shop, args.split, False, args.limit, args.seed)
         return _retrieved(queries, retriever, judge, args.k), None
-    log = read_click_log(args.log, shop)
+    log = read_click_log(args.log, shop, args.read_options())
     keep = np.sort(np.random.default_rng(args.seed).permutation(len(log.queries))[: args.limit])
     queries, rows_NK = [log.queries[n] for n in keep], log.rows_NK[keep, : args.k]
     return ResultLists(queries, rows_NK, judge.grade(queries, rows_NK)), log.reached("click")[keep, : args.k]

@@ -17,10 +17,10 @@ Several processes share the online stage: each rewrites and searches its part of
 optimizer step is taken for all. They refuse --prompts that cannot be divided equally, --promotion on, --drift and
 traffic.check_hits.
 
-A resumed run keeps the settings it was started with. Only these may be changed: --data, --on-bad-row, --updates,
---forever, --tracker, --judge-url, --judge-store, --report-judge, judging.min_kappa, judging.min_pair_accuracy,
-judging.low_kappa, judging.kappa_labels, evaluation.max_worse, evaluation.suggest, traffic.check_hits; and SHOP, if it
-is the same shop at another place.
+A resumed run keeps the settings it was started with. Only these may be changed: --data, --on-bad-row, --encoding,
+--updates, --forever, --tracker, --judge-url, --judge-store, --report-judge, judging.min_kappa,
+judging.min_pair_accuracy, judging.low_kappa, judging.kappa_labels, evaluation.max_worse, evaluation.suggest,
+traffic.check_hits; and SHOP, if it is the same shop at another place.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ import tyro
 
 from judges.llm.prompt import GRADE
 from qr_env.reward.reward import Weights
+from runs.common.reading import ReadArgs
 
 # Settings that a resumed run may change, because they do not influence what was learned: the length of the run, where
 # it logs, the place of its inputs (the shop's hash in config.json must be equal), and the threshold of the judge gate.
 FREE = (
-    "shop", "data", "out", "resume", "on_bad_row", "updates", "forever", "tracker", "judge_url", "judge_store",
-    "report_judge", "judging.min_kappa", "judging.min_pair_accuracy", "judging.low_kappa", "judging.kappa_labels",
-    "evaluation.max_worse", "evaluation.suggest", "traffic.check_hits",
+    "shop", "data", "out", "resume", "on_bad_row", "encoding", "updates", "forever", "tracker", "judge_url",
+    "judge_store", "report_judge", "judging.min_kappa", "judging.min_pair_accuracy", "judging.low_kappa",
+    "judging.kappa_labels", "evaluation.max_worse", "evaluation.suggest", "traffic.check_hits",
 )  # fmt: skip
 
 
@@ -182,17 +183,13 @@ class TrafficSettings:
 
 
 @dataclass
-class Args:
+class Args(ReadArgs):
     """Settings of `qr online`; those in groups have no flag and are set by --set or --config."""
 
     shop: Annotated[str, tyro.conf.arg(name="shop"), tyro.conf.Positional] = "generated"
     """Source of products and queries: generated, icecat, esci, wands, or a folder of your own files."""
     out: Path = Path("out/quickstart")
     """The run's folder; never overwritten, continued with --resume."""
-    data: str | None = None
-    """Local folder of a named source (otherwise it is downloaded)."""
-    on_bad_row: Literal["stop", "skip"] = "stop"
-    """What to do with an invalid row of the shop's files."""
     student: str = "tiny"
     """tiny, smollm2-135m, or any causal LM: a Hugging Face id or a local folder."""
     retriever: str = "bm25"

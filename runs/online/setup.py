@@ -155,7 +155,7 @@ class TrainingSetup:
 
 def load_shop_of(args: Args) -> Shop:
     """The shop of the settings, with queries to learn from, and with the products of --plant."""
-    shop = load_training_shop(args.shop, args.data, args.on_bad_row, suggestions=args.suggestions.titles != "none")
+    shop = load_training_shop(args.shop, args.data, args.read_options(), args.suggestions.titles != "none")
     return plant(shop, args.plant, args.seed)
 
 

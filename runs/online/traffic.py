@@ -46,7 +46,7 @@ def make_drift(args: Args, shop: Shop) -> Drift | None:
         return None
     if args.replay is None:
         return Drift(shop, load_plan(args.drift), train_queries(args, shop))
-    log = ReplayLog.read(args.replay, shop, args.on_bad_row, without=HELD_OUT)
+    log = ReplayLog.read(args.replay, shop, args.read_options(), without=HELD_OUT)
     return Drift(shop, load_plan(args.drift), log.queries)
 
 
@@ -56,7 +56,7 @@ def make_stream(args: Args, shop: Shop, drift: Drift | None) -> Stream:
     if args.replay is not None:
         if traffic.sessions or traffic.zipf:
             raise ConfigError("traffic.sessions or traffic.zipf with --replay: a log has its own traffic, give one")
-        log = ReplayLog.read(args.replay, shop, args.on_bad_row, drift, HELD_OUT)
+        log = ReplayLog.read(args.replay, shop, args.read_options(), drift, HELD_OUT)
         if log.left_out:
             print_message(
                 f"{args.replay}: {log.left_out:,} of {log.left_out + len(log.queries):,} lines left out: they ask "

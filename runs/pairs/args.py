@@ -22,6 +22,7 @@ import tyro
 from agents.examples.engine_pairs import EngineConfig
 from agents.examples.graph_pairs import GraphConfig
 from qr_env.reward.reward import Weights
+from runs.common.reading import ReadArgs
 
 Task = Literal["rewrite", "quality", "title", "thought", "tagging"]
 
@@ -72,17 +73,13 @@ class PairConfig:
 
 
 @dataclass
-class Args(PairConfig):
+class Args(PairConfig, ReadArgs):
     """Flags of `qr pairs`: the pairs, the shop, and the output."""
 
     shop: Annotated[str, tyro.conf.arg(name="shop"), tyro.conf.Positional] = "generated"
     """generated, icecat, esci, wands, or a folder of your own files"""
     out: Path = Path("out/pairs.parquet")
     """the Parquet file to write"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
-    on_bad_row: Literal["stop", "skip"] = "stop"
-    """what to do with an invalid row of the shop's files"""
     samples: int = 10
     """number of examples to print"""
     json: str | None = None

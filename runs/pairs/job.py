@@ -21,7 +21,7 @@ from runs.pairs.stages import PairSet, make_pairs
 
 def main(args: Args) -> None:
     """Read the shop, make the pairs, write and print them."""
-    shop = with_query_log(load_shop(args.shop, data=args.data, seed=0, on_bad_row=args.on_bad_row))
+    shop = with_query_log(load_shop(args.shop, args.data, options=args.read_options()))
     pairs = make_pairs(args, shop)
     write_examples(args.out, pairs.examples)
     samples = sample(pairs.examples, args.samples, args.seed)

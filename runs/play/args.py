@@ -15,15 +15,15 @@ from typing import Annotated, Literal
 
 import tyro.conf
 
+from runs.common.reading import ReadArgs
+
 
 @dataclass
-class Args:
+class Args(ReadArgs):
     """Shop, search engine, judge and reward of the session."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")] = "generated"
     """generated, icecat, esci, wands, or the path of a folder or products file"""
-    data: str | None = None
-    """folder with the files of icecat, esci or wands (default: $QR_DATA, else download)"""
     retriever: str = "bm25"
     """search engine: bm25[:SETTINGS], dense, hybrid or splade"""
     judge: Literal["labels", "blend", "embedding", "coverage"] = "labels"

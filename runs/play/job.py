@@ -43,7 +43,7 @@ def main(args: Args) -> None:
 
 def open_environment(args: Args) -> QueryRewriteEnv:
     """The environment that the flags describe."""
-    shop = load_shop(args.source, data=args.data, seed=args.seed)
+    shop = load_shop(args.source, args.data, args.seed, args.read_options())
     cache_folder = Path(args.cache).expanduser() if args.cache else cache_root()
     has_encoder = retriever_uses_encoder(args.retriever) or needs_encoder(args.judge)
     encoder = Encoder(resolve(args.encoder), cache_dir=cache_folder) if has_encoder else None

@@ -21,17 +21,17 @@ from typing import Annotated, Literal
 
 import tyro
 
+from runs.common.reading import ReadArgs
+
 
 @dataclass
-class Args:
+class Args(ReadArgs):
     """The recipe, the shop and the seeds."""
 
     recipe: Annotated[str, tyro.conf.Positional]
     """minielm, beque, jd, walmart, offline, judge_quality, or a YAML file of your own"""
     shop: str = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
     out: Path | None = None
     """folder of the run; default out/RECIPE"""
     seeds: tuple[int, ...] = (0,)

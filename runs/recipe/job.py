@@ -40,7 +40,7 @@ def main(args: Args) -> None:
 
 def run_stages(recipe: Recipe, args: Args, out: Path) -> list[SeedRun]:
     """Run all stages with each seed. All seeds share the shop, so that their results can be pooled."""
-    loaded_shop = load_shop(args.shop, data=args.data, seed=0)
+    loaded_shop = load_shop(args.shop, args.data, options=args.read_options())
     shop = with_query_log(loaded_shop)
     runs = []
     for seed in args.seeds:

@@ -15,23 +15,21 @@ from typing import Annotated, Literal
 
 import tyro.conf
 
+from runs.common.reading import ReadArgs
+
 
 @dataclass
-class Args:
+class Args(ReadArgs):
     """The shop, and what to print or write of it."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")] = "generated"
     """generated, icecat, esci, wands, or the path of a folder or products file"""
-    data: str | None = None
-    """folder with the files of icecat, esci or wands (default: $QR_DATA, else download)"""
     split: Literal["all", "train", "dev", "test"] = "all"
     """split of the queries in the difficulty table and the samples"""
     samples: int = 3
     """number of sample queries of each slice"""
     seed: int = 0
     """seed of the generated shop and of the samples"""
-    on_bad_row: Literal["stop", "skip"] = "stop"
-    """stop at the first invalid row, or skip invalid rows and report them"""
     write: Path | None = None
     """write the shop as a folder of Parquet files, which every verb reads as the same shop (equal hash)"""
     check_engine: bool = False

@@ -16,15 +16,15 @@ from typing import Annotated, Literal
 
 import tyro.conf
 
+from runs.common.reading import ReadArgs
+
 
 @dataclass
-class Args:
+class Args(ReadArgs):
     """Shop, search engine, judge and queries of the choice."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SHOP")] = "generated"
     """generated, icecat, esci, wands, or the path of a folder or products file"""
-    data: str | None = None
-    """folder with the files of icecat, esci or wands (default: $QR_DATA, else download)"""
     out: Path = Path("suggest.json")
     """file for the chosen settings and the means of all settings, which --agent suggest:FILE reads"""
     retriever: Literal["bm25", "dense", "hybrid"] = "bm25"

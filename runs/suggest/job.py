@@ -37,7 +37,7 @@ SHOWN = 12  # best settings in the printed table
 def main(args: Args) -> None:
     """Try every setting, choose, compare with labels where there are any; write the file and print the table."""
     started = time.perf_counter()
-    shop = load_shop(args.source, data=args.data, seed=0)
+    shop = load_shop(args.source, args.data, options=args.read_options())
     queries = choosing_queries(shop, args)
     cache = Path(args.cache).expanduser() if args.cache else cache_root()
     encoder = partial(open_encoder, args.encoder, cache)

@@ -1,6 +1,6 @@
 """Report of a loader: every invalid row with file, line and reason, counts, and notes.
 
-report = LoadReport(on_bad_row="skip")
+report = LoadReport(ReadOptions(on_bad_row="skip"))
 report.add("products.csv", [(7, "empty title", "")])
 print(report.summary())
 """
@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from qr_env.common.errors import BadRowError, ConfigError
+from qr_env.common.errors import BadRowError
 from qr_env.shop.readers.chunks import Problem
+from qr_env.shop.readers.options import ReadOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class BadRow:
 class LoadReport:
     """Rows and columns that a loader read, left out and renamed. It lists every invalid row."""
 
-    on_bad_row: str = "stop"
-    """"stop" raises BadRowError at the first invalid row, "skip" leaves invalid rows out and records them."""
+    options: ReadOptions = field(default_factory=ReadOptions)
+    """How files are read; on_bad_row "stop" raises BadRowError at the first invalid row, "skip" records them."""
     bad_rows: list[BadRow] = field(default_factory=list)
     """Every row that was left out."""
     rows: dict[str, int] = field(default_factory=dict)
@@ -51,14 +52,13 @@ class LoadReport:
     """Messages to the user: column aliases used, columns ignored, ids generated."""
 
     def __post_init__(self) -> None:
-        if self.on_bad_row not in ("stop", "skip"):
-            raise ConfigError(f"on_bad_row={self.on_bad_row!r}: must be 'stop' or 'skip'")
+        self.options.check()
 
     def add(self, file: str, problems: Iterable[Problem]) -> None:
         """Record the invalid rows of one chunk in line order; raises at the first if `on_bad_row` is "stop"."""
         for line, reason, value in sorted(problems, key=lambda problem: problem[0]):
             bad = BadRow(file, line, reason, value)
-            if self.on_bad_row == "stop":
+            if self.options.on_bad_row == "stop":
                 raise BadRowError(f"{bad} (pass --on-bad-row=skip to leave such rows out)")
             self.bad_rows.append(bad)
 

@@ -1,6 +1,6 @@
 """Validate the rows of a shop's files: column names, types, keys and limits.
 
-    report = LoadReport(on_bad_row="skip")
+    report = LoadReport(ReadOptions(on_bad_row="skip"))
     table = checked_table(Path("products.csv"), PRODUCTS, report)
     print(report.summary())
 
@@ -39,7 +39,7 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
         Table of the known columns of the file, plus `line` (int64) and `row` (int64, data row from 0).
 
     Raises:
-        BadRowError: a row is invalid and the report's on_bad_row is "stop".
+        BadRowError: an invalid row that the report's options do not skip.
         DataError: the file cannot be read, or a required column is missing.
     """
     seen: dict[str, int] = {}

@@ -24,6 +24,7 @@ from qr_env.common.download import Remote, cache_root
 from qr_env.common.errors import DataError
 from qr_env.common.hashing import sha256_text
 from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop, split_of
 from qr_env.shop.sources.files import read_files, read_folder
 from qr_env.shop.sources.public import has_our_format, locate
@@ -53,16 +54,16 @@ COLUMNS = {
 CONVERSION = 1  # raise when `convert` changes: part of the cache key
 
 
-def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
+def load(data: str | None, options: ReadOptions) -> Shop:
     """Read ESCI, converted on first use. Raises as `qr_env.shop.load.load_shop`."""
     raw = locate("esci", (EXAMPLES, PRODUCTS), data)
     if has_our_format(raw):
-        return read_folder(raw, on_bad_row)
+        return read_folder(raw, options)
     converted = cache_root() / "shops" / f"esci-us-{CONVERSION}-{_key(raw)}"
     if not converted.is_dir():
         with atomic_cache_folder(converted) as temporary:
             convert(raw, temporary)
-    report = LoadReport(on_bad_row)
+    report = LoadReport(options)
     report.notes += json.loads((converted / "notes.json").read_text(encoding="utf-8"))
     products, queries, qrels = (converted / f"{stem}.parquet" for stem in ("products", "queries", "qrels"))
     return read_files("esci", report, products=products, queries=queries, qrels=qrels)

@@ -28,6 +28,7 @@ from qr_env.common.errors import DataError
 from qr_env.common.types import JsonDict
 from qr_env.shop.readers.columns import Spec
 from qr_env.shop.readers.load_report import LoadReport, shorten
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.readers.tables import PRODUCTS, PURCHASES, QRELS, QUERIES
 from qr_env.shop.shop import PURCHASE_SCHEMA, QUERY_SCHEMA, Shop, conform, split_of
@@ -36,18 +37,18 @@ TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 QRELS_SUFFIXES = (*TABLE_SUFFIXES, ".trec", ".qrels", ".txt")
 
 
-def read_folder(path: str | Path, on_bad_row: str = "stop") -> Shop:
+def read_folder(path: str | Path, options: ReadOptions | None = None) -> Shop:
     """Read a shop from a folder, or from a single products file (then it has no queries).
 
     Args:
         path: folder with products.* and queries.*, or a products file.
-        on_bad_row: "stop" raises at the first invalid row, "skip" leaves invalid rows out; `shop.report` lists them.
+        options: how the files are read; `shop.report` lists the rows that they leave out.
 
     Raises:
-        BadRowError: a row is invalid and on_bad_row is "stop".
+        BadRowError: an invalid row that options do not skip.
         DataError: there is no products file, or a file cannot be read.
     """
-    path, report = Path(path), LoadReport(on_bad_row)
+    path, report = Path(path), LoadReport(options or ReadOptions())
     if path.is_file():
         return read_files(path.stem, report, products=path)
     if not path.is_dir():

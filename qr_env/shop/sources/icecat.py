@@ -25,6 +25,7 @@ from qr_env.common.download import Remote
 from qr_env.common.errors import DataError
 from qr_env.common.types import JsonDict
 from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_files, read_folder
 from qr_env.shop.sources.public import has_our_format, locate
@@ -39,12 +40,12 @@ PRODUCTS = Remote(
 )
 
 
-def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
+def load(data: str | None, options: ReadOptions) -> Shop:
     """Read Icecat from a folder in our format or upstream's, or download it. Raises as `qr_env.shop.load.load_shop`."""
     raw = locate("icecat", (RATINGS, PRODUCTS), data)
     if has_our_format(raw):
-        return read_folder(raw, on_bad_row)
-    report = LoadReport(on_bad_row)
+        return read_folder(raw, options)
+    report = LoadReport(options)
     with tempfile.TemporaryDirectory() as temporary:
         report.notes += convert(raw, Path(temporary))
         products, queries, qrels = (Path(temporary) / f"{stem}.parquet" for stem in ("products", "queries", "qrels"))

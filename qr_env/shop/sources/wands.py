@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from qr_env.common.download import Remote
 from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_files, read_folder
 from qr_env.shop.sources.public import has_our_format, locate
@@ -24,10 +25,10 @@ FILES = tuple(
 )
 
 
-def load(data: str | None = None, on_bad_row: str = "stop") -> Shop:
+def load(data: str | None, options: ReadOptions) -> Shop:
     """Read WANDS from a folder, or download it. Raises as `qr_env.shop.load.load_shop`."""
     folder = locate("wands", FILES, data)
     if has_our_format(folder):
-        return read_folder(folder, on_bad_row)
+        return read_folder(folder, options)
     products, queries, labels = (folder / remote.name for remote in FILES)
-    return read_files("wands", LoadReport(on_bad_row), products=products, queries=queries, qrels=labels)
+    return read_files("wands", LoadReport(options), products=products, queries=queries, qrels=labels)

@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 import tyro
 
 from qr_env.common.errors import ConfigError
+from runs.common.reading import ReadArgs
 
 # Settings that a resumed run may change: they do not affect what is trained.
-FREE = ("out", "resume", "report_shop", "report_data", "json", "judge_url")
+FREE = ("out", "resume", "on_bad_row", "encoding", "report_shop", "report_data", "json", "judge_url")
 
 
 @dataclass
-class DistillArgs:
+class DistillArgs(ReadArgs):
     """Train the fast cross-encoder judge from a slow one, and measure how its quality grows with the graded lists.
 
     qr judge distill --shop generated --out out/distill                           # teacher fine-tuned on labels
@@ -39,8 +40,6 @@ class DistillArgs:
 
     shop: Annotated[str, tyro.conf.arg(aliases=["--source"])] = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
-    data: str | None = None
-    """folder with the data of icecat, esci or wands (default: $QR_DATA, else download)"""
     out: Path = Path("out/distill")
     """folder of the run"""
     resume: bool = False

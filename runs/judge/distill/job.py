@@ -17,7 +17,7 @@ from runs.judge.distill.stages import DistillRun
 def main(args: DistillArgs) -> None:
     """Read the shop and train the judge."""
     args.check()
-    distill_judge(args, load_shop(args.shop, data=args.data))
+    distill_judge(args, load_shop(args.shop, args.data, options=args.read_options()))
 
 
 def distill_judge(args: DistillArgs, shop: Shop) -> None:

@@ -250,7 +250,7 @@ class DistillRun:
 
     def transfer_figures(self) -> dict[str, Any]:
         """Figures of student, teacher and embedding judge on the human labels of --report-shop."""
-        shop = load_shop(str(self.args.report_shop), data=self.args.report_data)
+        shop = load_shop(str(self.args.report_shop), self.args.report_data, options=self.args.read_options())
         sample = labelled_sample(shop, ("train", "dev", "test"), TRANSFER_PAIRS)
         judges: dict[str, Judge] = {"student": ShopJudge(shop, CrossEncoderJudge(self.args.out / "student"))}
         if self.args.teacher == "train":

@@ -8,6 +8,7 @@ import pytest
 
 from judges.shoppers.click_log import read_click_log
 from qr_env.common.errors import BadRowError, DataError
+from qr_env.shop.readers.options import ReadOptions
 from tests.helpers.fakes import tiny_shop
 
 SHOP = tiny_shop()
@@ -35,7 +36,7 @@ def test_bad_rows_stop_the_reader_or_drop_their_list(tmp_path: Path) -> None:
     )
     with pytest.raises(BadRowError, match=r"log\.csv:5: unknown product_id"):
         read_click_log(path, SHOP)
-    log = read_click_log(path, SHOP, on_bad_row="skip")
+    log = read_click_log(path, SHOP, options=ReadOptions(on_bad_row="skip"))
     assert log.rows_NK.tolist() == [[0, 1]] and len(log.report.bad_rows) == 3
     assert "3 of 4 sessions" in log.report.notes[-1]
     with pytest.raises(DataError, match="no complete list"):

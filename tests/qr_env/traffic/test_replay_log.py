@@ -14,6 +14,7 @@ from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import BadRowError, ConfigError, DataError, IndexMismatchError
 from qr_env.common.types import Query
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.traffic.drift import Drift
 from qr_env.traffic.drift_plan import Event, Plan
 from qr_env.traffic.replay_log import ReplayLog, parse_time
@@ -109,7 +110,7 @@ def test_invalid_logs_raise(tmp_path: Path) -> None:
     path.write_text("time,query\n1772366400,\n1772366400,couch\n")
     with pytest.raises(BadRowError):
         ReplayLog.read(path)
-    assert len(ReplayLog.read(path, on_bad_row="skip").queries) == 1
+    assert len(ReplayLog.read(path, options=ReadOptions(on_bad_row="skip")).queries) == 1
     with pytest.raises(ConfigError, match="1 queries, 2 times"):
         ReplayLog([Query(-1, "a", "a")], np.zeros(2))
 

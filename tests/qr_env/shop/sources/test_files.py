@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from qr_env.common.errors import BadRowError, ConfigError, DataError
 from qr_env.shop.load import load_shop
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop, split_of
 from qr_env.shop.sources.files import read_folder, write_shop
 from tests.helpers.fakes import tiny_shop
@@ -62,7 +63,7 @@ def folder(tmp_path: Path, products: str = "", queries: str = "query\ncouch\n", 
 
 def bad_rows_of(path: Path) -> list[tuple[str, int, str]]:
     """(file, line, reason) of every row that was left out."""
-    report = read_folder(path, "skip").report
+    report = read_folder(path, ReadOptions(on_bad_row="skip")).report
     assert report is not None
     return [(Path(bad.file).name, bad.line, bad.reason.split(" (")[0]) for bad in report.bad_rows]
 
@@ -171,7 +172,7 @@ def test_each_invalid_product_is_named_by_line_and_reason(tmp_path: Path, rows: 
     with pytest.raises(BadRowError, match=rf"products\.csv:{line}: {reason}.*--on-bad-row=skip") as caught:
         read_folder(path)
     assert len(str(caught.value)) < 500
-    shop = read_folder(path, "skip")
+    shop = read_folder(path, ReadOptions(on_bad_row="skip"))
     assert shop.report is not None
     (counts,) = [(rows, shop.report.kept[file]) for file, rows in shop.report.rows.items() if "products" in file]
     assert counts[0] - counts[1] == 1
@@ -182,11 +183,13 @@ def test_after_a_broken_quote_reading_goes_on_with_the_next_line(tmp_path: Path)
     rows = "".join(f"{n},lamp {n},1\n" for n in range(2, 200))
     path = folder(tmp_path, f'product_id,title,price\n1,"17 inch tv,2\n{rows}')
     assert bad_rows_of(path) == [("products.csv", 2, "broken quotes")]
-    assert len(read_folder(path, "skip").products) == 198
+    assert len(read_folder(path, ReadOptions(on_bad_row="skip")).products) == 198
 
 
 def test_the_first_of_several_duplicates_stays_and_is_named(tmp_path: Path) -> None:
-    shop = read_folder(folder(tmp_path, "product_id,title\n1,sofa\n2,lamp\n1,bed\n1,desk\n"), "skip")
+    shop = read_folder(
+        folder(tmp_path, "product_id,title\n1,sofa\n2,lamp\n1,bed\n1,desk\n"), ReadOptions(on_bad_row="skip")
+    )
     assert shop.titles == ["sofa", "lamp"]
     assert shop.report is not None
     assert [bad.reason for bad in shop.report.bad_rows] == ["duplicate product_id (first on line 2)"] * 2
@@ -241,7 +244,7 @@ def test_each_invalid_label_is_named(tmp_path: Path, row: str, reason: str) -> N
     assert bad_rows_of(path) == [("qrels.csv", 3, reason)]
     with pytest.raises(BadRowError, match=r"qrels\.csv:3: "):
         read_folder(path)
-    assert read_folder(path, "skip").qrels.toarray().tolist() == [[0, 2]]
+    assert read_folder(path, ReadOptions(on_bad_row="skip")).qrels.toarray().tolist() == [[0, 2]]
 
 
 def test_invalid_purchases_and_trec_lines_are_named(tmp_path: Path) -> None:
@@ -282,7 +285,7 @@ def test_invalid_jsonl_is_named_by_line(tmp_path: Path) -> None:
         ("products.jsonl", 9, "price is not a number"),
         ("products.jsonl", 10, "missing product_id"),
     ]
-    shop = read_folder(tmp_path, "skip")
+    shop = read_folder(tmp_path, ReadOptions(on_bad_row="skip"))
     assert shop.products["product_id"].to_pylist() == ["1", "8"]
     assert shop.products["attributes"].to_pylist() == ["legs: 4 | seats: two", "oak | tall"]
 
@@ -296,12 +299,15 @@ def test_invalid_parquet_is_named_by_row(tmp_path: Path) -> None:
     assert bad_rows_of(tmp_path) == [("products.parquet", 2, "not UTF-8"), ("products.parquet", 3, "empty title")]
     with pytest.raises(BadRowError, match=r"products\.parquet, row 2: not UTF-8"):
         read_folder(tmp_path)
-    assert read_folder(tmp_path, "skip").products["product_id"].to_pylist() == ["1"]
+    assert read_folder(tmp_path, ReadOptions(on_bad_row="skip")).products["product_id"].to_pylist() == ["1"]
 
 
 def test_the_report_keeps_every_row_and_sums_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = "".join(f"{n},,1\n" for n in range(2, 12))
-    shop = load_shop(str(folder(tmp_path, f"product_id,title,price\n1,sofa,1\n{rows}20,lamp,abc\n")), on_bad_row="skip")
+    shop = load_shop(
+        str(folder(tmp_path, f"product_id,title,price\n1,sofa,1\n{rows}20,lamp,abc\n")),
+        options=ReadOptions(on_bad_row="skip"),
+    )
     assert shop.report is not None
     report = json.loads(json.dumps(shop.report.to_json()))
     assert len(report["bad_rows"]) == 11
@@ -328,7 +334,7 @@ def test_an_unusable_file_raises_with_its_reason(tmp_path: Path, files: dict[str
     for stem, text in files.items():
         (path / f"{stem}.csv").write_text(text)
     with pytest.raises(DataError, match=reason):
-        read_folder(path, "skip")
+        read_folder(path, ReadOptions(on_bad_row="skip"))
 
 
 def test_missing_and_ambiguous_files_raise_with_the_reason(tmp_path: Path) -> None:
@@ -355,7 +361,7 @@ def test_load_shop_rejects_invalid_arguments(tmp_path: Path) -> None:
     ):
         load_shop("nowhere")
     with pytest.raises(ConfigError, match="on_bad_row='warn'"):
-        load_shop(str(tmp_path), on_bad_row="warn")
+        load_shop(str(tmp_path), options=ReadOptions(on_bad_row="warn"))
     with pytest.raises(ConfigError, match="--data x is only for icecat, esci, wands"):
         load_shop(str(tmp_path), data="x")
 
@@ -391,7 +397,7 @@ def test_any_text_survives_csv_and_keeps_its_line(tmp_path_factory: pytest.TempP
         last_line = sum(1 for _ in handle) + 1
     with (path / "products.csv").open("a", encoding="utf-8", newline="") as handle:
         handle.write("p9,,\r\n")
-    shop = read_folder(path, "skip")
+    shop = read_folder(path, ReadOptions(on_bad_row="skip"))
     assert shop.report is not None
     assert [(bad.line, bad.reason) for bad in shop.report.bad_rows] == [(last_line, "empty title")]
     expected = pa.array([f"t{title}" for title, _ in rows]), pa.array([text for _, text in rows])
@@ -408,9 +414,9 @@ def test_rows_and_lines_do_not_depend_on_the_size_of_a_block(
         for n in range(1, 60)
     )
     path = folder(tmp_path, f"product_id,title\n{rows}70,\n71,last,x")
-    expected = read_folder(path, "skip")
+    expected = read_folder(path, ReadOptions(on_bad_row="skip"))
     monkeypatch.setattr("qr_env.shop.readers.formats.delimited.BLOCK", block)
-    parts = read_folder(path, "skip")
+    parts = read_folder(path, ReadOptions(on_bad_row="skip"))
     assert expected.report is not None
     assert parts.report is not None
     assert parts.report.bad_rows == expected.report.bad_rows
