@@ -3,15 +3,14 @@
 log = ReplayLog.read("log.parquet", shop)     # CSV, TSV, JSONL or Parquet: time, query, and session where there is one
 log.take(64), log.arrivals(64)[0].time
 
-Times are ISO 8601 (without a zone: UTC) or seconds since 1970 (nine digits or more). The log is sorted by time, stably,
-and repeats from its start (`laps` counts), so the stream is endless. A line whose text equals a query of the shop, up
-to case and spaces, becomes that query with its labels and purchases; any other becomes free text with row -1.
+Accepted times are described in `qr_env/shop/readers/times.py`. The log is sorted by time, stably, and repeats from its
+start (`laps` counts), so the stream is endless. A line whose text equals a query of the shop, up to case and spaces,
+becomes that query with its labels and purchases; any other becomes free text with row -1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +23,26 @@ from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
+from qr_env.shop.readers.tables import QUERY_NAMES
 from qr_env.shop.shop import Shop
 from qr_env.traffic.drift import Drift
 from qr_env.traffic.stream import Arrival, fingerprint
 
+_TIMES = (
+    *("timestamp", "ts", "datetime", "date_time", "event_time", "event_timestamp", "created_at", "searched_at"),
+    *("date_hour_and_minute", "date_hour_minute", "date_hour", "event_date", "date", "datum", "day"),
+)
+_SESSIONS = (
+    *("session_id", "ga_session_id", "visit_id", "client_id", "user_pseudo_id", "user", "user_id", "visitor_id"),
+    *("customer_id", "anonymous_id"),
+)
 LOG = Spec(
     "log",
     (
-        Column("time", ("timestamp", "ts", "datetime", "date", "event_time"), required=True, filled=True, limit=64),
-        Column("query", ("text", "query_text", "q", "search_term", "keyword"), required=True, filled=True),
-        Column("session", ("session_id", "user", "user_id", "visitor_id"), limit=256),
+        Column("time", _TIMES, required=True, filled=True, kind="time", limit=128),
+        # In OpenSearch's index ubi_queries "query" is what the engine was sent, and "user_query" what was typed.
+        Column("query", QUERY_NAMES, required=True, filled=True, unless=(("query", "user_query"),)),
+        Column("session", _SESSIONS, limit=256),
     ),
 )
 
@@ -52,9 +61,6 @@ class ReplayLog:
 
     """
 
-    left_out = 0
-    """Number of lines of the file left out because they ask for held-out queries."""
-
     def __init__(
         self,
         queries: Sequence[Query],
@@ -69,6 +75,10 @@ class ReplayLog:
         self.queries = [queries[n] for n in order.tolist()]
         self.sessions = [sessions[n] for n in order.tolist()]
         self.time_N, self.drift = np.asarray(time_N, np.float64)[order], drift
+        self.left_out = 0
+        """Number of lines of the file left out because they ask for held-out queries."""
+        self.report = LoadReport()
+        """What the reader of the file took for what, and left out."""
         self._fingerprint = fingerprint(
             self.queries, repr(self.time_N.tolist()), repr(self.sessions), drift.fingerprint() if drift else ""
         )
@@ -89,13 +99,16 @@ class ReplayLog:
             without: splits of the shop; lines that ask for their queries are left out and counted in `left_out`.
 
         Raises:
-            BadRowError: a line without time or query that options do not skip.
-            DataError: the file cannot be read, a time is invalid, or every line is left out.
+            BadRowError: a line without a valid time and a query, which the options do not skip.
+            DataError: the file cannot be read, day and month of its times cannot be told apart, or every line is left
+                out.
         """
-        table = checked_table(Path(path), LOG, LoadReport(options or ReadOptions()))
+        report = LoadReport(options or ReadOptions())
+        table = checked_table(Path(path), LOG, report)
         if not len(table):
-            raise DataError(f"{path}: the log has no usable line; give a file with the columns time and query")
-        time_N = np.array([parse_time(text, path) for text in table["time"].to_pylist()])
+            why = report.summary() or "it has no rows; give a file with the columns time and query"
+            raise DataError(f"{path}: the log has no usable line: {why}")
+        time_N = table["time"].to_numpy()
         sessions = table["session"].to_pylist() if "session" in table.column_names else None
         texts = table["query"].to_pylist()
         # By text: the shop may have the same text twice, in train and held out.
@@ -108,7 +121,7 @@ class ReplayLog:
             )
         queries = as_queries([texts[n] for n in kept], shop)
         log = cls(queries, time_N[kept], [sessions[n] for n in kept] if sessions else None, drift)
-        log.left_out = len(texts) - len(kept)
+        log.left_out, log.report = len(texts) - len(kept), report
         return log
 
     @property
@@ -163,14 +176,3 @@ def as_queries(texts: Sequence[str], shop: Shop | None) -> list[Query]:
     for query in shop.all_queries if shop is not None else ():
         known.setdefault(plain(query.text), query)
     return [known.setdefault(plain(text), Query(-1, f"log:{plain(text)}", text)) for text in texts]
-
-
-def parse_time(text: str, path: str | Path) -> float:
-    """Parse a time as seconds since 1970; DataError for anything else."""
-    try:
-        if text.replace(".", "", 1).isdecimal() and len(text) > 8:  # eight digits are a day: 20260131
-            return float(text)
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise DataError(f"{path}: time {text!r} is neither ISO 8601 nor seconds since 1970") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

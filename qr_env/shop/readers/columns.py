@@ -28,7 +28,7 @@ class Column:
     filled: bool = False
     """Whether every row must have a value."""
     kind: str = "text"
-    """"text", "price", "frequency", or a key of `WORDS` ("grade", "split", "source")."""
+    """"text", "price", "frequency", "time", or a key of `WORDS` ("grade", "split", "source")."""
     limit: int = TITLE_LIMIT
     """Maximum length in characters."""
     empty: str = ""

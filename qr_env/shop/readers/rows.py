@@ -21,13 +21,14 @@ from qr_env.shop.readers.formats.by_suffix import read_chunks
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.matching import Matching
 from qr_env.shop.readers.parts import Parts
+from qr_env.shop.readers.times import read_times
 from qr_env.shop.readers.values import apply_tests, convert
 
 RowTest = Callable[[pa.Table], list[tuple[pa.Array, str, str]]]
 
 
 def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | None = None) -> pa.Table:
-    """Read a file and keep its valid rows: text trimmed, price and frequency as float64, grade as int8.
+    """Read a file and keep its valid rows: text trimmed, price, frequency and time as float64, grade as int8.
 
     Args:
         path: CSV, TSV, JSONL, Parquet or (for qrels) TREC file.
@@ -55,10 +56,27 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
         report.rows[str(path)] = report.rows.get(str(path), 0) + chunk.rows
         tables.append(table)
     table = pa.concat_tables(tables)
+    for column in spec.columns:
+        if column.kind == "time" and column.name in table.column_names:
+            table = _with_times(path, column.name, table, report)
     report.kept[str(path)] = len(table)
     for note in (matching.summary(), matching.filled_note(), parts.note()):
         report.note(note)
     return table
+
+
+def _with_times(path: Path, name: str, table: pa.Table, report: LoadReport) -> pa.Table:
+    """The table with a column of times as seconds since 1970, float64; rows without a time are invalid."""
+    times = read_times(path.name, name, table[name].combine_chunks())
+    for note in times.notes:
+        report.note(note)
+    table = table.append_column("seconds since 1970", pa.array(times.seconds_N))
+    problems: list[Problem] = []
+    faults = [(pa.array(wrong_N), reason, name) for wrong_N, reason in times.faults]
+    table = apply_tests(table, faults, problems)
+    report.add(str(path), problems)
+    at = table.column_names.index(name)
+    return table.set_column(at, name, table["seconds since 1970"]).drop_columns("seconds since 1970")
 
 
 def _check_chunk(chunk: Chunk, parts: Parts, seen: dict[str, int]) -> tuple[list[Problem], pa.Table]:
@@ -73,7 +91,7 @@ def _check_chunk(chunk: Chunk, parts: Parts, seen: dict[str, int]) -> tuple[list
     for column in columns:
         table = apply_tests(table, _text_tests(table[column.name], column), problems)
     for column in columns:
-        if column.kind != "text":
+        if column.kind not in ("text", "time"):
             table = convert(table, column, problems)
     if spec.key in table.column_names:
         table = _drop_duplicates(table, spec.key, seen, problems)

@@ -20,9 +20,9 @@ _IDS = (
 )
 # An `id` beside another id is the product's in a list of products, and the row's own in a list of pairs.
 _PRODUCT_ID = Column("product_id", ("_id", "id", *_IDS), required=True, filled=True, limit=256, fills=(("id", "sku"),))
-_PAIR_PRODUCT_ID = Column("product_id", (*_IDS, "id"), required=True, filled=True, limit=256)
+PAIR_PRODUCT_ID = Column("product_id", (*_IDS, "id"), required=True, filled=True, limit=256)
 _QUERY_ID = Column("query_id", ("qid", "topic", "topic_id"), filled=True, limit=256)
-_QUERY_NAMES = (
+QUERY_NAMES = (
     *("text", "query_text", "q", "user_query", "search_term", "search_terms", "search_query", "search_queries"),
     *("search_keyword", "search_phrase", "search_string", "top_queries", "queries", "keyword", "keywords", "term"),
     *("search", "haufigste_suchanfragen", "suchanfrage", "suchanfragen", "suchbegriff", "suchbegriffe"),
@@ -127,7 +127,7 @@ QUERIES = Spec(
     "queries",
     (
         Column("query_id", ("qid", "_id", "id", "topic", "topic_id"), filled=True, limit=256),
-        Column("query", (*_QUERY_NAMES, "title"), required=True, filled=True, empty="empty query"),
+        Column("query", (*QUERY_NAMES, "title"), required=True, filled=True, empty="empty query"),
         # Impressions are searches that showed the shop; clicks are taken only where nothing counts searches.
         Column(
             "frequency",
@@ -158,8 +158,8 @@ QRELS = Spec(
     "qrels",
     (
         _QUERY_ID,
-        Column("query", _QUERY_NAMES, filled=True, empty="empty query", instead_of="query_id"),
-        _PAIR_PRODUCT_ID,
+        Column("query", QUERY_NAMES, filled=True, empty="empty query", instead_of="query_id"),
+        PAIR_PRODUCT_ID,
         Column(
             "grade",
             (
@@ -176,8 +176,8 @@ PURCHASES = Spec(
     "purchases",
     (
         _QUERY_ID,
-        Column("query", _QUERY_NAMES, filled=True, empty="empty query", instead_of="query_id"),
-        _PAIR_PRODUCT_ID,
+        Column("query", QUERY_NAMES, filled=True, empty="empty query", instead_of="query_id"),
+        PAIR_PRODUCT_ID,
         Column("source", ("where", "channel"), kind="source"),
     ),
 )

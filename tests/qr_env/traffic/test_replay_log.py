@@ -15,9 +15,10 @@ from qr_env.common.errors import BadRowError, ConfigError, DataError, IndexMisma
 from qr_env.common.types import Query
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.shop.readers.options import ReadOptions
+from qr_env.shop.readers.times import read_times
 from qr_env.traffic.drift import Drift
 from qr_env.traffic.drift_plan import Event, Plan
-from qr_env.traffic.replay_log import ReplayLog, parse_time
+from qr_env.traffic.replay_log import ReplayLog
 from tests.helpers.fakes import WordRetriever, tiny_shop
 
 SHOP = tiny_shop()
@@ -39,7 +40,8 @@ def write_log(folder: Path, suffix: str) -> Path:
     elif suffix == ".csv":
         path.write_text("timestamp,search_term,user_id\n" + "".join(",".join(line) + "\n" for line in LINES))
     else:
-        times = pa.array([int(parse_time(line[0], "") * 1e6) for line in LINES]).cast(pa.timestamp("us", "UTC"))
+        times = read_times("", "time", pa.array([line[0] for line in LINES])).seconds_N
+        times = pa.array((times * 1e6).astype("int64")).cast(pa.timestamp("us", "UTC"))
         pq.write_table(pa.Table.from_pylist(rows).set_column(0, "time", times), path)
     return path
 
@@ -99,7 +101,7 @@ def test_words_and_products_drift_on_top_of_a_log(tmp_path: Path) -> None:
 def test_invalid_logs_raise(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("time,query\nyesterday,couch\n")
-    with pytest.raises(DataError, match=r"yesterday.*ISO 8601"):
+    with pytest.raises(BadRowError, match=r"log\.csv:2: time is no time that is known.*yesterday"):
         ReplayLog.read(path)
     path.write_text("time,query\n")
     with pytest.raises(DataError, match="no usable line"):
@@ -131,7 +133,49 @@ def test_held_out_queries_can_be_left_out_and_are_counted(tmp_path: Path) -> Non
         ReplayLog.read(path, SHOP, without=("dev", "test"))
 
 
-def test_times() -> None:
-    assert parse_time("1772366400.5", "") == 1772366400.5
-    assert parse_time("2026-03-01T12:00:00", "") == parse_time("2026-03-01T13:00:00+01:00", "") == 1772366400.0
-    assert parse_time("20260301", "") == 1772366400.0 - 12 * 3600
+def test_bad_times_have_their_lines_and_are_skipped_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("time,query\n1769853600000,couch\n1769853600,pouffe\n46053.4,couch\n1769853601000,icebox\n")
+    with pytest.raises(BadRowError, match=r"log\.csv:3: time is in seconds since 1970 .*'1769853600'.*skip"):
+        ReplayLog.read(path, SHOP)
+    log = ReplayLog.read(path, SHOP, ReadOptions(on_bad_row="skip"))
+    assert [query.text for query in log.queries] == ["couch", "icebox"]
+    assert [(bad.line, bad.reason.split(" (")[0]) for bad in log.report.bad_rows] == [
+        (3, "time is in seconds since 1970"), (4, "time is a spreadsheet's day number"),
+    ]  # fmt: skip
+    assert "log.csv: 'time' is read as milliseconds since 1970, such as '1769853600000'" in log.report.notes
+
+
+def test_a_log_of_nothing_but_bad_times_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("time,query\n46053.4,couch\n46053.5,icebox\n")
+    with pytest.raises(DataError, match=r"no usable line: 2 of 2 rows[^(]*spreadsheet's day number \(line 2, 3\)"):
+        ReplayLog.read(path, options=ReadOptions(on_bad_row="skip"))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        # BigQuery's CSV, numeric session ids
+        (".csv", "event_timestamp,search_term,ga_session_id\n2026-01-31 10:00:00 UTC,couch,17\n"
+                 "2026-01-31 10:00:05.123456 UTC,Icebox,18\n"),
+        # UBI: "query" is what the engine was sent
+        (".ndjson", '{"timestamp": "2026-01-31T10:00:00.000+0000", "query_id": "a", "client_id": 17,'
+                    ' "user_query": "couch", "query": "{\\"match_all\\": {}}"}\n'
+                    '{"timestamp": "2026-01-31T10:00:05.123+0000", "query_id": "b", "client_id": 18,'
+                    ' "user_query": "icebox", "query": "{}"}\n'),
+        # GA4's BigQuery export counts microseconds
+        (".jsonl", '{"event_timestamp": 1769853600000000, "search_term": "couch", "user_pseudo_id": 17}\n'
+                   '{"event_timestamp": 1769853605123000, "search_term": "icebox", "user_pseudo_id": 18}\n'),
+        (".tsv", "Nr\ttime\tquery\tvisitorId\n5\t31.01.2026 10:00:00\tcouch\t17\n6\t31.01.2026 10:00:05\ticebox\t18\n"),
+    ],
+)  # fmt: skip
+def test_logs_of_other_systems(tmp_path: Path, suffix: str, text: str) -> None:
+    path = tmp_path / f"log{suffix}"
+    path.write_text(text)
+    log = ReplayLog.read(path, SHOP)
+    assert [query.row for query in log.queries] == [query.row for query in ReplayLog.read(path, SHOP).queries]
+    assert [(query.text.lower(), session) for query, session in zip(log.queries, log.sessions, strict=True)] == [
+        ("couch", "17"), ("icebox", "18"),
+    ]  # fmt: skip
+    assert log.time_N.astype(int).tolist() == [1_769_853_600, 1_769_853_605]
