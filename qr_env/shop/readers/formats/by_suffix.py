@@ -27,25 +27,45 @@ from qr_env.shop.readers.formats.json_rows import json_rows
 from qr_env.shop.readers.formats.parquet import parquet_chunks
 
 
-def read_chunks(path: Path, naming: Naming) -> Iterator[Chunk]:
-    """Read a file by its suffix.
+def read_chunks(path: Path, naming: Naming, report: LoadReport, table: str = "") -> Iterator[Chunk]:
+    """Read a file by its suffix, unpacked if it is packed.
+
+    Args:
+        path: the file.
+        naming: its header → the columns to read and our names.
+        report: has the encoding, and takes notes.
+        table: name of the table, which chooses among the files of a zip archive.
 
     Raises:
-        DataError: no such file, an unknown suffix, no header, or a Parquet file that is damaged.
+        ConfigError: unknown encoding.
+        DataError: no such file, an unknown suffix, no table, no header, or a file that is damaged.
     """
-    suffix = path.suffix.lower()
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if suffix in (".csv", ".tsv"):
-        yield from _text_chunks(csv_rows(path, naming))
-    elif suffix in (".jsonl", ".ndjson"):
-        yield from _text_chunks(json_rows(path, naming))
-    elif suffix in (".trec", ".txt", ".qrels"):
-        yield from _text_chunks(_trec_rows(path, naming))
-    elif suffix == ".parquet":
-        yield from parquet_chunks(path, naming)
+    file = open_table(path, report.options.encoding, table)
+    if file.suffix in DELIMITED:
+        rows = csv_rows(file, naming, report)
+    elif file.suffix in JSON:
+        rows = json_rows(file, naming)
+    elif file.suffix in TREC:
+        rows = trec_rows(file, naming) if is_trec(file) else csv_rows(file, naming, report)
+    elif file.suffix == ".parquet":
+        yield from parquet_chunks(file, naming)
+        return
     else:
-        raise DataError(f"{path}: unknown format {suffix!r}; known are .csv .tsv .jsonl .parquet and .trec for qrels")
+        raise DataError(
+            f"{path}: unknown format {file.suffix!r}; known are .csv .tsv .txt .jsonl .json .parquet (also packed as .gz "
+            "or .zip), and .trec for qrels"
+        )
+    yield from _text_chunks(rows, NotDecoded(file, report))
+
+
+def files_of(folder: Path, table: str) -> list[Path]:
+    """The files of a folder that are named like a table, packed or not, in the order of their names."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and _names(path, table))
+
+
+def _names(path: Path, table: str) -> bool:
+    stem, suffix = table_name(path)
+    return stem.lower() == table and suffix in (*SUFFIXES, ".zip")
 
 
 # -- Text formats: an iterator over first our column names, then a `Row` for each row -----------------------

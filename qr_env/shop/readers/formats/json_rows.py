@@ -1,51 +1,83 @@
-"""Read JSON Lines: one object per line, whose keys are the columns.
+"""Read JSON Lines, and JSON documents that hold one list of objects; the columns are the keys of the objects.
 
-rows = json_rows(Path("products.jsonl"), lambda keys: {"sku": "product_id", "name": "title"})
+rows = json_rows(open_table(Path("products.jsonl")), lambda keys: {"sku": "product_id", "name": "title"})
 names = next(rows)  # our name of each column; then (line, fields or the reason, value) a row
+
+A document is a list of objects, an object with one such list at any depth, or objects that take several lines each.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
-from typing import Any
+from itertools import chain, islice
+from typing import IO, Any
 
 from qr_env.common.errors import DataError
-from qr_env.shop.readers.chunks import Fields, Naming, excerpt, open_text
+from qr_env.shop.readers.chunks import Fields, Naming, excerpt
+from qr_env.shop.readers.formats.json_document import document_values
+from qr_env.shop.readers.formats.table_file import TableFile
+
+HEAD_ROWS = 1_000  # objects whose keys are the columns
+Value = tuple[int, object]  # line, from 1, and what stands there; a `Broken` where it is no JSON
 
 
-def json_rows(path: Path, naming: Naming) -> Iterator[Any]:
-    """One JSON object per line; the columns are the keys of the first 1,000 objects."""
-    with open_text(path, newline="\n") as handle:
-        head = list(islice(handle, 1000))
-        keys = list(dict.fromkeys(key for line in head for key in _keys(line)))
+class Broken:
+    """A line that is no JSON: why, and what stands there."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        self.reason, self.text = reason, text
+
+
+def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
+    """First our column names, then the rows. Raises DataError where there is no JSON object, or several lists of them."""
+    with file.text(newline=None) as handle:
+        values = _values(file, handle, naming)
+        head = list(islice(values, HEAD_ROWS))
+        keys = dict.fromkeys(key for _, value in head if isinstance(value, dict) for key in value)
         if not keys:
-            raise DataError(f"{path}: no JSON object in its first {len(head)} lines; JSONL has one object per line")
-        names = naming(keys)
+            raise DataError(f"{file.path}: no JSON object in its first {len(head)} lines; JSONL has one object per line")
+        names = naming(list(keys))
         yield list(names.values())
+        for line, value in chain(head, values):
+            yield line, *_json_fields(value, names)
+
+
+def _values(file: TableFile, handle: IO[str], naming: Naming) -> Iterator[Value]:
+    """The objects of the file, one a line, or those of a document."""
+    first = next((line for line in handle if line.strip()), "")
+    if first.lstrip()[:1] not in ("{", "["):
+        raise DataError(
+            f"{file.path}: this is not JSON, it begins with {excerpt(first)}; "
+            f"if it is a table with separators, name it {file.path.stem.split('.')[0]}.csv"
+        )
+    alone = _parse(first)
+    second = next((line for line in handle if line.strip()), "") if not isinstance(alone, Broken) else ""
+    handle.seek(0)
+    if isinstance(alone, Broken) or not second:
+        values = document_values(file.path, handle.read(), naming)
+        if values is not None:
+            return values
         handle.seek(0)
-        for number, line in enumerate(handle, start=1):
-            if line.strip():
-                yield number, *_json_fields(line, names)
+    return _lines(handle)
 
 
-def _keys(line: str) -> list[str]:
+def _lines(handle: IO[str]) -> Iterator[Value]:
+    return ((number, _parse(line)) for number, line in enumerate(handle, start=1) if line.strip())
+
+
+def _parse(line: str) -> object:
     try:
-        value = json.loads(line)
-    except ValueError:
-        return []
-    return list(value) if isinstance(value, dict) else []
-
-
-def _json_fields(line: str, names: dict[str, str]) -> tuple[Fields | str, str]:
-    try:
-        value = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError) as error:
-        return f"broken JSON ({getattr(error, 'msg', 'too deep')})", excerpt(line)
+        return Broken(f"broken JSON ({getattr(error, 'msg', 'too deep')})", excerpt(line))
+
+
+def _json_fields(value: object, names: dict[str, str]) -> tuple[Fields | str, str]:
+    if isinstance(value, Broken):
+        return value.reason, value.text
     if not isinstance(value, dict):
-        return "not a JSON object", excerpt(line)
+        return "not a JSON object", excerpt(json.dumps(value))
     fields: Fields = []
     for key, name in names.items():
         field = value.get(key)

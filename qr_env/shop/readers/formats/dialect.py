@@ -1,0 +1,75 @@
+"""Where the header of a delimited file stands, and which separator the file has.
+
+dialect = find_dialect(["sep=;\\n", "sku;name\\n", "1;sofa\\n"])      # Dialect(delimiter=";", header=1)
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+
+DELIMITERS = (",", "\t", ";", "|")
+SAMPLE = 50  # lines that are looked at
+ALONE = "\x1f"  # separator of a file with one column: it occurs in no text
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited file is written."""
+
+    delimiter: str
+    """The separator; `ALONE` for a file of one column."""
+    header: int
+    """Lines before the header: comments, blank lines, Excel's `sep=;`."""
+    commented: bool = False
+    """Whether comment lines stand before the header, as in exports of Google Analytics."""
+
+
+def find_dialect(lines: list[str], start: int = 0) -> Dialect:
+    """The dialect of a file by its first lines (with their line ends), where the header is not before line `start`."""
+    asked, commented = "", False
+    for at, line in enumerate(lines):
+        if at < start or not line.strip():
+            continue
+        if line.lower().startswith("sep=") and len(line.strip("\r\n")) == 5:
+            asked = line[4]
+        elif _is_comment(line):
+            commented = True
+        else:
+            return Dialect(asked or separator(lines[at:]), at, commented)
+    return Dialect(",", 0)
+
+
+def separator(lines: list[str]) -> str:
+    """The separator by which the lines have as many cells as the header, the first line; `ALONE` for one column."""
+    scores = {}
+    for mark in DELIMITERS:
+        cells = [count for line in lines if line.strip() and (count := _cells(line, mark))]
+        scores[mark] = (cells.count(cells[0]) / len(cells), cells[0]) if cells and cells[0] > 1 else (0.0, 0)
+    best = max(DELIMITERS, key=scores.__getitem__)
+    return best if scores[best][1] else _without_header(lines[1:])
+
+
+def _without_header(rows: list[str]) -> str:
+    """The header has one column: so have the rows, unless most of them have equally many cells by a separator."""
+    for mark in DELIMITERS:
+        counts = Counter(_cells(line, mark) for line in rows if line.strip())
+        width, lines = counts.most_common(1)[0] if counts else (1, 0)
+        if width > 1 and lines > 0.5 * counts.total() and lines > 1:
+            return mark
+    return ALONE
+
+
+def _cells(line: str, mark: str) -> int:
+    if mark == "\t":
+        return line.count("\t") + 1
+    try:
+        return len(next(csv.reader([line], delimiter=mark)))
+    except (csv.Error, StopIteration):
+        return line.count(mark) + 1
+
+
+def _is_comment(line: str) -> bool:
+    """A line "# …", "#---": not "#,query", whose first column is the number of the row."""
+    return line.startswith("#") and (line[1:2] in ("", " ", "-", "#", "\r", "\n") or ":" in line)

@@ -1,0 +1,99 @@
+"""Rows of tab-separated lines, where a quote is a quote unless it surrounds a whole cell, as spreadsheets write it.
+
+for line, fields, value in tab_rows(Lines(handle), "\\t", Shape.of(["query_id", "query"])):
+    print(line, fields)
+
+A cell in quotes may hold tabs and line ends. A quote that opens a cell and does not close it was typed by someone: where
+each of the lines up to the next quote is a row of its own, they are rows.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from itertools import repeat
+
+from qr_env.shop.readers.chunks import Fields, Row, excerpt
+from qr_env.shop.readers.formats.lines import Lines, Shape, are_rows
+from qr_env.shop.readers.tally import Tally
+
+MAX_LINES = 500  # of one cell
+
+
+def tab_rows(lines: Lines, mark: str, shape: Shape, open_quotes: Tally) -> Iterator[Row]:
+    """The rows after the header, separated by `mark`; invalid ones with their reason.
+
+    `open_quotes` counts the cells that begin with a quote that they do not close.
+    """
+    while block := lines.block():
+        first, last = lines.number - len(block) + 1, lines.number
+        rows = [split_line(line, mark) for line in block]
+        plain = set(map(len, rows)) == {shape.width} and not any(opens_quote(row[-1]) for row in rows)
+        if plain and (shape.width > 1 or [""] not in rows):
+            yield from zip(range(first, last + 1), rows, repeat(""))
+            continue
+        lines.put_back(block)
+        while lines.number < last:
+            yield from _row(lines, mark, shape, open_quotes)
+
+
+def split_line(line: str, mark: str) -> list[str]:
+    """The cells of a line; cells that are in quotes as a whole without them."""
+    cells = line.rstrip("\r\n").split(mark)
+    return [_unquote(cell) for cell in cells] if '"' in line else cells
+
+
+def opens_quote(cell: str) -> bool:
+    """Whether a cell begins with a quote that it does not close."""
+    return cell.startswith('"') and cell.count('"') % 2 == 1
+
+
+def _unquote(cell: str) -> str:
+    if len(cell) < 2 or not (cell.startswith('"') and cell.endswith('"')):
+        return cell
+    inner = cell[1:-1]
+    return cell if '"' in inner.replace('""', "") else inner.replace('""', '"')
+
+
+def _row(lines: Lines, mark: str, shape: Shape, open_quotes: Tally) -> Iterator[Row]:
+    """The next row, one at most."""
+    lines.record.clear()
+    line = next(lines)
+    number = lines.number
+    cells = shape.fit(split_line(line, mark))
+    odd = len(cells) != shape.width or opens_quote(cells[-1])
+    quoted = _quoted(lines, mark, shape.width) if odd and '"' in line else None
+    if odd and not quoted and len(cells) == shape.width:
+        open_quotes.add(1, number, cells[-1])
+    if not any(cells) and shape.width == 1:
+        return
+    if quoted or len(cells) == shape.width:
+        yield number, quoted or [*cells], ""
+    elif any(cells):
+        yield number, shape.ragged(cells), excerpt(line)
+
+
+def _quoted(lines: Lines, mark: str, width: int) -> Fields | None:
+    """The row that begins on this line if its quotes are those of a spreadsheet; else None, and no line is taken."""
+    while width > 1:
+        try:
+            rows = list(csv.reader(lines.record, delimiter=mark, strict=True))
+        except csv.Error:
+            if _take_until_quote(lines, mark, width):
+                continue
+            break
+        if len(rows) == 1 and len(rows[0]) == width and not are_rows(lines.record[1:], mark, width):
+            return [*rows[0]]
+        break
+    lines.put_back(lines.record[1:])
+    return None
+
+
+def _take_until_quote(lines: Lines, mark: str, width: int) -> bool:
+    """Take the lines up to one with a quote; False if there is none before a line that is a row."""
+    while len(lines.record) < MAX_LINES and (following := next(lines, "")):
+        if '"' in following:
+            return True
+        if following.count(mark) == width - 1:
+            return False
+    return False
