@@ -31,6 +31,7 @@ from qr_env.common.errors import ConfigError, DataError, JudgeError
 from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import LEVELS, Query, RowArray
 from qr_env.shop.readers.formats.by_suffix import read_chunks
+from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.shop import Shop
 
 SPLITS = ("train", "dev")  # never test
@@ -201,7 +202,7 @@ def read_graded_pairs(path: Path, shop: Shop) -> Sample:
     invalid level, or a file without a product of the shop.
     """
     graded: dict[str, dict[int, int]] = {}
-    for chunk in read_chunks(Path(path), lambda header: {name: name for name in header}):
+    for chunk in read_chunks(Path(path), lambda header: {name: name for name in header}, LoadReport()):
         if missing := {"query", "product_id", "level"} - set(chunk.columns):
             raise DataError(f"{path}: no column {', '.join(sorted(missing))}; there are {', '.join(chunk.columns)}")
         columns = (chunk.columns[name].to_pylist() for name in ("query", "product_id", "level"))

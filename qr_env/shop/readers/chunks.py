@@ -1,21 +1,17 @@
-"""Types shared by the readers of all formats, and opening text files.
+"""Types shared by the readers of all formats.
 
-with open_text(path, newline="") as handle:
-    rows = ((number, [line], "") for number, line in enumerate(handle, start=1))
+row = (7, ["1", "sofa"], "")                                                    # line 7 of a file
+row = (8, "ragged row (1 fields, the header has 2)", excerpt("lamp\n"))          # an invalid one
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-
-from qr_env.common.errors import DataError
 
 CHUNK_ROWS = 65_536
 Problem = tuple[int, str, str]  # an invalid row: line, reason, value
@@ -39,15 +35,6 @@ class Chunk:
     """Rows that could not be read."""
     rows: int
     """Number of rows, readable or not."""
-
-
-def open_text(path: Path, newline: str) -> IO[str]:
-    """Open as UTF-8; undecodable bytes become lone surrogates, so that the row can be reported later."""
-    with path.open("rb") as handle:
-        start = handle.read(4)
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path}: this is UTF-16; save it as UTF-8")
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def excerpt(line: str) -> str:

@@ -47,7 +47,7 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
     tables = []
     matching = Matching(path, spec)
     parts = Parts(matching)
-    for chunk in read_chunks(path, matching.match):
+    for chunk in read_chunks(path, matching.match, report, spec.what):
         chunk.columns = matching.fill(chunk.columns)
         problems, table = _check_chunk(chunk, parts, seen)
         if extra is not None:

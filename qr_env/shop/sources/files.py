@@ -27,14 +27,13 @@ import scipy.sparse as sp
 from qr_env.common.errors import DataError
 from qr_env.common.types import JsonDict
 from qr_env.shop.readers.columns import Spec
+from qr_env.shop.readers.formats.by_suffix import QRELS_SUFFIXES, TABLE_SUFFIXES, files_of
+from qr_env.shop.readers.formats.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.readers.tables import PRODUCTS, PURCHASES, QRELS, QUERIES
 from qr_env.shop.shop import PURCHASE_SCHEMA, QUERY_SCHEMA, Shop, conform, split_of
-
-TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
-QRELS_SUFFIXES = (*TABLE_SUFFIXES, ".trec", ".qrels", ".txt")
 
 
 def read_folder(path: str | Path, options: ReadOptions | None = None) -> Shop:
@@ -50,7 +49,7 @@ def read_folder(path: str | Path, options: ReadOptions | None = None) -> Shop:
     """
     path, report = Path(path), LoadReport(options or ReadOptions())
     if path.is_file():
-        return read_files(path.stem, report, products=path)
+        return read_files(table_name(path)[0], report, products=path)
     if not path.is_dir():
         raise DataError(f"{path}: no such folder or file")
     shop = read_files(
@@ -59,7 +58,7 @@ def read_folder(path: str | Path, options: ReadOptions | None = None) -> Shop:
         products=_find_required(path, "products"),
         queries=_find_required(path, "queries"),
         qrels=_find(path, "qrels", QRELS_SUFFIXES),
-        purchases=_find(path, "purchases", TABLE_SUFFIXES),
+        purchases=_find(path, "purchases"),
     )
     extra = path / "shop.json"
     return _with_extra(shop, extra) if extra.is_file() else shop
@@ -129,21 +128,22 @@ def _with_extra(shop: Shop, path: Path) -> Shop:
     return Shop(name, shop.products, shop.queries, shop.qrels, shop.purchases, complete, oracle, slices, shop.report)
 
 
-def _find(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path | None:
-    """The one file STEM.SUFFIX of the folder, None if there is none."""
-    found = [folder / f"{stem}{suffix}" for suffix in suffixes if (folder / f"{stem}{suffix}").is_file()]
+def _find(folder: Path, stem: str, suffixes: tuple[str, ...] = TABLE_SUFFIXES) -> Path | None:
+    """The one file STEM.SUFFIX of the folder, packed or not; None if there is none."""
+    found = files_of(folder, stem, suffixes)
     if len(found) > 1:
         raise DataError(f"{folder}: {' and '.join(path.name for path in found)} both hold the {stem}; keep one of them")
     return found[0] if found else None
 
 
 def _find_required(folder: Path, stem: str) -> Path:
-    found = _find(folder, stem, TABLE_SUFFIXES)
+    found = _find(folder, stem)
     if found is None:
         accepted = ", ".join(stem + suffix for suffix in TABLE_SUFFIXES)
         names = ", ".join(sorted(path.name for path in folder.iterdir())[:10])
         raise DataError(
-            f"{folder}: no {stem} file ({accepted}); the folder {f'holds {names}' if names else 'is empty'}"
+            f"{folder}: no {stem} file ({accepted}, also with .gz, or {stem}.zip); "
+            f"the folder {f'holds {names}' if names else 'is empty'}"
         )
     return found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qr_env.common.download import Remote, cache_root, fetch
 from qr_env.common.errors import DataError
-from qr_env.shop.sources.files import TABLE_SUFFIXES
+from qr_env.shop.readers.formats.by_suffix import files_of
 
 
 def locate(name: str, remotes: Sequence[Remote], data: str | None) -> Path:
@@ -43,9 +43,7 @@ def locate(name: str, remotes: Sequence[Remote], data: str | None) -> Path:
 
 def has_our_format(folder: Path) -> bool:
     """Whether the folder holds products.* and queries.* as `files.py` reads them."""
-    return all(
-        any((folder / f"{stem}{suffix}").is_file() for suffix in TABLE_SUFFIXES) for stem in ("products", "queries")
-    )
+    return folder.is_dir() and all(files_of(folder, stem) for stem in ("products", "queries"))
 
 
 def _local(place: Path, name: str, names: list[str]) -> Path | None:

@@ -30,7 +30,7 @@ FIELD_LIMIT = 2 * 1024 * 1024  # characters; a longer field is an unclosed quote
 PIECE = 64  # lines of a block with a dirty row that are parsed at once
 HEADER_LINES = 10  # lines among which the header is looked for
 _SWALLOWED = "broken quotes (a quote opens a field that runs over further rows)"
-_OPEN_QUOTES = "{count:,} cells begin with a quote that they do not close, read as they stand, e.g. {value} (line {line})"
+_OPEN_QUOTES = "{count:,} cells begin with a quote and do not close it; it is kept, e.g. {value} (line {line})"
 
 
 @contextmanager
@@ -88,7 +88,9 @@ def _find_header(path: Path, sample: list[str], naming: Naming, report: LoadRepo
                 found = _named(path, sample, find_dialect(sample, start), naming)
                 if len(found.cells) > 1:
                     before = f"1–{found.dialect.header}" if found.dialect.header > 1 else "1"
-                    report.note(f"{path.name}: line {before} before the header left out, {excerpt(sample[first.header])}")
+                    report.note(
+                        f"{path.name}: line {before} before the header left out, {excerpt(sample[first.header])}"
+                    )
                     return found
         raise
 
@@ -124,7 +126,7 @@ def _first_table(path: Path, handle: IO[str], header: _Header, report: LoadRepor
 
 
 def _csv_block(lines: Lines, block: list[str], delimiter: str, shape: Shape) -> Iterator[Row]:
-    """Rows of the block of lines just taken: parsed at once if each line is one valid row, else in pieces, one by one."""
+    """Rows of the block of lines just taken: parsed at once if each line is one valid row, else in pieces."""
     first, last = lines.number - len(block) + 1, lines.number
     try:
         rows = list(csv.reader(block, delimiter=delimiter, strict=True))

@@ -1,7 +1,7 @@
 """Which encoding a text file has: UTF-8, UTF-16 with its mark, or the one that the user names.
 
 encoding_of(b"\\xff\\xfeq\\0u\\0", "")        # "utf-16"
-windows_reading("caf\\udce9")              # "café": a line that is not UTF-8, as Windows-1252 reads it
+without_mark(b"q\\0u\\0e\\0r\\0")          # "utf-16-le"
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from qr_env.common.errors import ConfigError
 
 UTF8 = "utf-8-sig"
 # Longest first: UTF-32's mark begins with UTF-16's.
-MARKS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16")) + (
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
@@ -44,7 +47,7 @@ def encoding_of(start: bytes, asked: str) -> str:
 
 
 def without_mark(start: bytes) -> str:
-    """UTF-16 without a byte-order mark: every second byte of its ASCII text is zero. "" if the bytes are no such text."""
+    """UTF-16 without a byte-order mark: every second byte of its ASCII text is zero. "" for other bytes."""
     even, odd = start[0::2], start[1::2]
     if len(start) < 8:
         return ""
@@ -53,18 +56,3 @@ def without_mark(start: bytes) -> str:
     if even.count(0) > 0.4 * len(even) and odd.count(0) < 0.05 * len(odd):
         return "utf-16-be"
     return ""
-
-
-def windows_reading(text: str) -> str:
-    """A text that is not UTF-8 (its broken bytes are lone surrogates) as Windows-1252 reads it; "" if it cannot be that.
-
-    Windows-1252 has letters and typographic signs where UTF-8 has parts of characters: a text that also holds characters
-    beyond ASCII that were valid UTF-8 is a damaged UTF-8 text instead.
-    """
-    broken = [char for char in text if "\udc80" <= char <= "\udcff"]
-    if not broken or any("\x7f" < char < "\ud800" or char > "\udfff" for char in text):
-        return ""
-    try:
-        return text.encode("ascii", "surrogateescape").decode("cp1252")
-    except UnicodeDecodeError:
-        return ""

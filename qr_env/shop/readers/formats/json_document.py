@@ -59,7 +59,9 @@ def _only_list(path: Path, text: str, start: int, document: object) -> Found:
     if not lists:
         return [(start, document)]
     if len(lists) > 1:
-        raise DataError(f"{path}: this JSON holds several lists of objects ({', '.join(lists)}); keep the one that is meant")
+        raise DataError(
+            f"{path}: this JSON holds several lists of objects ({', '.join(lists)}); keep the one that is meant"
+        )
     return next(iter(lists.values()))
 
 

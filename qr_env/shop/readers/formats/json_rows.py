@@ -30,13 +30,15 @@ class Broken:
 
 
 def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
-    """First our column names, then the rows. Raises DataError where there is no JSON object, or several lists of them."""
+    """First our column names, then the rows. DataError where there is no JSON object, or several lists of them."""
     with file.text(newline=None) as handle:
         values = _values(file, handle, naming)
         head = list(islice(values, HEAD_ROWS))
         keys = dict.fromkeys(key for _, value in head if isinstance(value, dict) for key in value)
         if not keys:
-            raise DataError(f"{file.path}: no JSON object in its first {len(head)} lines; JSONL has one object per line")
+            raise DataError(
+                f"{file.path}: no JSON object in its first {len(head)} lines; JSONL has one object per line"
+            )
         names = naming(list(keys))
         yield list(names.values())
         for line, value in chain(head, values):

@@ -1,7 +1,7 @@
 """Read Parquet files as chunks of text columns with row numbers.
 
-for chunk in parquet_chunks(Path("products.parquet"), lambda header: {"sku": "product_id", "name": "title"}):
-    print(chunk.columns["title"][0], chunk.rows)
+for chunk in parquet_chunks(open_table(Path("products.parquet")), lambda header: {"sku": "product_id"}):
+    print(chunk.columns["product_id"][0], chunk.rows)
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import pyarrow.parquet as pq
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import CHUNK_ROWS, Chunk, Naming
+from qr_env.shop.readers.formats.table_file import TableFile
 
 
-def parquet_chunks(path: Path, naming: Naming) -> Iterator[Chunk]:
+def parquet_chunks(table: TableFile, naming: Naming) -> Iterator[Chunk]:
     """Yield at least one chunk; DataError for a damaged file or a nested or boolean column."""
+    path = table.path
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        file = _open(table)
         names = naming(file.schema_arrow.names)
         first = 0
         schema = pa.schema([file.schema_arrow.field(name) for name in names])
@@ -33,6 +35,13 @@ def parquet_chunks(path: Path, naming: Naming) -> Iterator[Chunk]:
             first += len(batch)
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+
+
+def _open(table: TableFile) -> pq.ParquetFile:
+    if table.path.suffix.lower() == ".parquet":
+        return pq.ParquetFile(table.path, memory_map=True)
+    with table.binary() as handle:
+        return pq.ParquetFile(pa.BufferReader(handle.read()))
 
 
 def _parquet_chunk(path: Path, batch: pa.RecordBatch, first: int) -> Chunk:

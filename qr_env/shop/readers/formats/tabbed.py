@@ -3,8 +3,8 @@
 for line, fields, value in tab_rows(Lines(handle), "\\t", Shape.of(["query_id", "query"])):
     print(line, fields)
 
-A cell in quotes may hold tabs and line ends. A quote that opens a cell and does not close it was typed by someone: where
-each of the lines up to the next quote is a row of its own, they are rows.
+A cell in quotes may hold tabs and line ends. A quote that opens a cell and does not close it was typed by
+someone: where each of the lines up to the next quote is a row of its own, they are rows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Open a file that holds a table: plain, gz, bz2, xz or zip, in its encoding; anything else is refused as what it is.
 
-    file = open_table(Path("products.csv.gz"))      # TableFile(suffix=".csv", …)
-    with file.text() as handle:
-        first_line = next(handle)
+file = open_table(Path("products.csv.gz"))      # TableFile(suffix=".csv", …)
+with file.text() as handle:
+    first_line = next(handle)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from qr_env.common.errors import DataError
-from qr_env.shop.readers.formats.encodings import encoding_of, without_mark
+from qr_env.shop.readers.formats.encodings import UTF8, encoding_of, without_mark
 from qr_env.shop.readers.formats.magic import HEAD, what_is
 
 Opener = Callable[[Path], IO[bytes]]
@@ -79,15 +79,16 @@ def open_table(path: Path, encoding: str = "", stem: str = "") -> TableFile:
     name = Path(member) if member else Path(path.stem) if packed in PACKED else path
     if not start:
         raise DataError(f"{_place(path, member)}: the file is empty; the first line must name the columns")
-    if name.suffix.lower() != ".parquet" and (kind := what_is(start, name.name, name.stem)):
+    parquet = name.suffix.lower() == ".parquet" and start.startswith(b"PAR1")
+    if not parquet and (kind := what_is(start, name.name, name.stem)):
         raise DataError(f"{_place(path, member)}: this is {kind}")
     return TableFile(path, name.suffix.lower(), member, _encoding(path, start, encoding, name.suffix.lower()))
 
 
-def table_suffix(path: Path) -> str:
-    """The suffix of a file without that of its packing, lower case: ".csv" of products.csv.gz, ".zip" of products.zip."""
-    packed = path.suffix.lower() in PACKED
-    return (Path(path.stem) if packed else path).suffix.lower()
+def table_name(path: Path) -> tuple[str, str]:
+    """Stem and suffix of a file without those of its packing: products and .csv of products.csv.gz; .zip of a zip."""
+    inner = Path(path.stem) if path.suffix.lower() in PACKED else path
+    return inner.stem, inner.suffix.lower()
 
 
 @contextmanager
@@ -96,14 +97,16 @@ def packing_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except _PACK_ERRORS as error:
-        raise DataError(f"{path}: the packed data are damaged or cut off ({error}); download or pack it again") from None
+        raise DataError(
+            f"{path}: the packed data are damaged or cut off ({error}); download or pack it again"
+        ) from None
     except PermissionError:
         raise DataError(f"{path}: no permission to read this file") from None
 
 
 def _encoding(path: Path, start: bytes, asked: str, suffix: str) -> str:
     encoding = encoding_of(start, asked)
-    if suffix != ".parquet" and not asked and (found := without_mark(start[:64])):
+    if encoding == UTF8 and suffix != ".parquet" and not asked and (found := without_mark(start[:64])):
         raise DataError(f"{path}: this looks like UTF-16 without its byte-order mark; pass --encoding {found}")
     return encoding
 
@@ -138,7 +141,7 @@ def _member(path: Path, stem: str) -> str:
     with packing_errors(path), zipfile.ZipFile(path) as archive:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
     if "[Content_Types].xml" in names:
-        raise DataError(f"{path}: this is an Excel workbook (or another Office document): save the sheet as CSV (UTF-8)")
+        raise DataError(f"{path}: this is an Excel workbook or another Office document: save the sheet as CSV")
     tables = [name for name in names if not name.startswith("__MACOSX/") and not Path(name).name.startswith(".")]
     for wanted in dict.fromkeys((stem, path.stem)):
         if len(tables) > 1 and (found := [name for name in tables if Path(name).stem.lower() == wanted.lower()]):
@@ -153,5 +156,3 @@ def _member(path: Path, stem: str) -> str:
 
 def _place(path: Path, member: str) -> str:
     return f"{path} ({member})" if member else str(path)
-
-

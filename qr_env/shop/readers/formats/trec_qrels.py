@@ -1,0 +1,37 @@
+"""Read TREC qrels: `query_id iteration product_id grade`, separated by white space.
+
+rows = trec_rows(open_table(Path("qrels.trec")), lambda header: {name: name for name in header})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from qr_env.shop.readers.chunks import Naming, excerpt
+from qr_env.shop.readers.formats.table_file import TableFile
+
+WIDTH = 4  # fields of a line
+
+
+def is_trec(file: TableFile) -> bool:
+    """Whether a file has TREC's lines: by its suffix, or for .txt because most of the first lines have four fields."""
+    if file.suffix != ".txt":
+        return True
+    with file.text(newline=None) as handle:
+        counts = [len(line.split()) for line in islice(handle, 50) if line.strip()]
+    return counts.count(WIDTH) > 0.5 * len(counts) and counts[0] == WIDTH
+
+
+def trec_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
+    """First our column names, then the rows, invalid ones with their reason."""
+    names = naming(["query_id", "product_id", "grade"])
+    yield [names["query_id"], names["product_id"], names["grade"]]
+    with file.text(newline=None) as handle:
+        for number, line in enumerate(handle, start=1):
+            fields = line.split()
+            if len(fields) == WIDTH:
+                yield number, [fields[0], fields[2], fields[3]], ""
+            elif fields:
+                yield number, f"ragged row ({len(fields)} fields, a TREC qrels line has {WIDTH})", excerpt(line)

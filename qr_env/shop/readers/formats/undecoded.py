@@ -1,0 +1,63 @@
+"""Why a row is not in the encoding of its file, and which encoding the file may have instead.
+
+undecoded = Undecoded(file)
+undecoded.reason("caf\\udce9")     # "not UTF-8 (Windows-1252, it seems: it reads 'café'; pass --encoding cp1252)"
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+
+from qr_env.shop.readers.formats.table_file import TableFile
+
+SAMPLE = 16 * 1024 * 1024  # bytes of a file that are looked at
+_BROKEN = re.compile("[\udc80-\udcff]+")
+_BEYOND_ASCII = re.compile("[\x80-\ud7ff\ue000-\U0010ffff]")
+
+
+class Undecoded:
+    """The rows of a file that its encoding cannot read; the file is looked at when the first one is met."""
+
+    def __init__(self, file: TableFile) -> None:
+        self._file = file
+        self.rows = 0
+        """Rows met so far."""
+
+    @cached_property
+    def guess(self) -> str:
+        """ "cp1252" where all bytes beyond ASCII are of that encoding, "other" of another, "" for damaged UTF-8."""
+        with self._file.binary() as handle:
+            text = handle.read(SAMPLE).decode(self._file.encoding, "surrogateescape")
+        runs = _BROKEN.findall(text)
+        broken = sum(map(len, runs))
+        if len(_BEYOND_ASCII.findall(text)) > 0.2 * broken or not self._file.encoding.startswith("utf-8"):
+            return ""
+        # Western words have single letters beyond ASCII; runs of them are Cyrillic, Greek, Chinese, …
+        return "other" if broken > 2.5 * len(runs) or not _windows(text) else "cp1252"
+
+    def reason(self, text: str) -> str:
+        """The reason for a row, `text` one of its cells, in which undecodable bytes are lone surrogates."""
+        self.rows += 1
+        name = "UTF-8" if self._file.encoding.startswith("utf-8") else self._file.encoding
+        if self.guess == "cp1252":
+            reading = repr(_windows(text)[:40])
+            return f"not {name} (Windows-1252, it seems: then it reads {reading}; pass --encoding cp1252)"
+        if self.guess == "other":
+            return f"not {name} (in another encoding: pass it as --encoding, such as cp1251, gb18030 or shift_jis)"
+        return f"not {name}"
+
+    def note(self) -> str:
+        """A note on all rows of the file; "" if there were none, or they are damaged."""
+        if not self.rows or not self.guess:
+            return ""
+        way = "--encoding cp1252 reads them" if self.guess == "cp1252" else "name its encoding with --encoding"
+        return f"{self._file.path.name}: {self.rows:,} rows are left out because the file is not UTF-8; {way}"
+
+
+def _windows(text: str) -> str:
+    """The text with its undecodable bytes as Windows-1252; "" if they cannot be that."""
+    try:
+        return _BROKEN.sub(lambda run: run.group().encode("ascii", "surrogateescape").decode("cp1252"), text)
+    except UnicodeDecodeError:
+        return ""
