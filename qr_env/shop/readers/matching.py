@@ -48,12 +48,12 @@ class Matching:
     """Our name → number of cells that another column filled."""
 
     def match(self, header: list[str]) -> dict[str, str]:
-        """Find the columns in a file's header; returns `names`.
+        """Find the columns in a file's header; returns `names`. A second call forgets the first.
 
         Raises:
             DataError: a required column is missing, or a column that is used occurs twice.
         """
-        self.header = header
+        self.header, self.names, self.fills = header, {}, {}
         places = _places(header)
         chosen = {column.name: self._choose(column, places) for column in self.spec.columns}
         for column in self.spec.columns:

@@ -30,7 +30,7 @@ FIELD_LIMIT = 2 * 1024 * 1024  # characters; a longer field is an unclosed quote
 PIECE = 64  # lines of a block with a dirty row that are parsed at once
 HEADER_LINES = 10  # lines among which the header is looked for
 _SWALLOWED = "broken quotes (a quote opens a field that runs over further rows)"
-_OPEN_QUOTES = "{count:,} cells begin with a quote and do not close it; it is kept, e.g. {value} (line {line})"
+_OPEN_QUOTES = "quotes that open a cell and do not close it are kept ({count:,}, e.g. {value} on line {line})"
 
 
 @contextmanager

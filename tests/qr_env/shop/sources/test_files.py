@@ -350,7 +350,7 @@ def test_missing_and_ambiguous_files_raise_with_the_reason(tmp_path: Path) -> No
     with pytest.raises(DataError, match="not a readable Parquet file"):
         read_folder(tmp_path)
     with pytest.raises(DataError, match=r"unknown format '\.xlsx'"):
-        (tmp_path / "shop.xlsx").touch()
+        (tmp_path / "shop.xlsx").write_text("product_id,title\n")
         read_folder(tmp_path / "shop.xlsx")
 
 
