@@ -7,18 +7,21 @@ observation, reward, terminated, truncated, info = env.step("sofa")
 
 from __future__ import annotations
 
-from copy import copy
-from functools import lru_cache
+import os
 from typing import Any, cast
 
 import gymnasium
-from gymnasium.spaces import Dict, Space, Text
+import numpy as np
+from gymnasium.spaces import Dict, Space
 
+from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Judge, Retriever, Shopper, Stream
 from qr_env.common.types import Grades, Hits, Query
+from qr_env.environment.arguments import check_rewrite, given_query
 from qr_env.environment.by_name import open_judge, open_retriever, open_reward, open_shop
 from qr_env.environment.original_results import CONTEXT_CHARS, QUERY_CHARS
 from qr_env.environment.simulator import Simulator
+from qr_env.environment.spaces import text_space
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.reward.reward import RewardFunction
 from qr_env.shop.shop import Shop
@@ -44,8 +47,8 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
 
     ## Starting State
     The next query of the stream: drawn by popularity among the training queries, or as the given `stream` does.
-    `reset(seed=…)` restarts the stream's draws; `reset()` continues them. `reset(options={"query": …})` starts on a
-    given query: a text, or a `Query` of the shop.
+    `reset(seed=…)` restarts the stream's draws; `reset()` continues them, from a random start where no seed was given.
+    `reset(options={"query": …})` starts on a given query: a text, or a `Query` of the shop. Other options are refused.
 
     ## Rewards
     The sum of named terms, formula in `qr_env.reward.reward`: the gain in DCG@10 over the original, in [−1, 1], behind
@@ -58,10 +61,10 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
     `terminated` after `max_turns` steps. Never truncated.
 
     ## Information
-    From `reset`: `query`, `query_id`, `hits_before` (product rows, int32), `ids_before` (their ids), `grades_before`
-    ((hits, 4) probabilities of Irrelevant, Complement, Substitute, Exact). From `step` the same, and `hits_after`,
-    `ids_after`, `grades_after`, `reward_terms` (term → float), `feedback` (figure → float, see
-    `qr_env.reward.feedback`).
+    From `reset`: `query`, `query_id`, `hits_before` ((k,) product rows, int32, −1 where fewer were found), `ids_before`
+    (ids of the products found), `grades_before` ((k, 4) probabilities of Irrelevant, Complement, Substitute, Exact: NaN
+    without a verdict, 0 without a product). From `step` the same, and `hits_after`, `ids_after`, `grades_after`,
+    `reward_terms` (term → float), `feedback` (figure → float, see `qr_env.reward.feedback`).
 
     ## Arguments
     - `shop`: a `Shop`, or a name of `qr_env.shop.load_shop` ("generated", "icecat", a folder, …).
@@ -78,6 +81,12 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
     - `stream`: where queries come from, a `QueryStream` or a `ReplayLog`; None draws from the training queries.
     - `shopper`: simulates engagement with the lists before and after, a `qr_env.common.protocols.Shopper`; `click`,
       `cart` and `purchase` then join feedback and reward. None: no engagement.
+
+    ## Several environments
+    `make_vec` without a mode makes `QueryRewriteVectorEnv`, the fast one. With `vectorization_mode="sync"` or "async"
+    it makes N of this one, each with its own draws; "async" works with and without shared memory. An object given as
+    `stream` is shared by the N of "sync" and copied into each process of "async", where all copies draw the same until
+    `reset(seed=…)` gives each its own seed.
 
     ## Version History
     - v0: first version.
@@ -113,23 +122,27 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
         self.shop = shop
         self.stream: Stream = stream or default_stream(shop)
         spaces: dict[str, Space[Any]] = {"query": text_space(QUERY_CHARS), "context": text_space(CONTEXT_CHARS)}
+        self._closed = False
         self.observation_space = cast(Space[dict[str, str]], Dict(spaces))
         self.action_space = text_space(QUERY_CHARS)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, str], dict[str, Any]]:
-        """Start on the next query of the stream, or on `options["query"]`."""
+        """Start on the next query of the stream, or on `options["query"]`. Raises ConfigError for another option."""
+        self._check_open()
+        given = given_query(options)
         super().reset(seed=seed)
         reseed(self.stream, seed)
-        given = (options or {}).get("query")
-        query = self.stream.take(1)[0] if given is None else as_query(given)
+        query = given or self.stream.take(1)[0]
         self.simulator.reset([query])
         before, grades = self.simulator.before()
         return _first(self.simulator.observe()), self._info(query, "before", before, grades)
 
     def step(self, action: str) -> tuple[dict[str, str], float, bool, bool, dict[str, Any]]:
         """Search with the rewrite. Raises ConfigError if the action is no text, or after the episode's end."""
+        self._check_open()
+        check_rewrite(action)
         step = self.simulator.step([action])
         info = self._info(step.query[0], "before", step.hits_before, step.grades_before)
         info |= self._info(step.query[0], "after", step.hits_after, step.grades_after)
@@ -139,16 +152,23 @@ class QueryRewriteEnv(gymnasium.Env[dict[str, str], str]):
         return _first(step.observation), float(step.rewards_N[0]), step.done, False, info
 
     def _info(self, query: Query, when: str, hits: Hits, grades: Grades) -> dict[str, Any]:
-        """One result list, without its padding."""
-        found_K = hits.found_NK[0]
-        rows_K = hits.rows_NK[0][found_K]
+        """One result list. The arrays keep their padding: Gymnasium's vectors stack them, so lengths must be equal."""
+        rows_K, found_K = hits.rows_NK[0], hits.found_NK[0]
         return {
             "query": query.text,
             "query_id": query.id,
             f"hits_{when}": rows_K,
-            f"ids_{when}": self.shop.products["product_id"].take(rows_K).to_pylist(),
-            f"grades_{when}": grades.probs_NK4[0][found_K],
+            f"ids_{when}": self.shop.products["product_id"].take(rows_K[found_K]).to_pylist(),
+            f"grades_{when}": np.where(found_K[:, None], grades.probs_NK4[0], np.float32(0)),
         }
+
+    def close(self) -> None:
+        """End the environment: `reset` and `step` raise ConfigError from now on."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError("the environment is closed: make a new one")
 
     def state_dict(self) -> dict[str, Any]:
         """Stream position, query and the rewrites of this episode, as JSON values."""
@@ -165,32 +185,14 @@ def _first(observation: dict[str, tuple[str, ...]]) -> dict[str, str]:
 
 
 def default_stream(shop: Shop) -> QueryStream:
-    """Traffic of the training queries, or of all queries in a shop without splits."""
-    return QueryStream(shop.split("train") or shop.all_queries)
+    """Traffic of the training queries, or of all queries in a shop without splits, from a random start.
+
+    The system's own randomness: environments of one process and of forked ones draw different queries.
+    """
+    return QueryStream(shop.split("train") or shop.all_queries, seed=int.from_bytes(os.urandom(8)))
 
 
 def reseed(stream: Stream, seed: int | None) -> None:
     """Restart the stream with a seed, in place; None leaves it where it is."""
     if seed is not None:
         stream.reseed(seed)
-
-
-def as_query(given: str | Query) -> Query:
-    """The query; a text becomes one that is not of the shop."""
-    return given if isinstance(given, Query) else Query(-1, "", given)
-
-
-@lru_cache
-def _printable_space() -> Text:
-    printable = "".join(filter(str.isprintable, map(chr, range(0x10000))))
-    return Text(QUERY_CHARS, min_length=0, charset=printable)
-
-
-def text_space(max_length: int) -> Text:
-    """Texts of printable characters of the basic plane: Gymnasium's own default refuses even spaces.
-
-    A shallow copy of one cached space: its 60,000 characters are set up once, its random state is not shared.
-    """
-    space = copy(_printable_space())
-    space.max_length = max_length
-    return space

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Judge, Retriever, Shopper
 from qr_env.common.types import Engagement, Grades, Hits, Query, RewardTerms, SearchText
+from qr_env.environment.arguments import check_rewrites
 from qr_env.environment.original_results import OriginalResultsCache, Slots, check_capacity, excellent_products
 from qr_env.environment.results import Results, choose_rows, take_rows
 from qr_env.retrieval import combine
@@ -163,7 +164,7 @@ class Simulator:
 
         Raises ConfigError for a wrong number of rewrites, one that is no text, or a step after the end.
         """
-        self._check_actions(rewrites_N)
+        self.check_actions(rewrites_N)
         done = self.turn + 1 >= self.max_turns
         following = list(next_P) if done and next_P is not None else []
         step = self._evaluate_rewrites(rewrites_N, done, self.cache.missing(following))
@@ -204,13 +205,13 @@ class Simulator:
         if len(queries_P) != self.blocks:
             raise ConfigError(f"{len(queries_P)} queries for {self.blocks} blocks of {self.group_size}: give one each")
 
-    def _check_actions(self, rewrites_N: Sequence[str]) -> None:
-        if self.turn >= self.max_turns or not self.queries_P:
-            raise ConfigError("step before reset, or after the episode's end: call reset first")
-        if isinstance(rewrites_N, str) or len(rewrites_N) != len(self._slots_N):
-            raise ConfigError(f"expected {len(self._slots_N)} rewrites, got {rewrites_N!r:.80}")
-        if wrong := [rewrite for rewrite in rewrites_N if not isinstance(rewrite, str)]:
-            raise ConfigError(f"a rewrite must be a text, got {wrong[0]!r:.80}")
+    def check_actions(self, rewrites_N: Sequence[str]) -> None:
+        """Raise ConfigError unless the next step can take these rewrites."""
+        if not self.queries_P:
+            raise ConfigError("step before reset: call reset first")
+        if self.turn >= self.max_turns:
+            raise ConfigError("step after the episode's end: call reset first")
+        check_rewrites(rewrites_N, len(self._slots_N))
 
     def _begin_episodes(self, queries_P: Sequence[Query]) -> None:
         """Begin the first turn on queries that are in the cache."""

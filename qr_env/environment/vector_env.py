@@ -21,10 +21,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Judge, Retriever, Shopper, Stream
 from qr_env.common.types import Query
+from qr_env.environment.arguments import first_seed, given_queries
 from qr_env.environment.by_name import open_judge, open_retriever, open_reward, open_shop
-from qr_env.environment.env import as_query, default_stream, reseed, text_space
+from qr_env.environment.env import default_stream, reseed
 from qr_env.environment.original_results import CONTEXT_CHARS, QUERY_CHARS
 from qr_env.environment.simulator import Observation, Simulator, Step
+from qr_env.environment.spaces import text_space
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.reward.reward import RewardFunction
 from qr_env.shop.shop import Shop
@@ -101,25 +103,34 @@ class QueryRewriteVectorEnv(VectorEnv[Observation, Sequence[str], np.ndarray]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start on the next queries of the stream. There is one stream: of a list of seeds only the first is used."""
-        first = seed[0] if isinstance(seed, Sequence) else seed
+        """Start on the next queries of the stream, or on `options["queries"]`; other options raise ConfigError.
+
+        There is one stream: of a list of seeds only the first is used.
+        """
+        self._check_open()
+        given, first = given_queries(options), first_seed(seed, self.num_envs)
         super().reset(seed=first)
         reseed(self.stream, first)
-        given = (options or {}).get("queries")
-        self.simulator.reset(self._draw() if given is None else [as_query(query) for query in given])
+        self.simulator.reset(self._draw() if given is None else given)
         hits, grades = self.simulator.before()
         infos = {"query": self.simulator.queries_N, "hits_before": hits, "grades_before": grades}
         return self.simulator.observe(), infos
 
     def step(self, actions: Sequence[str]) -> StepResult:
         """Search, grade and reward N rewrites. Raises ConfigError for a wrong number, or a rewrite that is no text."""
+        self._check_open()
         last = self.simulator.turn + 1 >= self.simulator.max_turns
+        self.simulator.check_actions(actions)  # before queries are drawn, so that a refused step changes nothing
         step = self.simulator.step(actions, self._draw() if last else None)
         infos = _infos(step)
         if step.done:
             infos |= self._final(step, infos)
         observation = self.simulator.observe() if step.done else step.observation
         return observation, step.rewards_N, np.full(self.num_envs, step.done), np.zeros(self.num_envs, np.bool_), infos
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ConfigError("the environment is closed: make a new one")
 
     def _draw(self) -> list[Query]:
         return self.stream.take(self.simulator.blocks)

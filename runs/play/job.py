@@ -107,9 +107,9 @@ def print_query(env: QueryRewriteEnv, query: Query | str, console: Console) -> N
     where = f"query {info['query_id']} of the shop" if info["query_id"] else "not a query of the shop"
     console.print(f"{info['query']}  ({where})", markup=False, style="bold")
     console.print(hits_table(env, info, ("before",)))
-    if not len(info["hits_before"]):
+    if not info["ids_before"]:
         console.print("It finds nothing.")
-    print_missing_grades(env, info["grades_before"], console)
+    print_missing_grades(env, found_grades(info, "before"), console)
 
 
 def play_rewrite(env: QueryRewriteEnv, query: Query | str, rewrite: str, console: Console) -> dict[str, object]:
@@ -120,7 +120,7 @@ def play_rewrite(env: QueryRewriteEnv, query: Query | str, rewrite: str, console
     console.print(hits_table(env, info, ("before", "after")))
     if feedback["kept"]:
         console.print("The original is kept: nothing changes, and the reward is exactly 0.")
-    print_missing_grades(env, info["grades_after"], console)
+    print_missing_grades(env, found_grades(info, "after"), console)
     term_texts = "  ".join(f"{name} {value:+.3f}" for name, value in terms.items())
     console.print(f"reward {reward:+.3f}  =  {term_texts}", markup=False, style="bold")
     metrics = ("relevance", "increment", "hitrate", "coverage", "diversity")
@@ -149,16 +149,22 @@ def hits_table(env: QueryRewriteEnv, info: Info, sides: tuple[Side, ...]) -> Tab
     for side in sides:
         table.add_column("grade", min_width=7)
         table.add_column(side, no_wrap=True, overflow="ellipsis", ratio=1)
-    for rank in range(max((len(info[f"hits_{side}"]) for side in sides), default=0)):
+    for rank in range(max((len(info[f"ids_{side}"]) for side in sides), default=0)):
         cells = [str(rank + 1)]
         for side in sides:
             rows_K, probs_K4 = info[f"hits_{side}"], info[f"grades_{side}"]
-            if rank < len(rows_K):
+            if rank < len(info[f"ids_{side}"]):
                 cells += [grade_text(probs_K4[rank]), clean(env.shop.titles[rows_K[rank]], MAX_TITLE)]
             else:
                 cells += ["", ""]
         table.add_row(*map(Text, cells))
     return table
+
+
+def found_grades(info: Info, side: Side) -> FloatArray:
+    """(hits, 4) grades of the products found, without the list's padding."""
+    grades: FloatArray = info[f"grades_{side}"][info[f"hits_{side}"] >= 0]
+    return grades
 
 
 def grade_text(probs: FloatArray) -> str:
