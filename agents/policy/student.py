@@ -27,6 +27,7 @@ from agents.policy.rollout import Rollout, sample
 from agents.suggestions.suggester import Offer, OfferSettings, Suggester
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
+from qr_env.common.packages import require
 from qr_env.models.hub import load_causal_lm
 from qr_env.models.progress import no_weight_bars
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
@@ -187,6 +188,7 @@ class Student:
         if wanted is not None and suggester is not None and wanted != suggester.settings:
             raise ConfigError(f"{folder} was trained with {wanted}, and is given suggestions of {suggester.settings}")
         if (folder / "adapter_config.json").is_file():
+            require("peft", what="a student with LoRA adapters")
             from peft import AutoPeftModelForCausalLM  # noqa: PLC0415 - for LoRA students only
 
             with no_weight_bars():
@@ -239,6 +241,7 @@ def pretrained_student(name: str, max_new_tokens: int, lora_rank: int = 0) -> St
     """A student from a pretrained causal LM, by a name of `qr_env.models.hub`; `lora_rank` 0 trains all weights."""
     model, tokenizer = load_causal_lm(name)
     if lora_rank:
+        require("peft", what="a student with LoRA adapters")
         from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - for LoRA students only
 
         settings = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")

@@ -21,6 +21,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from agents.examples.tasks import IGNORED
 from agents.policy.prompt import completion_ids, prompt_text, text_ids
 from qr_env.common.errors import ConfigError
+from qr_env.common.packages import require
 
 if TYPE_CHECKING:
     from transformers import (
@@ -84,6 +85,7 @@ def fine_tune(
     Raises:
         ConfigError: with packing, if a sequence is longer than a row or the model's attention would mix sequences.
     """
+    require("datasets", "trl", what="supervised fine-tuning")
     # TRL takes seconds to import, and a resumed run does not fine-tune.
     from datasets import Dataset, disable_progress_bars  # noqa: PLC0415
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415

@@ -20,6 +20,7 @@ import numpy as np
 
 from qr_env.common.atomic_io import atomic_write, saving
 from qr_env.common.errors import ConfigError
+from qr_env.common.packages import require
 from qr_env.evaluation.result import Evaluation
 
 TIMINGS = ("seconds",)  # metrics that are wall-clock times
@@ -29,6 +30,7 @@ TRACKERS = {
     "tensorboard": "agents.tracking.tensorboard_tracker",
     "trackio": "agents.tracking.trackio_tracker",
 }
+NEEDED = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "torch"), "trackio": ("trackio",)}  # packages of each
 
 
 class Tracker(Protocol):
@@ -152,15 +154,24 @@ def open_trackers(
     kinds: str | Sequence[str], folder: Path, config: dict[str, Any], resume_from: int | None = None
 ) -> list[Tracker]:
     """The trackers without the run folder's files, resuming the run that they have; errors as of `make_tracker`."""
+    return [
+        importlib.import_module(TRACKERS[name]).open_tracker(folder, config, resume_from)
+        for name in checked_trackers(kinds)
+    ]
+
+
+def checked_trackers(kinds: str | Sequence[str]) -> list[str]:
+    """Each of these trackers once, without "none"; opens none of them.
+
+    Raises:
+        ConfigError: an unknown tracker, or one whose package is not installed.
+    """
     names = [kinds] if isinstance(kinds, str) else list(dict.fromkeys(kinds))
     for name in names:
         if name not in (*TRACKERS, "none"):
-            raise ConfigError(f"--tracker {name!r}: known are {', '.join(TRACKERS)}, none")
-    return [
-        importlib.import_module(TRACKERS[name]).open_tracker(folder, config, resume_from)
-        for name in names
-        if name != "none"
-    ]
+            raise ConfigError(f"tracker={name!r}: known are {', '.join(TRACKERS)}, none")
+        require(*NEEDED.get(name, ()), what=f"tracker={name!r}")
+    return [name for name in names if name != "none"]
 
 
 def send_evaluation(

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from agents.tracking.base import evaluation_table, headline_metrics, numeric_metrics, sample_table
-from qr_env.common.errors import ConfigError
 from qr_env.evaluation.result import Evaluation
 
 FOLDER = "tensorboard"
@@ -23,10 +22,8 @@ class TensorBoardTracker:
     """Writes event files; TensorBoard hides the events that a resumed run writes again."""
 
     def __init__(self, folder: Path, config: dict[str, Any], resume_from: int | None = None) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ConfigError("--tracker tensorboard needs its package: pip install 'qr-env[tensorboard]'") from error
+        from torch.utils.tensorboard import SummaryWriter
+
         purge_step = None if resume_from is None else resume_from + 1
         self.writer = SummaryWriter(str(folder / FOLDER), purge_step=purge_step)
         self.last_update = resume_from or 0

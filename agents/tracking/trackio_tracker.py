@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from agents.tracking.base import evaluation_table, headline_metrics, numeric_metrics, sample_table
-from qr_env.common.errors import ConfigError
 from qr_env.evaluation.result import Evaluation
 
 PROJECT = "qr-env"
@@ -23,10 +22,8 @@ class TrackioTracker:
     """One trackio run, named as its folder; `update` is its step."""
 
     def __init__(self, folder: Path, config: dict[str, Any], resume_from: int | None = None) -> None:
-        try:
-            import trackio
-        except ImportError as error:
-            raise ConfigError("--tracker trackio needs its package: pip install 'qr-env[trackio]'") from error
+        import trackio
+
         self.trackio = trackio
         resume = "never" if resume_from is None else "allow"
         self.run = trackio.init(PROJECT, name=folder.resolve().name, config=config, resume=resume, embed=False)

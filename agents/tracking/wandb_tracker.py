@@ -15,7 +15,6 @@ import numpy as np
 
 from agents.tracking.base import evaluation_table, headline_metrics, numeric_metrics, sample_table
 from qr_env.common.atomic_io import atomic_write, saving
-from qr_env.common.errors import ConfigError
 from qr_env.evaluation.result import Evaluation
 
 if TYPE_CHECKING:  # optional
@@ -32,10 +31,8 @@ class WandbTracker:
     """Logs to one W&B run."""
 
     def __init__(self, folder: Path, config: dict[str, Any], resume_from: int | None = None) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise ConfigError("--tracker wandb needs Weights & Biases: pip install 'qr-env[wandb]'") from error
+        import wandb
+
         self.wandb = wandb
         self.run = wandb.init(
             project=PROJECT,

@@ -36,6 +36,7 @@ from judges.cross_encoder.training import forward, load_classifier
 from judges.simple.thresholds import Levels, Thresholds, fit_thresholds, level_probs
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.hashing import sha256_files, sha256_text
+from qr_env.common.packages import require
 from qr_env.common.types import LEVELS, FloatArray
 from qr_env.retrieval.base import default_threads
 from qr_env.retrieval.encoder import product_texts
@@ -102,6 +103,7 @@ class CrossEncoderJudge:
     name = "cross-encoder"
 
     def __init__(self, folder: Path | str, backend: str = "auto", batch_size: int = 0, threads: int = 0) -> None:
+        require("transformers", what="the cross-encoder judge")
         self.folder = Path(folder)
         check_one_logit(self.folder)
         if backend not in BACKENDS:
@@ -267,12 +269,9 @@ class OnnxScorer:
     batch = BATCH_CPU
 
     def __init__(self, path: Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ConfigError(
-                "backend onnx needs onnxruntime: pip install 'qr-env[onnx]', or choose backend='torch'"
-            ) from error
+        require("onnxruntime", what="a cross-encoder with backend='onnx'")
+        import onnxruntime
+
         if not path.is_file():
             raise JudgeError(f"{path} is missing: export the judge again, or choose backend='torch'")
         options = onnxruntime.SessionOptions()

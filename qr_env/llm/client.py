@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.packages import require
 
 if TYPE_CHECKING:
     import httpx
@@ -135,6 +136,7 @@ class Client:
         backoff: float = 0.5,
         patience: float = 120.0,
     ) -> None:
+        require("httpx", what="a language model behind a server")
         urls = urls or os.environ.get("QR_JUDGE_URL", "")
         named = [url.strip() for url in (urls.split(",") if isinstance(urls, str) else urls)]
         self.endpoints = [Endpoint(url) for url in dict.fromkeys(filter(None, named))]

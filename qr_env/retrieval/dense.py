@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import IndexMismatchError
+from qr_env.common.packages import require
 from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, Hits, SearchText
 from qr_env.retrieval.base import cache_folder, check_k, default_threads, read_meta, write_meta
@@ -62,6 +63,7 @@ class Dense:
     @classmethod
     def build(cls, shop: Shop, encoder: TextEncoder, *, cache_dir: Path | None = None, **settings: Any) -> Dense:
         """Embed a shop's products and index them. cache_dir keeps the vectors; settings: of `DenseSettings`."""
+        require("faiss", what="dense retrieval")
         chosen = DenseSettings(**settings)
         return cls.of_vectors(shop, encoder, product_vectors(shop, encoder, cache_dir, chosen.fields), chosen)
 
@@ -96,6 +98,7 @@ class Dense:
     @classmethod
     def load(cls, folder: Path, shop: Shop, encoder: TextEncoder) -> Dense:
         """Memory-map a saved index. Raises IndexMismatchError if it is of another shop or encoder, or damaged."""
+        require("faiss", what="dense retrieval")
         import faiss
 
         saved = read_meta(folder, cls.name, shop)

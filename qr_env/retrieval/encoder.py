@@ -23,6 +23,7 @@ from tqdm import tqdm
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError, DataError
 from qr_env.common.hashing import sha256_files, sha256_text
+from qr_env.common.packages import require
 from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, SearchText
 from qr_env.models.progress import no_weight_bars
@@ -49,6 +50,7 @@ class Encoder:
             remember: number of texts whose vectors stay in memory, least recently used evicted first (MiniLM: 1.5 kB
                 each).
         """
+        require("sentence_transformers", what="embedding texts")
         self.model_dir = Path(model_dir)
         if not (self.model_dir / "config.json").is_file() and not (self.model_dir / "modules.json").is_file():
             raise ConfigError(f"{model_dir} is no model folder; qr_env.models.hub.resolve('minilm-l6') returns one")
@@ -99,6 +101,7 @@ class Encoder:
     @cached_property
     def model(self) -> SentenceTransformer:
         """The sentence-transformers model, in evaluation mode."""
+        require("sentence_transformers", what="embedding texts")
         from sentence_transformers import SentenceTransformer
 
         with no_weight_bars():

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from qr_env.common.errors import ConfigError
 from qr_env.common.hashing import sha256_files
+from qr_env.common.packages import require
 from qr_env.models.progress import no_weight_bars
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class SparseEncoder:
     """A masked language model, trained for SPLADE, from a local folder. It is loaded on first use."""
 
     def __init__(self, model_dir: Path | str) -> None:
+        require("torch", "transformers", what="splade")
         self.model_dir = Path(model_dir)
         if not (self.model_dir / "config.json").is_file():
             raise ConfigError(f"{model_dir} is no model folder; qr_env.models.hub.resolve('splade-tiny') returns one")

@@ -23,6 +23,7 @@ import tyro
 
 from qr_env.common.errors import ConfigError, QrError, RunFolderError
 from qr_env.common.messages import print_message
+from qr_env.common.packages import missing_package
 from runs.common.folder import CONFIG_FILE
 from runs.common.settings import Values, describe, field_docs, from_mapping, merged, read_assignments, read_yaml
 
@@ -114,6 +115,11 @@ def errors_as_exit_codes() -> Iterator[None]:
         yield
     except QrError as error:
         print_message(f"{type(error).__name__}: {error}")
+        sys.exit(1)
+    except ImportError as error:
+        if (missing := missing_package(error)) is None:
+            raise
+        print_message(f"{type(missing).__name__}: {missing}")
         sys.exit(1)
     except BrokenPipeError:
         # The reader of standard output (`head`, a pager) has closed it. Keep the interpreter from complaining at exit.

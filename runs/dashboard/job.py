@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.packages import require
 from runs.common.output import write_json
 from runs.dashboard.args import Args
 
@@ -111,11 +112,9 @@ def publish(spec: JsonDict) -> list[str]:
     """
     if (mode := os.environ.get("WANDB_MODE", "online")) != "online":
         raise ConfigError(f"WANDB_MODE={mode}: the pages are W&B's, unset it to build them{WAY_OUT}")
-    try:
-        import wandb  # noqa: PLC0415
-        import wandb_workspaces  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise ConfigError(f"qr dashboard needs pip install 'qr-env[dashboard]' ({error.name} is missing)") from error
+    require("wandb_workspaces", "wandb", what="qr dashboard")
+    import wandb  # noqa: PLC0415
+
     try:
         api = wandb.Api()
         entity = spec["entity"] or api.default_entity

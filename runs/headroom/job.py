@@ -21,6 +21,7 @@ from judges.factory import JudgeOptions, open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
+from qr_env.common.packages import require
 from qr_env.common.types import Hits, Query
 from qr_env.environment.simulator import Simulator
 from qr_env.evaluation.bootstrap import interval, resampled_means
@@ -169,6 +170,7 @@ def expected_gains(evidence: Sequence[Evidence], variants: Mapping[str, Scores])
 
     Each half of the queries is predicted by trees fitted on the labels of the other half.
     """
+    require("sklearn", what="the selector by labels")
     from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415 - takes a second, for this row only
 
     features_NF = np.array([query_features(one) for one in evidence])

@@ -119,7 +119,7 @@ def test_an_unknown_tracker_is_named_with_the_known_ones(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "package"),
-    [("wandb", "wandb"), ("tensorboard", "torch.utils.tensorboard"), ("trackio", "trackio")],
+    [("wandb", "wandb"), ("tensorboard", "tensorboard"), ("trackio", "trackio")],
 )
 def test_a_missing_package_is_named_and_no_file_is_changed(tmp_path, monkeypatch, kind, package):
     metrics, _ = log_updates(tmp_path, 2)
