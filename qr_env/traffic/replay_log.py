@@ -4,8 +4,8 @@ log = ReplayLog.read("log.parquet", shop)     # CSV, TSV, JSONL or Parquet: time
 log.take(64), log.arrivals(64)[0].time
 
 Accepted times are described in `qr_env/shop/readers/times.py`. The log is sorted by time, stably, and repeats from its
-start (`laps` counts), so the stream is endless. A line whose text equals a query of the shop, up to case and spaces,
-becomes that query with its labels and purchases; any other becomes free text with row -1.
+start (`laps` counts), so the stream is endless. A line whose text equals a query of the shop, up to case, Unicode form
+and spaces, becomes that query with its labels and purchases; any other becomes free text with row -1.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qr_env.common.errors import ConfigError, DataError, IndexMismatchError
+from qr_env.common.text_keys import text_key
 from qr_env.common.types import JsonDict, Query
-from qr_env.query_text.kept import plain
 from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
@@ -112,8 +112,10 @@ class ReplayLog:
         sessions = table["session"].to_pylist() if "session" in table.column_names else None
         texts = table["query"].to_pylist()
         # By text: the shop may have the same text twice, in train and held out.
-        held = {plain(query.text) for query in shop.all_queries if query.split in without} if shop is not None else ()
-        kept = [n for n, text in enumerate(texts) if plain(text) not in held]
+        held = (
+            {text_key(query.text) for query in shop.all_queries if query.split in without} if shop is not None else ()
+        )
+        kept = [n for n, text in enumerate(texts) if text_key(text) not in held]
         if not kept:
             raise DataError(
                 f"{path}: each of its {len(texts):,} lines asks for a {' or '.join(without)} query of the shop, which "
@@ -174,5 +176,5 @@ def as_queries(texts: Sequence[str], shop: Shop | None) -> list[Query]:
     """Each text as the shop's query with that text, or as free text; equal texts share one `Query`."""
     known: dict[str, Query] = {}
     for query in shop.all_queries if shop is not None else ():
-        known.setdefault(plain(query.text), query)
-    return [known.setdefault(plain(text), Query(-1, f"log:{plain(text)}", text)) for text in texts]
+        known.setdefault(text_key(query.text), query)
+    return [known.setdefault(text_key(text), Query(-1, f"log:{text_key(text)}", text)) for text in texts]

@@ -39,9 +39,6 @@ class Column:
     unless: tuple[tuple[str, str], ...] = ()
     """(alias, neighbour): in a file with the column `neighbour`, `alias` means something else and is not taken."""
 
-    instead_of: str = ""
-    """Our name of a column beside which this one is not read; "" for none."""
-
     @property
     def names(self) -> tuple[str, ...]:
         """All names that are accepted, the best first."""

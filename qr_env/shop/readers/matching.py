@@ -99,8 +99,6 @@ class Matching:
 
     def _choose(self, column: Column, places: dict[str, list[int]]) -> str:
         """Enter the file's column for one of ours; returns the name under which it was found, "" if there is none."""
-        if column.instead_of and column.instead_of in self.names.values():
-            return ""
         barred = {alias for alias, neighbour in column.unless if neighbour in places}
         for name in column.names:
             if name not in places or name in barred or self.header[places[name][0]] in self.names:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from qr_env.common.errors import ConfigError
+from qr_env.shop.readers.grade_names import GradeNames
 
 
 @dataclass(kw_only=True)
@@ -19,7 +20,8 @@ class ReadOptions:
     on_bad_row: Literal["stop", "skip"] = "stop"
     """Stop at the first invalid row of a file, or skip invalid rows, count them and list them."""
     grades: str = ""
-    """What the grades of labels mean where they are not E, S, C and I, such as 1=E,0=I; by default as the file says."""
+    """What the grades of labels mean where they are not E, S, C and I or 0–3, such as 0=I,1=E or 0..1=I,2=S,3..4=E; a
+    scale that is neither is asked for"""
     encoding: str = ""
     """Encoding of the text files, such as windows-1252; by default it is told from each file."""
     language: str = ""
@@ -29,6 +31,8 @@ class ReadOptions:
         """Raise ConfigError for a value that no reader accepts."""
         if self.on_bad_row not in ("stop", "skip"):
             raise ConfigError(f"on_bad_row={self.on_bad_row!r}: must be 'stop' or 'skip'")
+        if self.grades:
+            GradeNames.parse(self.grades)
 
     def read_options(self) -> ReadOptions:
         """These settings alone, without what a subclass adds."""

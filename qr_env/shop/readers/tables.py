@@ -158,7 +158,7 @@ QRELS = Spec(
     "qrels",
     (
         _QUERY_ID,
-        Column("query", QUERY_NAMES, filled=True, empty="empty query", instead_of="query_id"),
+        Column("query", QUERY_NAMES),
         PAIR_PRODUCT_ID,
         Column(
             "grade",
@@ -167,8 +167,6 @@ QRELS = Spec(
                 *("relevance_label", "relevance_grade", "relevance_score", "score"),
             ),
             required=True,
-            filled=True,
-            kind="grade",
         ),
     ),
 )
@@ -176,7 +174,7 @@ PURCHASES = Spec(
     "purchases",
     (
         _QUERY_ID,
-        Column("query", QUERY_NAMES, filled=True, empty="empty query", instead_of="query_id"),
+        Column("query", QUERY_NAMES),
         PAIR_PRODUCT_ID,
         Column("source", ("where", "channel"), kind="source"),
     ),

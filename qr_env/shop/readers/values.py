@@ -1,4 +1,4 @@
-"""Convert the text of a column to what it means: numbers, grades, splits and sources of purchases.
+"""Convert the text of a column to what it means: numbers, splits and sources of purchases.
 
 table = convert(table, Column("price", kind="price"), problems)
 """
@@ -15,16 +15,9 @@ from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.columns import Column
 from qr_env.shop.readers.load_report import shorten
 
-LABELS = {
-    **dict.fromkeys(("3", "e", "exact"), 3),
-    **dict.fromkeys(("2", "s", "substitute", "partial"), 2),
-    **dict.fromkeys(("1", "c", "complement"), 1),
-    **dict.fromkeys(("0", "i", "irrelevant"), 0),
-}
 SPLIT_NAMES = {"validation": "dev", "valid": "dev", "val": "dev", "train": "train", "dev": "dev", "test": "test"}
 SOURCES = {"search": "search", "outside": "outside", "": "search"}
 WORDS: dict[str, tuple[dict[str, Any], str]] = {
-    "grade": (LABELS, "grade is none of 0–3, E/S/C/I, Exact/Substitute/Partial/Complement/Irrelevant"),
     "split": ({**SPLIT_NAMES, "": ""}, "split is none of train, dev, test"),
     "source": (SOURCES, "source is neither search nor outside"),
 }

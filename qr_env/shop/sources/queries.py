@@ -1,0 +1,136 @@
+"""The queries of a shop from their file: equal texts are one query.
+
+    queries = read_queries(Path("queries.csv"), report)
+    queries.table["frequency"], queries.rows("query_id", pa.array(["q1", "q7"]))
+
+Texts that are equal up to case, Unicode form and white space (`common/text_keys.py`) are one query: a log with one line
+a search reads as the counted log. The query has the id of its first line, its most frequent spelling and the sum of the
+frequencies; labels and purchases of any of its ids are its own. Of two splits the held-out one wins: test, then dev.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qr_env.common.text_keys import text_keys
+from qr_env.shop.readers.load_report import LoadReport, shorten
+from qr_env.shop.readers.rows import checked_table
+from qr_env.shop.readers.tables import QUERIES
+from qr_env.shop.shop import QUERY_SCHEMA, SPLITS, conform, split_of
+
+RANKED_SPLITS = ("", *SPLITS)  # of equal texts the last of these splits wins
+
+
+@dataclass(frozen=True)
+class ShopQueries:
+    """The queries of a shop, and which of them an id or a text of the files means."""
+
+    table: pa.Table
+    """Columns of `QUERY_SCHEMA`, one row a query."""
+    ids: pa.Array
+    """Every id of the file, those of joined lines included."""
+    id_rows: npt.NDArray[np.int64]
+    """Row in the table of each of `ids`."""
+
+    @cached_property
+    def keys(self) -> pa.Array:
+        """`text_key` of every query."""
+        return text_keys(self.table["query"])
+
+    def rows(self, by: str, values: pa.ChunkedArray) -> pa.Array:
+        """Row of the query of each value, null where unknown. by: "query_id", or "query" for texts."""
+        if by == "query":
+            return pc.index_in(text_keys(values), self.keys).cast(pa.int64())
+        return pa.array(self.id_rows).take(pc.index_in(values, self.ids).combine_chunks())
+
+
+NO_QUERIES = ShopQueries(QUERY_SCHEMA.empty_table(), pa.array([], pa.string()), np.zeros(0, np.int64))
+
+
+def read_queries(path: Path, report: LoadReport, join: bool = True) -> ShopQueries:
+    """Read a queries file. join: whether equal texts become one query.
+
+    Raises:
+        BadRowError, DataError: as `checked_table`.
+    """
+    table = checked_table(path, QUERIES, report)
+    if "query_id" not in table.column_names:
+        report.note(f'{path.name}: no query ids; they are generated from the row: "q1", "q2", …')
+        ids = pc.binary_join_element_wise("q", pc.add(table["row"], 1).cast(pa.string()), "")
+        table = table.append_column("query_id", ids)
+    table = conform(table.drop_columns(["line", "row"]), QUERY_SCHEMA, path.name).combine_chunks()
+    ids, id_rows_N = table["query_id"].combine_chunks(), np.arange(len(table))
+    if join:
+        table, id_rows_N = _joined(table, path, report)
+    return ShopQueries(_with_splits(table, path, report), ids, id_rows_N)
+
+
+def _joined(table: pa.Table, path: Path, report: LoadReport) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """The table with one row for each different text, and the row of each line, (N,)."""
+    keys = text_keys(table["query"]).dictionary_encode()
+    row_N, count = np.asarray(keys.indices).astype(np.int64), len(keys.dictionary)
+    if count == len(table):
+        return table, row_N
+    _, first_U = np.unique(row_N, return_index=True)
+    frequency_N = table["frequency"].to_numpy()
+    columns = {
+        "query_id": table["query_id"].take(first_U),
+        "query": _spellings(table["query"], row_N, frequency_N),
+        "frequency": pa.array(np.bincount(row_N, weights=frequency_N, minlength=count)),
+        "split": _splits(table, row_N, count, path, report),
+    }
+    most = int(np.bincount(row_N).argmax())
+    report.note(
+        f"{path.name}: equal texts (case and spaces aside) are one query: {len(table):,} lines are {count:,} queries, "
+        f"with the sums of their frequencies ({shorten(columns['query'][most].as_py())} stands on "
+        f"{np.bincount(row_N)[most]:,} lines)"
+    )
+    return pa.table(columns, schema=QUERY_SCHEMA), row_N
+
+
+def _spellings(texts: pa.ChunkedArray, row_N: npt.NDArray[np.int64], frequency_N: npt.NDArray[np.float64]) -> pa.Array:
+    """The most frequent spelling of each query, of equally frequent ones the first."""
+    spelled = texts.combine_chunks().dictionary_encode()
+    code_N = np.asarray(spelled.indices)
+    _, first_U = np.unique(code_N, return_index=True)
+    weight_U = np.bincount(code_N, weights=frequency_N)
+    order_U = np.lexsort((first_U, -weight_U, row_N[first_U]))
+    _, best = np.unique(row_N[first_U][order_U], return_index=True)
+    return spelled.dictionary.take(order_U[best])
+
+
+def _splits(table: pa.Table, row_N: npt.NDArray[np.int64], count: int, path: Path, report: LoadReport) -> pa.Array:
+    """The split of each query: the last of `RANKED_SPLITS` that any of its lines has."""
+    rank_N = np.asarray(pc.index_in(table["split"], pa.array(RANKED_SPLITS)))
+    last_U, first_U = np.zeros(count, np.int64), np.full(count, len(SPLITS))
+    np.maximum.at(last_U, row_N, rank_N)
+    np.minimum.at(first_U, row_N[rank_N > 0], rank_N[rank_N > 0])
+    both = np.flatnonzero((last_U > 0) & (first_U < last_U))
+    if len(both):
+        at = int(both[0])
+        text = table["query"][int(np.flatnonzero(row_N == at)[0])].as_py()
+        report.note(
+            f"{path.name}: queries that stand in two splits: {len(both):,}; the held-out one wins, test before dev "
+            f"({shorten(text)}: {RANKED_SPLITS[first_U[at]]} and {RANKED_SPLITS[last_U[at]]})"
+        )
+    return pa.array(RANKED_SPLITS).take(last_U)
+
+
+def _with_splits(table: pa.Table, path: Path, report: LoadReport) -> pa.Table:
+    """The table with a split by the hash of its text for each query without one."""
+    hashed = pc.equal(table["split"], "")
+    if not pc.any(hashed).as_py():
+        return table
+    report.note(
+        f"{path.name}: {pc.sum(hashed).as_py():,} queries without a split; split 80/10/10 by a hash of the text"
+    )
+    pairs = zip(table["split"].to_pylist(), table["query"].to_pylist(), strict=True)
+    splits = pa.array([split or split_of(text) for split, text in pairs], pa.string())
+    return table.set_column(table.column_names.index("split"), "split", splits)
