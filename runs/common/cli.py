@@ -25,6 +25,7 @@ from qr_env.common.errors import ConfigError, QrError, RunFolderError
 from qr_env.common.messages import print_message
 from qr_env.common.packages import missing_package
 from runs.common.folder import CONFIG_FILE
+from runs.common.notes import printed_notes
 from runs.common.settings import Values, describe, field_docs, from_mapping, merged, read_assignments, read_yaml
 
 ArgsT = TypeVar("ArgsT")
@@ -67,7 +68,7 @@ def _run_verb(verb: str, argv: list[str]) -> None:
     settings = importlib.import_module(f"runs.{verb}.args")
     parts = getattr(settings, "PARTS", None)
     if parts is None:
-        with errors_as_exit_codes():
+        with errors_as_exit_codes(), printed_notes():
             args = parse(settings.Args, argv, f"qr {verb}", settings.__doc__)
             importlib.import_module(f"runs.{verb}.job").main(args)
         return
@@ -79,7 +80,7 @@ def _run_verb(verb: str, argv: list[str]) -> None:
         _reject_unknown(f"qr {verb}: no part {argv[0]!r}", usage, choices)
     else:
         args_type, module, text = parts[argv[0]]
-        with errors_as_exit_codes():
+        with errors_as_exit_codes(), printed_notes():
             args = parse(args_type, argv[1:], f"qr {verb} {argv[0]}", cleandoc(args_type.__doc__ or text))
             importlib.import_module(module).main(args)
 
@@ -104,7 +105,7 @@ def run(
     description: str | None = None,
 ) -> None:
     """Parse the settings and call `action` with them; for modules that are started as `python -m`."""
-    with errors_as_exit_codes():
+    with errors_as_exit_codes(), printed_notes():
         action(parse(args_type, list(sys.argv[1:] if argv is None else argv), prog, description))
 
 

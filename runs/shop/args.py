@@ -15,7 +15,14 @@ from typing import Annotated, Literal
 
 import tyro.conf
 
+from qr_env.shop.readers.tables import accepted_names
 from runs.common.reading import ReadArgs
+
+__doc__ = f"""{__doc__}
+Columns of the files and the other names that they may have there, the best first; case, accents, punctuation and what
+stands in brackets do not matter. One line a file tells what was taken for what.
+
+{accepted_names()}"""
 
 
 @dataclass

@@ -34,8 +34,6 @@ SAMPLE_COLUMNS = ("slice", "query", "oracle", "relevant title")
 def main(args: Args) -> None:
     """Load the shop; write, describe and print it."""
     shop = load_shop(args.source, args.data, args.seed, args.read_options())
-    for note in shop.report.notes if shop.report else []:
-        print_message(f"note: {note}")
     if args.engine_out is not None and not args.check_engine:
         raise ConfigError("--engine-out writes what --check-engine finds: give --check-engine too")
     if args.write is not None:

@@ -7,6 +7,7 @@ print(report.summary())
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,8 @@ from pathlib import Path
 from qr_env.common.errors import BadRowError
 from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.options import ReadOptions
+
+log = logging.getLogger("qr_env.shop.readers.load_report")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,10 @@ class LoadReport:
             self.bad_rows.append(bad)
 
     def note(self, text: str) -> None:
-        """Add a message, unless it is empty or there already."""
+        """Add a message and log it, unless it is empty or there already; the verbs print what is logged."""
         if text and text not in self.notes:
             self.notes.append(text)
+            log.info("%s", text)
 
     def by_reason(self) -> dict[str, int]:
         """Number of invalid rows per file and reason, most frequent first."""

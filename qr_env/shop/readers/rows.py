@@ -48,6 +48,7 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
     matching = Matching(path, spec)
     parts = Parts(matching)
     for chunk in read_chunks(path, matching.match, report, spec.what):
+        report.note(matching.summary())
         chunk.columns = matching.fill(chunk.columns)
         problems, table = _check_chunk(chunk, parts, seen)
         if extra is not None:
@@ -60,8 +61,8 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
         if column.kind == "time" and column.name in table.column_names:
             table = _with_times(path, column.name, table, report)
     report.kept[str(path)] = len(table)
-    for note in (matching.summary(), matching.filled_note(), parts.note()):
-        report.note(note)
+    report.note(matching.filled_note())
+    report.note(parts.note())
     return table
 
 

@@ -127,7 +127,7 @@ QUERIES = Spec(
     "queries",
     (
         Column("query_id", ("qid", "_id", "id", "topic", "topic_id"), filled=True, limit=256),
-        Column("query", (*QUERY_NAMES, "title"), required=True, filled=True, empty="empty query"),
+        Column("query", QUERY_NAMES, required=True, filled=True, empty="empty query"),
         # Impressions are searches that showed the shop; clicks are taken only where nothing counts searches.
         Column(
             "frequency",
@@ -181,12 +181,15 @@ PURCHASES = Spec(
 )
 
 
-def accepted_names(width: int = 100) -> str:
-    """The accepted column names of each table, for a help text: one paragraph a column."""
-    lines = []
+def accepted_names(width: int = 78) -> str:
+    """The accepted column names of each table for a help text, in lines of at most `width` characters."""
+    lines: list[str] = []
+    tables: dict[tuple[str, ...], str] = {}  # names of a column → the table in which they were listed
     for spec in (PRODUCTS, QUERIES, QRELS, PURCHASES):
-        lines.append(f"{spec.what}.*:")
+        lines.append(f"{spec.what}.*")
         for column in spec.columns:
-            text = f"{column.name}{' (required)' if column.required else ''}: {', '.join(column.aliases)}"
+            table = tables.setdefault(column.names, spec.what)
+            names = ", ".join(column.aliases) if table == spec.what else f"as in {table}.*"
+            text = f"{column.name}{' (required)' if column.required else ''}: {names}"
             lines += textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="      ")
     return "\n".join(lines)

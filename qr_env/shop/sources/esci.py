@@ -64,7 +64,8 @@ def load(data: str | None, options: ReadOptions) -> Shop:
         with atomic_cache_folder(converted) as temporary:
             convert(raw, temporary)
     report = LoadReport(options)
-    report.notes += json.loads((converted / "notes.json").read_text(encoding="utf-8"))
+    for note in json.loads((converted / "notes.json").read_text(encoding="utf-8")):
+        report.note(note)
     products, queries, qrels = (converted / f"{stem}.parquet" for stem in ("products", "queries", "qrels"))
     return read_files("esci", report, products=products, queries=queries, qrels=qrels)
 

@@ -47,7 +47,8 @@ def load(data: str | None, options: ReadOptions) -> Shop:
         return read_folder(raw, options)
     report = LoadReport(options)
     with tempfile.TemporaryDirectory() as temporary:
-        report.notes += convert(raw, Path(temporary))
+        for note in convert(raw, Path(temporary)):
+            report.note(note)
         products, queries, qrels = (Path(temporary) / f"{stem}.parquet" for stem in ("products", "queries", "qrels"))
         return read_files("icecat", report, products=products, queries=queries, qrels=qrels)
 

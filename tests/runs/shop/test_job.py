@@ -55,7 +55,7 @@ def test_a_shop_without_labels_has_no_ndcg(tmp_path: Path, capsys: pytest.Captur
     main(["shop", own_files(tmp_path, "id,title\n1,red sofa [new]\n2,desk\n")])
     shown = capsys.readouterr()
     assert "sofa [red]" in shown.out  # square brackets are no markup
-    assert "note: products.csv: product_id ← id" in shown.err
+    assert "note: products.csv: product_id ← id, title\n" in shown.err
     facts: dict[str, Any] = describe(tiny_shop())
     assert facts["report"] is None
 

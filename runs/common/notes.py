@@ -1,0 +1,37 @@
+"""What the readers of files say (which column was taken for what, how many cells are unknown), on stderr as it is said.
+
+with printed_notes():
+    load_shop("my_folder")          # note: products.csv: product_id ← Handle, title ← Title; not used: Tags
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from qr_env.common.messages import print_message
+
+READERS = logging.getLogger("qr_env.shop")
+
+
+class _Printer(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record's message; notes, unlike warnings, are marked as such."""
+        print_message(record.getMessage() if record.levelno > logging.INFO else f"note: {record.getMessage()}")
+
+
+@contextmanager
+def printed_notes() -> Iterator[None]:
+    """Print the notes and warnings of the readers inside the block, once even where blocks are nested."""
+    if any(isinstance(handler, _Printer) for handler in READERS.handlers):
+        yield
+        return
+    printer, level = _Printer(logging.INFO), READERS.level
+    READERS.addHandler(printer)
+    READERS.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        READERS.removeHandler(printer)
+        READERS.setLevel(level)
