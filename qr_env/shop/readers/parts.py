@@ -5,13 +5,12 @@ product several rows by design (`Spec.groups`) every row that repeats an id. Par
 no dirty rows.
 
     parts = Parts(matching)
-    table = parts.leave_out(table, seen)
+    table = parts.leave_out(table)
     parts.note()  # "products.csv: 2 rows are variants or images of a product above (such as line 3); they are left out"
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,11 +34,11 @@ class Parts:
     line: int = 0
     """Line of the first one, from 1."""
 
-    def leave_out(self, table: pa.Table, seen: Container[str]) -> pa.Table:
-        """The rows of a chunk that are no parts, without their parents' column; `seen`: ids of earlier chunks."""
+    def leave_out(self, table: pa.Table) -> pa.Table:
+        """The rows of the file that are no parts, without their parents' column."""
         if not self.matching.spec.groups:
             return table
-        is_part_N = self._repeats(table, seen)
+        is_part_N = self._repeats(table)
         if PARENT in table.column_names:
             parented = pc.and_(pc.equal(table[TITLE], ""), pc.not_equal(table[PARENT], ""))
             is_part_N = is_part_N | np.asarray(parented, dtype=bool)
@@ -50,7 +49,7 @@ class Parts:
         self.count += int(is_part_N.sum())
         return table.filter(pa.array(~is_part_N))
 
-    def _repeats(self, table: pa.Table, seen: Container[str]) -> npt.NDArray[np.bool_]:
+    def _repeats(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         """(N,) whether a row repeats the id of a row with a title above it and, unless grouped, has no title itself."""
         is_titled = pc.not_equal(table[TITLE], "")
         rows = np.arange(len(table)) if self.matching.grouped else np.flatnonzero(~np.asarray(is_titled, dtype=bool))
@@ -60,8 +59,7 @@ class Parts:
             titled = pc.if_else(is_titled, ids, pa.scalar(None, pa.string())).combine_chunks()
             candidates = ids.take(pa.array(rows))
             first = np.asarray(pc.fill_null(pc.index_in(candidates, titled, skip_nulls=True), len(table)))
-            earlier = np.array([value in seen for value in candidates.to_pylist()], bool)
-            repeats_N[rows] = (first < rows) | earlier
+            repeats_N[rows] = first < rows
         return repeats_N
 
     def note(self) -> str:

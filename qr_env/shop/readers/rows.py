@@ -4,7 +4,8 @@
     table = checked_table(Path("products.csv"), PRODUCTS, report)
     print(report.summary())
 
-Tests are array operations on chunks of about 65,000 rows: a million rows take seconds.
+Text is tested in chunks of about 65,000 rows, numbers and words are converted for the whole file: a million rows take
+seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,7 +23,6 @@ from qr_env.shop.readers.formats.by_suffix import read_chunks
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.matching import Matching
 from qr_env.shop.readers.parts import Parts
-from qr_env.shop.readers.times import read_times
 from qr_env.shop.readers.values import apply_tests, convert
 
 RowTest = Callable[[pa.Table], list[tuple[pa.Array, str, str]]]
@@ -34,7 +35,7 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
         path: CSV, TSV, JSONL, Parquet or (for qrels) TREC file.
         spec: the known columns.
         report: records invalid rows, or raises at the first.
-        extra: further row tests on the valid rows of a chunk, each (mask of invalid rows, reason, column to report).
+        extra: further row tests on the valid rows of the file, each (mask of invalid rows, reason, column to report).
 
     Returns:
         Table of the known columns of the file, plus `line` (int64) and `row` (int64, data row from 0).
@@ -43,60 +44,39 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
         BadRowError: an invalid row that the report's options do not skip.
         DataError: the file cannot be read, or a required column is missing.
     """
-    seen: dict[str, int] = {}
-    tables = []
     matching = Matching(path, spec)
     parts = Parts(matching)
+    problems: list[Problem] = []
+    tables, rows = [], 0
     for chunk in read_chunks(path, matching.match, report, spec.what):
         report.note(matching.summary())
-        chunk.columns = matching.fill(chunk.columns)
-        problems, table = _check_chunk(chunk, parts, seen)
-        if extra is not None:
-            table = apply_tests(table, extra(table), problems)
-        report.add(str(path), problems)
-        report.rows[str(path)] = report.rows.get(str(path), 0) + chunk.rows
-        tables.append(table)
-    table = pa.concat_tables(tables)
-    for column in spec.columns:
-        if column.kind == "time" and column.name in table.column_names:
-            table = _with_times(path, column.name, table, report)
-    report.kept[str(path)] = len(table)
-    report.note(matching.filled_note())
-    report.note(parts.note())
+        problems += chunk.problems
+        rows += chunk.rows
+        tables.append(_trimmed(matching.fill(chunk.columns), chunk))
+    table = parts.leave_out(pa.concat_tables(tables))
+    columns = [column for column in spec.columns if column.name in table.column_names]
+    tests = [test for column in columns for test in _text_tests(table[column.name], column)]
+    table = apply_tests(table, tests, problems)
+    notes: list[str] = []
+    for column in columns:
+        if column.kind != "text":
+            table, found = convert(path.name, table, column, problems)
+            notes += found
+    if spec.key in table.column_names:
+        table = _drop_duplicates(table, spec.key, problems)
+    if extra is not None:
+        table = apply_tests(table, extra(table), problems)
+    report.rows[str(path)], report.kept[str(path)] = rows, len(table)
+    for note in (matching.filled_note(), parts.note(), *notes):
+        report.note(note)
+    report.add(str(path), problems)
     return table
 
 
-def _with_times(path: Path, name: str, table: pa.Table, report: LoadReport) -> pa.Table:
-    """The table with a column of times as seconds since 1970, float64; rows without a time are invalid."""
-    times = read_times(path.name, name, table[name].combine_chunks())
-    for note in times.notes:
-        report.note(note)
-    table = table.append_column("seconds since 1970", pa.array(times.seconds_N))
-    problems: list[Problem] = []
-    faults = [(pa.array(wrong_N), reason, name) for wrong_N, reason in times.faults]
-    table = apply_tests(table, faults, problems)
-    report.add(str(path), problems)
-    at = table.column_names.index(name)
-    return table.set_column(at, name, table["seconds since 1970"]).drop_columns("seconds since 1970")
-
-
-def _check_chunk(chunk: Chunk, parts: Parts, seen: dict[str, int]) -> tuple[list[Problem], pa.Table]:
-    """The chunk's invalid rows and the table of its valid ones."""
-    problems, spec = list(chunk.problems), parts.matching.spec
-    columns = [column for column in spec.columns if column.name in chunk.columns]
-    table = pa.table(
-        {name: pc.fill_null(pc.utf8_trim_whitespace(values), "") for name, values in chunk.columns.items()}
-        | {"line": pa.array(chunk.lines), "row": pa.array(chunk.ordinals)}
-    )
-    table = parts.leave_out(table, seen)
-    for column in columns:
-        table = apply_tests(table, _text_tests(table[column.name], column), problems)
-    for column in columns:
-        if column.kind not in ("text", "time"):
-            table = convert(table, column, problems)
-    if spec.key in table.column_names:
-        table = _drop_duplicates(table, spec.key, seen, problems)
-    return problems, table
+def _trimmed(columns: dict[str, pa.Array], chunk: Chunk) -> pa.Table:
+    """The columns of a chunk without white space at both ends of a value, null as "", and its lines and rows."""
+    texts = {name: pc.fill_null(pc.utf8_trim_whitespace(values), "") for name, values in columns.items()}
+    return pa.table(texts | {"line": pa.array(chunk.lines), "row": pa.array(chunk.ordinals)})
 
 
 def _text_tests(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.Array, str, str]]:
@@ -108,15 +88,17 @@ def _text_tests(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.Array,
     return [*tests, (pc.greater(length, column.limit), limit, column.name)]
 
 
-def _drop_duplicates(table: pa.Table, name: str, seen: dict[str, int], problems: list[Problem]) -> pa.Table:
-    """Remove rows whose id occurred earlier; `seen` maps id → line of its first row, over all chunks."""
-    ids, lines = table[name].to_pylist(), table["line"].to_pylist()
-    if len(set(ids)) == len(ids) and seen.keys().isdisjoint(ids):
-        seen.update(zip(ids, lines, strict=True))
+def _drop_duplicates(table: pa.Table, name: str, problems: list[Problem]) -> pa.Table:
+    """Remove rows whose id occurred earlier in the file."""
+    ids = table[name]
+    # The place of each id among the distinct ones, which are in order of appearance: a new id is above all before.
+    code_N = pc.index_in(ids, pc.unique(ids)).to_numpy()
+    first_N = np.diff(np.maximum.accumulate(code_N), prepend=-1) > 0
+    if first_N.all():
         return table
-    firsts = [seen.setdefault(value, line) for value, line in zip(ids, lines, strict=True)]
-    repeated = [first != line for first, line in zip(firsts, lines, strict=True)]
-    for value, line, first in zip(ids, lines, firsts, strict=True):
-        if first != line:
-            problems.append((line, f"duplicate {name} (first on line {first})", shorten(value)))
-    return table.filter(pa.array([not bad for bad in repeated]))
+    line_N = table["line"].to_numpy()
+    again = np.flatnonzero(~first_N)
+    firsts = line_N[first_N][code_N[again]].tolist()
+    rows = zip(line_N[again].tolist(), firsts, ids.take(pa.array(again)).to_pylist(), strict=True)
+    problems.extend((line, f"duplicate {name} (first on line {first})", shorten(value)) for line, first, value in rows)
+    return table.filter(pa.array(first_N))

@@ -1,6 +1,6 @@
-"""Convert the text of a column to what it means: numbers, splits and sources of purchases.
+"""Convert the text of a column to what it means: numbers, times, splits and sources of purchases.
 
-table = convert(table, Column("price", kind="price"), problems)
+table, notes = convert("products.csv", table, Column("price", kind="price"), problems)
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.columns import Column
 from qr_env.shop.readers.load_report import shorten
+from qr_env.shop.readers.number_notes import number_note
+from qr_env.shop.readers.numbers import read_numbers
+from qr_env.shop.readers.times import read_times
 
 SPLIT_NAMES = {"validation": "dev", "valid": "dev", "val": "dev", "train": "train", "dev": "dev", "test": "test"}
 SOURCES = {"search": "search", "outside": "outside", "": "search"}
@@ -23,24 +26,39 @@ WORDS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def convert(table: pa.Table, column: Column, problems: list[Problem]) -> pa.Table:
-    """Convert a text column to numbers, or to the meanings of its word list."""
+def convert(where: str, table: pa.Table, column: Column, problems: list[Problem]) -> tuple[pa.Table, list[str]]:
+    """Convert a text column of the whole file to numbers or times, or to the meanings of its word list.
+
+    Args:
+        where: the file, for notes.
+        table: text columns, and `line`.
+        column: what the column is.
+        problems: rows without a meaning in this column are added.
+
+    Returns:
+        The table without those rows, and notes on what was decided for the column.
+    """
     if column.kind in WORDS:
-        return _convert_words(table, column, problems)
-    name, values = column.name, table[column.name]
-    is_number = pc.match_substring_regex(values, r"^-?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,2})?$")
-    unknown = pc.is_in(pc.utf8_lower(values), pa.array(["", "nan"]))
-    not_number = pc.invert(pc.or_(is_number, unknown))
-    lowest = pc.match_substring_regex(values, "^-")
-    tests = [(not_number, f"{name} is not a number", name), (pc.and_(is_number, lowest), f"{name} is negative", name)]
+        return _convert_words(table, column, problems), []
+    if column.kind == "time":
+        return _convert_times(where, table, column.name, problems)
+    cells = read_numbers(table[column.name], counts=column.kind == "frequency")
+    note = number_note(column, cells, table[column.name], table["line"])
+    values = cells.values
     if column.kind == "frequency":
-        zero = pc.match_substring_regex(values, r"^[0.]+([eE].*)?$")
-        tests.append((zero, "frequency is zero", name))
-    table = apply_tests(table, tests, problems)
-    values = table[name]
-    blank = pc.is_in(pc.utf8_lower(values), pa.array(["", "nan"]))
-    numbers = pc.if_else(blank, pa.scalar(None, pa.string()), values).cast(pa.float64())
-    return table.set_column(table.column_names.index(name), name, numbers)
+        values = pc.if_else(pc.equal(values, 0), None, values)
+    table = table.set_column(table.column_names.index(column.name), column.name, values)
+    return table, [f"{where}: {note}"] if note else []
+
+
+def _convert_times(where: str, table: pa.Table, name: str, problems: list[Problem]) -> tuple[pa.Table, list[str]]:
+    """Times as seconds since 1970, float64; rows without a time are invalid."""
+    times = read_times(where, name, table[name].combine_chunks())
+    table = table.append_column("seconds since 1970", pa.array(times.seconds_N))
+    faults = [(pa.array(wrong_N), reason, name) for wrong_N, reason in times.faults]
+    table = apply_tests(table, faults, problems)
+    at = table.column_names.index(name)
+    return table.set_column(at, name, table["seconds since 1970"]).drop_columns("seconds since 1970"), times.notes
 
 
 def _convert_words(table: pa.Table, column: Column, problems: list[Problem]) -> pa.Table:

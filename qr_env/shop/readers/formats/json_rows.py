@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Fields, Naming, excerpt
+from qr_env.shop.readers.flatten import cell_text
 from qr_env.shop.readers.formats.json_document import document_values
 from qr_env.shop.readers.formats.table_file import TableFile
 
@@ -83,19 +84,8 @@ def _json_fields(value: object, names: dict[str, str]) -> tuple[Fields | str, st
     fields: Fields = []
     for key, name in names.items():
         field = value.get(key)
-        text = field if isinstance(field, str) or field is None else _json_text(field, name)
+        text = field if isinstance(field, str) or field is None else cell_text(field, name)
         if text is None and field is not None:
             return f"{name} has the wrong type ({type(field).__name__})", excerpt(json.dumps(field))
         fields.append(text)
     return fields, ""
-
-
-def _json_text(value: object, name: str) -> str | None:
-    """Numbers as text; attribute lists and objects as flat text; None for other types."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(value)
-    if name != "attributes":
-        return None
-    if isinstance(value, dict):
-        return " | ".join(f"{key}: {item}" for key, item in value.items())
-    return " | ".join(map(str, value)) if isinstance(value, list) else None

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import CHUNK_ROWS, Chunk, Naming
+from qr_env.shop.readers.flatten import column_text
 from qr_env.shop.readers.formats.table_file import TableFile
 
 
 def parquet_chunks(table: TableFile, naming: Naming) -> Iterator[Chunk]:
-    """Yield at least one chunk; DataError for a damaged file or a nested or boolean column."""
+    """Yield at least one chunk; values that are no text become text (`flatten.py`); DataError for a damaged file."""
     path = table.path
     try:
         file = _open(table)
@@ -31,7 +29,7 @@ def parquet_chunks(table: TableFile, naming: Naming) -> Iterator[Chunk]:
         schema = pa.schema([file.schema_arrow.field(name) for name in names])
         empty = [] if file.metadata.num_rows else [pa.RecordBatch.from_pylist([], schema)]
         for batch in chain(empty, file.iter_batches(CHUNK_ROWS, columns=list(names))):
-            yield _parquet_chunk(path, batch.rename_columns([names[name] for name in batch.schema.names]), first)
+            yield _parquet_chunk(batch.rename_columns([names[name] for name in batch.schema.names]), first)
             first += len(batch)
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
@@ -44,54 +42,14 @@ def _open(table: TableFile) -> pq.ParquetFile:
         return pq.ParquetFile(pa.BufferReader(handle.read()))
 
 
-def _parquet_chunk(path: Path, batch: pa.RecordBatch, first: int) -> Chunk:
-    columns, broken = {}, np.zeros(len(batch), bool)
+def _parquet_chunk(batch: pa.RecordBatch, first: int) -> Chunk:
+    columns, problems = {}, []
     for name in batch.schema.names:
-        columns[name], bad = _parquet_text(path, name, batch.column(name))
-        broken |= bad
+        columns[name], bad = column_text(batch.column(name), name)
+        problems += [(first + row + 1, reason, value) for row, reason, value in bad]
     ordinals = np.arange(first, first + len(batch), dtype=np.int64)
-    problems = [(int(line), "not UTF-8", "") for line in ordinals[broken] + 1]
     if problems:
-        keep = pa.array(~broken)
-        columns = {name: values.filter(keep) for name, values in columns.items()}
-    return Chunk(columns, ordinals[~broken] + 1, ordinals[~broken], problems, len(batch))
-
-
-def _parquet_text(path: Path, name: str, values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """A column as text, and a mask of values that are not UTF-8 (Arrow does not check)."""
-    good = np.zeros(len(values), bool)
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_floating(values.type) and _integral(values):
-        values = values.cast(pa.int64())
-    if pa.types.is_list(values.type) and name == "attributes":
-        values = pc.binary_join(values.cast(pa.list_(pa.string())), " | ")
-    if pa.types.is_nested(values.type) or pa.types.is_boolean(values.type):
-        raise DataError(f"{path}: the column of {name!r} has type {values.type}; it must hold text or numbers")
-    try:
-        text = values.cast(pa.string())
-        text.validate(full=True)
-        return text, good
-    except pa.ArrowInvalid:
-        rows = values.cast(pa.binary()).to_pylist()
-        texts = [_decode(row) for row in rows]
-        bad = [text is None and row is not None for text, row in zip(texts, rows, strict=True)]
-        return pa.array(texts, pa.string()), np.array(bad, bool)
-
-
-def _integral(values: pa.Array) -> bool:
-    """Whether all values are whole: pandas stores integers with missing values as floats, and "12.0" is not an id."""
-    if not len(values) or values.null_count == len(values):
-        return False
-    try:
-        values.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _decode(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return None
+        keep = np.isin(ordinals + 1, [line for line, _, _ in problems], invert=True)
+        columns = {name: values.filter(pa.array(keep)) for name, values in columns.items()}
+        ordinals = ordinals[keep]
+    return Chunk(columns, ordinals + 1, ordinals, problems, len(batch))

@@ -151,10 +151,6 @@ INVALID_PRODUCTS = [
     ("1,sofa,1\n2,caf\udce9,2\n", 3, "not UTF-8"),
     ("1,sofa,1\n2,la\0mp,2\n", 3, "NUL byte in title"),
     ("1,sofa,1\n2\0,lamp,2\n", 3, "NUL byte in product_id"),
-    ("1,sofa,abc\n2,lamp,2\n", 2, "price is not a number"),
-    ("1,sofa,-3\n2,lamp,2\n", 2, "price is negative"),
-    ("1,sofa,inf\n2,lamp,2\n", 2, "price is not a number"),
-    ("1,sofa,1e400\n2,lamp,2\n", 2, "price is not a number"),
     ("1,sofa\n2,lamp,2\n", 2, "ragged row"),
     ("1,sofa,1,9\n2,lamp,2\n", 2, "ragged row"),
     (f"1,sofa,1\n2,{BIG},2\n", 3, "title is too long"),
@@ -202,7 +198,7 @@ def test_duplicates_across_chunks_are_found(tmp_path: Path) -> None:
 
 
 def test_stop_names_the_first_invalid_row_of_the_file(tmp_path: Path) -> None:
-    path = folder(tmp_path, "product_id,title,price\n1,sofa,1\n2,lamp\n3,,1\n1,bed,1\n5,desk,abc\n")
+    path = folder(tmp_path, "product_id,title,price\n1,sofa,1\n2,lamp\n3,,1\n1,bed,1\n5,,1\n")
     with pytest.raises(BadRowError, match=r"products\.csv:3: ragged row"):
         read_folder(path)
     assert [line for _, line, _ in bad_rows_of(path)] == [3, 4, 5, 6]
@@ -214,9 +210,6 @@ def test_stop_names_the_first_invalid_row_of_the_file(tmp_path: Path) -> None:
         ("query_id,query\n1,couch\n,lamp\n", 3, "missing query_id"),
         ("query_id,query\n1,couch\n1,lamp\n", 3, "duplicate query_id"),
         ("query_id,query\n1,couch\n2,\n", 3, "empty query"),
-        ("query,frequency\ncouch,1\nlamp,many\n", 3, "frequency is not a number"),
-        ("query,frequency\ncouch,1\nlamp,0\n", 3, "frequency is zero"),
-        ("query,frequency\ncouch,1\nlamp,-2\n", 3, "frequency is negative"),
         ("query,split\ncouch,\nlamp,holdout\n", 3, "split is none of train, dev, test"),
     ],
 )
@@ -259,8 +252,8 @@ def test_invalid_jsonl_is_named_by_line(tmp_path: Path) -> None:
         '{"product_id": 1, "title": "sofa", "attributes": {"legs": 4, "seats": "two"}}',
         '{"product_id": 2, "title": ',
         "[1, 2]",
-        '{"product_id": 3, "title": ["a", "b"]}',
-        '{"product_id": 4, "title": true}',
+        '{"product_id": [3, 4], "title": "two ids"}',
+        '{"product_id": {"a": 1, "b": 2}, "title": "an object"}',
         "",
         '{"product_id": 5, "title": "bad \\ud800 surrogate"}',
         '{"product_id": 6, "title": "nul \\u0000"}',
@@ -274,16 +267,15 @@ def test_invalid_jsonl_is_named_by_line(tmp_path: Path) -> None:
     assert bad_rows_of(tmp_path) == [
         ("products.jsonl", 2, "broken JSON"),
         ("products.jsonl", 3, "not a JSON object"),
-        ("products.jsonl", 4, "title has the wrong type"),
-        ("products.jsonl", 5, "title has the wrong type"),
+        ("products.jsonl", 4, "product_id has the wrong type"),
+        ("products.jsonl", 5, "product_id has the wrong type"),
         ("products.jsonl", 7, "not UTF-8"),
         ("products.jsonl", 8, "NUL byte in title"),
-        ("products.jsonl", 9, "price is not a number"),
         ("products.jsonl", 10, "missing product_id"),
     ]
     shop = read_folder(tmp_path, ReadOptions(on_bad_row="skip"))
-    assert shop.products["product_id"].to_pylist() == ["1", "8"]
-    assert shop.products["attributes"].to_pylist() == ["legs: 4 | seats: two", "oak | tall"]
+    assert shop.products["product_id"].to_pylist() == ["1", "7", "8"]
+    assert shop.products["attributes"].to_pylist() == ["legs: 4 | seats: two", "", "oak | tall"]
 
 
 def test_invalid_parquet_is_named_by_row(tmp_path: Path) -> None:
@@ -301,14 +293,14 @@ def test_invalid_parquet_is_named_by_row(tmp_path: Path) -> None:
 def test_the_report_keeps_every_row_and_sums_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = "".join(f"{n},,1\n" for n in range(2, 12))
     shop = load_shop(
-        str(folder(tmp_path, f"product_id,title,price\n1,sofa,1\n{rows}20,lamp,abc\n")),
+        str(folder(tmp_path, f"product_id,title,price\n1,sofa,1\n{rows}20,lamp,1,2\n")),
         options=ReadOptions(on_bad_row="skip"),
     )
     assert shop.report is not None
     report = json.loads(json.dumps(shop.report.to_json()))
     assert len(report["bad_rows"]) == 11
-    assert report["bad_rows"][-1]["value"] == "'abc'"
-    assert report["by_reason"] == {"products.csv: empty title": 10, "products.csv: price is not a number": 1}
+    assert report["bad_rows"][-1]["value"] == "'20,lamp,1,2'"
+    assert report["by_reason"] == {"products.csv: empty title": 10, "products.csv: ragged row": 1}
     assert "11 of 13 rows were invalid and left out" in caplog.text
     assert "10  products.csv: empty title (line 3, 4, 5, …)" in caplog.text
 
