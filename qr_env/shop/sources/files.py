@@ -24,15 +24,16 @@ import scipy.sparse as sp
 
 from qr_env.common.errors import DataError
 from qr_env.common.types import LEVELS, JsonDict
-from qr_env.shop.readers.formats.by_suffix import QRELS_SUFFIXES, TABLE_SUFFIXES, files_of
 from qr_env.shop.readers.formats.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.readers.tables import PRODUCTS
 from qr_env.shop.shop import PURCHASE_SCHEMA, Shop
+from qr_env.shop.sources.file_names import find_required, find_table
 from qr_env.shop.sources.pairs import KnownIds, read_purchases, read_qrels
 from qr_env.shop.sources.queries import NO_QUERIES, read_queries
+from qr_env.shop.sources.split_qrels import read_split_qrels
 
 LETTERS = [level[0] for level in LEVELS]  # letters need no scale: a shop without an Exact pair is read back alike
 
@@ -57,10 +58,10 @@ def read_folder(path: str | Path, options: ReadOptions | None = None) -> Shop:
     shop = read_files(
         path.resolve().name,
         report,
-        products=_find_required(path, "products"),
-        queries=_find_required(path, "queries"),
-        qrels=_find(path, "qrels", QRELS_SUFFIXES),
-        purchases=_find(path, "purchases"),
+        products=find_required(path, "products"),
+        queries=find_required(path, "queries"),
+        qrels=find_table(path, "qrels"),
+        purchases=find_table(path, "purchases"),
         join_queries=not extra.is_file(),  # `write_shop` wrote the shop as it was, and slices by row
     )
     return _with_extra(shop, extra) if extra.is_file() else shop
@@ -79,14 +80,17 @@ def read_files(
     product_table = checked_table(products, PRODUCTS, report)
     if not len(product_table):
         raise DataError(f"{products}: no usable product. {report.summary() or 'The file has no rows.'}")
-    found = read_queries(queries, report, join_queries) if queries else NO_QUERIES
+    has_splits = qrels is not None and qrels.is_dir()
+    found = read_queries(queries, report, join_queries, hash_splits=not has_splits) if queries else NO_QUERIES
     if queries and not len(found.table):
         raise DataError(f"{queries}: no usable query. {report.summary() or 'The file has no rows.'}")
     product_table = product_table.drop_columns(["line", "row"])
     files = {"query": queries.name if queries else "the shop", "product": products.name}
     known = KnownIds(found, product_table["product_id"].combine_chunks(), files)
     matrix = sp.csr_matrix((len(found.table), len(product_table)), dtype=np.int8)
-    if qrels:
+    if qrels and has_splits:
+        matrix, found = read_split_qrels(qrels, known, report)
+    elif qrels:
         matrix = read_qrels(qrels, known, report)
     purchase_table = PURCHASE_SCHEMA.empty_table()
     if purchases:
@@ -131,23 +135,3 @@ def _with_extra(shop: Shop, path: Path) -> Shop:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DataError(f"{path}: not a file of `write_shop` ({error!r}); delete it or write the shop again") from None
     return Shop(name, shop.products, shop.queries, shop.qrels, shop.purchases, complete, oracle, slices, shop.report)
-
-
-def _find(folder: Path, stem: str, suffixes: tuple[str, ...] = TABLE_SUFFIXES) -> Path | None:
-    """The one file STEM.SUFFIX of the folder, packed or not; None if there is none."""
-    found = files_of(folder, stem, suffixes)
-    if len(found) > 1:
-        raise DataError(f"{folder}: {' and '.join(path.name for path in found)} both hold the {stem}; keep one of them")
-    return found[0] if found else None
-
-
-def _find_required(folder: Path, stem: str) -> Path:
-    found = _find(folder, stem)
-    if found is None:
-        accepted = ", ".join(stem + suffix for suffix in TABLE_SUFFIXES)
-        names = ", ".join(sorted(path.name for path in folder.iterdir())[:10])
-        raise DataError(
-            f"{folder}: no {stem} file ({accepted}, also with .gz, or {stem}.zip); "
-            f"the folder {f'holds {names}' if names else 'is empty'}"
-        )
-    return found

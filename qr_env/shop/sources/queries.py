@@ -54,8 +54,14 @@ class ShopQueries:
 NO_QUERIES = ShopQueries(QUERY_SCHEMA.empty_table(), pa.array([], pa.string()), np.zeros(0, np.int64))
 
 
-def read_queries(path: Path, report: LoadReport, join: bool = True) -> ShopQueries:
-    """Read a queries file. join: whether equal texts become one query.
+def read_queries(path: Path, report: LoadReport, join: bool = True, hash_splits: bool = True) -> ShopQueries:
+    """Read a queries file.
+
+    Args:
+        path: the file.
+        report: records invalid rows, or raises at the first.
+        join: whether equal texts become one query.
+        hash_splits: whether a query without a split gets one by the hash of its text.
 
     Raises:
         BadRowError, DataError: as `checked_table`.
@@ -69,7 +75,7 @@ def read_queries(path: Path, report: LoadReport, join: bool = True) -> ShopQueri
     ids, id_rows_N = table["query_id"].combine_chunks(), np.arange(len(table))
     if join:
         table, id_rows_N = _joined(table, path, report)
-    return ShopQueries(_with_splits(table, path, report), ids, id_rows_N)
+    return ShopQueries(_with_splits(table, path, report) if hash_splits else table, ids, id_rows_N)
 
 
 def _joined(table: pa.Table, path: Path, report: LoadReport) -> tuple[pa.Table, npt.NDArray[np.int64]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Naming
+from qr_env.shop.readers.formats.search_dump import HITS, unwrapped
 
 MAX_DEPTH = 4  # of the list inside objects, as in {"hits": {"hits": [...]}}
 Found = list[tuple[int, object]]  # position in the text and value of each element
@@ -42,6 +43,7 @@ def document_values(path: Path, text: str, naming: Naming) -> Iterator[tuple[int
 
 def _is_row(value: object, naming: Naming) -> bool:
     """Whether the keys of an object are columns of the table that is read."""
+    value = unwrapped(value)
     if not isinstance(value, dict):
         return True
     try:
@@ -58,6 +60,8 @@ def _only_list(path: Path, text: str, start: int, document: object) -> Found:
         raise DataError(f"{path}: this JSON holds columns, not rows; pandas writes rows with to_json(orient='records')")
     if not lists:
         return [(start, document)]
+    if HITS in lists:
+        return lists[HITS]
     if len(lists) > 1:
         raise DataError(
             f"{path}: this JSON holds several lists of objects ({', '.join(lists)}); keep the one that is meant"

@@ -3,7 +3,8 @@
 rows = json_rows(open_table(Path("products.jsonl")), lambda keys: {"sku": "product_id", "name": "title"})
 names = next(rows)  # our name of each column; then (line, fields or the reason, value) a row
 
-A document is a list of objects, an object with one such list at any depth, or objects that take several lines each.
+A document is a list of objects, an object with one such list at any depth, or objects that take several lines each;
+search engines' dumps are unwrapped by `search_dump.py`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Fields, Naming, excerpt
 from qr_env.shop.readers.flatten import cell_text
 from qr_env.shop.readers.formats.json_document import document_values
+from qr_env.shop.readers.formats.search_dump import Value, documents
 from qr_env.shop.readers.formats.table_file import TableFile
 
 HEAD_ROWS = 1_000  # objects whose keys are the columns
-Value = tuple[int, object]  # line, from 1, and what stands there; a `Broken` where it is no JSON
 
 
 class Broken:
@@ -33,7 +34,7 @@ class Broken:
 def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
     """First our column names, then the rows. DataError where there is no JSON object, or several lists of them."""
     with file.text(newline=None) as handle:
-        values = _values(file, handle, naming)
+        values = documents(_values(file, handle, naming))
         head = list(islice(values, HEAD_ROWS))
         keys = dict.fromkeys(key for _, value in head if isinstance(value, dict) for key in value)
         if not keys:
@@ -47,7 +48,7 @@ def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
 
 
 def _values(file: TableFile, handle: IO[str], naming: Naming) -> Iterator[Value]:
-    """The objects of the file, one a line, or those of a document."""
+    """The objects of the file, one a line, or those of a document; a `Broken` where a line is no JSON."""
     first = next((line for line in handle if line.strip()), "")
     if first.lstrip()[:1] not in ("{", "["):
         raise DataError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from qr_env.common.errors import BadRowError, DataError
+from qr_env.shop.readers.columns import plain_name
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_folder
 
@@ -138,7 +140,7 @@ def test_wix_and_magento_and_prestashop(tmp_path: Path) -> None:
     magento = "sku,store_view_code,attribute_set_code,product_type,categories,name,description,price,special_price\n"
     shop = read(tmp_path, magento + "T,,Default,simple,Root/Shirts,Tee,Soft,20,15\n")
     assert rows(shop, "product_id", "title", "category", "price") == [("T", "Tee", "Root/Shirts", 20.0)]
-    presta = "Product ID;Active (0/1);Name *;Categories;Price tax excluded;Reference #;Manufacturer\n"
+    presta = "Product ID;Active (0/1);Name *;Categories (x,y,z...);Price tax excluded;Reference #;Manufacturer\n"
     shop = read(tmp_path, presta + "7;1;Tee;Shirts;20;T;Acme\n")
     assert rows(shop, "product_id", "title", "category", "brand") == [("7", "Tee", "Shirts", "Acme")]
 
@@ -199,3 +201,146 @@ def test_an_empty_query_text_beside_an_id_costs_no_label(tmp_path: Path) -> None
     (tmp_path / "qrels.csv").write_text("query_id,query,product_id,grade\na,,1,3\n")
     shop = read(tmp_path, "product_id,title\n1,sofa\n", "query_id,query\na,couch\n")
     assert shop.qrels.nnz == 1
+
+
+def write_json(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+DOCUMENTS = [
+    {"_index": "shop", "_id": "7", "_score": 1, "_source": {"name": "red sofa", "categories": ["Home", "Sofas"]}},
+    {"_index": "shop", "_id": "8", "_score": 1, "_source": {"name": "lamp", "price": {"amount": 5, "currency": "EUR"}}},
+]
+BULK = [part for row in DOCUMENTS for part in ({"index": {"_index": "shop", "_id": row["_id"]}}, row["_source"])]
+RESPONSE = {"took": 1, "hits": {"total": {"value": 2}, "hits": DOCUMENTS}, "aggregations": {"b": {"buckets": [{}]}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("products.jsonl", "\n".join(map(json.dumps, DOCUMENTS))),
+        ("products.ndjson", "\n".join(map(json.dumps, BULK))),
+        ("products.json", json.dumps(RESPONSE)),
+        ("products.json", json.dumps(RESPONSE, indent=2)),
+        ("products.json", json.dumps(DOCUMENTS)),
+    ],
+)
+def test_a_dump_of_elasticsearch(tmp_path: Path, name: str, text: str) -> None:
+    shop = read(tmp_path, text, name=name)
+    assert rows(shop, "product_id", "title", "category")[0] == ("7", "red sofa", "Home | Sofas")
+    assert rows(shop, "product_id", "title", "price")[1] == ("8", "lamp", 5.0)
+    assert f"{name}: product_id ← _id, title ← name, category ← categories, price" in notes(shop)
+    assert rows(read_folder(tmp_path / name), "product_id") == [("7",), ("8",)]
+
+
+def test_one_document_of_elasticsearch_with_a_list_of_variants(tmp_path: Path) -> None:
+    document = {"_id": "7", "_source": {"title": "sofa", "variants": [{"sku": "a"}, {"sku": "b"}]}}
+    assert rows(read(tmp_path, json.dumps(document), name="products.json"), "product_id", "title") == [("7", "sofa")]
+
+
+def test_amazon_metadata(tmp_path: Path) -> None:
+    row = {
+        "main_category": "All Beauty",
+        "title": "Hair Spray",
+        "features": [],
+        "description": ["Holds.", "Shines."],
+        "price": None,
+        "images": [{"thumb": "x"}],
+        "store": "Acme",
+        "categories": [],
+        "details": {"Size": "3 oz"},
+        "parent_asin": "B01",
+    }
+    shop = read(tmp_path, json.dumps(row), name="products.jsonl")
+    assert rows(shop, "product_id", "title", "description", "brand", "category", "attributes") == [
+        ("B01", "Hair Spray", "Holds. | Shines.", "Acme", "All Beauty", "Size: 3 oz")
+    ]
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> Path:
+    write_json(
+        tmp_path / "corpus.jsonl",
+        [
+            {"_id": "d1", "title": "Sofa", "text": "red and soft", "metadata": {}},
+            {"_id": "d2", "title": "", "text": "a lamp without a title", "metadata": {}},
+        ],
+    )
+    texts = {"q1": "couch", "q2": "lamp", "q3": "light", "q4": "desk"}
+    write_json(tmp_path / "queries.jsonl", [{"_id": name, "text": text} for name, text in texts.items()])
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\tE\nq2\td2\tE\n")
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq3\td2\tE\nq2\td2\tS\nq2\td1\tI\n")
+    return tmp_path
+
+
+def test_beir_has_a_file_of_labels_for_each_split(beir: Path) -> None:
+    shop = read_folder(beir)
+    assert rows(shop, "product_id", "title", "description") == [
+        ("d1", "Sofa", "red and soft"),
+        ("d2", "a lamp without a title", "a lamp without a title"),
+    ]
+    assert [(query.id, query.split) for query in shop.all_queries] == [
+        ("q1", "train"),
+        ("q2", "test"),
+        ("q3", "test"),
+        ("q4", "train"),
+    ]
+    assert shop.qrels.toarray().tolist() == [[4, 0], [1, 4], [0, 4], [0, 0]]
+    assert "80/10/10" not in notes(shop)
+    assert "train 2, dev 0, test 2, the 1 without labels being train" in notes(shop)
+
+
+def test_a_folder_of_qrels_without_a_split_is_refused(beir: Path) -> None:
+    for path in (beir / "qrels").iterdir():
+        path.rename(path.with_name(f"x-{path.name}"))
+    with pytest.raises(DataError, match=r"has train.tsv, dev.tsv or test.tsv, this has x-test.tsv, x-train.tsv"):
+        read_folder(beir)
+
+
+def test_ms_marco_passages_without_titles(tmp_path: Path) -> None:
+    shop = read(tmp_path, json.dumps({"id": 3, "contents": "word " * 100}), name="products.jsonl")
+    ((product_id, title, description),) = rows(shop, "product_id", "title", "description")
+    assert (product_id, len(title), len(description)) == ("3", 199, 499)
+
+
+@pytest.mark.parametrize(
+    ("products", "queries"),
+    [
+        ("wc-product-export-27-11-2026-1764250000000.csv", "Queries.csv"),
+        ("products_export_1.csv", "Suchanfragen.csv"),
+        ("catalog_products.csv", "query.csv"),
+    ],
+)
+def test_files_keep_the_names_of_their_exports(tmp_path: Path, products: str, queries: str) -> None:
+    (tmp_path / products).write_text("id,title\n1,sofa\n")
+    (tmp_path / queries).write_text("query\nsofa\n")
+    assert len(read_folder(tmp_path).products) == 1
+    (tmp_path / "products.csv").write_text("id,title\n1,sofa\n2,lamp\n")
+    assert len(read_folder(tmp_path).products) == 2  # the table's own name wins
+
+
+def test_two_files_of_one_export_are_named(tmp_path: Path) -> None:
+    for name in ("products_export_1.csv", "products_export_2.csv"):
+        (tmp_path / name).write_text("id,title\n1,sofa\n")
+    with pytest.raises(DataError, match=r"products_export_1.csv and products_export_2.csv both hold the products"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("Body (HTML)", "body_html"),
+        ("productId", "product_id"),
+        ("product-id", "product_id"),
+        ("g:sale_price", "sale_price"),
+        ("_source.title", "title"),
+        ("_id", "_id"),
+        ("Regulärer Preis", "regularer_preis"),
+        (" SKU ", "sku"),
+        ("表示回数", "表示回数"),
+        ("", ""),
+    ],
+)
+def test_plain_names(name: str, plain: str) -> None:
+    assert plain_name(name) == plain

@@ -1,0 +1,65 @@
+"""Which file of a folder is which table.
+
+    find_table(Path("my_folder"), "products")      # my_folder/products.csv, or my_folder/wc-product-export-1.csv
+
+A file named like the table wins; products and queries are also found under the names that exports give them.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from qr_env.common.errors import DataError
+from qr_env.shop.readers.columns import plain_name
+from qr_env.shop.readers.formats.by_suffix import QRELS_SUFFIXES, TABLE_SUFFIXES, files_of
+from qr_env.shop.readers.formats.table_file import PACKED_SUFFIXES, table_name
+
+# Stems in the form of `plain_name`; a "*" at the end stands for anything.
+OTHER_NAMES = {
+    "products": ("product", "corpus", "catalog*", "products_export*", "product_export*", "wc_product_export*"),
+    "queries": ("query", "search_terms", "suchanfragen", "suchbegriffe", "requetes", "consultas", "zoekopdrachten"),
+}
+
+
+def find_table(folder: Path, table: str) -> Path | None:
+    """The one file of a table, packed or not, or the folder `qrels` of BEIR; None if there is none.
+
+    Raises:
+        DataError: several files hold the table.
+    """
+    suffixes = QRELS_SUFFIXES if table == "qrels" else TABLE_SUFFIXES
+    found = files_of(folder, table, suffixes) or _exports(folder, table, suffixes)
+    if len(found) > 1:
+        raise DataError(
+            f"{folder}: {' and '.join(path.name for path in found)} both hold the {table}; keep one of them"
+        )
+    if not found and table == "qrels" and (folder / table).is_dir():
+        return folder / table
+    return found[0] if found else None
+
+
+def find_required(folder: Path, table: str) -> Path:
+    """As `find_table`; DataError where there is none."""
+    found = find_table(folder, table)
+    if found is None:
+        accepted = ", ".join(table + suffix for suffix in TABLE_SUFFIXES)
+        names = ", ".join(sorted(path.name for path in folder.iterdir())[:10])
+        only = (
+            "; a products file alone is read by its own name, as a shop without queries" if table == "queries" else ""
+        )
+        raise DataError(
+            f"{folder}: no {table} file ({accepted}, also with .gz, or {table}.zip); "
+            f"the folder {f'holds {names}' if names else 'is empty'}{only}"
+        )
+    return found
+
+
+def _exports(folder: Path, table: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files with one of the table's other names, those of the first name that is there."""
+    files = {path: plain_name(table_name(path)[0]) for path in sorted(folder.iterdir()) if path.is_file()}
+    tables = {path: stem for path, stem in files.items() if table_name(path)[1] in (*suffixes, *PACKED_SUFFIXES)}
+    for name in OTHER_NAMES.get(table, ()):
+        if found := [path for path, stem in tables.items() if fnmatchcase(stem, name)]:
+            return found
+    return []
