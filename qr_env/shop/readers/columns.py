@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import Literal
 
 TITLE_LIMIT = 2_000  # characters; the longest real title in ESCI, WANDS and Icecat is under 1,000
 TEXT_LIMIT = 100_000  # characters, for descriptions and attributes
@@ -29,6 +30,8 @@ class Column:
     """Whether every row must have a value."""
     kind: str = "text"
     """"text", "price", "frequency", "time", or a key of `WORDS` ("grade", "split", "source")."""
+    clean: Literal["", "entities", "markup"] = ""
+    """What is taken out of its text beside characters that cannot be seen: HTML entities, or tags as well."""
     limit: int = TITLE_LIMIT
     """Maximum length in characters."""
     empty: str = ""

@@ -18,8 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.shop.readers.chunks import Chunk, Problem
+from qr_env.shop.readers.clean_text import TextCleaner
 from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.formats.by_suffix import read_chunks
+from qr_env.shop.readers.formats.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.matching import Matching
 from qr_env.shop.readers.parts import Parts
@@ -46,13 +48,14 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
     """
     matching = Matching(path, spec)
     parts = Parts(matching)
+    cleaner = TextCleaner(spec, "row" if table_name(path)[1] == ".parquet" else "line")
     problems: list[Problem] = []
     tables, rows = [], 0
     for chunk in read_chunks(path, matching.match, report, spec.what):
         report.note(matching.summary())
         problems += chunk.problems
         rows += chunk.rows
-        tables.append(_trimmed(matching.fill(chunk.columns), chunk))
+        tables.append(_trimmed(matching.fill(cleaner.clean(chunk.columns, chunk.lines)), chunk))
     table = parts.leave_out(pa.concat_tables(tables))
     columns = [column for column in spec.columns if column.name in table.column_names]
     tests = [test for column in columns for test in _text_tests(table[column.name], column)]
@@ -67,7 +70,7 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
     if extra is not None:
         table = apply_tests(table, extra(table), problems)
     report.rows[str(path)], report.kept[str(path)] = rows, len(table)
-    for note in (matching.filled_note(), parts.note(), *notes):
+    for note in (matching.filled_note(), parts.note(), *cleaner.notes(path.name), *notes):
         report.note(note)
     report.add(str(path), problems)
     return table

@@ -42,6 +42,7 @@ PRODUCTS = Spec(
                 *("name", "product_title", "product_name", "item_name", "item_title", "display_name", "titel"),
                 *("nom", "nombre", "nome", "naam", "titre", "titulo", "titolo", "artikelname", "bezeichnung"),
             ),
+            clean="markup",
             required=True,
             filled=True,
             empty="empty title",
@@ -55,6 +56,7 @@ PRODUCTS = Spec(
                 *("descrizione", "beschrijving", "descricao", "short_description", "summary", "kurzbeschreibung"),
                 *("descripcion_corta", "description_courte"),
             ),
+            clean="markup",
             limit=TEXT_LIMIT,
             fills=(
                 *(("description", "short_description"), ("description", "summary")),
@@ -68,6 +70,7 @@ PRODUCTS = Spec(
                 *("product_brand", "brand_name", "brands", "manufacturer", "manufacturer_name", "vendor"),
                 *("marke", "hersteller", "marque", "marca", "merk", "supplier", "store"),
             ),
+            clean="markup",
         ),
         Column(
             "category",
@@ -77,6 +80,7 @@ PRODUCTS = Spec(
                 *("kategorien", "kategorie", "categorias", "categoria", "categorie", "categorieen", "collection"),
                 *("collections", "type"),
             ),
+            clean="markup",
             fills=(("product_category", "type"), ("categories", "main_category")),
             unless=(
                 *(("type", "regular_price"), ("type", "visibility_in_catalog"), ("product_type", "attribute_set_code")),
@@ -89,6 +93,7 @@ PRODUCTS = Spec(
                 *("colour", "product_color", "product_colour", "color_name", "colour_name", "farbe", "couleur"),
                 *("kleur", "colore"),
             ),
+            clean="markup",
         ),
         Column(
             "price",
@@ -115,6 +120,7 @@ PRODUCTS = Spec(
                 ),
                 *("highlights", "properties"),
             ),
+            clean="markup",
             limit=TEXT_LIMIT,
             fills=(("features", "details"), ("feature", "details")),
         ),
@@ -127,7 +133,7 @@ QUERIES = Spec(
     "queries",
     (
         Column("query_id", ("qid", "_id", "id", "topic", "topic_id"), filled=True, limit=256),
-        Column("query", QUERY_NAMES, required=True, filled=True, empty="empty query"),
+        Column("query", QUERY_NAMES, clean="entities", required=True, filled=True, empty="empty query"),
         # Impressions are searches that showed the shop; clicks are taken only where nothing counts searches.
         Column(
             "frequency",
@@ -158,7 +164,7 @@ QRELS = Spec(
     "qrels",
     (
         _QUERY_ID,
-        Column("query", QUERY_NAMES),
+        Column("query", QUERY_NAMES, clean="entities"),
         PAIR_PRODUCT_ID,
         Column(
             "grade",
@@ -174,7 +180,7 @@ PURCHASES = Spec(
     "purchases",
     (
         _QUERY_ID,
-        Column("query", QUERY_NAMES),
+        Column("query", QUERY_NAMES, clean="entities"),
         PAIR_PRODUCT_ID,
         Column("source", ("where", "channel"), kind="source"),
     ),

@@ -1,38 +1,49 @@
-"""Count the cells of a file to which the same happened, with the first of them as an example.
+"""Count the cells of a file to which the same happened, with the first of each column as an example.
 
-tally = Tally("{count:,} cells of description hold HTML tags, which are left out, e.g. {value} (line {line})")
-tally.add(2, 7, "<b>oak</b>")
-tally.note_in(report, "products.csv")
+tallies = Tallies()
+tallies.add("HTML tags are left out", "title", 7, "<b>oak</b>")
+tallies.notes("products.csv")      # ["products.csv: HTML tags are left out: 1 of title ('<b>oak</b>' on line 7)"]
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qr_env.shop.readers.load_report import LoadReport, shorten
+from qr_env.shop.readers.load_report import shorten
 
 
 @dataclass
-class Tally:
-    """Cells of one kind in one file."""
+class _Cells:
+    """Cells of one column to which the same happened."""
 
-    text: str
-    """The note: a template with the fields count, line and value, the last two of the first cell."""
-    count: int = 0
+    count: int
     """Number of cells."""
-    line: int = 0
-    """Line of the first cell."""
-    value: str = ""
-    """The first cell."""
+    line: int
+    """Line of the first."""
+    value: str
+    """The first."""
 
-    def add(self, count: int, line: int, value: str) -> None:
-        """Count more cells, of which the first stands on `line`."""
-        if count and not self.count:
-            self.line, self.value = line, value
-        self.count += count
 
-    def note_in(self, report: LoadReport, name: str) -> None:
-        """Write the note of the file called `name`, if there were such cells."""
-        if self.count:
-            text = self.text.format(count=self.count, line=self.line, value=shorten(self.value))
-            report.note(f"{name}: {text}")
+class Tallies:
+    """Counts by what happened and by column."""
+
+    def __init__(self, place: str = "line") -> None:
+        self._place = place
+        self._cells: dict[str, dict[str, _Cells]] = {}
+
+    def add(self, kind: str, column: str, line: int, value: str, count: int = 1) -> None:
+        """Count cells of a column, the first of which stands on `line`."""
+        of_kind = self._cells.setdefault(kind, {})
+        if column in of_kind:
+            of_kind[column].count += count
+        else:
+            of_kind[column] = _Cells(count, line, value)
+
+    def notes(self, file: str) -> list[str]:
+        """One note for each kind."""
+        return [f"{file}: {kind}: {', '.join(map(self._text, of.items()))}" for kind, of in self._cells.items()]
+
+    def _text(self, item: tuple[str, _Cells]) -> str:
+        column, cells = item
+        of = f" of {column}" if column else ""
+        return f"{cells.count:,}{of} ({shorten(cells.value)} on {self._place} {cells.line:,})"

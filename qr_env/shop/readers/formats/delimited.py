@@ -24,13 +24,12 @@ from qr_env.shop.readers.formats.lines import Lines, Shape, are_rows
 from qr_env.shop.readers.formats.tabbed import split_line, tab_rows
 from qr_env.shop.readers.formats.table_file import TableFile
 from qr_env.shop.readers.load_report import LoadReport
-from qr_env.shop.readers.tally import Tally
+from qr_env.shop.readers.tally import Tallies
 
 FIELD_LIMIT = 2 * 1024 * 1024  # characters; a longer field is an unclosed quote
 PIECE = 64  # lines of a block with a dirty row that are parsed at once
 HEADER_LINES = 10  # lines among which the header is looked for
 _SWALLOWED = "broken quotes (a quote opens a field that runs over further rows)"
-_OPEN_QUOTES = "quotes that open a cell and do not close it are kept ({count:,}, e.g. {value} on line {line})"
 
 
 @contextmanager
@@ -67,9 +66,10 @@ def csv_rows(file: TableFile, naming: Naming, report: LoadReport) -> Iterator[An
         lines.take(header.lines)
         shape = Shape.of(header.cells)
         if header.dialect.delimiter in ("\t", ALONE):
-            tally = Tally(_OPEN_QUOTES)
-            yield from tab_rows(lines, header.dialect.delimiter, shape, tally)
-            tally.note_in(report, file.path.name)
+            tallies = Tallies()
+            yield from tab_rows(lines, header.dialect.delimiter, shape, tallies)
+            for note in tallies.notes(file.path.name):
+                report.note(note)
             return
         while block := lines.block():
             yield from _csv_block(lines, block, header.dialect.delimiter, shape)

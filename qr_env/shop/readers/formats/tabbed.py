@@ -15,15 +15,16 @@ from itertools import repeat
 
 from qr_env.shop.readers.chunks import Fields, Row, excerpt
 from qr_env.shop.readers.formats.lines import Lines, Shape, are_rows
-from qr_env.shop.readers.tally import Tally
+from qr_env.shop.readers.tally import Tallies
 
 MAX_LINES = 500  # of one cell
+OPEN_QUOTES = "quotes that open a cell and do not close it are kept"
 
 
-def tab_rows(lines: Lines, mark: str, shape: Shape, open_quotes: Tally) -> Iterator[Row]:
+def tab_rows(lines: Lines, mark: str, shape: Shape, tallies: Tallies) -> Iterator[Row]:
     """The rows after the header, separated by `mark`; invalid ones with their reason.
 
-    `open_quotes` counts the cells that begin with a quote that they do not close.
+    `tallies` counts the cells that begin with a quote that they do not close.
     """
     while block := lines.block():
         first, last = lines.number - len(block) + 1, lines.number
@@ -34,7 +35,7 @@ def tab_rows(lines: Lines, mark: str, shape: Shape, open_quotes: Tally) -> Itera
             continue
         lines.put_back(block)
         while lines.number < last:
-            yield from _row(lines, mark, shape, open_quotes)
+            yield from _row(lines, mark, shape, tallies)
 
 
 def split_line(line: str, mark: str) -> list[str]:
@@ -55,7 +56,7 @@ def _unquote(cell: str) -> str:
     return cell if '"' in inner.replace('""', "") else inner.replace('""', '"')
 
 
-def _row(lines: Lines, mark: str, shape: Shape, open_quotes: Tally) -> Iterator[Row]:
+def _row(lines: Lines, mark: str, shape: Shape, tallies: Tallies) -> Iterator[Row]:
     """The next row, one at most."""
     lines.record.clear()
     line = next(lines)
@@ -64,7 +65,7 @@ def _row(lines: Lines, mark: str, shape: Shape, open_quotes: Tally) -> Iterator[
     odd = len(cells) != shape.width or opens_quote(cells[-1])
     quoted = _quoted(lines, mark, shape.width) if odd and '"' in line else None
     if odd and not quoted and len(cells) == shape.width:
-        open_quotes.add(1, number, cells[-1])
+        tallies.add(OPEN_QUOTES, "", number, cells[-1])
     if not any(cells) and shape.width == 1:
         return
     if quoted or len(cells) == shape.width:

@@ -1,0 +1,101 @@
+"""Text of a cell without HTML: entities decoded, tags left out where it is certain that they are tags.
+
+plain_text("<p>Caf&eacute;&nbsp;table</p><p>27&quot;</p>")      # 'Café table 27"'
+plain_text("H&M, a < b, 3 <x, AT&T, <3")                         # unchanged
+decode_entities("h&amp;m")                                      # "h&m"
+
+Certain are: entities of HTML that end in a semicolon (a few, such as &amp, without one before a space), and tags
+with a name of HTML whose attributes have values. <b>, <i>, <s>, <a>, <q> and <u> need their closing tag: "Size <S>".
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from html.entities import html5
+
+ROUNDS = 4  # of decoding: "&amp;amp;lt;" was encoded three times
+
+# Tags between which there is a space when the page is shown, those without one, and those with content that is no text.
+_BLOCKS = (
+    "address article aside blockquote body br button caption center col colgroup dd details dir div dl dt fieldset "
+    "figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html iframe img input label "
+    "legend li link main map menu meta nav noscript object ol optgroup option p param picture pre section select "
+    "source summary table tbody td textarea tfoot th thead title tr track ul video audio embed"
+)
+_INLINE = (
+    "a abbr acronym b base bdi bdo big cite code data del dfn em font i ins kbd mark nobr q rp rt ruby s samp small "
+    "span strike strong sub sup time tt u var wbr"
+)
+_DROPPED = "script style svg template"
+_NAMES = frozenset(f"{_BLOCKS} {_INLINE} {_DROPPED}".split())
+_SPACED = frozenset(_BLOCKS.split())
+_PAIRED = frozenset("abiqsu")
+
+_VALUE = r"""\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>=`]+)"""
+_ATTRIBUTES = rf"(?:\s+[\w:@.-]+(?:{_VALUE})|\s+(?:hidden|checked|disabled|selected|controls|async|defer|nowrap))*\s*/?"
+_TAG = re.compile(rf"<(/?)([A-Za-z][A-Za-z0-9]*(?:[:-][\w.-]+)?)({_ATTRIBUTES})>")
+_NO_TEXT = re.compile(
+    rf"<!--.*?(?:-->|$)|<!doctype[^>]*>|<\?(?:xml|php).*?\?>"
+    rf"|<({_DROPPED.replace(' ', '|')})\b[^<>]*>(?:.*?</\1\s*>|[^<{{]*{{.*$)",
+    re.I | re.S,
+)
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.S)
+_CUT_OFF = re.compile(r"<(?:/[a-z0-9]*|br\s*/?|[a-z][a-z0-9]*\s+[\w-]+=[^<>]*)$", re.I)
+_ENTITY = re.compile(
+    r"&(?:#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,31};"
+    r"|(?:amp|nbsp|quot|lt|gt|reg|copy|trade|deg)(?=\s|$))"
+)
+_SPACES = re.compile(r"\s+")
+
+
+def plain_text(text: str) -> str:
+    """The text without tags and entities, white space collapsed where there were any; other text as it is."""
+    before = text
+    for _ in range(ROUNDS):
+        again = decode_once(_without_tags(text))
+        if again == text:
+            break
+        text = again
+    return text if text == before else _SPACES.sub(" ", text).strip()
+
+
+def decode_entities(text: str) -> str:
+    """The text with its entities decoded, those that were encoded several times too."""
+    for _ in range(ROUNDS):
+        again = decode_once(text)
+        if again == text:
+            break
+        text = again
+    return text
+
+
+def decode_once(text: str) -> str:
+    """The text with each certain entity decoded once."""
+    return _ENTITY.sub(_decoded, text) if "&" in text else text
+
+
+def _decoded(entity: re.Match[str]) -> str:
+    name = entity.group()
+    if name[1] == "#":
+        return html.unescape(name).replace("\ufffd", "")
+    return html5.get(f"{name[1:].rstrip(';')};", name)
+
+
+def _without_tags(text: str) -> str:
+    if "<" not in text:
+        return text
+    text = _NO_TEXT.sub(" ", _CDATA.sub(r"\1", text))
+    closed = {name.lower() for slash, name, _ in _TAG.findall(text) if slash}
+    opened = {name.lower() for slash, name, _ in _TAG.findall(text) if not slash}
+    kept = _PAIRED - (closed & opened)
+    return _CUT_OFF.sub(" ", _TAG.sub(lambda tag: _instead(tag, kept), text))
+
+
+def _instead(tag: re.Match[str], kept: frozenset[str]) -> str:
+    """What stands in for a tag: a space, nothing, or the tag itself where it may be no tag."""
+    name = tag.group(2).lower()
+    if ":" in name or "-" in name:
+        return ""
+    certain = name in _NAMES and (name not in kept or tag.group(3).strip(" /"))
+    return tag.group() if not certain else " " if name in _SPACED else ""
