@@ -190,7 +190,7 @@ def make_suggest(options: AgentOptions, settings: SuggestSettings, sources: Sequ
             cache_dir=options.cache_dir,
         ),
     )
-    source = found[0] if len(found) == 1 else MergedSource(found)
+    source = found[0] if len(found) == 1 else MergedSource(found, options.shop.tokenizer)
     repair = Repair.of(options.shop)
     return Suggest(options.shop, options.retriever, source, repair, settings, options.combine, options.weight)
 
@@ -248,12 +248,12 @@ def _cle_qr(argument: str, options: AgentOptions) -> Agent:
 
 def _prompted(argument: str, options: AgentOptions) -> Agent:
     model = _prompted_model("rewrite_v1", argument, options)
-    return PromptedAgent(model, options.combine, f"prompted:{model.model.name}")
+    return PromptedAgent(model, options.combine, f"prompted:{model.model.name}", options.shop.tokenizer)
 
 
 def _few_shot(argument: str, options: AgentOptions) -> Agent:
     model = _prompted_model("rewrite_few_v1", argument, options)
-    return PromptedAgent(model, options.combine, f"few-shot:{model.model.name}")
+    return PromptedAgent(model, options.combine, f"few-shot:{model.model.name}", options.shop.tokenizer)
 
 
 def _query2doc(argument: str, options: AgentOptions) -> Agent:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from agents.suggestions.title_words import title_model
-from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Hits
 from qr_env.query_text.spelling import SpellingIndex
@@ -89,8 +88,9 @@ class RM3:
     name = "rm3"
 
     def __init__(self, shop: Shop, retriever: Retriever, fb_docs: int = 10, fb_terms: int = 5, max_share: float = 0.1):
+        self._tokenizer = shop.tokenizer
         self._retriever, self._fb_docs, self._fb_terms = retriever, fb_docs, fb_terms
-        self._words, self._share_CV = title_model(shop.titles, max_share)
+        self._words, self._share_CV = title_model(shop.titles, shop.tokenizer, max_share)
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
         """The words to add, n times; the query itself if it finds nothing."""
@@ -121,8 +121,8 @@ class RM3:
     def _added_words(self, query: str, terms: npt.NDArray[np.int32], weights: npt.NDArray[np.float64]) -> str:
         # Ties are broken by word number, for equal results on every machine. One word a stem, none of the query's own.
         ranked = [self._words[at] for at in terms[np.lexsort((terms, -weights))][: 4 * self._fb_terms]]
-        own = set(tokenize.terms(query))
+        own = set(map(self._tokenizer.stem, self._tokenizer.words(query)))
         by_stem: dict[str, str] = {}
         for word in ranked:
-            by_stem.setdefault(tokenize.stem(word), word)
+            by_stem.setdefault(self._tokenizer.stem(word), word)
         return " ".join([word for stem, word in by_stem.items() if stem not in own][: self._fb_terms]) or query

@@ -109,7 +109,7 @@ class CleQR:
         seed: int = 0,
     ) -> None:
         self._retriever, self._encoder, self._combine, self._weight = retriever, encoder, combine, weight
-        self._neighbours = neighbours
+        self._neighbours, self._tokenizer = neighbours, shop.tokenizer
         self._queries = self._searches = 0
         self._pool = PurchaseLog.of(shop, shop.split("train"))
         if not self._pool.queries:
@@ -142,7 +142,10 @@ class CleQR:
 
     def _rewrites(self, queries: Sequence[str], neighbour_N: npt.NDArray[np.int64]) -> list[str]:
         chosen = [self._texts[at] for at in neighbour_N.tolist()]
-        return [rewrite_for_mode(query, text, self._combine) for query, text in zip(queries, chosen, strict=True)]
+        return [
+            rewrite_for_mode(query, text, self._combine, self._tokenizer)
+            for query, text in zip(queries, chosen, strict=True)
+        ]
 
     def _choose(self, queries: Sequence[str], vectors_PD: FloatArray) -> Choice:
         near_PG, cosine_PG = self._nearest(queries, vectors_PD)

@@ -16,7 +16,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
 from qr_env.query_text.spelling import catalogue_words
 from qr_env.shop.shop import Shop
@@ -50,11 +49,11 @@ class Synonyms:
     name = "synonyms"
 
     def __init__(self, shop: Shop, file: str | Path | None = None, limit: int = 3, unknown_only: bool = True) -> None:
+        self._tokenizer = shop.tokenizer
         self._counts: dict[str, int] = {}
         for word, count in catalogue_words(shop).items():
-            stem = tokenize.stem(word)
-            self._counts[stem] = self._counts.get(stem, 0) + count
-        self._counts.pop("", None)
+            for term in self._tokenizer.terms_of(word):
+                self._counts[term] = self._counts.get(term, 0) + count
         self._limit, self._unknown_only = limit, unknown_only
         self._table = self._usable_synonyms(read_dictionary(dictionary_file(file)))
 
@@ -62,14 +61,14 @@ class Synonyms:
         """Stems of a phrase → usable synonyms → number of occurrences of the rarest word of the synonym."""
         table: dict[tuple[str, ...], dict[str, int]] = {}
         for phrase, synonyms in entries:
-            key = tuple(tokenize.terms(phrase))
+            key = tuple(self._tokenizer.terms(phrase))
             if not 0 < len(key) <= MAX_PHRASE:
                 continue
             for synonym in synonyms:
-                stems = tokenize.terms(synonym)
+                stems = self._tokenizer.terms(synonym)
                 count = min((self._counts.get(stem, 0) for stem in stems), default=0)
                 if count and not set(stems) <= set(key):
-                    table.setdefault(key, {}).setdefault(" ".join(tokenize.words(synonym)), count)
+                    table.setdefault(key, {}).setdefault(" ".join(self._tokenizer.words(synonym)), count)
         return table
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
@@ -77,7 +76,7 @@ class Synonyms:
         return [[self._expand(query)] * n for query in queries]
 
     def _expand(self, query: str) -> str:
-        stems = tokenize.terms(query)
+        stems = self._tokenizer.terms(query)
         known, added, at = set(stems), [], 0
         while at < len(stems):
             width = next((w for w in range(MAX_PHRASE, 0, -1) if tuple(stems[at : at + w]) in self._table), 0)
@@ -87,7 +86,7 @@ class Synonyms:
                 continue
             found = self._table[part]
             ranked = sorted(found, key=lambda synonym: (-found[synonym], synonym))
-            added += [synonym for synonym in ranked if not set(tokenize.terms(synonym)) <= known][: self._limit]
+            added += [synonym for synonym in ranked if not set(self._tokenizer.terms(synonym)) <= known][: self._limit]
         return " ".join(dict.fromkeys(added)) or query
 
 

@@ -23,7 +23,7 @@ from agents.examples.engine_pairs import Scored
 from agents.examples.tasks import NO, YES, Example
 from agents.query_log.graph import Counts, Rows, capped, most_similar, query_products, stem_incidence
 from agents.query_log.word_model import words_of
-from qr_env.common import tokenize
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import EXACT, GAINS, FloatArray, Query
 from qr_env.shop.shop import Shop
 
@@ -90,7 +90,11 @@ def title_examples(titles: Mapping[str, Sequence[str]], queries: Sequence[Query]
 
 
 def thought_examples(
-    rewrites: Iterable[Example], titles: Mapping[str, Sequence[str]], known: frozenset[str], max_words: int = 4
+    rewrites: Iterable[Example],
+    titles: Mapping[str, Sequence[str]],
+    known: frozenset[str],
+    tokenizer: Tokenizer,
+    max_words: int = 4,
 ) -> list[Example]:
     """ "thought; rewrite" for rewrites whose query has bought titles.
 
@@ -101,31 +105,34 @@ def thought_examples(
         rewrites: examples of the task "rewrite".
         titles: query id → titles bought for it.
         known: stems of all titles (`title_stems`).
+        tokenizer: of the shop's language.
         max_words: most words of bought titles in a thought.
     """
     examples = []
     for example in rewrites:
         if bought := titles.get(example.query_id):
-            thought = _thought(example.query, bought, known, max_words)
+            thought = _thought(example.query, bought, known, tokenizer, max_words)
             response = f"{thought}; {example.response or KEEP}"
             examples.append(replace(example, task="thought", response=response, context=()))
     return examples
 
 
-def _thought(query: str, bought: Sequence[str], known: frozenset[str], max_words: int) -> str:
-    unknown = [word for word in words_of(query) if not known.issuperset(tokenize.terms(word))]
-    own = set(tokenize.terms(query))
+def _thought(query: str, bought: Sequence[str], known: frozenset[str], tokenizer: Tokenizer, max_words: int) -> str:
+    unknown = [word for word in words_of(query) if not known.issuperset(tokenizer.terms(word))]
+    own = set(tokenizer.terms(query))
     counts: dict[str, int] = {}
     for word in (word for title in bought for word in words_of(title) if word.isalpha() and len(word) > 2):
         counts[word] = counts.get(word, 0) + 1  # words of letters only: sizes need their units
-    shared = [word for word, count in counts.items() if 2 * count > len(bought) and not own & set(tokenize.terms(word))]
+    shared = [
+        word for word, count in counts.items() if 2 * count > len(bought) and not own & set(tokenizer.terms(word))
+    ]
     first = f"no title has {' '.join(unknown)}" if unknown else "titles have all words"
     return f"{first}, bought: {' '.join(shared[:max_words])}" if shared else first
 
 
 def title_stems(shop: Shop) -> frozenset[str]:
     """All stems of the shop's titles."""
-    return frozenset(term for title in shop.titles for term in tokenize.terms(title))
+    return frozenset(term for title in shop.titles for term in shop.tokenizer.terms(title))
 
 
 def tagging_examples(
@@ -140,7 +147,7 @@ def tagging_examples(
     gains = query_products(shop, queries)
     exact = sp.csr_matrix((gains.data >= GAINS[EXACT], gains.indices, gains.indptr), gains.shape, dtype=np.float32)
     exact.eliminate_zeros()
-    words = _rare_words([query.text for query in queries])
+    words = _rare_words([query.text for query in queries], shop.tokenizer)
     same, _ = most_similar(capped(exact, max_queries)[0], limit, min_similarity=MIN_SAME)
     near, _ = most_similar(capped(words, max_queries)[0], MAX_NEIGHBOURS, min_similarity=0.1)
     graded_N = np.diff(exact.indptr) > 0
@@ -168,8 +175,8 @@ def _unordered_pairs(query_N: Rows, other_N: Rows) -> npt.NDArray[np.int64]:
     return np.unique(pairs_N2, axis=0) if len(pairs_N2) else pairs_N2
 
 
-def _rare_words(texts: Sequence[str]) -> sp.csr_matrix:
+def _rare_words(texts: Sequence[str], tokenizer: Tokenizer) -> sp.csr_matrix:
     """(texts, stems) weighted by rarity, 1 − log(share of texts with the stem): "blue" counts less than "sofa"."""
-    has = stem_incidence(texts, {}, grow=True)
+    has = stem_incidence(texts, tokenizer, {}, grow=True)
     share_V = np.asarray(has.sum(axis=0)).ravel() / max(len(texts), 1)
     return has.dot(sp.diags_array(1 - np.log(np.maximum(share_V, 1e-9)))).tocsr().astype(np.float32)

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from agents.examples.scoring import FeedbackScorer
 from agents.examples.tasks import MAX_TITLES, Example
-from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import FloatArray, Query
 from qr_env.query_text.kept import is_kept
 
@@ -147,6 +147,7 @@ def approved(
     min_reward: float,
     trusted: bool,
     known: frozenset[str],
+    tokenizer: Tokenizer,
 ) -> tuple[list[Example], Counts]:
     """The rewrites, of any source, with a reward above `min_reward`, their figures filled in; and the filters' counts.
 
@@ -160,6 +161,7 @@ def approved(
         min_reward: threshold of the reward.
         trusted: keep rewrites without a verdict, because their source is reliable.
         known: stems of the catalogue.
+        tokenizer: of its language.
     """
     place = {key: row for row, key in enumerate(dict.fromkeys((query.row, query.text) for query in queries))}
     row_N = np.array([place[query.row, query.text] for query in queries], np.int64)
@@ -178,7 +180,7 @@ def approved(
     unjudged_N, rewarded_N = np.isnan(rewards_N), rewards_N > min_reward
     kept_N = rewarded_N | (unjudged_N & trusted)
     failed = np.setdiff1d(row_N[~rewarded_N & ~unjudged_N], row_N[rewarded_N | unjudged_N]).tolist()
-    unimproved = [row for row in failed if known.issuperset(tokenize.terms(query_of[row].text))]
+    unimproved = [row for row in failed if known.issuperset(tokenizer.terms(query_of[row].text))]
     keep_original = [
         Example("rewrite", query_of[row].text, "", source=examples[0].source, query_id=query_of[row].id)
         for row in unimproved

@@ -31,8 +31,8 @@ from agents.query_log.graph import (
     stem_incidence,
 )
 from agents.text.expansion import rewrite_for_mode
-from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Query
 from qr_env.shop.shop import Shop
 
@@ -84,17 +84,18 @@ class _Words:
         return frozenset(self.names_V[at] for at in self.useful_PV.indices[begin:end])
 
 
-def _words(titles: Sequence[str], texts: Sequence[str], gains_PC: sp.csr_matrix, min_support: float) -> _Words:
+def _words(shop: Shop, texts: Sequence[str], gains_PC: sp.csr_matrix, min_support: float) -> _Words:
     """Stems of the queries, and useful stems: those in titles that hold at least `min_support` of a query's gain."""
     column: dict[str, int] = {}
-    has = stem_incidence(texts, column, grow=True)
+    has = stem_incidence(texts, shop.tokenizer, column, grow=True)
     numbers: dict[bytes, int] = {}
     sets = (has.indices[begin:end].tobytes() for begin, end in zip(has.indptr[:-1], has.indptr[1:], strict=True))
     word_set_P = np.fromiter((numbers.setdefault(key, len(numbers)) for key in sets), np.int64, len(texts))
     if min_support <= 0:
         return _Words(has, None, list(column), word_set_P)
     weight_P = np.asarray(gains_PC.sum(axis=1), np.float64).ravel()
-    shares = sp.diags_array(1 / np.maximum(weight_P, 1e-12)).dot(gains_PC) @ stem_incidence(titles, column, grow=False)
+    of_titles = stem_incidence(shop.titles, shop.tokenizer, column, grow=False)
+    shares = sp.diags_array(1 / np.maximum(weight_P, 1e-12)).dot(gains_PC) @ of_titles
     shares.data = (shares.data >= min_support - 1e-6).astype(np.float32)
     shares.eliminate_zeros()
     useful = (shares - shares.multiply(has)).tocsr()
@@ -125,7 +126,7 @@ def graph_pairs(
     gains, cut = capped(gains, config.max_queries)
     shared = config.min_shared or default_min_shared(gains)
     texts = [query.text for query in queries]
-    words = _words(shop.titles, texts, gains, config.min_support)
+    words = _words(shop, texts, gains, config.min_support)
     pairs, found = most_similar(gains, config.partners, shared, config.min_similarity, words.word_set_P)
     labels = {
         "share too few": f"share fewer than {shared}",
@@ -136,7 +137,7 @@ def graph_pairs(
     pairs = keep_pairs(
         pairs, _has_useful_words(pairs, words, combine), "no new word that its products' titles hold", counts
     )
-    chosen = list(_rewrites(pairs, texts, words, combine, config.max_rewrites))
+    chosen = list(_rewrites(pairs, texts, words, combine, config.max_rewrites, shop.tokenizer))
     counts[f"the same rewrite again, or beyond {config.max_rewrites} a query"] = len(pairs) - len(chosen)
     rewrites = [(queries[row], text) for row, text in chosen]
     if confirm is not None and rewrites:
@@ -162,7 +163,7 @@ def _has_useful_words(pairs: Partners, words: _Words, combine: str) -> npt.NDArr
 
 
 def _rewrites(
-    pairs: Partners, texts: Sequence[str], words: _Words, combine: str, limit: int
+    pairs: Partners, texts: Sequence[str], words: _Words, combine: str, limit: int, tokenizer: Tokenizer
 ) -> Iterator[tuple[int, str]]:
     """(row of the query, rewrite): the first `limit` distinct rewrites of each query."""
     ends = np.flatnonzero(np.diff(pairs.query_N, append=-1)) + 1
@@ -171,9 +172,9 @@ def _rewrites(
         useful = words.useful(row)
         found: dict[str, None] = {}
         for other in pairs.other_N[start:end].tolist():
-            text = rewrite_for_mode(texts[row], texts[other], combine)
+            text = rewrite_for_mode(texts[row], texts[other], combine, tokenizer)
             if combine == "expand" and useful is not None:
-                text = _useful_words(text, useful.union(tokenize.terms(texts[row])))
+                text = _useful_words(text, useful.union(tokenizer.terms(texts[row])), tokenizer)
             if text:
                 found[text] = None
             if len(found) == limit:
@@ -181,11 +182,11 @@ def _rewrites(
         yield from ((row, text) for text in found)
 
 
-def _useful_words(text: str, useful: frozenset[str]) -> str:
+def _useful_words(text: str, useful: frozenset[str], tokenizer: Tokenizer) -> str:
     """The words whose stems are all in `useful`; words of one or two letters, such as units, only after a number."""
     words: list[str] = []
     for word in text.split():
         after_number = bool(words) and words[-1][-1].isdigit()
-        if useful.issuperset(tokenize.terms(word)) and (len(word) > 2 or not word.isalpha() or after_number):
+        if useful.issuperset(tokenizer.terms(word)) and (len(word) > 2 or not word.isalpha() or after_number):
             words.append(word)
     return " ".join(words)

@@ -24,9 +24,9 @@ from agents.examples.tasks import Example
 from agents.query_log.graph import Counts
 from agents.text.boolean_query import is_boolean, parse
 from agents.text.expansion import NEGATIONS, rewrite_for_mode
-from qr_env.common import tokenize
 from qr_env.common.errors import DataError
 from qr_env.common.protocols import Agent
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Query
 from qr_env.query_text.kept import plain
 from qr_env.shop.shop import Shop
@@ -66,42 +66,47 @@ def _read_table(path: Path) -> pa.Table:
     raise DataError(f"{path}: rewrites must be a .parquet, .csv or .jsonl file")
 
 
-def expansion_terms(query: str, boolean: str, known: frozenset[str] | None = None, limit: int = MAX_TERMS) -> str:
+def expansion_terms(
+    query: str, boolean: str, tokenizer: Tokenizer, known: frozenset[str] | None = None, limit: int = MAX_TERMS
+) -> str:
     """The words to add to a query, from a Boolean rewrite of it; "" for none.
 
     Args:
         query: as typed.
         boolean: the Boolean rewrite.
+        tokenizer: of the shop's language.
         known: stems of the catalogue, outside of which no word is added; None allows every word.
         limit: most words to add.
     """
     parsed = parse(boolean)
-    own = set(tokenize.terms(query))
-    stems = [{stem for text in group for stem in tokenize.terms(text)} for group in parsed.groups]
+    own = set(tokenizer.terms(query))
+    stems = [{stem for text in group for stem in tokenizer.terms(text)} for group in parsed.groups]
     uncovered = own - {stem for group in stems for stem in group}
-    forbidden = {stem for text in parsed.excluded for stem in tokenize.terms(text)}
+    forbidden = {stem for text in parsed.excluded for stem in tokenizer.terms(text)}
     offers = [
-        _added_words(query, group, forbidden, known)
+        _added_words(query, group, forbidden, known, tokenizer)
         for group, of_group in zip(parsed.groups, stems, strict=True)
         if own & of_group or uncovered
     ]
     words: dict[str, str] = {}  # stem → word
     for turn in range(max(map(len, offers), default=0)):
         for phrase in (offer[turn] for offer in offers if turn < len(offer)):
-            new = {" ".join(tokenize.terms(word)): word for word in phrase.split()}
+            new = {" ".join(tokenizer.terms(word)): word for word in phrase.split()}
             if len(words | new) <= limit:
                 words |= {stem: word for stem, word in new.items() if stem not in words}
     return " ".join(words.values())
 
 
-def _added_words(query: str, group: Iterable[str], forbidden: set[str], known: frozenset[str] | None) -> list[str]:
+def _added_words(
+    query: str, group: Iterable[str], forbidden: set[str], known: frozenset[str] | None, tokenizer: Tokenizer
+) -> list[str]:
     """The usable words that each alternative of a group adds to the query."""
     found = []
     for text in group:
-        if NEGATIONS & set(tokenize.words(text)):
+        if NEGATIONS & set(tokenizer.words(text)):
             continue
-        added = rewrite_for_mode(query, text, "expand")
-        stems = set(tokenize.terms(added))
+        added = rewrite_for_mode(query, text, "expand", tokenizer)
+        stems = set(tokenizer.terms(added))
         usable = bool(stems) and len(added.split()) <= PHRASE_WORDS and not stems & forbidden
         if usable and (known is None or known.issuperset(stems)):
             found.append(added)
@@ -155,7 +160,7 @@ def _from_rows(
     found: dict[tuple[str, str], Example] = {}
     for query, rewrite in rows:
         query = " ".join(query.split())
-        text = _rewrite_text(query, rewrite, combine, known)
+        text = _rewrite_text(query, rewrite, combine, known, shop.tokenizer)
         counts["Boolean, parsed"] += is_boolean(rewrite)
         if reason := _rejection(query, rewrite, text, held, combine):
             counts[reason] += 1
@@ -179,9 +184,9 @@ def _rejection(query: str, rewrite: str, text: str, held: set[str], combine: str
     return "too long" if len(text.split()) > limit else ""
 
 
-def _rewrite_text(query: str, rewrite: str, combine: str, known: frozenset[str] | None) -> str:
+def _rewrite_text(query: str, rewrite: str, combine: str, known: frozenset[str] | None, tokenizer: Tokenizer) -> str:
     """A teacher's rewrite in the form that the student must write."""
     if not is_boolean(rewrite):
-        return rewrite_for_mode(query, rewrite, combine)
-    added = expansion_terms(query, rewrite, known)
+        return rewrite_for_mode(query, rewrite, combine, tokenizer)
+    added = expansion_terms(query, rewrite, tokenizer, known)
     return added if combine == "expand" or not added else f"{query} {added}"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from agents.prompted.generation import GenerativeAgent
 from agents.text.boolean_query import is_boolean, parse
 from agents.text.expansion import rewrite_for_mode
+from qr_env.common.tokenize import ENGLISH, Tokenizer
 
 _NEXT_EXAMPLE = re.compile(r"\n\s*(?:query|rewrite)\s*:", re.IGNORECASE)
 MAX_REPEATS = 2  # of one word in a rewrite
@@ -36,11 +37,13 @@ class PromptedAgent(GenerativeAgent):
 
     name: str = "prompted"
     """For logs and reports."""
+    tokenizer: Tokenizer = ENGLISH
+    """Of the shop's language: tells which words the query has already."""
 
     def read(self, query: str, text: str) -> tuple[str, str]:
         """See `read_rewrite`."""
         rewrite, fault = read_rewrite(text, query, self.model.max_words)
-        return ("", fault) if fault else (rewrite_for_mode(query, rewrite, self.combine), "")
+        return ("", fault) if fault else (rewrite_for_mode(query, rewrite, self.combine, self.tokenizer), "")
 
 
 def read_rewrite(text: str, query: str, max_words: int) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from agents.prompted.generation import GenerativeAgent
-from qr_env.common import tokenize
+from qr_env.common.tokenize import ENGLISH
 
 MAX_REPEATS = 3  # of one word in a passage
 REPEATS = 5  # of the query, for BM25 (section 3 of the paper)
@@ -53,4 +53,4 @@ def read_passage(text: str, max_words: int) -> str:
         count[word.lower()] += 1
         kept += [word] if count[word.lower()] <= MAX_REPEATS else []
     line = " ".join(kept)
-    return line if tokenize.terms(line) else ""
+    return line if ENGLISH.terms(line) else ""

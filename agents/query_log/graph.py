@@ -18,8 +18,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from agents.query_log.word_model import incidence
-from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import EXACT, GAINS, SUBSTITUTE, FloatArray, Query
 from qr_env.shop.shop import Shop
 
@@ -170,10 +170,10 @@ def default_min_shared(gains_PC: sp.csr_matrix) -> int:
     return 5 if gains_PC.nnz and np.median(sizes[sizes > 0]) >= DENSE else 1
 
 
-def stem_incidence(texts: Sequence[str], column: dict[str, int], grow: bool) -> sp.csr_matrix:
+def stem_incidence(texts: Sequence[str], tokenizer: Tokenizer, column: dict[str, int], grow: bool) -> sp.csr_matrix:
     """(texts, stems) 0/1 matrix. grow: add new stems to `column` (stem → column); else leave unknown stems out."""
     if grow:
-        rows = [sorted({column.setdefault(term, len(column)) for term in tokenize.terms(text)}) for text in texts]
+        rows = [sorted({column.setdefault(term, len(column)) for term in tokenizer.terms(text)}) for text in texts]
     else:
-        rows = [sorted({column[term] for term in tokenize.terms(text) if term in column}) for text in texts]
+        rows = [sorted({column[term] for term in tokenizer.terms(text) if term in column}) for text in texts]
     return incidence(rows, max(len(column), 1))

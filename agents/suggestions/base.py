@@ -12,7 +12,7 @@ class Suggestion:
     """A word that may be added to a query."""
 
     word: str
-    """One word as `qr_env.common.tokenize.words` gives it. Its stem is no stem of the query's own words."""
+    """One word as `Tokenizer.words` gives it. Its stem is no stem of the query's own words."""
     weight: float
     """Confidence of the source, > 0 and at most 1, such as the share of its titles that hold the word. 1 weighs as much
     as a word that the shopper typed."""

@@ -99,7 +99,7 @@ class _Parts:
     @cached_property
     def stems(self) -> TitleStems:
         """Of the shop's titles."""
-        return TitleStems(self.options.shop.titles)
+        return TitleStems(self.options.shop.titles, self.options.shop.tokenizer)
 
     @cached_property
     def store(self) -> TextStore | None:

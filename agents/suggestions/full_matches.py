@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from qr_env.common import tokenize
 from qr_env.common.types import Hits
 from qr_env.query_text.repair import Repair
 from qr_env.shop.shop import Shop
@@ -22,7 +21,7 @@ class FullMatches:
     """Counts the products whose title holds every word of a query, as typed or as repaired, by stem."""
 
     def __init__(self, shop: Shop, repair: Repair) -> None:
-        self._titles, self._repair = shop.titles, repair
+        self._titles, self._repair, self._tokenizer = shop.titles, repair, shop.tokenizer
         self._title_stems = lru_cache(CACHE_SIZE)(self._stems_of_row)
 
     def count(self, queries: Sequence[str], hits: Hits) -> npt.NDArray[np.int64]:
@@ -39,15 +38,16 @@ class FullMatches:
 
     def _needed(self, query: str) -> list[tuple[Stems, Stems]]:
         """For each unit of the query its typed and its repaired stems; units of stop words alone are left out."""
-        units = [(_stems(unit.typed), _stems(unit.repaired or unit.typed)) for unit in self._repair.units(query)]
+        units = [
+            (self._terms(unit.typed), self._terms(unit.repaired or unit.typed)) for unit in self._repair.units(query)
+        ]
         return [unit for unit in units if any(unit)]
 
     def _stems_of_row(self, row: int) -> Stems:
-        return frozenset(tokenize.terms(self._titles[row]))
+        return frozenset(self._tokenizer.terms(self._titles[row]))
 
-
-def _stems(words: Sequence[str]) -> Stems:
-    return frozenset(stem for word in words if (stem := tokenize.stem(word)))
+    def _terms(self, words: Sequence[str]) -> Stems:
+        return frozenset(term for word in words for term in self._tokenizer.terms_of(word))
 
 
 def _holds(title: Stems, units: list[tuple[Stems, Stems]]) -> bool:

@@ -1,6 +1,6 @@
 """Several sources as one: the words of all, those first that more sources rank high.
 
-MergedSource([titles, product_type, log]).suggest(["couch"])
+MergedSource([titles, product_type, log], shop.tokenizer).suggest(["couch"])
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.suggestions.base import Suggestion, SuggestionSource
-from qr_env.common import tokenize
+from qr_env.common.tokenize import Tokenizer
 
 
 class MergedSource:
@@ -18,8 +18,8 @@ class MergedSource:
     those of the greatest weight.
     """
 
-    def __init__(self, sources: Sequence[SuggestionSource]) -> None:
-        self.sources = tuple(sources)
+    def __init__(self, sources: Sequence[SuggestionSource], tokenizer: Tokenizer) -> None:
+        self.sources, self._tokenizer = tuple(sources), tokenizer
 
     @property
     def name(self) -> str:
@@ -29,16 +29,16 @@ class MergedSource:
     def suggest(self, queries: Sequence[str]) -> list[list[Suggestion]]:
         """See `SuggestionSource.suggest`."""
         columns = [source.suggest(queries) for source in self.sources]
-        return [_merged([column[at] for column in columns]) for at in range(len(queries))]
+        return [_merged([column[at] for column in columns], self._tokenizer) for at in range(len(queries))]
 
 
-def _merged(lists: Sequence[Sequence[Suggestion]]) -> list[Suggestion]:
+def _merged(lists: Sequence[Sequence[Suggestion]], tokenizer: Tokenizer) -> list[Suggestion]:
     """One query's words; of equal ranks the heavier first, then by the alphabet."""
     best: dict[str, Suggestion] = {}
     score: dict[str, float] = {}
     for suggestions in lists:
         for rank, suggestion in enumerate(suggestions, 1):
-            stem = tokenize.stem(suggestion.word)
+            stem = tokenizer.stem(suggestion.word)
             score[stem] = score.get(stem, 0.0) + 1 / rank
             if stem not in best or suggestion.weight > best[stem].weight:
                 best[stem] = suggestion

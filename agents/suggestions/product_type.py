@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from agents.suggestions.base import Suggestion
-from qr_env.common import tokenize
 from qr_env.common.protocols import Retriever
 from qr_env.query_text.repair import Repair
 from qr_env.retrieval.combine import search_unique
 from qr_env.shop.shop import Shop
-from qr_env.synthetic.noun_phrases import phrases, up_to_head
+from qr_env.synthetic.grammar import Grammar, grammar
 
 TITLES = 10  # nearest products that vote
 MIN_SHARE = 0.3  # of the products that vote
@@ -42,11 +41,11 @@ class TypeSource:
     name = "type"
 
     def __init__(self, engine: Retriever, shop: Shop, repair: Repair) -> None:
-        self._engine, self._repair = engine, repair
+        self._engine, self._repair, self._tokenizer = engine, repair, shop.tokenizer
         columns = zip(shop.titles, _leaves(shop), shop.products["brand"].to_pylist(), strict=True)
-        words = [_types(title, leaf, brand) for title, leaf, brand in columns]
-        self._word = _most_frequent_spelling(word for own in words for word in own)
-        self._stems_C = [tuple({tokenize.stem(word) for word in own}) for own in words]
+        words = [_types(title, leaf, brand, grammar(shop.language)) for title, leaf, brand in columns]
+        self._word = _most_frequent_spelling((word for own in words for word in own), shop.tokenizer.stem)
+        self._stems_C = [tuple({shop.tokenizer.stem(word) for word in own}) for own in words]
 
     def suggest(self, queries: Sequence[str]) -> list[list[Suggestion]]:
         """See `SuggestionSource.suggest`."""
@@ -54,7 +53,10 @@ class TypeSource:
         hits = search_unique(self._engine, repaired, TITLES)
         texts = (f"{query} {text}" for query, text in zip(queries, repaired, strict=True))
         lists = zip(texts, hits.rows_NK.tolist(), strict=True)
-        return [self._voted(set(tokenize.terms(text)), [row for row in rows_K if row >= 0]) for text, rows_K in lists]
+        return [self._voted(self._stems_of(text), [row for row in rows_K if row >= 0]) for text, rows_K in lists]
+
+    def _stems_of(self, text: str) -> set[str]:
+        return set(map(self._tokenizer.stem, self._tokenizer.words(text)))
 
     def _voted(self, own: set[str], rows: list[int]) -> list[Suggestion]:
         """The types of one query's products, with most votes first; of equal ones the first in the alphabet."""
@@ -69,22 +71,22 @@ class TypeSource:
         return suggestions
 
 
-def head_noun(title: str, brand: str = "") -> str:
-    """The head noun of a title's first clause, its last word that can name a thing; "" where there is none."""
-    brand_words = set(tokenize.words(brand))
-    heads = [head for head in _heads(_CLAUSE_END.split(title, maxsplit=1)[0]) if head not in brand_words]
-    return heads[-1] if heads else ""
+def head_noun(title: str, of: Grammar, brand: str = "") -> str:
+    """The head noun of a title's first clause, in English the last word that can name a thing; "" for none."""
+    brand_words = set(of.tokenizer.words(brand))
+    heads = [head for head in _heads(_CLAUSE_END.split(title, maxsplit=1)[0], of) if head not in brand_words]
+    return of.spoken(heads)[-1] if heads else ""
 
 
-def _heads(text: str) -> list[str]:
+def _heads(text: str, of: Grammar) -> list[str]:
     """The head nouns of a text's phrases, in order."""
-    return [named[-1] for phrase in phrases(text) if (named := up_to_head(phrase))]
+    return [named[-1] for phrase in of.phrases(text) if (named := of.up_to_head(phrase))]
 
 
-def _types(title: str, leaf: str, brand: str) -> set[str]:
-    """The words that one product votes for, as `qr_env.common.tokenize.words` gives them."""
-    heads = [head_noun(title, brand), *_heads(leaf)]
-    return {head for head in heads if tokenize.words(head) == [head] and tokenize.stem(head)}
+def _types(title: str, leaf: str, brand: str, of: Grammar) -> set[str]:
+    """The words that one product votes for, as `Tokenizer.words` gives them."""
+    heads = [head_noun(title, of, brand), *_heads(leaf, of)]
+    return {head for head in heads if of.tokenizer.words(head) == [head] and of.tokenizer.stem(head)}
 
 
 def _leaves(shop: Shop) -> list[str]:
@@ -92,8 +94,8 @@ def _leaves(shop: Shop) -> list[str]:
     return [_LEAF.split(category)[-1] for category in shop.products["category"].to_pylist()]
 
 
-def _most_frequent_spelling(words: Iterable[str]) -> dict[str, str]:
+def _most_frequent_spelling(words: Iterable[str], stem: Callable[[str], str]) -> dict[str, str]:
     """Stem → its word that most products vote for, the first in the alphabet of equally frequent ones."""
     counts = Counter(words)
     order = sorted(counts, key=lambda word: (counts[word], [-ord(letter) for letter in word]))
-    return {tokenize.stem(word): word for word in order}
+    return {stem(word): word for word in order}

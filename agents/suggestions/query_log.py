@@ -1,6 +1,6 @@
 """Words that a shop's query log suggests: of titles that were bought, and of other queries with the same words.
 
-    source = LogSource(shop, TitleStems(shop.titles))
+    source = LogSource(shop, TitleStems(shop.titles, shop.tokenizer))
     source.suggest(["couch"])                      # [[Suggestion("sofa", 0.9, "log")]]
 
 Two statistics of the train queries, u a word of a query and v a word of titles:
@@ -24,7 +24,6 @@ import scipy.sparse as sp
 
 from agents.suggestions.base import Suggestion
 from agents.suggestions.title_words import TitleStems
-from qr_env.common import tokenize
 from qr_env.shop.shop import Shop
 
 MIN_PURCHASES = 3  # of a query word, so that one odd purchase suggests nothing
@@ -44,11 +43,13 @@ class LogSource:
     name = "log"
 
     def __init__(self, shop: Shop, stems: TitleStems) -> None:
-        self._stems = stems
+        self._stems, self._tokenizer = stems, shop.tokenizer
         train = shop.split("train")
         self._row = {text: row for row, text in enumerate(dict.fromkeys(_key(query.text) for query in train))}
         texts = list(self._row)
-        self._column = {stem: at for at, stem in enumerate(dict.fromkeys(s for text in texts for s in _stems(text)))}
+        self._column = {
+            stem: at for at, stem in enumerate(dict.fromkeys(s for text in texts for s in self._stems_of(text)))
+        }
         has_PU = self._incidence(texts)
         query_N, product_N = shop.purchases_of(train)
         row_N = np.array([self._row[_key(train[at].text)] for at in query_N.tolist()], np.int64)
@@ -62,7 +63,7 @@ class LogSource:
     def suggest(self, queries: Sequence[str]) -> list[list[Suggestion]]:
         """See `SuggestionSource.suggest`."""
         has_PU = self._incidence(queries)
-        words_P = np.array([len(_stems(query)) for query in queries], np.float64)
+        words_P = np.array([len(self._stems_of(query)) for query in queries], np.float64)
         mean_PU = sp.diags_array(1.0 / np.maximum(words_P, 1.0)) @ has_PU
         bought_PV, known_P = (mean_PU @ self._bought_UV).tocsr(), self._known(queries)
         own_PV = _rows(self._own_PV, known_P)
@@ -86,9 +87,14 @@ class LogSource:
         """(P,) row of each query in the log, -1 where the log does not hold it."""
         return np.array([self._row.get(_key(query), -1) for query in queries], np.int64)
 
+    def _stems_of(self, text: str) -> list[str]:
+        """Distinct stems in order."""
+        stems = dict.fromkeys(map(self._tokenizer.stem, self._tokenizer.words(text)))
+        return [stem for stem in stems if stem]
+
     def _incidence(self, texts: Sequence[str]) -> sp.csr_matrix:
         """(P, U) 1 where the text has the word of the log's queries."""
-        found = [[self._column[stem] for stem in _stems(text) if stem in self._column] for text in texts]
+        found = [[self._column[stem] for stem in self._stems_of(text) if stem in self._column] for text in texts]
         starts = np.append(0, np.cumsum([len(columns) for columns in found], dtype=np.int64))
         indices = np.fromiter((column for columns in found for column in columns), np.int64, int(starts[-1]))
         return sp.csr_matrix((np.ones(len(indices)), indices, starts), shape=(len(texts), len(self._column)))
@@ -97,11 +103,6 @@ class LogSource:
 def _key(text: str) -> str:
     """Queries that differ in case and spaces alone are the same one."""
     return " ".join(text.lower().split())
-
-
-def _stems(text: str) -> list[str]:
-    """Distinct stems in order."""
-    return list(dict.fromkeys(tokenize.terms(text)))
 
 
 def _shares(counts: sp.csr_matrix, totals: npt.NDArray[np.float64], least: int) -> sp.csr_matrix:

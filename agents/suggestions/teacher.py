@@ -1,7 +1,7 @@
 """Words that a language model names for a query.
 
     model = PromptedModel(open_language_model("smollm2-135m"), PromptFile.load("words_v1"), max_words=8)
-    source = TeacherSource(model, TitleStems(shop.titles))
+    source = TeacherSource(model, TitleStems(shop.titles, shop.tokenizer))
     source.suggest(["something to keep coffee hot"])   # [[Suggestion("thermos", 1.0, "teacher"), …]]
 
 The model is asked for a few words by which a shop's titles name the product. Its answers are generated once and kept
@@ -18,7 +18,7 @@ from typing import Protocol
 
 from agents.suggestions.base import Suggestion
 from agents.suggestions.title_words import TitleStems
-from qr_env.common import tokenize
+from qr_env.common.tokenize import Tokenizer
 
 MAX_WORDS = 8  # that the prompt asks for
 LONGEST = 3 * MAX_WORDS  # words of an answer; a longer one is no list
@@ -58,6 +58,7 @@ class TeacherSource:
 
     def __init__(self, model: TextGenerator, stems: TitleStems) -> None:
         self.model, self._stems = model, stems
+        self._tokenizer = stems.tokenizer
 
     def suggest(self, queries: Sequence[str]) -> list[list[Suggestion]]:
         """See `SuggestionSource.suggest`. A query without a usable answer has no suggestion."""
@@ -65,18 +66,19 @@ class TeacherSource:
         return [self._read(query, texts[query]) if query in texts else [] for query in queries]
 
     def _read(self, query: str, text: str) -> list[Suggestion]:
-        words, fault = read_words(text, query)
+        words, fault = read_words(text, query, self._tokenizer)
         if fault:
             self.model.faults[query] = fault
-        own, found = set(tokenize.terms(query)), dict[str, str]()
+        own = set(map(self._tokenizer.stem, self._tokenizer.words(query)))
+        found: dict[str, str] = {}
         for word in words:
-            stem = tokenize.stem(word)
+            stem = self._tokenizer.stem(word)
             if stem in self._stems.number and stem not in own:
                 found.setdefault(stem, word)
         return [Suggestion(word, 1 / rank, self.name) for rank, word in enumerate(list(found.values())[:MAX_WORDS], 1)]
 
 
-def read_words(text: str, query: str) -> tuple[list[str], str]:
+def read_words(text: str, query: str, tokenizer: Tokenizer) -> tuple[list[str], str]:
     """(the words of a list that commas, spaces or lines separate, "") or ([], fault).
 
     The faults are empty, markup, talk (a sentence instead of words; the query's own words are no evidence of one) and
@@ -84,7 +86,7 @@ def read_words(text: str, query: str) -> tuple[list[str], str]:
     """
     lines = [_BULLET.sub("", line).strip() for line in text.strip().splitlines() if line.strip()]
     line = _LABEL.sub("", ", ".join(lines)).strip("\"'`“”. ")
-    words = tokenize.words(line)
+    words = tokenizer.words(line)
     own = set(query.lower().split())
     if not words:
         return [], "empty"

@@ -1,7 +1,7 @@
 """The words of a shop's titles as sparse matrices, from which engines' results are turned into words.
 
-words, counts_CV = word_counts(shop.titles)      # one column a word
-stems = TitleStems(shop.titles)                  # one column a stem that may be suggested
+words, counts_CV = word_counts(shop.titles, shop.tokenizer)      # one column a word
+stems = TitleStems(shop.titles, shop.tokenizer)                  # one column a stem that may be suggested
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from qr_env.common import tokenize
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Hits
 
 # A feedback term has 2 to 20 letters, as in Anserini.
@@ -21,14 +21,14 @@ MIN_TITLES = 3  # a rarer stem is a model's name or a typing error
 MAX_SHARE = 0.1  # of the titles; a more common stem tells products apart too little, as in Anserini
 
 
-def word_counts(titles: Sequence[str]) -> tuple[list[str], sp.csr_matrix]:
+def word_counts(titles: Sequence[str], tokenizer: Tokenizer) -> tuple[list[str], sp.csr_matrix]:
     """The words of the titles in the order of their first occurrence, and how often each title has each word.
 
     Returns:
-        V words, as `qr_env.common.tokenize.words` gives them, and (C, V) float64, sparse.
+        V words, as `Tokenizer.words` gives them, and (C, V) float64, sparse.
     """
     number: dict[str, int] = {}
-    found = [[number.setdefault(word, len(number)) for word in tokenize.words(title)] for title in titles]
+    found = [[number.setdefault(word, len(number)) for word in tokenizer.words(title)] for title in titles]
     lengths_C = np.array([len(words) for words in found], np.int64)
     indices = np.fromiter((word for words in found for word in words), np.int32, int(lengths_C.sum()))
     shape = (len(titles), len(number))
@@ -37,17 +37,19 @@ def word_counts(titles: Sequence[str]) -> tuple[list[str], sp.csr_matrix]:
     return list(number), counts_CV
 
 
-def title_model(titles: Sequence[str], max_share: float = MAX_SHARE) -> tuple[list[str], sp.csr_matrix]:
+def title_model(
+    titles: Sequence[str], tokenizer: Tokenizer, max_share: float = MAX_SHARE
+) -> tuple[list[str], sp.csr_matrix]:
     """The vocabulary, and a (C, V) sparse matrix of each word's share of its title.
 
     Stop words, words of one letter and words in more than `max_share` of the titles have no column.
     """
-    words, counts_CV = word_counts(titles)
+    words, counts_CV = word_counts(titles, tokenizer)
     lengths_C = np.asarray(counts_CV.sum(axis=1)).ravel()
     share_CV = sp.diags_array(1.0 / np.maximum(lengths_C, 1)) @ counts_CV
     titles_V = np.bincount(counts_CV.indices, minlength=len(words))
     common_V = titles_V > max(1.0, max_share * len(titles))
-    usable_V = np.array([bool(tokenize.stem(word)) and len(word) in TERM_LENGTHS for word in words], bool)
+    usable_V = np.array([bool(tokenizer.stem(word)) and len(word) in TERM_LENGTHS for word in words], bool)
     columns = np.flatnonzero(usable_V & ~common_V)
     return [words[at] for at in columns], share_CV.tocsc()[:, columns].tocsr()
 
@@ -62,13 +64,17 @@ class TitleStems:
         words: V words: of each stem the one that most titles have.
         number: stem → its column.
         has_CV: (C, V) float64, sparse: 1 where the title has the stem.
+        tokenizer: of the titles.
         idf_V: ln(1 + (C − n + ½) / (n + ½)) of a stem that n titles have, as in Lucene's BM25.
     """
 
-    def __init__(self, titles: Sequence[str], min_titles: int = MIN_TITLES, max_share: float = MAX_SHARE) -> None:
-        words, counts_CV = word_counts(titles)
-        usable = [at for at, word in enumerate(words) if _is_suggestible(word)]
-        stems = [tokenize.stem(words[at]) for at in usable]
+    def __init__(
+        self, titles: Sequence[str], tokenizer: Tokenizer, min_titles: int = MIN_TITLES, max_share: float = MAX_SHARE
+    ) -> None:
+        self.tokenizer = tokenizer
+        words, counts_CV = word_counts(titles, tokenizer)
+        usable = [at for at, word in enumerate(words) if _is_suggestible(word, tokenizer)]
+        stems = [tokenizer.stem(words[at]) for at in usable]
         number = {stem: at for at, stem in enumerate(dict.fromkeys(stems))}
         columns = np.array([number[stem] for stem in stems], np.int64)
         # (words, stems): 1 where the word has the stem, so that a product sums the words of a stem.
@@ -95,14 +101,15 @@ class TitleStems:
 
     def presence(self, texts: Sequence[str]) -> sp.csr_matrix:
         """(P, V) sparse: 1 where the text has the stem."""
-        found = [{self.number[term] for term in tokenize.terms(text) if term in self.number} for text in texts]
+        stems = [{self.tokenizer.stem(word) for word in self.tokenizer.words(text)} for text in texts]
+        found = [{self.number[stem] for stem in own if stem in self.number} for own in stems]
         starts = np.append(0, np.cumsum([len(columns) for columns in found], dtype=np.int64))
         indices = np.fromiter((column for columns in found for column in sorted(columns)), np.int32, int(starts[-1]))
         return sp.csr_matrix((np.ones(len(indices)), indices, starts), shape=(len(texts), len(self.words)))
 
 
-def _is_suggestible(word: str) -> bool:
-    return len(word) in TERM_LENGTHS and not word[0].isdigit() and bool(tokenize.stem(word))
+def _is_suggestible(word: str, tokenizer: Tokenizer) -> bool:
+    return len(word) in TERM_LENGTHS and not word[0].isdigit() and bool(tokenizer.stem(word))
 
 
 def _most_frequent(

@@ -47,7 +47,7 @@ class TitleSource:
     ) -> None:
         self._engine, self._repair = engine, repair
         self._titles, self._at_most = titles, at_most
-        self._stems = TitleStems(shop.titles)
+        self._stems = TitleStems(shop.titles, shop.tokenizer)
 
     def suggest(self, queries: Sequence[str]) -> list[list[Suggestion]]:
         """See `SuggestionSource.suggest`; the weight is the share of the titles that have the word."""

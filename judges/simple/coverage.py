@@ -34,7 +34,6 @@ import numpy.typing as npt
 
 from judges.simple.thresholds import Thresholds, level_probs
 from judges.simple.title_words import TitleWords, Vocabulary
-from qr_env.common import tokenize
 from qr_env.common.types import FloatArray, Grades, Query, RowArray
 from qr_env.query_text.repair import Repair
 from qr_env.retrieval.encoder import product_texts
@@ -68,7 +67,8 @@ class CatalogueWords:
     """What the coverage judge knows of a catalogue: vocabulary and repair. Shared by the judges of its probe shops."""
 
     def __init__(self, shop: Shop) -> None:
-        self.vocabulary = Vocabulary(product_texts(shop))
+        self.tokenizer = shop.tokenizer
+        self.vocabulary = Vocabulary(product_texts(shop), shop.tokenizer)
         self.repair = Repair.of(shop)
         self.query_words = lru_cache(CACHE_SIZE)(self._query_words)
 
@@ -95,7 +95,7 @@ class CatalogueWords:
 
     def _query_words(self, text: str) -> QueryWords:
         """The units of a query, each once."""
-        sides = [(_terms(unit.typed), _terms(unit.repaired)) for unit in self.repair.units(text)]
+        sides = [(self._terms(unit.typed), self._terms(unit.repaired)) for unit in self.repair.units(text)]
         units = [(typed, repaired) for typed, repaired in dict.fromkeys(sides) if typed or repaired]
         idf_of = self.vocabulary.idf
         columns: list[tuple[int, int, int, float]] = []
@@ -116,6 +116,10 @@ class CatalogueWords:
             weight / max(float(weight.sum()), 1e-9),
         )
 
+    def _terms(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Distinct index terms in order."""
+        return tuple(dict.fromkeys(term for word in words for term in self.tokenizer.terms_of(word)))
+
 
 class CoverageJudge:
     """Grades by the weighted share of the query's words that the product's text holds (title, brand and colour).
@@ -135,7 +139,9 @@ class CoverageJudge:
         texts = None if catalogue is None else product_texts(shop)
         self.catalogue = catalogue or CatalogueWords(shop)
         vocabulary = self.catalogue.vocabulary
-        self._titles = vocabulary.titles if texts is None else TitleWords.read(texts, vocabulary.number)
+        self._titles = (
+            vocabulary.titles if texts is None else TitleWords.read(texts, vocabulary.number, self.catalogue.tokenizer)
+        )
         self._own = float(texts is None)
 
     def grade(self, queries: Sequence[Query], rows_NK: RowArray) -> Grades:
@@ -171,11 +177,6 @@ class CoverageJudge:
     def for_shop(self, shop: Shop) -> CoverageJudge:
         """The same judge for another shop's products, with this catalogue's words."""
         return CoverageJudge(shop, self.thresholds, self.catalogue)
-
-
-def _terms(words: Sequence[str]) -> tuple[str, ...]:
-    """Distinct stems in order, without stop words."""
-    return tuple(dict.fromkeys(term for term in map(tokenize.stem, words) if term))
 
 
 def _joined(parts: Sequence[QueryWords]) -> tuple[npt.NDArray, ...]:

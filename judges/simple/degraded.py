@@ -33,7 +33,7 @@ from judges.validation.agreement import confusion, kappa
 from judges.validation.samples import Sample
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.hashing import sha256_text
-from qr_env.common.tokenize import terms
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import LEVELS, FloatArray, Grades, Query, RowArray
 from qr_env.shop.shop import Shop
 
@@ -98,7 +98,7 @@ class DegradedJudge:
         self._truth = LabelsJudge(shop, split)
         self._seed_key = _key(f"pair {options.seed}")
         self._product_key_C = _keys(shop.products["product_id"].to_pylist())
-        self._title_C = title_scores(shop.titles, options.seed)
+        self._title_C = title_scores(shop.titles, shop.tokenizer, options.seed)
 
     @classmethod
     def calibrated(
@@ -167,10 +167,10 @@ def sample_kappa(levels_M: npt.NDArray[np.integer], verdicts_M: npt.NDArray[np.i
     return float(kappa(confusion(levels_M, verdicts_M, np.zeros(len(levels_M), np.int64), queries=1)[0]))
 
 
-def title_scores(titles: Sequence[str], seed: int) -> Array:
+def title_scores(titles: Sequence[str], tokenizer: Tokenizer, seed: int) -> Array:
     """(C,) how much the judge likes a title whatever the query: the sum of a normal number for each of its distinct
     words, drawn by a hash of word and seed, over the root of their number; mean 0 and deviation 1 in the catalogue."""
-    words_of = [sorted(set(terms(title))) for title in titles]
+    words_of = [sorted(set(tokenizer.terms(title))) for title in titles]
     vocabulary = sorted({word for words in words_of for word in words})
     liking_V = ndtri(_uniform(_mix(_keys(vocabulary) ^ _key(f"word {seed}"))))
     place = {word: n for n, word in enumerate(vocabulary)}

@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from qr_env.common import tokenize
 from qr_env.common.types import EXACT, IRRELEVANT, LEVELS, Grades, Query, RowArray
 from qr_env.query_text.repair import Repair
 from qr_env.retrieval.field_counts import FieldCounts
@@ -42,7 +41,7 @@ class FieldsJudge:
     name = "fields"
 
     def __init__(self, shop: Shop) -> None:
-        self._repair = Repair.of(shop)
+        self._repair, self._tokenizer = Repair.of(shop), shop.tokenizer
         self._counts = FieldCounts.of(shop)
         self._by_row = {name: sp.csr_matrix(matrix) for name, matrix in self._counts.matrices.items()}
 
@@ -75,7 +74,7 @@ class FieldsJudge:
     def corrected_terms(self, text: str) -> list[str]:
         """Distinct index terms of the query in the shop's spelling, in order."""
         words = [word for unit in self._repair.units(text) for word in (unit.repaired or unit.typed)]
-        return list(dict.fromkeys(term for word in words if (term := tokenize.stem(word))))
+        return list(dict.fromkeys(term for word in words for term in self._tokenizer.terms_of(word)))
 
     def _pair_values(self, rows_M: RowArray, pair: npt.NDArray, columns: npt.NDArray) -> npt.NDArray[np.float64]:
         """(M,) values of M pairs, which have one entry of `pair` and `columns` (-1: in no field) for each word."""

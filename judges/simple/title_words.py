@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from qr_env.common import tokenize
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import FloatArray
 
 Indices = npt.NDArray[np.int64]
@@ -27,9 +27,9 @@ class TitleWords:
     """term numbers in the titles' order; -1 for a word that the vocabulary does not have"""
 
     @classmethod
-    def read(cls, titles: Sequence[str], vocabulary: Mapping[str, int]) -> TitleWords:
+    def read(cls, titles: Sequence[str], vocabulary: Mapping[str, int], tokenizer: Tokenizer) -> TitleWords:
         """The terms of some titles."""
-        numbers = [[vocabulary.get(term, -1) for term in tokenize.terms(title)] for title in titles]
+        numbers = [[vocabulary.get(term, -1) for term in tokenizer.terms(title)] for title in titles]
         ptr = np.cumsum([0, *map(len, numbers)], dtype=np.int64)
         return cls(ptr, np.array([number for title in numbers for number in title], np.int32))
 
@@ -39,16 +39,17 @@ class Vocabulary:
 
     Args:
         titles: of all products.
+        tokenizer: of their language.
     """
 
-    def __init__(self, titles: Sequence[str]) -> None:
+    def __init__(self, titles: Sequence[str], tokenizer: Tokenizer) -> None:
         counts: Counter[str] = Counter()
         for title in titles:
-            counts.update(set(tokenize.terms(title)))
+            counts.update(set(tokenizer.terms(title)))
         self.number = {term: number for number, term in enumerate(counts)}
         self.titles_with_V = np.fromiter(counts.values(), np.float64, len(counts))
         self.size = len(titles)
-        self.titles = TitleWords.read(titles, self.number)
+        self.titles = TitleWords.read(titles, self.number, tokenizer)
 
     @cached_property
     def together_VV(self) -> sp.csr_matrix:

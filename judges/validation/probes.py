@@ -198,7 +198,7 @@ def _probe_shop(shop: Shop, queries: Sequence[Query], rows_N: RowArray, brands: 
     lines, copies = np.tile(np.arange(n), len(parts)), np.arange(len(table))
     qrels = sp.csr_matrix((np.tile(level_N, len(parts)), (lines, copies)), (n, len(table)), dtype=np.int8)
     asked = shop.queries.take(pa.array([query.row for query in queries]))
-    return Shop(f"{shop.name} probes", table, asked, qrels, PURCHASE_SCHEMA.empty_table())
+    return Shop(f"{shop.name} probes", table, asked, qrels, PURCHASE_SCHEMA.empty_table(), language=shop.language)
 
 
 def _with_columns(table: pa.Table, columns: dict[str, list[str]]) -> pa.Table:

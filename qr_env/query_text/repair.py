@@ -14,7 +14,9 @@ words. A token with a digit (sizes, model numbers) is never touched. Rules, for 
   side by side.
 - spelling: the nearest word of the catalogue for a word that the catalogue does not have (`spelling.py`).
 
-Counts are of titles, by stem.
+Counts are of titles, by stem. In other languages than English a compound that any title holds is never split, and words
+with a stop word between them are not side by side: German "Lampenschirm" is no "Lampe mit Schirm". Words of scripts
+without spaces are left as they are.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from functools import lru_cache
 from itertools import pairwise
 from weakref import WeakValueDictionary
 
-from qr_env.common import tokenize
+from qr_env.common.scripts import UNSPACED
 from qr_env.query_text.spelling import SpellingIndex
 from qr_env.shop.shop import Shop
 
@@ -50,13 +52,17 @@ class Repair:
     """Repairs queries by one shop's titles."""
 
     def __init__(self, shop: Shop) -> None:
+        self._tokenizer = shop.tokenizer
+        self._english = shop.language == "en"
         self._spelling = SpellingIndex(shop)
         self._titles_with: Counter[str] = Counter()
         self._side_by_side: Counter[tuple[str, str]] = Counter()
         for title in shop.titles:
-            terms = tokenize.terms(title)
-            self._titles_with.update(set(terms))
-            self._side_by_side.update(set(pairwise(terms)))
+            stems = [self._tokenizer.stem(word) for word in self._tokenizer.words(title)]
+            if self._english:
+                stems = [stem for stem in stems if stem]
+            self._titles_with.update(set(stems))
+            self._side_by_side.update({pair for pair in pairwise(stems) if all(pair)})
         self.units = lru_cache(CACHE_SIZE)(self._units)
 
     @classmethod
@@ -69,9 +75,9 @@ class Repair:
 
     def added_words(self, query: str) -> tuple[str, ...]:
         """The repaired words that the query does not have, in the query's order."""
-        own = set(tokenize.terms(query))
+        own = {self._tokenizer.stem(word) for word in self._tokenizer.words(query)} - {""}
         added = dict.fromkeys(word for unit in self.units(query) for word in unit.repaired)
-        return tuple(word for word in added if tokenize.stem(word) not in own)
+        return tuple(word for word in added if self._tokenizer.stem(word) not in own)
 
     def corrected(self, query: str) -> str:
         """The query with its repaired units in place of the typed ones; a query without any is returned as it is."""
@@ -82,7 +88,7 @@ class Repair:
 
     def _units(self, query: str) -> tuple[Unit, ...]:
         """The query's words in order, in units that are repaired together."""
-        return tuple(self._walk(_tokens(query)))
+        return tuple(self._walk(self._tokens(query)))
 
     def _walk(self, tokens: list[tuple[str, bool]]) -> Iterator[Unit]:
         at = 0
@@ -98,8 +104,9 @@ class Repair:
 
     def _is_joined(self, left: str, right: str) -> bool:
         """Whether titles write the two words as one."""
-        together = self._titles_with[tokenize.stem(left + right)]
-        return together >= COMMON and together > self._side_by_side[tokenize.stem(left), tokenize.stem(right)]
+        stem = self._tokenizer.stem
+        together = self._titles_with[stem(left + right)]
+        return together >= COMMON and together > self._side_by_side[stem(left), stem(right)]
 
     def _repaired(self, word: str) -> tuple[str, ...]:
         parts = self._split(word)
@@ -110,22 +117,22 @@ class Repair:
 
     def _split(self, word: str) -> tuple[str, ...]:
         """The two words that titles write for a compound, the most frequent pair; () where there is none."""
-        if self._titles_with[tokenize.stem(word)] >= COMMON:
+        stem = self._tokenizer.stem
+        if self._titles_with[stem(word)] >= (COMMON if self._english else 1):
             return ()
         cuts = range(SHORTEST_PART, len(word) - SHORTEST_PART + 1)
         pairs = [(word[:cut], word[cut:]) for cut in cuts]
-        counts = [self._side_by_side[tokenize.stem(left), tokenize.stem(right)] for left, right in pairs]
+        counts = [self._side_by_side[stem(left), stem(right)] for left, right in pairs]
         best = max(counts, default=0)
         return pairs[counts.index(best)] if best >= MIN_SIDE_BY_SIDE else ()
 
+    def _tokens(self, query: str) -> list[tuple[str, bool]]:
+        """The query's words, each with whether it may be repaired: its token between spaces has no digit."""
+        return [
+            (word, word.isalpha() and not any(map(str.isdigit, token)) and not UNSPACED.match(word))
+            for token in self._tokenizer.normalise(query).split()
+            for word in self._tokenizer.words(token)
+        ]
+
 
 _IN_USE: WeakValueDictionary[str, Repair] = WeakValueDictionary()  # by hash of the products
-
-
-def _tokens(query: str) -> list[tuple[str, bool]]:
-    """The query's words, each with whether it may be repaired: its token between spaces has no digit."""
-    return [
-        (word, word.isalpha() and not any(map(str.isdigit, token)))
-        for token in tokenize.normalise(query).split()
-        for word in tokenize.words(token)
-    ]

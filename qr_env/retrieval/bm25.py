@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from qr_env.common import tokenize
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError, IndexMismatchError
+from qr_env.common.tokenize import TOKENIZER_VERSION, Tokenizer
 from qr_env.common.types import Hits, SearchText
 from qr_env.retrieval.base import cache_folder, check_k, default_threads, read_meta, weighted_texts, write_meta
 from qr_env.retrieval.postings import Postings, TermBatch
@@ -52,7 +52,7 @@ class BM25Settings:
 
     def key(self) -> dict[str, Any]:
         """The settings and the tokenizer's version, as JSON."""
-        return {**asdict(self), "tokenizer": tokenize.TOKENIZER_VERSION}
+        return {**asdict(self), "tokenizer": TOKENIZER_VERSION}
 
 
 class BM25:
@@ -60,8 +60,11 @@ class BM25:
 
     name = "bm25"
 
-    def __init__(self, engine: bm25s.BM25, products_hash: str, settings: BM25Settings, threads: int = 0) -> None:
+    def __init__(
+        self, engine: bm25s.BM25, products_hash: str, settings: BM25Settings, tokenizer: Tokenizer, threads: int = 0
+    ) -> None:
         """Use `build` or `load`. threads: 0 takes OMP_NUM_THREADS, else every core."""
+        self.tokenizer = tokenizer
         self.engine = engine
         self.products_hash = products_hash
         self.settings = settings
@@ -74,7 +77,7 @@ class BM25:
             np.asarray(scores["indptr"], np.int64),
             self.num_docs,
         )
-        self._ids: dict[str, int] = {}  # word → term id, -1 for unknown and stop words; bounded
+        self._ids: dict[str, tuple[int, ...]] = {}  # word → ids of its terms that the index has; bounded
 
     @classmethod
     def build(cls, shop: Shop, *, threads: int = 0, show_progress: bool = False, **settings: Any) -> BM25:
@@ -85,7 +88,7 @@ class BM25:
         ids, vocabulary = _term_ids(shop, chosen, show_progress)
         engine = bm25s.BM25(k1=chosen.k1, b=chosen.b, method="lucene", backend="numba", auto_compile=False)
         engine.index((ids, vocabulary), create_empty_token=False, show_progress=show_progress)
-        return cls(engine, shop.products_hash, chosen, threads)
+        return cls(engine, shop.products_hash, chosen, shop.tokenizer, threads)
 
     @classmethod
     def cached(cls, shop: Shop, cache_dir: Path | None, *, threads: int = 0, **settings: Any) -> BM25:
@@ -110,14 +113,14 @@ class BM25:
         import bm25s
 
         saved = read_meta(folder, cls.name, shop)
-        if saved.pop("tokenizer") != tokenize.TOKENIZER_VERSION:
+        if saved.pop("tokenizer") != TOKENIZER_VERSION:
             raise IndexMismatchError(f"{folder} was built by another version of the tokenizer; build the index again")
         settings = replace(BM25Settings(), **{**saved, "fields": tuple(map(tuple, saved["fields"]))})
         try:
             engine = bm25s.BM25.load(str(folder), mmap=True, auto_compile=False, show_progress=False)
         except (OSError, ValueError) as error:
             raise IndexMismatchError(f"{folder} is damaged ({error}); delete it and build the index again") from error
-        return cls(engine, shop.products_hash, settings, threads)
+        return cls(engine, shop.products_hash, settings, shop.tokenizer, threads)
 
     def search(self, queries: Sequence[SearchText], k: int, on_sale_C: npt.NDArray[np.bool_] | None = None) -> Hits:
         """The k best products of each query; see `Retriever.search`. Ties go to the lower row."""
@@ -126,7 +129,7 @@ class BM25:
 
     def tokens(self, text: str) -> list[str]:
         """Index terms of a text, in order, known to the index or not; stop words are removed."""
-        return tokenize.terms(text)
+        return self.tokenizer.terms(text)
 
     @cached_property
     def vocabulary(self) -> dict[str, int]:
@@ -151,52 +154,48 @@ class BM25:
         """Ids of the text's terms that the index has."""
         ids = self._ids
         known: list[int] = []
-        for word in tokenize.words(text):
-            number = ids.get(word)
-            if number is None:
-                number = self._look_up(word)
-            if number >= 0:
-                known.append(number)
+        for word in self.tokenizer.words(text):
+            numbers = ids.get(word)
+            known += self._look_up(word) if numbers is None else numbers
         return known
 
-    def _look_up(self, word: str) -> int:
+    def _look_up(self, word: str) -> tuple[int, ...]:
         if len(self._ids) > 1 << 18:  # endless traffic has endless typos
             self._ids.clear()
-        term = tokenize.stem(word)
-        number = self.engine.vocab_dict.get(term, -1) if term else -1
-        self._ids[word] = number
-        return number
+        ids = self.engine.vocab_dict
+        self._ids[word] = tuple(ids[term] for term in self.tokenizer.terms_of(word) if term in ids)
+        return self._ids[word]
 
 
 def _term_ids(shop: Shop, settings: BM25Settings, show_progress: bool) -> tuple[list[list[int]], dict[str, int]]:
     """Term ids of every product, fields repeated by their count, and term → id."""
     vocabulary: dict[str, int] = {}
-    of_word: dict[str, int] = {}  # word → term id, -1 for a stop word
+    of_word: dict[str, tuple[int, ...]] = {}
     ids: list[list[int]] = [[] for _ in range(len(shop.products))]
     for name, count in settings.fields:
         texts = shop.products[name].to_pylist()
         for row, text in enumerate(tqdm(texts, desc=f"words of {name}", disable=not show_progress, leave=False)):
             if text:
-                ids[row] += term_ids(text, of_word, vocabulary) * int(count)
+                ids[row] += term_ids(text, shop.tokenizer, of_word, vocabulary) * int(count)
     if not vocabulary:  # bm25s cannot index an empty corpus: one document with a term that no query has
         return [[0]], {"": 0}
     return ids, vocabulary
 
 
-def term_ids(text: str, of_word: dict[str, int], vocabulary: dict[str, int]) -> list[int]:
+def term_ids(
+    text: str, tokenizer: Tokenizer, of_word: dict[str, tuple[int, ...]], vocabulary: dict[str, int]
+) -> list[int]:
     """Term ids of a text in order, without stop words.
 
     Args:
-        of_word: word → id, -1 for a stop word; grows by the text's new words.
+        of_word: word → ids of its terms; grows by the text's new words.
         vocabulary: term → id; grows with it.
     """
-    found = []
-    for word in tokenize.words(text):
-        number = of_word.get(word)
-        if number is None:
-            term = tokenize.stem(word)
-            number = vocabulary.setdefault(term, len(vocabulary)) if term else -1
-            of_word[word] = number
-        if number >= 0:
-            found.append(number)
+    found: list[int] = []
+    for word in tokenizer.words(text):
+        numbers = of_word.get(word)
+        if numbers is None:
+            numbers = tuple(vocabulary.setdefault(term, len(vocabulary)) for term in tokenizer.terms_of(word))
+            of_word[word] = numbers
+        found += numbers
     return found

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from qr_env.common import tokenize
+from qr_env.common.tokenize import Tokenizer
 from qr_env.retrieval.bm25 import BM25, BM25Settings, term_ids
 from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
 
@@ -36,14 +36,18 @@ class FieldCounts:
     """index term → column"""
     products_hash: str
     """of the shop, as in `Shop.products_hash`"""
+    tokenizer: Tokenizer
+    """of the shop's language"""
 
     @classmethod
     def of(cls, shop: Shop) -> FieldCounts:
         """Count the terms of all text fields of a shop's products; about 5 s for two million words."""
         vocabulary: dict[str, int] = {}
-        of_word: dict[str, int] = {}
+        of_word: dict[str, tuple[int, ...]] = {}
         ids_of = {
-            name: [term_ids(text or "", of_word, vocabulary) for text in shop.products[name].to_pylist()]
+            name: [
+                term_ids(text or "", shop.tokenizer, of_word, vocabulary) for text in shop.products[name].to_pylist()
+            ]
             for name in TEXT_FIELDS
         }
         lengths_C = {name: np.array([len(ids) for ids in ids_C], np.float32) for name, ids_C in ids_of.items()}
@@ -53,6 +57,7 @@ class FieldCounts:
             {name: lengths_C[name] for name in present},
             vocabulary,
             shop.products_hash,
+            shop.tokenizer,
         )
 
     @property
@@ -62,11 +67,11 @@ class FieldCounts:
 
     def restricted(self, texts: Sequence[str]) -> FieldCounts:
         """The columns of the texts' terms alone; lengths are of the whole fields."""
-        terms = dict.fromkeys(term for text in texts for term in tokenize.terms(text) if term in self.vocabulary)
+        terms = dict.fromkeys(term for text in texts for term in self.tokenizer.terms(text) if term in self.vocabulary)
         columns = [self.vocabulary[term] for term in terms]
         matrices = {name: sp.csc_matrix(matrix[:, columns]) for name, matrix in self.matrices.items()}
         vocabulary = {term: at for at, term in enumerate(terms)}
-        return FieldCounts(matrices, self.lengths_C, vocabulary, self.products_hash)
+        return FieldCounts(matrices, self.lengths_C, vocabulary, self.products_hash, self.tokenizer)
 
     def bm25(self, settings: BM25Settings, threads: int = 0) -> BM25:
         """The engine of these settings, over these terms; fields that no product has are ignored.
@@ -92,7 +97,7 @@ class FieldCounts:
             "num_docs": products,
         }
         engine.vocab_dict = dict(self.vocabulary)
-        return BM25(engine, self.products_hash, settings, threads)
+        return BM25(engine, self.products_hash, settings, self.tokenizer, threads)
 
 
 def _count_matrix(ids_C: Sequence[Sequence[int]], terms: int) -> sp.csc_matrix:

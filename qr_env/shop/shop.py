@@ -22,6 +22,8 @@ import scipy.sparse as sp
 
 from qr_env.common.errors import DataError
 from qr_env.common.hashing import sha256_text
+from qr_env.common.languages import language
+from qr_env.common.tokenize import Tokenizer, tokenizer
 from qr_env.common.types import Product, Query
 from qr_env.shop.readers.load_report import LoadReport
 
@@ -61,6 +63,7 @@ class Shop:
 
     Raises:
         DataError: a column is missing or unknown, or qrels or a slice does not have the shape of the tables.
+        ConfigError: an unknown language.
     """
 
     name: str
@@ -79,10 +82,14 @@ class Shop:
     """Query id → the best rewrite by construction (the generated shop only)."""
     slices: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     """Slice name → (queries,) bool: groups of queries to report on, such as "typo" or "held-out words"."""
+    language: str = "en"
+    """Code of the language of its texts (`qr_env.common.languages`), "mul" for several: it decides which words are
+    equal (`tokenizer`)."""
     report: LoadReport | None = field(default=None, compare=False)
     """Rows and columns that the loader read, left out and renamed; None for a shop built in memory."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "language", language(self.language).code)
         for name, schema in (("products", PRODUCT_SCHEMA), ("queries", QUERY_SCHEMA), ("purchases", PURCHASE_SCHEMA)):
             object.__setattr__(self, name, conform(getattr(self, name), schema, name))
         shape = (len(self.queries), len(self.products))
@@ -112,10 +119,15 @@ class Shop:
 
     @cached_property
     def products_hash(self) -> str:
-        """SHA-256 over the products alone, in row order: the key of indexes."""
-        digest = hashlib.sha256()
+        """SHA-256 over the products alone, in row order, and their language: the key of indexes."""
+        digest = hashlib.sha256(b"" if self.language == "en" else self.language.encode())
         _hash_table(digest, self.products, PRODUCT_SCHEMA)
         return digest.hexdigest()
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Words and index terms of the shop's texts, by its language."""
+        return tokenizer(self.language)
 
     @cached_property
     def titles(self) -> list[str]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qr_env.common import tokenize
 from qr_env.shop.shop import Shop
 
 LONGEST = 8  # words
@@ -51,9 +50,10 @@ class QueryProfiler:
     """Computes the features of queries in one shop."""
 
     def __init__(self, shop: Shop) -> None:
+        self._tokenizer = shop.tokenizer
         rows_of: defaultdict[str, list[int]] = defaultdict(list)
         for row, title in enumerate(shop.titles):
-            for stem in set(tokenize.terms(title)):
+            for stem in set(self._tokenizer.terms(title)):
                 rows_of[stem].append(row)
         self._titles_with = {stem: np.array(rows, np.int32) for stem, rows in rows_of.items()}
 
@@ -69,7 +69,7 @@ class QueryProfiler:
 
     def features(self, texts: Sequence[str]) -> Codes:
         """(3, N): words, up to `LONGEST`; 1 with an unknown word; 0, 1 or 2 for no, few and many full matches."""
-        return np.array([self._features(set(tokenize.terms(text))) for text in texts], np.int64).reshape(-1, 3).T
+        return np.array([self._features(set(self._tokenizer.terms(text))) for text in texts], np.int64).reshape(-1, 3).T
 
     def _features(self, stems: set[str]) -> tuple[int, bool, int]:
         unknown = not stems <= self._titles_with.keys()

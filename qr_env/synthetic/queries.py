@@ -22,10 +22,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse as sp
 
-from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT
 from qr_env.shop.shop import PURCHASE_SCHEMA, QUERY_SCHEMA, Shop
+from qr_env.synthetic.grammar import grammar
 from qr_env.synthetic.likeness import QueryProfiler
 from qr_env.synthetic.typos import noisy_text, size_text
 from qr_env.synthetic.vocabulary import Catalogue, Item, learn
@@ -52,7 +52,7 @@ class Draft:
     item: Item
     """The product that it was composed from."""
     words: list[str]
-    """Its words, without noise."""
+    """Its words, without noise, the head noun last (`Grammar.spoken` says them)."""
     intent: list[str]
     """Keys of `Catalogue.columns` that a relevant product has."""
     literal: list[str]
@@ -89,7 +89,7 @@ def with_catalogue_queries(shop: Shop, n: int, seed: int, like: Sequence[str] = 
     sampled_rows = np.arange(len(shop.products))
     if len(sampled_rows) > MAX_PRODUCTS:
         sampled_rows = np.sort(generator.choice(sampled_rows, MAX_PRODUCTS, replace=False))
-    catalogue = learn(shop.products.take(sampled_rows))
+    catalogue = learn(shop.products.take(sampled_rows), grammar(shop.language))
     known_texts = {_folded(text) for text in shop.queries["query"].to_pylist()}
     count = min(n * CHOSEN_FROM if like else n, PER_PRODUCT * len(catalogue.items))
     drafts, drawn_N = _draw_drafts(catalogue, count, random.Random(seed), known_texts)
@@ -119,7 +119,8 @@ def _draw_drafts(
         draws = max(n, 200)
         for item in rng.choices(catalogue.items, cum_weights=weights, k=draws):
             draft = compose(item, catalogue, rng)
-            text = noisy_text(draft.words, rng, catalogue.words) if draft.style == "noisy" else " ".join(draft.words)
+            words, language = catalogue.grammar.spoken(draft.words), catalogue.grammar.tokenizer.language
+            text = noisy_text(words, rng, catalogue.words, language) if draft.style == "noisy" else " ".join(words)
             if len(text) > 1 and (key := _folded(text)) not in known_texts:
                 drawn[key] += 1
                 drafts.setdefault(key, draft)
@@ -142,49 +143,55 @@ def compose(item: Item, catalogue: Catalogue, rng: random.Random) -> Draft:
     draw = rng.random()
     style = "title" if draw < TITLE_SHARE else "other" if draw < TITLE_SHARE + OTHER_SHARE else "noisy"
     kind = list(item.kind[-rng.choice((1, 2, 2, 3)) :])
-    draft = Draft(item, kind, [*map(_word_key, kind[:-1]), f"h:{tokenize.stem(kind[-1])}"], [], style)
+    head = f"h:{catalogue.grammar.tokenizer.stem(kind[-1])}"
+    draft = Draft(item, kind, [*(_word_key(word, catalogue) for word in kind[:-1]), head], [], style)
     if style == "other":
         draft = _with_synonym(draft, catalogue, rng)
     if rng.random() < 0.5:
-        _add_constraints(draft, rng)
+        _add_constraints(draft, catalogue, rng)
     return draft if draft.literal else replace(draft, literal=draft.intent)
 
 
-def _word_key(word: str) -> str:
-    return f"t:{tokenize.stem(word)}"
+def _word_key(word: str, catalogue: Catalogue) -> str:
+    return f"t:{catalogue.grammar.tokenizer.stem(word)}"
 
 
 def _with_synonym(draft: Draft, catalogue: Catalogue, rng: random.Random) -> Draft:
     """Replace a word of the kind by a synonym, or add a word that the title lacks; "noisy" if neither is known."""
+    stem = catalogue.grammar.tokenizer.stem
     own = set(draft.words)
     swaps = [
         (at, other)
         for at, word in enumerate(draft.words)
-        for other in catalogue.synonyms.get(tokenize.stem(word), ())
+        for other in catalogue.synonyms.get(stem(word), ())
         if other not in own
     ]
     if swaps and (not draft.item.extras or rng.random() < 0.6):
         at, other = rng.choice(swaps)
-        key = draft.intent[at][:2] + tokenize.stem(other)
+        key = draft.intent[at][:2] + stem(other)
         literal = [*draft.intent[:at], key, *draft.intent[at + 1 :]]
         return replace(draft, words=[*draft.words[:at], other, *draft.words[at + 1 :]], literal=literal)
     more = [*draft.item.extras] * 2 + [*draft.item.values]
     if not more:
         return replace(draft, style="noisy")
     extra = rng.choice(more)
-    keys = [_word_key(word) for word in extra.split() if tokenize.stem(word)]
-    return replace(draft, words=[*extra.split(), *draft.words[-2:]], intent=[*keys, *draft.intent[-2:]])
+    words = catalogue.grammar.spoken(extra.split())
+    keys = [_word_key(word, catalogue) for word in words if stem(word)]
+    return replace(draft, words=[*words, *draft.words[-2:]], intent=[*keys, *draft.intent[-2:]])
 
 
-def _add_constraints(draft: Draft, rng: random.Random) -> None:
+def _add_constraints(draft: Draft, catalogue: Catalogue, rng: random.Random) -> None:
     """Add one or two constraints out of brand, colour, series and size to the draft."""
-    item = draft.item
+    item, spoken = draft.item, catalogue.grammar.spoken
+    first_size, language = catalogue.grammar.head_first, catalogue.grammar.tokenizer.language
     offers: list[tuple[list[str], str, bool]] = []
     if item.brand and len(item.brand) < 16:
-        offers += [(item.brand.split(), f"b:{item.brand}", True)] * 4
+        offers += [(spoken(item.brand.split()), f"b:{item.brand}", True)] * 4
     offers += [([colour], f"c:{colour}", True) for colour in item.colours if colour not in draft.words]
-    offers += [([word], _word_key(word), True) for word in item.series[:1] if word not in draft.words] * 2
-    offers += [([size_text(*size)], f"s:{size[0]}{size[1]}", False) for size in item.sizes if "." not in size[0]] * 2
+    offers += [([word], _word_key(word, catalogue), True) for word in item.series[:1] if word not in draft.words] * 2
+    offers += [
+        ([size_text(*size, language)], f"s:{size[0]}{size[1]}", first_size) for size in item.sizes if "." not in size[0]
+    ] * 2
     for words, key, first in rng.sample(offers, min(len(offers), rng.choice((1, 1, 1, 2)))):
         if key in draft.intent or len(draft.words) + len(words) > 4:
             continue

@@ -1,13 +1,21 @@
 """Noise in shoppers' queries: typos, joined and split words, units, plurals, omitted words.
 
-noisy_text(["usb", "headphones"], random.Random(3), known={"head", "phones"})  # "usb head phones"
-typo_variant("coffee grinder", random.Random(3))                               # "cofee grinder"
+noisy_text(["usb", "headphones"], random.Random(3), {"head", "phones"}, ENGLISH.language)  # "usb head phones"
+typo_variant("coffee grinder", random.Random(3))                                           # "cofee grinder"
+typo("掃除機", random.Random(0))                                                            # "掃機除"
+
+Errors follow the script of a word: neighbouring keys and phonetic spellings are those of Latin letters on a QWERTY
+keyboard; accents and vowel signs stay with their letter; ideographs and Korean syllables are swapped and dropped, not
+doubled. English plurals and names of units are for English shops alone.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+
+from qr_env.common.languages import Language
+from qr_env.common.scripts import LATIN, UNSPACED, clusters, is_word, script, script_of, without_accents
 
 # Neighbours of a … z on a QWERTY keyboard, letters only.
 _NEIGHBOURS = """
@@ -19,20 +27,23 @@ _UNIT_WORDS = {'"': "inch", "in": "inch", "pcs": "pack", "pieces": "pack"}
 _LONG_UNITS = {"inch": ("in", '"'), "m": ("meter", "metre"), "ft": ("foot", "feet"), "w": ("watt",), "l": ("litre",)}
 
 
-def size_text(number: str, unit: str) -> str:
-    """A size in its standard form: size_text("500", "gb") is "500 gb"."""
-    return f"{number} {_UNIT_WORDS.get(unit, unit)}"
+def size_text(number: str, unit: str, language: Language) -> str:
+    """A size in its standard form: size_text("500", "gb", …) is "500 gb"."""
+    return f"{number} {_UNIT_WORDS.get(unit, unit) if language.code == 'en' else unit}"
 
 
-def noisy_text(words: list[str], rng: random.Random, known: Collection[str]) -> str:
-    """The words as a text with one change of `_CHANGES`, in a quarter of the cases two, where possible.
+def noisy_text(words: list[str], rng: random.Random, known: Collection[str], language: Language) -> str:
+    """The words as a text with one change of the language's list, in a quarter of the cases two, where possible.
 
-    known: the catalogue's words, which decide where a compound is split ("headphones" → "head phones").
+    Args:
+        known: the catalogue's words, which decide where a compound is split ("headphones" → "head phones").
+        language: of the words.
     """
     original = words
+    changes = _ENGLISH_CHANGES if language.code == "en" else _OTHER_CHANGES
     for _ in range(rng.choice((1, 1, 1, 2))):
         # A weighted order without replacement (Efraimidis and Spirakis 2006).
-        for change, _ in sorted(_CHANGES, key=lambda change: rng.random() ** (1 / change[1]), reverse=True):
+        for change, _ in sorted(changes, key=lambda change: rng.random() ** (1 / change[1]), reverse=True):
             if (changed := change(words, rng, known)) not in (words, original):
                 words = changed
                 break
@@ -40,16 +51,23 @@ def noisy_text(words: list[str], rng: random.Random, known: Collection[str]) -> 
 
 
 def typo(word: str, rng: random.Random) -> str:
-    """The word with one typing error, never in the first letter: swapped, dropped, doubled or neighbouring letters."""
-    at = rng.randrange(1, len(word) - 1)
-    letter, after = word[at], word[at + 1]
-    variants = [
-        word[:at] + after + letter + word[at + 2 :],
-        word[:at] + word[at + 1 :],
-        word[:at] + letter + word[at:],
-        word[:at] + rng.choice(_NEAR.get(letter, letter)) + word[at + 1 :],
-    ]
-    return rng.choice(variants)
+    """The word with one typing error, never in the first letter: swapped, dropped, doubled or neighbouring letters.
+
+    A word of fewer than three letters has none. Letters keep their marks (`qr_env.common.scripts.clusters`).
+    """
+    letters = clusters(word)
+    if len(letters) < 3:
+        return word
+    at = rng.randrange(1, len(letters) - 1)
+    before, (letter, after), rest = letters[:at], letters[at : at + 2], letters[at + 2 :]
+    variants = [[*before, after, letter, *rest], [*before, after, *rest]]
+    if not UNSPACED.match(word):
+        variants.append([*before, letter, letter, after, *rest])
+    if letter in _NEAR:
+        variants.append([*before, rng.choice(_NEAR[letter]), after, *rest])
+    elif script(letter) == LATIN:
+        variants.append([*before, without_accents(letter), after, *rest])
+    return "".join(rng.choice(variants))
 
 
 def typo_variant(text: str, rng: random.Random) -> str:
@@ -83,8 +101,12 @@ _SOUNDS += [("i", "y"), ("qu", "kw"), ("x", "ks"), ("ee", "ea"), ("ea", "ee"), (
 
 
 def _long_words(words: list[str]) -> list[int]:
-    """Positions of the alphabetic words of four letters or more."""
-    return [at for at, word in enumerate(words) if len(word) > 3 and word.isalpha()]
+    """Positions of the words of letters alone that are long enough for an error: four letters, or three ideographs."""
+    return [at for at, word in enumerate(words) if is_word(word) and len(clusters(word)) > _least_letters(word)]
+
+
+def _least_letters(word: str) -> int:
+    return 2 if UNSPACED.match(word) else 3
 
 
 def _typo_change(words: list[str], rng: random.Random) -> list[str]:
@@ -92,7 +114,7 @@ def _typo_change(words: list[str], rng: random.Random) -> list[str]:
 
 
 def _phonetic_change(words: list[str], rng: random.Random) -> list[str]:
-    long = _long_words(words)
+    long = [at for at in _long_words(words) if script_of(words[at]) == LATIN]
     if not long:
         return words
     at = rng.choice(long)
@@ -100,7 +122,7 @@ def _phonetic_change(words: list[str], rng: random.Random) -> list[str]:
 
 
 def _join_change(words: list[str], rng: random.Random) -> list[str]:
-    pairs = [at for at in range(len(words) - 1) if (words[at] + words[at + 1]).isalpha()]
+    pairs = [at for at in range(len(words) - 1) if is_word(words[at] + words[at + 1])]
     if not pairs:
         return words
     at = rng.choice(pairs)
@@ -108,12 +130,13 @@ def _join_change(words: list[str], rng: random.Random) -> list[str]:
 
 
 def _split_change(words: list[str], rng: random.Random) -> list[str]:
-    long = [at for at in _long_words(words) if len(words[at]) > 5]
+    long = [at for at in _long_words(words) if len(clusters(words[at])) > 5]
     if not long:
         return words
     at = rng.choice(long)
-    cut = rng.randrange(3, len(words[at]) - 2)
-    return [*words[:at], words[at][:cut], words[at][cut:], *words[at + 1 :]]
+    letters = clusters(words[at])
+    cut = rng.randrange(3, len(letters) - 2)
+    return [*words[:at], "".join(letters[:cut]), "".join(letters[cut:]), *words[at + 1 :]]
 
 
 _TYPO_CHANGES: list[tuple[Callable[[list[str], random.Random], list[str]], float]] = [
@@ -155,8 +178,8 @@ def _split(words: list[str], rng: random.Random, known: Collection[str]) -> list
 
 
 def _plural(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
-    """The last plain word in the other grammatical number."""
-    plain = [at for at, word in enumerate(words) if word.isalpha() and len(word) > 2]
+    """The last English word in the other grammatical number."""
+    plain = [at for at, word in enumerate(words) if word.isascii() and word.isalpha() and len(word) > 2]
     if not plain:
         return words
     word = words[plain[-1]]
@@ -171,13 +194,22 @@ def _plural(words: list[str], rng: random.Random, known: Collection[str]) -> lis
     return [*words[: plain[-1]], other, *words[plain[-1] + 1 :]]
 
 
-def _unit(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
+def _english_unit(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
     """ "500 gb" → "500gb" or "0.5 tb"; "15 inch" → "15in"."""
+    return _other_unit(words, rng, _LONG_UNITS)
+
+
+def _unit(words: list[str], rng: random.Random, known: Collection[str]) -> list[str]:
+    """ "500 gb" → "500gb" or "0.5 tb"."""
+    return _other_unit(words, rng, {})
+
+
+def _other_unit(words: list[str], rng: random.Random, long_units: Mapping[str, tuple[str, ...]]) -> list[str]:
     at = next((at for at, word in enumerate(words) if " " in word and word[0].isdigit()), None)
     if at is None:
         return words
     number, unit = words[at].split(" ", 1)
-    forms = [number + unit, *(f"{number} {long}" for long in _LONG_UNITS.get(unit, ()))]
+    forms = [number + unit, *(f"{number} {long}" for long in long_units.get(unit, ()))]
     if unit == "gb" and float(number) >= 250:
         forms.append(f"{float(number) / (1000 if float(number) % 1000 in (0, 500, 250) else 1024):.3g} tb")
     if unit == "tb":
@@ -195,11 +227,12 @@ def _drop(words: list[str], rng: random.Random, known: Collection[str]) -> list[
 
 Change = Callable[[list[str], random.Random, Collection[str]], list[str]]
 # Each change with its weight; if it is impossible, the next one is tried.
-_CHANGES: list[tuple[Change, float]] = [
+_ENGLISH_CHANGES: list[tuple[Change, float]] = [
     (_typo, 4.0),
     (_join, 1.5),
     (_split, 3.0),
     (_plural, 2.0),
-    (_unit, 6.0),
+    (_english_unit, 6.0),
     (_drop, 0.5),
 ]
+_OTHER_CHANGES: list[tuple[Change, float]] = [(_typo, 4.0), (_join, 1.5), (_split, 3.0), (_unit, 6.0), (_drop, 0.5)]

@@ -1,7 +1,7 @@
 """The department of each query, and the queries that name a brand: used by drift events, sessions and reports.
 
 departments(shop)                     # (queries,) names, "" where unknown
-queries_naming(queries, "Lullabee")   # (N,) bool
+queries_naming(queries, "Lullabee", shop.tokenizer)   # (N,) bool
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from qr_env.common import tokenize
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import EXACT, Query
 from qr_env.shop.generated.vocabulary import load_vocabulary
 from qr_env.shop.shop import Shop
@@ -37,10 +37,10 @@ def departments(shop: Shop) -> npt.NDArray[np.str_]:
     return np.where(known_P, names[found_P] if len(names) else "", "")
 
 
-def queries_naming(queries: Sequence[Query], name: str) -> npt.NDArray[np.bool_]:
+def queries_naming(queries: Sequence[Query], name: str, tokenizer: Tokenizer) -> npt.NDArray[np.bool_]:
     """True where a query contains every word of the name, (N,)."""
-    terms = set(tokenize.terms(name))
-    return np.array([bool(terms) and terms <= set(tokenize.terms(query.text)) for query in queries], np.bool_)
+    terms = set(tokenizer.terms(name))
+    return np.array([bool(terms) and terms <= set(tokenizer.terms(query.text)) for query in queries], np.bool_)
 
 
 def _product_departments(shop: Shop) -> list[str]:

@@ -201,7 +201,7 @@ class Drift:
 
     def _trend(self, event: Event, rng: np.random.Generator) -> tuple[str, BoolArray]:
         if event.what:
-            target_N = queries_naming(self.queries, event.what)
+            target_N = queries_naming(self.queries, event.what, self.shop.tokenizer)
             if not target_N.any():
                 raise ConfigError(f"trend: no query holds {event.what!r}")
             return event.what, target_N
@@ -215,7 +215,7 @@ class Drift:
     def _brand(self, event: Event, rng: np.random.Generator) -> tuple[str, BoolArray]:
         brands = self.shop.products["brand"].unique().to_pylist()
         for what in [event.what] if event.what else rng.permutation(sorted(filter(None, brands))).tolist():
-            if what in brands and (target_N := queries_naming(self.queries, what)).any():
+            if what in brands and (target_N := queries_naming(self.queries, what, self.shop.tokenizer)).any():
                 return what, target_N
         raise ConfigError(f"brand: no product and query of brand {event.what!r}: name another, or leave `what` empty")
 

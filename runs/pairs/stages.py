@@ -101,7 +101,7 @@ class PairMaker:
             case "title":
                 return auxiliary.title_examples(self.titles, self.queries)
             case "thought":
-                return auxiliary.thought_examples(rewrites, self.titles, self.known_stems)
+                return auxiliary.thought_examples(rewrites, self.titles, self.known_stems, self.shop.tokenizer)
             case "tagging":
                 return self._tagging()
 
@@ -175,7 +175,13 @@ class PairMaker:
         queries = self._queries_of(examples)
         if config.confirm == "engine":
             examples, counts = approved(
-                examples, queries, self.setup.score, config.engine.min_reward, part != "graph", self.known_stems
+                examples,
+                queries,
+                self.setup.score,
+                config.engine.min_reward,
+                part != "graph",
+                self.known_stems,
+                self.shop.tokenizer,
             )
             self.counts[part] |= counts
         elif part != "graph":
@@ -234,10 +240,10 @@ class PairMaker:
 
     def _agent_candidates(self, agent: str) -> list[list[str]]:
         """An agent's rewrites of each query, in the form that `combine` needs."""
-        config, texts = self.config, [query.text for query in self.queries]
+        config, texts, tokenizer = self.config, [query.text for query in self.queries], self.shop.tokenizer
         written = self.setup.agent(agent).rewrite(texts, config.candidates, config.seed)
         return [
-            [text for rewrite in rewrites if (text := rewrite_for_mode(query, rewrite, config.combine))]
+            [text for rewrite in rewrites if (text := rewrite_for_mode(query, rewrite, config.combine, tokenizer))]
             for query, rewrites in zip(texts, written, strict=True)
         ]
 

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from qr_env.common import tokenize
+from qr_env.common.tokenize import ENGLISH
 
 FIELDS = ("title", "brand", "category", "color", "attributes")  # fields that the engine indexes
 
 
 def difficulty(products: pa.Table, texts: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:
     """ "unknown word" and "no full match", (queries,) bool each, over index terms: stemmed, stop words out."""
-    terms_N = [sorted(set(tokenize.terms(text))) for text in texts]
+    terms_N = [sorted(set(ENGLISH.terms(text))) for text in texts]
     wanted = {term: number for number, term in enumerate(sorted({term for terms in terms_N for term in terms}))}
     bits = _term_bits(products, wanted)
     known: npt.NDArray[np.bool_] = np.any(bits, axis=1)
@@ -36,10 +36,10 @@ def _term_bits(products: pa.Table, wanted: dict[str, int]) -> npt.NDArray[np.uin
     ids: list[int] = []
     of_word: dict[str, int] = {}
     for row, values in enumerate(zip(*(products[name].to_pylist() for name in FIELDS), strict=True)):
-        for word in set(tokenize.words(" ".join(values))):
+        for word in set(ENGLISH.words(" ".join(values))):
             number = of_word.get(word)
             if number is None:
-                number = of_word[word] = wanted.get(tokenize.stem(word), -1)
+                number = of_word[word] = wanted.get(ENGLISH.stem(word), -1)
             if number >= 0:
                 rows.append(row)
                 ids.append(number)

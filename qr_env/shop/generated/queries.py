@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from qr_env.common import tokenize
+from qr_env.common.tokenize import ENGLISH
 from qr_env.shop.generated import noise, phrases
 from qr_env.shop.generated.intents import Intent, Intents
 from qr_env.shop.generated.products import Stock
@@ -83,7 +83,7 @@ def draw_queries(vocabulary: Vocabulary, stock: Stock, n: int, draw: random.Rand
         text, intent, flags = next(
             one
             for one in attempts
-            if one[0] not in seen and (split == "test" or vocabulary.heldout_terms.isdisjoint(tokenize.terms(one[0])))
+            if one[0] not in seen and (split == "test" or vocabulary.heldout_terms.isdisjoint(ENGLISH.terms(one[0])))
         )
         seen.add(text)
         queries.texts.append(text)

@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from qr_env.common import tokenize
 from qr_env.common.errors import DataError
+from qr_env.common.tokenize import ENGLISH
 from qr_env.shop.generated.phrases import ALL_PHRASES
 from qr_env.shop.generated.sizes import UNITS, Size
 
@@ -178,7 +178,7 @@ def _problems(vocabulary: Vocabulary) -> Iterator[str]:
 
 
 def _terms(phrases: Iterable[str]) -> set[str]:
-    return {term for phrase in phrases for term in tokenize.terms(phrase)}
+    return {term for phrase in phrases for term in ENGLISH.terms(phrase)}
 
 
 def _train_phrases(vocabulary: Vocabulary) -> Iterator[str]:

@@ -15,6 +15,7 @@ Leading and trailing white space of values is removed; nothing else is changed.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,7 @@ def write_shop(shop: Shop, folder: str | Path) -> None:
     pq.write_table(pa.table(labels), folder / "qrels.parquet")
     extra = {
         "name": shop.name,
+        "language": shop.language,
         "qrels_complete": shop.qrels_complete,
         "oracle": shop.oracle,
         "slices": {name: np.flatnonzero(mask).tolist() for name, mask in shop.slices.items()},
@@ -132,6 +134,7 @@ def _with_extra(shop: Shop, path: Path) -> Shop:
         for name, mask in slices.items():
             mask[extra["slices"][name]] = True
         name, complete, oracle = extra["name"], bool(extra["qrels_complete"]), dict(extra["oracle"])
+        language: str = extra["language"]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DataError(f"{path}: not a file of `write_shop` ({error!r}); delete it or write the shop again") from None
-    return Shop(name, shop.products, shop.queries, shop.qrels, shop.purchases, complete, oracle, slices, shop.report)
+    return replace(shop, name=name, qrels_complete=complete, oracle=oracle, slices=slices, language=language)

@@ -80,7 +80,7 @@ def test_a_thought_lists_unknown_words_and_shared_bought_words(shop):
         Example("rewrite", "red sofa", "", query_id="q02"),
         Example("rewrite", "divan", "sofa"),  # nothing is known of it
     ]
-    thoughts = [example.response for example in thought_examples(rewrites, titles, known)]
+    thoughts = [example.response for example in thought_examples(rewrites, titles, known, shop.tokenizer)]
     assert thoughts == [
         "no title has couch, bought: lindholm sofa seater fabric; sofa",
         "titles have all words, bought: lindholm seater fabric; keep",

@@ -8,6 +8,7 @@ from agents.examples.pairs import bought_titles
 from agents.examples.scoring import FeedbackScorer
 from agents.examples.tasks import Example
 from qr_env.common.errors import ConfigError
+from qr_env.common.tokenize import ENGLISH
 from qr_env.common.types import Query
 from tests.helpers.fakes import tiny_shop, tiny_simulator
 
@@ -93,11 +94,11 @@ def test_rewrites_of_any_source_are_approved_by_reward(tiny_setup):
     examples = [Example("rewrite", query, text, source="graph") for query, text in pairs]
     queries = [by_text.get(query, Query(-1, "", query)) for query, _ in pairs]
     score, known = FeedbackScorer(simulator), frozenset(["fridg", "sofa"])
-    kept, counts = approved(examples, queries, score, 0.02, trusted=False, known=known)
+    kept, counts = approved(examples, queries, score, 0.02, trusted=False, known=known, tokenizer=ENGLISH)
     assert [(example.query, example.response) for example in kept] == [("couch", "sofa"), ("fridge", "")]
     assert kept[0].reward > 0.5
     assert list(counts.values()) == [1, 2, 1, 1]
-    kept, _ = approved(examples, queries, score, 0.02, trusted=True, known=frozenset())
+    kept, _ = approved(examples, queries, score, 0.02, trusted=True, known=frozenset(), tokenizer=ENGLISH)
     assert ("fridge", "") not in [
         (example.query, example.response) for example in kept
     ]  # a word that the catalogue does not have

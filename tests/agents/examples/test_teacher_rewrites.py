@@ -10,6 +10,7 @@ import pytest
 from agents.examples.teacher_rewrites import MAX_WORDS, expansion_terms, file_rewrites, read_rewrites, teacher_rewrites
 from agents.text.boolean_query import Boolean, is_boolean, parse
 from qr_env.common.errors import DataError
+from qr_env.common.tokenize import ENGLISH
 from tests.helpers.fakes import tiny_shop
 
 REWRITES = Path("../shared/data/rewrites")
@@ -64,11 +65,11 @@ def test_plain_text_is_not_boolean(text, boolean):
     ],
 )
 def test_alternatives_to_the_querys_words_are_added(query, boolean, added):
-    assert expansion_terms(query, boolean) == added
+    assert expansion_terms(query, boolean, ENGLISH) == added
 
 
 def test_words_outside_the_catalogue_are_not_added():
-    assert expansion_terms("couch", "couch OR sofa OR settee", known=frozenset(["sofa", "couch"])) == "sofa"
+    assert expansion_terms("couch", "couch OR sofa OR settee", ENGLISH, known=frozenset(["sofa", "couch"])) == "sofa"
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from agents.suggestions.base import Suggestion
 from agents.suggestions.merged import MergedSource
+from qr_env.common.tokenize import ENGLISH
 
 
 class Fixed:
@@ -21,7 +22,9 @@ class Fixed:
 
 
 def test_words_of_several_sources_come_first_with_their_greatest_weight() -> None:
-    merged = MergedSource([Fixed("one", ("sofas", 0.5), ("seat", 0.4)), Fixed("two", ("seats", 0.6), ("chair", 0.1))])
+    merged = MergedSource(
+        [Fixed("one", ("sofas", 0.5), ("seat", 0.4)), Fixed("two", ("seats", 0.6), ("chair", 0.1))], ENGLISH
+    )
     assert merged.name == "one+two"
     assert merged.suggest(["couch", "none"]) == [
         [Suggestion("seats", 0.6, "two"), Suggestion("sofas", 0.5, "one"), Suggestion("chair", 0.1, "two")],

@@ -9,6 +9,7 @@ from agents.suggestions.product_type import MIN_SHARE, TypeSource, head_noun
 from qr_env.query_text.repair import Repair
 from qr_env.retrieval.bm25 import BM25
 from qr_env.shop.shop import Shop
+from qr_env.synthetic.grammar import grammar
 from tests.helpers.catalogue import shop_of
 
 
@@ -27,7 +28,7 @@ def source_of(shop: Shop) -> TypeSource:
     ],
 )
 def test_the_head_noun_is_the_last_word_of_the_first_clause_that_names_a_thing(title: str, head: str) -> None:
-    assert head_noun(title) == head
+    assert head_noun(title, grammar("en")) == head
 
 
 def test_the_weight_is_the_share_of_the_titles() -> None:

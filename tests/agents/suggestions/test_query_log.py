@@ -41,7 +41,7 @@ def shop_with(queries: Sequence[tuple[str, str]], bought: Sequence[tuple[int, in
 
 def words(shop: Shop, query: str) -> dict[str, float]:
     """Suggested word → weight."""
-    [suggestions] = LogSource(shop, TitleStems(shop.titles)).suggest([query])
+    [suggestions] = LogSource(shop, TitleStems(shop.titles, shop.tokenizer)).suggest([query])
     assert all(one.source == "log" for one in suggestions)
     return {one.word: one.weight for one in suggestions}
 
@@ -78,4 +78,4 @@ def test_only_train_queries_are_read() -> None:
 
 def test_a_shop_without_queries_suggests_nothing() -> None:
     shop = shop_of(TITLES)
-    assert LogSource(shop, TitleStems(shop.titles)).suggest(["couch", ""]) == [[], []]
+    assert LogSource(shop, TitleStems(shop.titles, shop.tokenizer)).suggest(["couch", ""]) == [[], []]

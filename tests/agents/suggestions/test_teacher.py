@@ -12,9 +12,10 @@ from agents.suggestions.base import Suggestion
 from agents.suggestions.teacher import LONGEST, TeacherSource, read_words
 from agents.suggestions.title_words import TitleStems
 from qr_env.common.text_store import TextStore
+from qr_env.common.tokenize import ENGLISH
 from tests.helpers.fakes import ScriptedModel
 
-STEMS = TitleStems([*["leather sofa"] * 3, *["garden hose"] * 3, *["oak floor tile"] * 60], max_share=0.5)
+STEMS = TitleStems([*["leather sofa"] * 3, *["garden hose"] * 3, *["oak floor tile"] * 60], ENGLISH, max_share=0.5)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ STEMS = TitleStems([*["leather sofa"] * 3, *["garden hose"] * 3, *["oak floor ti
     ],
 )
 def test_answers_that_are_no_list_of_words_are_named(text: str, words: list[str], fault: str) -> None:
-    assert read_words(text, "your couch") == (words, fault)
+    assert read_words(text, "your couch", ENGLISH) == (words, fault)
 
 
 def test_words_that_titles_have_weigh_by_their_rank(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from agents.text.expansion import rewrite_for_mode
+from qr_env.common.tokenize import ENGLISH
 
 
 @pytest.mark.parametrize(
@@ -17,4 +18,4 @@ from agents.text.expansion import rewrite_for_mode
     ],
 )
 def test_a_rewrite_takes_the_form_of_its_mode(query, rewrite, combine, expected):
-    assert rewrite_for_mode(query, rewrite, combine) == expected
+    assert rewrite_for_mode(query, rewrite, combine, ENGLISH) == expected

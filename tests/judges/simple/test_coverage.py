@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from judges.simple.coverage import DOUBT, FIT_SHARES, TYPICAL_REST, CoverageJudge
-from qr_env.common import tokenize
+from qr_env.common.tokenize import ENGLISH
 from qr_env.common.types import Query
 from qr_env.retrieval.encoder import product_texts
 from qr_env.shop.shop import Shop
@@ -27,7 +27,7 @@ def coverage(judge: CoverageJudge, text: str, rows: np.ndarray = ROWS) -> np.nda
     return judge.score([Query(-1, "", text)], rows[None, :])[0]
 
 
-TITLES = [tokenize.terms(text) for text in product_texts(SHOP)]
+TITLES = [ENGLISH.terms(text) for text in product_texts(SHOP)]
 
 
 def slow_count(*terms: str) -> int:
@@ -69,7 +69,7 @@ def slow_fit(term: str, title: list[str], query: list[str], own: int) -> float:
 
 def slow_coverage(text: str, title: list[str], own: int) -> tuple[float, float]:
     """(coverage, unfitting) of a query without repair, in float64."""
-    terms = list(dict.fromkeys(tokenize.terms(text)))
+    terms = list(dict.fromkeys(ENGLISH.terms(text)))
     held = [slow_idf(term) for term in terms if term in title and slow_count(term)]
     fitting = [
         slow_idf(term) * slow_fit(term, title, terms, own) for term in terms if term in title and slow_count(term)
@@ -95,7 +95,7 @@ def planted(*titles: str) -> CoverageJudge:
 
 def test_another_shop_is_graded_with_the_words_of_the_first() -> None:
     titles = ("a red sofa", "a red unheardof", "Velo running shoes red sofa")
-    slow = [slow_coverage("red sofa", tokenize.terms(title), own=0)[0] for title in titles]
+    slow = [slow_coverage("red sofa", ENGLISH.terms(title), own=0)[0] for title in titles]
     np.testing.assert_allclose(coverage(planted(*titles), "red sofa", ROWS[:3]), slow, atol=1e-5)
 
 

@@ -85,7 +85,7 @@ def test_verdicts_have_the_probabilities_of_their_row():
 
 
 def test_with_bias_the_judge_likes_a_title_for_all_queries():
-    liking = title_scores(SHOP.titles, seed=0)
+    liking = title_scores(SHOP.titles, SHOP.tokenizer, seed=0)
     assert liking.mean() == pytest.approx(0) and liking.std() == pytest.approx(1)
     correlation = {}
     for bias in (0.0, 0.9):

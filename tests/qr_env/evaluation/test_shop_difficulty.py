@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qr_env.common.tokenize import terms
+from qr_env.common.tokenize import ENGLISH
 from qr_env.evaluation.scorers import LabelScorer
 from qr_env.evaluation.shop_difficulty import describe, word_gaps
 from qr_env.retrieval.bm25 import BM25
@@ -17,11 +17,11 @@ def test_word_gaps_equal_a_slow_count() -> None:
     bm25 = BM25.build(shop)
     texts = [query.text for query in shop.all_queries] + ["", "the", "red refrigerator sofa", "sofa red", "zzz"]
     columns = [shop.products[name].to_pylist() for name, _ in bm25.settings.fields]
-    bags = [set(terms(" \n ".join(cells))) for cells in zip(*columns, strict=True)]
+    bags = [set(ENGLISH.terms(" \n ".join(cells))) for cells in zip(*columns, strict=True)]
     known = set().union(*bags)
     unknown_N, none_N = word_gaps(bm25, texts)
-    assert unknown_N.tolist() == [not set(terms(text)) <= known for text in texts]
-    assert none_N.tolist() == [not any(set(terms(text)) <= bag for bag in bags) for text in texts]
+    assert unknown_N.tolist() == [not set(ENGLISH.terms(text)) <= known for text in texts]
+    assert none_N.tolist() == [not any(set(ENGLISH.terms(text)) <= bag for bag in bags) for text in texts]
     assert 0 < none_N.sum() < len(texts)
 
 

@@ -10,8 +10,8 @@ import bm25s
 import numpy as np
 import pytest
 
-from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError, IndexMismatchError
+from qr_env.common.tokenize import ENGLISH
 from qr_env.retrieval.base import META, cache_folder
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.factory import make_retriever
@@ -26,10 +26,10 @@ PLAIN = BM25.build(SHOP, **ONLY_TITLE)
 
 def loop_scores(query: str, titles: list[str], k1: float = 1.5, b: float = 0.75) -> np.ndarray:
     """Lucene's BM25 in float64, one product and one word at a time."""
-    documents = [tokenize.terms(title) for title in titles]
+    documents = [ENGLISH.terms(title) for title in titles]
     mean = sum(map(len, documents)) / len(documents)
     scores = np.zeros(len(documents))
-    for term in tokenize.terms(query):
+    for term in ENGLISH.terms(query):
         df = sum(term in document for document in documents)
         if not df:
             continue
@@ -51,8 +51,8 @@ def test_equals_a_float64_loop() -> None:
 
 def test_equals_bm25s_called_directly() -> None:
     engine = bm25s.BM25()
-    engine.index([tokenize.terms(title) for title in TITLES], show_progress=False)
-    known = [[term for term in tokenize.terms(query) if term in engine.vocab_dict] for query in QUERIES]
+    engine.index([ENGLISH.terms(title) for title in TITLES], show_progress=False)
+    known = [[term for term in ENGLISH.terms(query) if term in engine.vocab_dict] for query in QUERIES]
     _, scores_NK = engine.retrieve(known, k=50, show_progress=False)
     mine = PLAIN.search(QUERIES, 50)
     np.testing.assert_array_equal(np.where(mine.found_NK, mine.scores_NK, 0), scores_NK)

@@ -73,7 +73,7 @@ def test_a_hybrid_fuses_lists_of_one_assortment() -> None:
 
 
 def test_threads_and_weights_do_not_change_what_a_mask_hides() -> None:
-    many = BM25(WORDS.engine, WORDS.products_hash, WORDS.settings, threads=3)
+    many = BM25(WORDS.engine, WORDS.products_hash, WORDS.settings, WORDS.tokenizer, threads=3)
     mask_C = masks()[1]
     texts = [((text, 2.0), (other, 1.0)) for text, other in zip(QUERIES, reversed(QUERIES), strict=True)]
     one, three = (engine.search(texts, K, mask_C).rows_NK for engine in (WORDS, many))

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
-from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError
+from qr_env.common.tokenize import ENGLISH
 from qr_env.common.types import EXACT
 from qr_env.shop.shop import PRODUCT_SCHEMA, PURCHASE_SCHEMA, QUERY_SCHEMA, Shop
-from qr_env.synthetic.noun_phrases import phrases
+from qr_env.synthetic.grammar import grammar
 from qr_env.synthetic.queries import with_catalogue_queries
 from qr_env.synthetic.typos import noisy_text, size_text, typo
 from qr_env.synthetic.vocabulary import learn
@@ -123,17 +123,17 @@ def test_a_clean_querys_words_are_in_its_exact_products() -> None:
     columns = [pa.compute.utf8_lower(shop.products[name]).to_pylist() for name in ("title", "description")]
     checked = 0
     for query in shop.all_queries:
-        stems = set(tokenize.terms(query.text))
+        stems = set(ENGLISH.terms(query.text))
         if stems <= vocabulary:
             for row in shop.qrels[query.row].indices:
-                assert stems <= set(tokenize.terms(columns[0][row] + " " + columns[1][row])), query.text
+                assert stems <= set(ENGLISH.terms(columns[0][row] + " " + columns[1][row])), query.text
                 checked += 1
     assert checked > 100
 
 
 def test_synonyms_are_learned_from_descriptions() -> None:
     shop = bridging_shop()
-    assert learn(shop.products).synonyms["notebook"] == ("laptop",)
+    assert learn(shop.products, grammar("en")).synonyms["notebook"] == ("laptop",)
     more = with_catalogue_queries(shop, n=500, seed=0)
     found = {query.text: query.row for query in more.all_queries if "laptop" in query.text.split()}
     assert len(found) > 3
@@ -189,7 +189,7 @@ def test_n_must_be_positive() -> None:
 
 
 def test_phrases_end_at_numbers_and_omit_words_after_a_preposition() -> None:
-    assert phrases('Magnetic privacy filter for laptops 15.6" (16:9), black') == [
+    assert grammar("en").phrases('Magnetic privacy filter for laptops 15.6" (16:9), black') == [
         ["magnetic", "privacy", "filter"],
         ["black"],
     ]
@@ -198,11 +198,11 @@ def test_phrases_end_at_numbers_and_omit_words_after_a_preposition() -> None:
 def test_noise_changes_the_text_and_keeps_first_letters() -> None:
     rng = random.Random(0)
     known = {"head", "phones", "usb", "memory", "stick"}
-    texts = {noisy_text(["usb", "headphones"], rng, known) for _ in range(300)}
+    texts = {noisy_text(["usb", "headphones"], rng, known, ENGLISH.language) for _ in range(300)}
     assert {"usb head phones", "usb headphone"} <= texts
     assert "usb headphones" not in texts
     assert all(typo("keyboard", rng)[0] == "k" for _ in range(100))
-    sizes = {noisy_text([size_text("500", "gb")], rng, known) for _ in range(50)}
+    sizes = {noisy_text([size_text("500", "gb", ENGLISH.language)], rng, known, ENGLISH.language) for _ in range(50)}
     assert {"500gb", "0.5 tb"} <= sizes
 
 

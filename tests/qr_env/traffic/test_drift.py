@@ -14,6 +14,7 @@ import pytest
 
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError, IndexMismatchError
+from qr_env.common.tokenize import ENGLISH
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.live_catalogue import LiveRetriever
@@ -44,7 +45,9 @@ def test_departments_are_those_of_bought_products() -> None:
     assert set(departments(TINY)) == {"furniture", "appliances", "sports"}
     assert departments(TINY)[:4].tolist() == ["furniture"] * 3 + ["appliances"]
     assert len(set(DEPARTMENTS)) == 12 and "" not in DEPARTMENTS
-    assert queries_naming(TINY.all_queries, "Frosta").tolist() == [query.id == "q07" for query in TINY.all_queries]
+    assert queries_naming(TINY.all_queries, "Frosta", ENGLISH).tolist() == [
+        query.id == "q07" for query in TINY.all_queries
+    ]
 
 
 def test_a_season_takes_its_share_and_ends() -> None:
@@ -64,7 +67,7 @@ def test_a_trend_raises_a_few_rare_queries() -> None:
     assert counts[0] <= 3 and 150 <= counts[1] <= 250 and counts[2] <= 3
     named = Drift(SHOP, Plan((Event("trend", 0, 10, 0.4, "bookcase"),)))
     shares_N = named.traffic(np.ones(len(named.queries)), 0)
-    holds_N = queries_naming(named.queries, "bookcase")
+    holds_N = queries_naming(named.queries, "bookcase", ENGLISH)
     assert shares_N[holds_N].sum() == pytest.approx(0.4 + 0.6 * holds_N.mean()) and shares_N.sum() == pytest.approx(1)
 
 
@@ -77,14 +80,14 @@ def test_a_new_brand_comes_with_products_and_queries() -> None:
     assert of_brand_C.any() and not drift.on_sale(1_999)[of_brand_C].any() and drift.on_sale(2_000)[of_brand_C].all()
     assert drift.on_sale(0)[~of_brand_C].all()
     before, during = stream.take(1_000) + stream.take(1_000), [next(stream) for _ in range(1_000)]
-    assert not queries_naming(before, event.what).any(), "no query names a brand before its launch"
-    assert queries_naming(during, event.what).mean() == pytest.approx(0.3, abs=0.06)
+    assert not queries_naming(before, event.what, ENGLISH).any(), "no query names a brand before its launch"
+    assert queries_naming(during, event.what, ENGLISH).mean() == pytest.approx(0.3, abs=0.06)
 
 
 def test_a_round_holds_all_queries_but_those_of_a_brand_not_launched() -> None:
     stream = stream_of(Plan((Event("brand", 10**9),)))
     brand = stream.drift.events(10**9)[0].what  # type: ignore[union-attr]
-    waiting = int(queries_naming(stream.queries, brand).sum())
+    waiting = int(queries_naming(stream.queries, brand, ENGLISH).sum())
     taken = stream.take(len(stream.queries))
     assert waiting and len({query.row for query in taken}) == len(stream.queries) - waiting
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from qr_env.common import tokenize
 from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.tokenize import ENGLISH
 from qr_env.common.types import EXACT, GAINS, SUBSTITUTE
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.combine import search
@@ -133,9 +133,9 @@ def test_only_test_queries_have_heldout_words(generated: GeneratedShop) -> None:
     assert len(heldout) > 200
     products = generated.shop.products
     columns = [products[name].to_pylist() for name in products.column_names if name not in ("product_id", "price")]
-    catalogue_terms = {term for column in columns for text in set(column) for term in tokenize.terms(text)}
+    catalogue_terms = {term for column in columns for text in set(column) for term in ENGLISH.terms(text)}
     assert heldout.isdisjoint(catalogue_terms)
-    terms_P = [set(tokenize.terms(query.text)) for query in generated.shop.all_queries]
+    terms_P = [set(ENGLISH.terms(query.text)) for query in generated.shop.all_queries]
     elsewhere = set().union(
         *(terms for terms, split in zip(terms_P, generated.split_P, strict=True) if split != "test")
     )
@@ -300,10 +300,10 @@ def test_word_slices_agree_with_sets_of_terms(generated: GeneratedShop) -> None:
     """The two word slices against plain sets of terms, over 300 queries."""
     products = generated.shop.products
     columns = [products[name].to_pylist() for name in ("title", "brand", "category", "color", "attributes")]
-    terms_N = [set(tokenize.terms(" ".join(values))) for values in zip(*columns, strict=True)]
+    terms_N = [set(ENGLISH.terms(" ".join(values))) for values in zip(*columns, strict=True)]
     known = set().union(*terms_N)
     for query in generated.shop.all_queries[:300]:
-        wanted = set(tokenize.terms(query.text))
+        wanted = set(ENGLISH.terms(query.text))
         assert generated.shop.slices["unknown word"][query.row] == (not wanted <= known)
         assert generated.shop.slices["no full match"][query.row] == (not any(wanted <= terms for terms in terms_N))
 
