@@ -21,6 +21,9 @@ from qr_env.shop.readers.load_report import shorten
 SEPARATOR = " | "
 INNER_SEPARATOR = ", "  # between the values of one key
 NUMBER_COLUMNS = ("price", "frequency")
+# Columns of names: a brand, category or color that is an object, {"id": 7, "name": "Sofas"}, is its name.
+NAME_COLUMNS = ("title", "brand", "category", "color", "query")
+NAMED_KEYS = ("name", "title", "label", "value", "text")
 # The keys of one property written as an object, {"name": "color", "value": "red"}.
 PAIR_KEYS = ({"name", "value"}, {"key", "value"}, {"label", "value"}, {"k", "v"})
 NAME_KEYS = ("name", "key", "label", "k")
@@ -38,7 +41,7 @@ def cell_text(value: object, name: str) -> str | None:
     if name.endswith("_id"):
         return _id_text(value)
     if name not in NUMBER_COLUMNS:
-        return flat_text(value)
+        return flat_text(_names(value) if name in NAME_COLUMNS else value)
     value = _amount(value)
     text = flat_text(value)
     return re.sub(_THREE_DECIMALS, r"\g<1>0", text) if isinstance(value, float) else text
@@ -153,6 +156,18 @@ def _id_text(value: object) -> str | None:
     while isinstance(value, list | dict) and len(value) == 1:
         (value,) = value.values() if isinstance(value, dict) else value
     return None if isinstance(value, list | dict) and value else flat_text(value)
+
+
+def _names(value: object) -> object:
+    """The name of an object that has one, in a list too; of a text in several languages the first."""
+    if isinstance(value, list):
+        return [_names(item) for item in value]
+    if not isinstance(value, dict) or not value:
+        return value
+    if all(re.fullmatch("[a-z]{2}([-_][A-Za-z]{2})?", key) for key in value):
+        return next(iter(value.values()))
+    name = next((value[key] for key in NAMED_KEYS if value.get(key)), None)
+    return value if name is None else name
 
 
 def _amount(value: object) -> object:

@@ -233,6 +233,18 @@ def test_a_dump_of_elasticsearch(tmp_path: Path, name: str, text: str) -> None:
     assert rows(read_folder(tmp_path / name), "product_id") == [("7",), ("8",)]
 
 
+def test_names_inside_objects(tmp_path: Path) -> None:
+    row = {
+        "id": 1,
+        "name": {"en": "Red sofa", "de": "Rotes Sofa"},
+        "brand": {"id": 3, "name": "Acme"},
+        "categories": [{"id": 9, "name": "Home", "slug": "home"}, {"id": 10, "name": "Sofas", "slug": "sofas"}],
+        "attributes": [{"name": "Size", "value": "L"}],
+    }
+    shop = read(tmp_path, json.dumps(row), name="products.jsonl")
+    assert rows(shop, "title", "brand", "category", "attributes") == [("Red sofa", "Acme", "Home | Sofas", "Size: L")]
+
+
 def test_one_document_of_elasticsearch_with_a_list_of_variants(tmp_path: Path) -> None:
     document = {"_id": "7", "_source": {"title": "sofa", "variants": [{"sku": "a"}, {"sku": "b"}]}}
     assert rows(read(tmp_path, json.dumps(document), name="products.json"), "product_id", "title") == [("7", "sofa")]
