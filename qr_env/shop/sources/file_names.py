@@ -43,6 +43,9 @@ def find_required(folder: Path, table: str) -> Path:
     """As `find_table`; DataError where there is none."""
     found = find_table(folder, table)
     if found is None:
+        other = [path for path in sorted(folder.iterdir()) if path.is_file() and table_name(path)[0].lower() == table]
+        if other:  # products.xlsx: reading it says what it is
+            return other[0]
         accepted = ", ".join(table + suffix for suffix in TABLE_SUFFIXES)
         names = ", ".join(sorted(path.name for path in folder.iterdir())[:10])
         only = (

@@ -24,6 +24,8 @@ class Dialect:
     """Lines before the header: comments, blank lines, Excel's `sep=;`."""
     commented: bool = False
     """Whether comment lines stand before the header, as in exports of Google Analytics."""
+    spaced: bool = False
+    """Whether a space behind each separator is no part of the cell."""
 
 
 def find_dialect(lines: list[str], start: int = 0) -> Dialect:
@@ -37,7 +39,8 @@ def find_dialect(lines: list[str], start: int = 0) -> Dialect:
         elif _is_comment(line):
             commented = True
         else:
-            return Dialect(asked or separator(lines[at:]), at, commented)
+            mark = asked or separator(lines[at:])
+            return Dialect(mark, at, commented, line.count(f"{mark} ") == line.count(mark))
     return Dialect(",", 0)
 
 

@@ -19,7 +19,8 @@ from qr_env.shop.readers.chunks import Fields, Naming, excerpt
 from qr_env.shop.readers.flatten import cell_text
 from qr_env.shop.readers.formats.json_document import document_values
 from qr_env.shop.readers.formats.search_dump import Value, documents
-from qr_env.shop.readers.formats.table_file import TableFile
+from qr_env.shop.readers.formats.table_file import TableFile, table_name
+from qr_env.shop.readers.formats.undecoded import check_decoded
 
 HEAD_ROWS = 1_000  # objects whose keys are the columns
 
@@ -41,6 +42,7 @@ def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
             raise DataError(
                 f"{file.path}: no JSON object in its first {len(head)} lines; JSONL has one object per line"
             )
+        check_decoded(file, list(keys))
         names = naming(list(keys))
         yield list(names.values())
         for line, value in chain(head, values):
@@ -53,7 +55,7 @@ def _values(file: TableFile, handle: IO[str], naming: Naming) -> Iterator[Value]
     if first.lstrip()[:1] not in ("{", "["):
         raise DataError(
             f"{file.path}: this is not JSON, it begins with {excerpt(first)}; "
-            f"if it is a table with separators, name it {file.path.stem.split('.')[0]}.csv"
+            f"if it is a table with separators, name it {table_name(file.path)[0]}.csv"
         )
     alone = _parse(first)
     second = next((line for line in handle if line.strip()), "") if not isinstance(alone, Broken) else ""

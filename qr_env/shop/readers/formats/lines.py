@@ -81,15 +81,16 @@ class Shape:
         return f"ragged row ({len(cells)} fields, the header has {self.width})"
 
 
+def is_row(line: str, mark: str, width: int) -> bool:
+    """Whether a line has `width` cells, a comma with a space behind it not counted, for that is prose."""
+    prose = line.count(f"{mark} ") if mark == "," else 0
+    return line.count(mark) + 1 - prose == width
+
+
 def are_rows(lines: list[str], mark: str, width: int) -> bool:
-    """Whether lines of one quoted cell are rows of their own, which a quote has swallowed.
+    """Whether lines of one quoted cell are rows of their own, which a quote has swallowed; False for no lines.
 
-    The last one is a row, and nine of ten are: they have `width` cells, a comma with a space behind it not counted, for
-    that is prose. False for no lines.
+    The last one is a row, and nine of ten are.
     """
-    found = [_count(line, mark) == width for line in lines if line.strip()]
+    found = [is_row(line, mark, width) for line in lines if line.strip()]
     return bool(found) and found[-1] and sum(found) >= 0.9 * len(found)
-
-
-def _count(line: str, mark: str) -> int:
-    return line.count(mark) + 1 - (line.count(f"{mark} ") if mark == "," else 0)

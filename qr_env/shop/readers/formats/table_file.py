@@ -87,7 +87,9 @@ def open_table(path: Path, encoding: str = "", stem: str = "") -> TableFile:
 
 def table_name(path: Path) -> tuple[str, str]:
     """Stem and suffix of a file without those of its packing: products and .csv of products.csv.gz; .zip of a zip."""
-    inner = Path(path.stem) if path.suffix.lower() in PACKED else path
+    packed = path.suffix.lower()
+    named = packed in PACKED or (packed == ".zip" and Path(path.stem).suffix[1:].isalpha())  # products.csv.zip
+    inner = Path(path.stem) if named else path
     return inner.stem, inner.suffix.lower()
 
 
@@ -143,7 +145,7 @@ def _member(path: Path, stem: str) -> str:
     if "[Content_Types].xml" in names:
         raise DataError(f"{path}: this is an Excel workbook or another Office document: save the sheet as CSV")
     tables = [name for name in names if not name.startswith("__MACOSX/") and not Path(name).name.startswith(".")]
-    for wanted in dict.fromkeys((stem, path.stem)):
+    for wanted in dict.fromkeys((stem, table_name(path)[0])):
         if len(tables) > 1 and (found := [name for name in tables if Path(name).stem.lower() == wanted.lower()]):
             tables = found
     if len(tables) == 1:

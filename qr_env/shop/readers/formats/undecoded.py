@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
+from qr_env.common.errors import DataError
 from qr_env.shop.readers.formats.table_file import TableFile
 
 SAMPLE = 16 * 1024 * 1024  # bytes of a file that are looked at
@@ -52,7 +53,14 @@ class Undecoded:
         if not self.rows or not self.guess:
             return ""
         way = "--encoding cp1252 reads them" if self.guess == "cp1252" else "name its encoding with --encoding"
-        return f"{self._file.path.name}: {self.rows:,} rows are left out because the file is not UTF-8; {way}"
+        return f"{self._file.path.name}: rows left out because the file is not UTF-8: {self.rows:,}; {way}"
+
+
+def check_decoded(file: TableFile, header: list[str]) -> None:
+    """Raise DataError where the names of the columns are not in the encoding of the file."""
+    for name in header:
+        if _BROKEN.search(name):
+            raise DataError(f"{file.path}: the column {name!a} is {Undecoded(file).reason(name)}")
 
 
 def _windows(text: str) -> str:

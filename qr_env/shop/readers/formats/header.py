@@ -1,0 +1,85 @@
+"""The header of a delimited file: the line that names the columns, and where the rows begin.
+
+header = find_header(open_table(Path("products.csv")), ["sep=;\\n", "sku;name\\n", "1;sofa\\n"], naming, report)
+header.names      # {"sku": "product_id", "name": "title"}
+header.lines      # 2
+"""
+
+from __future__ import annotations
+
+import csv
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from qr_env.common.errors import DataError
+from qr_env.shop.readers.chunks import Naming, excerpt
+from qr_env.shop.readers.formats.dialect import ALONE, Dialect, find_dialect
+from qr_env.shop.readers.formats.tabbed import split_line
+from qr_env.shop.readers.formats.table_file import TableFile, table_name
+from qr_env.shop.readers.formats.undecoded import check_decoded
+from qr_env.shop.readers.load_report import LoadReport
+
+HEADER_LINES = 10  # lines among which the header is looked for
+
+
+@dataclass(frozen=True)
+class Header:
+    """The columns of a file and where its rows begin."""
+
+    dialect: Dialect
+    """How the file is written."""
+    cells: list[str]
+    """Names of the columns in the file."""
+    lines: int
+    """Lines before the first row."""
+    names: dict[str, str]
+    """Name in the file → our name."""
+
+
+def find_header(file: TableFile, sample: list[str], naming: Naming, report: LoadReport) -> Header:
+    """The first line that is no comment; where it lacks a column that is needed, a later one that has it.
+
+    Raises:
+        DataError: no line names the columns that are needed, or the file is JSON.
+    """
+    if not any(line.strip() for line in sample):
+        raise DataError(f"{file.path}: the file is empty; the first line must name the columns")
+    first = find_dialect(sample)
+    line = sample[first.header]
+    if line[:1] in ("{", "[") and line[1:2] in ('"', "{", "}", "\n", "\r"):
+        raise DataError(
+            f"{file.path}: this is JSON, it begins with {excerpt(line)}; name it {table_name(file.path)[0]}.jsonl"
+        )
+    try:
+        return _named(file, sample, first, naming)
+    except DataError:
+        for start in range(first.header + 1, min(HEADER_LINES, len(sample))):
+            with suppress(DataError):
+                found = _named(file, sample, find_dialect(sample, start), naming)
+                if len(found.cells) > 1:
+                    report.note(_left_out(file.path, found.dialect.header, line))
+                    return found
+        raise
+
+
+def _left_out(path: Path, lines: int, first: str) -> str:
+    which = "line 1" if lines == 1 else f"lines 1–{lines}"
+    return f"{path.name}: {which} before the header left out, {excerpt(first)}"
+
+
+def _named(file: TableFile, sample: list[str], dialect: Dialect, naming: Naming) -> Header:
+    cells, lines = _cells(file.path, sample[dialect.header :], dialect)
+    check_decoded(file, cells)
+    return Header(dialect, cells, dialect.header + lines, naming(cells))
+
+
+def _cells(path: Path, lines: list[str], dialect: Dialect) -> tuple[list[str], int]:
+    """The names of the columns, and the number of lines that they take."""
+    if dialect.delimiter in ("\t", ALONE):
+        return split_line(lines[0], dialect.delimiter), 1
+    reader = csv.reader(lines, delimiter=dialect.delimiter, skipinitialspace=dialect.spaced, strict=True)
+    try:
+        return next(reader), reader.line_num
+    except csv.Error as error:
+        raise DataError(f"{path}:{dialect.header + 1}: the header cannot be read ({error})") from None
