@@ -56,7 +56,8 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
         problems += chunk.problems
         rows += chunk.rows
         tables.append(_trimmed(matching.fill(cleaner.clean(chunk.columns, chunk.lines)), chunk))
-    table = parts.leave_out(pa.concat_tables(tables))
+    table, blank_note = _without_blank(path.name, pa.concat_tables(tables))
+    table = parts.leave_out(table)
     columns = [column for column in spec.columns if column.name in table.column_names]
     tests = [test for column in columns for test in _text_tests(table[column.name], column)]
     table = apply_tests(table, tests, problems)
@@ -70,7 +71,7 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
     if extra is not None:
         table = apply_tests(table, extra(table), problems)
     report.rows[str(path)], report.kept[str(path)] = rows, len(table)
-    for note in (matching.filled_note(), parts.note(), *cleaner.notes(path.name), *notes):
+    for note in (blank_note, matching.filled_note(), parts.note(), *cleaner.notes(path.name), *notes):
         report.note(note)
     report.add(str(path), problems)
     return table
@@ -82,13 +83,34 @@ def _trimmed(columns: dict[str, pa.Array], chunk: Chunk) -> pa.Table:
     return pa.table(texts | {"line": pa.array(chunk.lines), "row": pa.array(chunk.ordinals)})
 
 
+def _without_blank(file: str, table: pa.Table) -> tuple[pa.Table, str]:
+    """The table without rows that are empty in every column that is read, and a note; spreadsheets end in such rows."""
+    names = [name for name in table.column_names if name not in ("line", "row")]
+    blank = pc.equal(table[names[0]], "")
+    for name in names[1:]:
+        if not pc.any(blank).as_py():
+            return table, ""
+        blank = pc.and_(blank, pc.equal(table[name], ""))
+    count = pc.sum(blank).as_py()
+    if len(names) == 1 or not count:  # the one column is empty: that is a missing value
+        return table, ""
+    first = table["line"].filter(blank)[0].as_py()
+    return table.filter(pc.invert(blank)), f"{file}: blank rows left out: {count:,} (the first on line {first:,})"
+
+
 def _text_tests(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.Array, str, str]]:
     length = pc.utf8_length(values)
-    tests = [(pc.match_substring(values, "\0"), f"NUL byte in {column.name}", column.name)]
+    tests = [(pc.match_substring(values, "\0"), f"NUL byte in {column.name}", column.name)] if _has_nul(values) else []
     if column.filled:
         tests.append((pc.equal(length, 0), column.empty or f"missing {column.name}", column.name))
     limit = f"{column.name} is too long (the limit is {column.limit:,} characters)"
     return [*tests, (pc.greater(length, column.limit), limit, column.name)]
+
+
+def _has_nul(values: pa.ChunkedArray) -> bool:
+    """Whether the bytes of a column hold a zero: a glance at all of them at once, for that is rare."""
+    contents = (chunk.buffers()[2] for chunk in values.chunks)
+    return any(content is not None and b"\0" in content.to_pybytes() for content in contents)
 
 
 def _drop_duplicates(table: pa.Table, name: str, problems: list[Problem]) -> pa.Table:
