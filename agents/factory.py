@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +55,7 @@ from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.common.text_store import TextStore
 from qr_env.query_text.repair import Repair
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 
 KINDS = (
@@ -91,6 +92,8 @@ class AgentOptions:
     """Folder that keeps the second engines and the suggested words; None keeps them in memory."""
     seed: int = 0
     """Of training and of drawn few-shot examples."""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """How the files of rewrites:FILE and synonyms:FILE are read."""
 
 
 AgentBuilder = Callable[[str, AgentOptions], Agent]
@@ -232,7 +235,7 @@ def _oracle(argument: str, options: AgentOptions) -> Agent:
 def _rewrites(argument: str, options: AgentOptions) -> Agent:
     if not argument:
         raise ConfigError("--agent 'rewrites': name a file with columns query and rewrite: rewrites:FILE")
-    return RewritesFromFile(argument)
+    return RewritesFromFile(argument, options.reading)
 
 
 def _synonyms(argument: str, options: AgentOptions) -> Agent:

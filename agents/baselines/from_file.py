@@ -2,8 +2,8 @@
 
     qr evaluate --agent rewrites:submission.csv --json submission.json
 
-Columns `query` and `rewrite`, Parquet, CSV or JSONL; several rows of one query are its rewrites, best first. A query
-that the file does not have is kept.
+Columns `query` and `rewrite`, in any format that products may have; several rows of one query are its rewrites, best
+first. A query that the file does not have is kept.
 """
 
 from __future__ import annotations
@@ -13,33 +13,35 @@ from pathlib import Path
 
 from agents.examples.teacher_rewrites import read_rewrites
 from qr_env.common.errors import DataError
+from qr_env.query_text.kept import plain
+from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 
 
 class RewritesFromFile:
-    """Implements `qr_env.common.protocols.Agent`.
+    """Implements `qr_env.common.protocols.Agent`. Queries are matched by their text, ignoring case and repeated spaces.
 
     Args:
         path: the file of rewrites.
+        options: how it is read.
 
     Raises:
+        BadRowError: an invalid row that options do not skip.
         DataError: the file cannot be read, has other columns, or holds no query.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, options: ReadOptions | None = None) -> None:
         self.name = f"rewrites:{Path(path).name}"
         self.rewrites: dict[str, list[str]] = {}
-        for query, rewrite in read_rewrites(path):
-            self.rewrites.setdefault(_key(query), []).append(rewrite)
-        self.rewrites.pop("", None)
+        report = LoadReport(options or ReadOptions())
+        for query, rewrite in read_rewrites(path, report):
+            self.rewrites.setdefault(plain(query), []).append(rewrite)
+        report.tell()
         if not self.rewrites:
             raise DataError(f"{path}: no row has a query")
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
         """The file's rewrites of each query, in the file's order, filled up with "" (keep the query) to `n`."""
-        found = (self.rewrites.get(_key(query), []) for query in queries)
+        found = (self.rewrites.get(plain(query), []) for query in queries)
         return [[*rewrites[:n], *[""] * (n - len(rewrites))] for rewrites in found]
 
-
-def _key(query: str) -> str:
-    """Queries are matched by their text, ignoring case and repeated spaces."""
-    return " ".join(query.casefold().split())

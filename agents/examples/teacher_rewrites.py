@@ -15,55 +15,53 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import csv, json
 from tqdm import tqdm
 
 from agents.examples.tasks import Example
 from agents.query_log.graph import Counts
 from agents.text.boolean_query import is_boolean, parse
 from agents.text.expansion import NEGATIONS, rewrite_for_mode
-from qr_env.common.errors import DataError
 from qr_env.common.protocols import Agent
 from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Query
 from qr_env.query_text.kept import plain
+from qr_env.shop.readers.columns import TEXT_LIMIT, Column, Spec
+from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.rows import checked_table
+from qr_env.shop.readers.tables import QUERY_NAMES
 from qr_env.shop.shop import Shop
 
 MAX_WORDS = 6  # words that a rewrite may add; longer ones are sentences
 MAX_TERMS = 4  # words taken from a Boolean rewrite
 PHRASE_WORDS = 3  # new words of one alternative
 CHUNK = 256  # queries of one call of the teacher
+_QUERY_NAMES = (*QUERY_NAMES, "original", "original_query", "source", "input", "prompt", "question", "instruction")
+_REWRITE_NAMES = (
+    *("rewritten", "rewritten_query", "query_rewrite", "rewrites", "new_query", "reformulation", "reformulated_query"),
+    *("target", "output", "completion", "response", "qr_rewrite"),
+)
+REWRITES = Spec(
+    "rewrites",
+    (
+        Column("query", _QUERY_NAMES, required=True, filled=True, empty="empty query"),
+        Column("rewrite", _REWRITE_NAMES, required=True, limit=TEXT_LIMIT),
+    ),
+)
 
 
-def read_rewrites(path: str | Path) -> list[tuple[str, str]]:
-    """(query, rewrite) of each row of a Parquet, CSV or JSONL file; "" for a missing value.
+def read_rewrites(path: str | Path, report: LoadReport) -> list[tuple[str, str]]:
+    """(query, rewrite) of each row of a file; "" for a missing rewrite.
+
+    Args:
+        path: a table of any format that products may have, with the columns query and rewrite (names: `REWRITES`).
+        report: how it is read; takes notes and invalid rows.
 
     Raises:
-        DataError: no such file, an unknown kind of file, or no columns "query" and "rewrite".
+        BadRowError: an invalid row, such as one without a query, that the report's options do not skip.
+        DataError: no such file, an unknown kind of file, or a column is missing.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no file of rewrites at {path}")
-    table = _read_table(path)
-    if missing := {"query", "rewrite"} - set(table.column_names):
-        raise DataError(f"{path}: no column {', '.join(sorted(missing))}; its columns are {table.column_names}")
-    columns = (table[name].cast(pa.string()).fill_null("").to_pylist() for name in ("query", "rewrite"))
-    return list(zip(*columns, strict=True))
-
-
-def _read_table(path: Path) -> pa.Table:
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path)
-        if path.suffix == ".csv":
-            return csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True))
-        if path.suffix in (".jsonl", ".ndjson"):
-            return json.read_json(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    raise DataError(f"{path}: rewrites must be a .parquet, .csv or .jsonl file")
+    table = checked_table(Path(path), REWRITES, report)
+    return list(zip(table["query"].to_pylist(), table["rewrite"].to_pylist(), strict=True))
 
 
 def expansion_terms(
@@ -114,7 +112,11 @@ def _added_words(
 
 
 def file_rewrites(
-    path: str | Path, shop: Shop, combine: str = "expand", known: frozenset[str] | None = None
+    path: str | Path,
+    shop: Shop,
+    combine: str = "expand",
+    known: frozenset[str] | None = None,
+    report: LoadReport | None = None,
 ) -> tuple[list[Example], Counts]:
     """Examples of the task "rewrite" from a file, and the count of every filter, in order.
 
@@ -123,8 +125,9 @@ def file_rewrites(
         shop: its dev and test queries are left out.
         combine: how the rewrites will be searched.
         known: stems of the catalogue, for Boolean rewrites (`expansion_terms`).
+        report: how the file is read; takes notes and invalid rows.
     """
-    return _from_rows(read_rewrites(path), shop, combine, known, f"teacher:{Path(path).name}")
+    return _from_rows(read_rewrites(path, report or LoadReport()), shop, combine, known, f"teacher:{Path(path).name}")
 
 
 def teacher_rewrites(

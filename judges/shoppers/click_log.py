@@ -1,10 +1,10 @@
 """A shop's click log: result lists that were shown, and what shoppers did with each product.
 
-    log = read_click_log("clicks.csv", shop)            # CSV, TSV, JSONL or Parquet
+    log = read_click_log("clicks.csv", shop)            # any format that products may have
     log.queries, log.rows_NK, log.clicked_NK, log.report
 
 One row a product shown: `session` (one result list shown once), `query_id` (or `query`, its text), `product_id`,
-`position` (1 is the top), `event`: the last of none, click, cart and purchase; empty is none.
+`position` (1 is the top), `event`: the last of none, click, cart and purchase (words for them: `EVENT_OF`); empty is none.
 """
 
 from __future__ import annotations
@@ -23,19 +23,29 @@ from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
+from qr_env.shop.readers.tables import PAIR_PRODUCT_ID, QUERY_NAMES
 from qr_env.shop.shop import Shop
 
 EVENTS = ("none", "click", "cart", "purchase")  # each includes the ones before it
+# Other words for them, of UBI and of analytics tools; spaces and hyphens are written as "_".
+_WORDS = {
+    "none": ("", "impression", "view", "viewed", "view_item_list", "shown", "skip", "no_click", "0", "false"),
+    "click": ("clicked", "click_through", "item_click", "product_click", "select_item", "view_item", "1", "true"),
+    "cart": ("add_to_cart", "addtocart", "cart_add", "add_to_basket", "basket", "atc"),
+    "purchase": ("purchased", "buy", "bought", "order", "ordered", "conversion", "transaction", "checkout"),
+}
+EVENT_OF = {word: EVENTS.index(name) for name, words in _WORDS.items() for word in (name, *words)}
 MAX_POSITIONS = 1_000  # a log with a lower rank is misread, and would need the memory
+_SESSIONS = ("session_id", "list_id", "impression_id", "serp_id", "search_id", "request_id", "query_response_id")
 SPEC = Spec(
     "click log",
     (
-        Column("session", ("session_id", "list_id", "impression_id"), required=True, filled=True, limit=256),
+        Column("session", _SESSIONS, required=True, filled=True, limit=256),
         Column("query_id", ("qid",), filled=True, limit=256),
-        Column("query", ("query_text", "text"), filled=True),
-        Column("product_id", ("id", "sku", "asin"), required=True, filled=True, limit=256),
-        Column("position", ("rank",), required=True, filled=True, limit=8),
-        Column("event", ("action",), required=True),
+        Column("query", QUERY_NAMES, filled=True, unless=(("query", "user_query"),), instead_of="query_id"),
+        PAIR_PRODUCT_ID,
+        Column("position", ("rank", "pos", "ordinal", "position_ordinal"), required=True, filled=True, limit=8),
+        Column("event", ("action", "action_name", "event_name", "event_type", "interaction", "clicked"), required=True),
     ),
 )
 
@@ -72,9 +82,10 @@ def read_click_log(path: str | Path, shop: Shop, options: ReadOptions | None = N
         unknown = [
             (pc.is_null(pc.index_in(table[n], ids.combine_chunks())), f"unknown {n}", n) for n, ids in known.items()
         ]
-        place = pc.invert(pc.match_substring_regex(table["position"], r"^[1-9]\d{0,6}$"))
-        event = pc.invert(pc.is_in(pc.utf8_lower(table["event"]), pa.array([*EVENTS, ""])))
-        return [*unknown, (place, "position is no whole number from 1", "position"), (event, "event", "event")]
+        place = pc.invert(pc.match_substring_regex(table["position"], r"^[1-9]\d{0,6}(\.0+)?$"))
+        event = pc.is_null(_events(table))
+        known_words = f"event is none of {', '.join(EVENTS)}, nor a word for one"
+        return [*unknown, (place, "position is no whole number from 1", "position"), (event, known_words, "event")]
 
     table = checked_table(path, SPEC, report, tests)
     column = _query_column(path, table)
@@ -91,10 +102,17 @@ def _query_column(path: Path, table: pa.Table) -> str:
     raise DataError(f"{path}: no column names the query; it may be called query_id, or query for its text")
 
 
+def _events(table: pa.Table) -> pa.ChunkedArray:
+    """(N,) int8 index of each row's event in `EVENTS`, null for an unknown word."""
+    words = pc.replace_substring_regex(pc.utf8_lower(table["event"]), r"[\s\-]+", "_")
+    at = pc.index_in(words, pa.array(list(EVENT_OF)))
+    return pa.chunked_array([pa.array(list(EVENT_OF.values()), pa.int8()).take(at.combine_chunks())])
+
+
 def _lists(path: Path, shop: Shop, table: pa.Table, query_N: npt.NDArray[np.int64], report: LoadReport) -> ClickLog:
     """Rows of the log as lists; sessions with a gap, a rank used twice or two queries are left out and noted."""
     session_N = table["session"].combine_chunks().dictionary_encode().indices.to_numpy()
-    place_N = table["position"].cast(pa.int64()).to_numpy() - 1
+    place_N = table["position"].cast(pa.float64()).to_numpy().astype(np.int64) - 1
     complete_P = _complete_sessions(session_N, place_N, query_N)
     if not complete_P.any():
         raise DataError(f"{path}: no complete list: positions must be 1, 2, 3 … in each session, of one query each")
@@ -106,7 +124,7 @@ def _lists(path: Path, shop: Shop, table: pa.Table, query_N: npt.NDArray[np.int6
     shape = int(complete_P.sum()), int(place_N[kept_N].max()) + 1
     rows_NK, event_NK = np.full(shape, -1, np.int32), np.zeros(shape, np.int8)
     product_N = pc.index_in(table["product_id"], shop.products["product_id"].combine_chunks()).to_numpy()
-    event_N = pc.index_in(pc.utf8_lower(table["event"]), pa.array(EVENTS)).fill_null(0).to_numpy()
+    event_N = _events(table).to_numpy()
     rows_NK[at], event_NK[at] = product_N[kept_N], event_N[kept_N]
     query_of = np.zeros(shape[0], np.int64)
     query_of[line_N] = query_N[kept_N]

@@ -27,6 +27,7 @@ from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 from qr_env.retrieval.encoder import Encoder
 from qr_env.retrieval.factory import checked_retriever, make_retriever, retriever_uses_encoder
 from qr_env.shop.load import load_shop
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.shop.trec import read_run, write_run, write_topics
 from runs.common.output import write_json
@@ -132,7 +133,7 @@ def evaluate_agents(args: Args, evaluator: HeldOutEvaluator, log_shop: Shop) -> 
     """
     options = agent_options(
         evaluator, encoder=args.encoder, cache_folder=_cache_folder(args), select_judge=args.select_judge,
-        judge_url=args.judge_url, store=args.store, seed=args.seed,
+        judge_url=args.judge_url, store=args.store, seed=args.seed, reading=args.read_options(),
     )  # fmt: skip
     evaluations: dict[str, Evaluation] = {}
     for spec in args.agent:
@@ -172,6 +173,7 @@ def agent_options(
     judge_url: Sequence[str] = (),
     store: Path | None = None,
     seed: int = 0,
+    reading: ReadOptions | None = None,
 ) -> AgentOptions:
     """What agents are built from; encoder, selecting judge and servers are opened only if an agent asks for them."""
     cache_folder = cache_folder or cache_root()
@@ -185,6 +187,7 @@ def agent_options(
         store=store or cache_folder,
         cache_dir=cache_folder,
         seed=seed,
+        reading=reading or ReadOptions(),
     )
 
 

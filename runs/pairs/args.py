@@ -32,7 +32,7 @@ class PairConfig:
     """Which pairs are made, and by what search engine and judge."""
 
     sources: tuple[str, ...] = ("log", "graph", "engine")
-    """log, graph, engine, teacher:AGENT, or files of rewrites (.parquet, .csv, .jsonl with columns query, rewrite)"""
+    """log, graph, engine, teacher:AGENT, or files of rewrites (tables with columns query, rewrite)"""
     tasks: tuple[Task, ...] = ("rewrite",)
     """rewrite, and auxiliary tasks: quality (is it a good rewrite?), title (of a purchased product), thought (reason,
     then rewrite), tagging (do two texts mean the same?)"""

@@ -22,7 +22,7 @@ from runs.pairs.stages import PairSet, make_pairs
 def main(args: Args) -> None:
     """Read the shop, make the pairs, write and print them."""
     shop = with_query_log(load_shop(args.shop, args.data, options=args.read_options()))
-    pairs = make_pairs(args, shop)
+    pairs = make_pairs(args, shop, args.read_options())
     write_examples(args.out, pairs.examples)
     samples = sample(pairs.examples, args.samples, args.seed)
     report = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from agents.examples.scoring import FeedbackScorer
@@ -13,6 +13,7 @@ from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.environment.simulator import Simulator
 from qr_env.retrieval.factory import default_encoder, make_retriever, retriever_uses_encoder
 from qr_env.reward.reward import Reward
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from runs.pairs.args import PairConfig
 
@@ -25,6 +26,8 @@ class PairSetup:
     """settings of the pairs"""
     shop: Shop
     """the shop that is searched"""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """how files are read that an agent names"""
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -68,7 +71,7 @@ class PairSetup:
         """An agent of `qr evaluate` by name."""
         options = AgentOptions(
             self.shop, self.retriever, self.config.combine, self.config.weight, self._open_encoder, self._open_judge,
-            store=self.config.store or cache_root(), seed=self.config.seed,
+            store=self.config.store or cache_root(), seed=self.config.seed, reading=self.reading,
         )  # fmt: skip
         return make_agent(spec, options)
 

@@ -23,6 +23,8 @@ from agents.query_log.word_model import candidates, word_model
 from agents.text.expansion import rewrite_for_mode
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
+from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from runs.pairs.args import PairConfig, Task
 from runs.pairs.setup import PairSetup
@@ -60,9 +62,9 @@ class PairSet:
         return metrics | {f"examples/{task}": float(size["train"] + size["held out"]) for task, size in sizes}
 
 
-def make_pairs(config: PairConfig, shop: Shop) -> PairSet:
-    """All examples that the settings ask for."""
-    maker = PairMaker(config, shop)
+def make_pairs(config: PairConfig, shop: Shop, reading: ReadOptions | None = None) -> PairSet:
+    """All examples that the settings ask for; `reading` is how files of rewrites are read."""
+    maker = PairMaker(config, shop, reading or ReadOptions())
     examples = hold_out(maker.examples(), config.held_out, config.seed)
     return PairSet(examples, maker.counts)
 
@@ -75,11 +77,13 @@ class PairMaker:
     """settings of the pairs"""
     shop: Shop
     """the shop whose train queries are used"""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """how files of rewrites are read"""
     counts: dict[str, Counts] = field(default_factory=dict)
     """source or task → filter → number of examples that it dropped or kept, filled by `examples`"""
 
     def __post_init__(self) -> None:
-        self.setup = PairSetup(self.config, self.shop)
+        self.setup = PairSetup(self.config, self.shop, self.reading)
 
     def examples(self) -> list[Example]:
         """All examples without duplicates, task by task."""
@@ -155,7 +159,9 @@ class PairMaker:
             agent = self.setup.agent(source.removeprefix(TEACHER))
             found = teacher_rewrites(agent, self.shop, self.queries, config.combine, config.candidates, config.seed)
         elif Path(source).suffix:
-            found = file_rewrites(source, self.shop, config.combine, self.known_stems)
+            report = LoadReport(self.reading)
+            found = file_rewrites(source, self.shop, config.combine, self.known_stems, report)
+            report.tell()
         else:
             raise ConfigError(f"--sources {source!r}: choose log, graph, engine, teacher:AGENT, or a file of rewrites")
         examples, self.counts[part] = found

@@ -6,7 +6,7 @@ OUT/seed-0/STAGE/student.json …      the result of a stage
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from judges.factory import auto_judge
 from qr_env.common.atomic_io import current_version
 from qr_env.common.types import Query
 from qr_env.evaluation.evaluator import HeldOutEvaluator
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from runs.online.args import Args as OnlineArgs
 from runs.online.args import EvaluationSettings, LearningSettings, SuggestionSettings
@@ -43,6 +44,8 @@ class StageContext:
     """seed of every random draw"""
     folder: Path
     """folder of this seed; each stage has a subfolder of its name"""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """how files of rewrites are read"""
 
     def student(self, stage: str, trainable: bool = False) -> Student:
         """The student that a stage produced; of an online stage the best checkpoint."""

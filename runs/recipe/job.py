@@ -45,7 +45,9 @@ def run_stages(recipe: Recipe, args: Args, out: Path) -> list[SeedRun]:
     runs = []
     for seed in args.seeds:
         folder = out / f"seed-{seed}"
-        context = StageContext(args.shop, args.data, loaded_shop, shop, recipe.settings, seed, folder)
+        context = StageContext(
+            args.shop, args.data, loaded_shop, shop, recipe.settings, seed, folder, args.read_options()
+        )
         runs.append(SeedRun(context, recipe.stages))
     for run in runs:
         run.run()

@@ -91,7 +91,7 @@ def run_pairs(stage: PairsStage, context: StageContext, folder: Path) -> Metrics
         combine=settings.combine, weight=settings.weight, retriever=settings.retriever, judge=context.judge_spec(),
         seed=context.seed,
     )  # fmt: skip
-    pairs = make_pairs(config, context.shop)
+    pairs = make_pairs(config, context.shop, context.reading)
     write_examples(folder / PAIRS_FILE, pairs.examples)
     return pairs.metrics()
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qr_env.common.errors import BadRowError
+from qr_env.common.messages import print_message
 from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.options import ReadOptions
 
@@ -70,6 +71,13 @@ class LoadReport:
         if text and text not in self.notes:
             self.notes.append(text)
             log.info("%s", text)
+
+    def tell(self) -> None:
+        """Print the notes and the summary on stderr."""
+        for note in self.notes:
+            print_message(f"note: {note}")
+        if self.bad_rows:
+            print_message(self.summary())
 
     def by_reason(self) -> dict[str, int]:
         """Number of invalid rows per file and reason, most frequent first."""

@@ -3,7 +3,8 @@
 import pytest
 
 from agents.baselines.from_file import RewritesFromFile
-from qr_env.common.errors import DataError
+from qr_env.common.errors import BadRowError, DataError
+from qr_env.shop.readers.options import ReadOptions
 
 
 @pytest.fixture
@@ -27,5 +28,7 @@ def test_a_query_that_the_file_lacks_is_kept(file):
 def test_a_file_without_queries_is_refused(tmp_path):
     path = tmp_path / "empty.csv"
     path.write_text("query,rewrite\n,lamp\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"empty\.csv: no row has a query"):
+    with pytest.raises(BadRowError, match=r"empty\.csv:2: empty query"):
         RewritesFromFile(path)
+    with pytest.raises(DataError, match=r"empty\.csv: no row has a query"):
+        RewritesFromFile(path, ReadOptions(on_bad_row="skip"))

@@ -1,5 +1,6 @@
 """Rewrites of a teacher: Boolean queries, file formats, and held-out queries that are left out."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from agents.examples.teacher_rewrites import MAX_WORDS, expansion_terms, file_rewrites, read_rewrites, teacher_rewrites
 from agents.text.boolean_query import Boolean, is_boolean, parse
-from qr_env.common.errors import DataError
+from qr_env.common.errors import BadRowError, DataError
 from qr_env.common.tokenize import ENGLISH
+from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 from tests.helpers.fakes import tiny_shop
 
 REWRITES = Path("../shared/data/rewrites")
@@ -95,17 +98,41 @@ def test_all_file_formats_are_read_without_held_out_queries(suffix, tmp_path):
 
 
 def test_unusable_files_are_refused(tmp_path):
-    with pytest.raises(DataError, match="no file of rewrites"):
-        read_rewrites(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="no such file"):
+        read_rewrites(tmp_path / "none.csv", LoadReport())
     (tmp_path / "a.csv").write_text("query,other\na,b\n")
-    with pytest.raises(DataError, match="no column rewrite"):
-        read_rewrites(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="no column for 'rewrite'"):
+        read_rewrites(tmp_path / "a.csv", LoadReport())
     (tmp_path / "a.parquet").write_text("no parquet")
-    with pytest.raises(DataError, match="cannot be read"):
-        read_rewrites(tmp_path / "a.parquet")
-    (tmp_path / "a.txt").write_text("a\tb")
-    with pytest.raises(DataError, match=r"\.parquet, \.csv or \.jsonl"):
-        read_rewrites(tmp_path / "a.txt")
+    with pytest.raises(DataError, match=r"a\.parquet"):
+        read_rewrites(tmp_path / "a.parquet", LoadReport())
+    (tmp_path / "a.doc").write_text("a\tb")
+    with pytest.raises(DataError, match="unknown format"):
+        read_rewrites(tmp_path / "a.doc", LoadReport())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("excel.csv", "\ufeffQuery;Rewritten query\r\ncouch;sofa\r\n"),
+        ("pairs.jsonl", '{"prompt": "couch", "completion": "sofa", "score": 0.5}\n'),
+        ("tabs.txt", "search term\tnew query\ncouch\tsofa\n"),
+        ("canard.json", '[{"Question": "couch", "Rewrite": "sofa"}]'),
+    ],
+)
+def test_rewrites_of_other_tools_are_read(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert read_rewrites(tmp_path / name, LoadReport()) == [("couch", "sofa")]
+
+
+def test_rewrites_may_be_packed_and_have_rows_skipped(tmp_path):
+    path = tmp_path / "rewrites.csv.gz"
+    path.write_bytes(gzip.compress(b"query,rewrite\ncouch,sofa\n,lamp\nstool,bar stool,3\nfridge,\n"))
+    with pytest.raises(BadRowError, match=r"rewrites\.csv\.gz:3: empty query"):
+        read_rewrites(path, LoadReport())
+    report = LoadReport(ReadOptions(on_bad_row="skip"))
+    assert read_rewrites(path, report) == [("couch", "sofa"), ("fridge", "")]
+    assert [bad.line for bad in report.bad_rows] == [3, 4]
 
 
 class Teacher:

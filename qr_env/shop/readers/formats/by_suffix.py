@@ -56,7 +56,8 @@ def read_chunks(path: Path, naming: Naming, report: LoadReport, table: str = "")
     elif file.suffix in JSON:
         rows = json_rows(file, naming)
     elif file.suffix in TREC:
-        rows = trec_rows(file, naming) if is_trec(file) else csv_rows(file, naming, report)
+        in_trec = (table == "qrels" or file.suffix != ".txt") and is_trec(file)
+        rows = trec_rows(file, naming) if in_trec else csv_rows(file, naming, report)
     elif file.suffix == ".parquet":
         yield from parquet_chunks(file, naming)
         return
