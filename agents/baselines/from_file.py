@@ -44,4 +44,3 @@ class RewritesFromFile:
         """The file's rewrites of each query, in the file's order, filled up with "" (keep the query) to `n`."""
         found = (self.rewrites.get(plain(query), []) for query in queries)
         return [[*rewrites[:n], *[""] * (n - len(rewrites))] for rewrites in found]
-

@@ -4,7 +4,7 @@
     log.queries, log.rows_NK, log.clicked_NK, log.report
 
 One row a product shown: `session` (one result list shown once), `query_id` (or `query`, its text), `product_id`,
-`position` (1 is the top), `event`: the last of none, click, cart and purchase (words for them: `EVENT_OF`); empty is none.
+`position` (1 is the top), `event`: the last of none, click, cart and purchase, or a word of `EVENT_OF`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.common.errors import DataError
+from qr_env.common.text_keys import text_keys
 from qr_env.common.types import Query, RowArray
 from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
@@ -42,7 +43,7 @@ SPEC = Spec(
     (
         Column("session", _SESSIONS, required=True, filled=True, limit=256),
         Column("query_id", ("qid",), filled=True, limit=256),
-        Column("query", QUERY_NAMES, filled=True, unless=(("query", "user_query"),), instead_of="query_id"),
+        Column("query", QUERY_NAMES, filled=True, unless=(("query", "user_query"),)),
         PAIR_PRODUCT_ID,
         Column("position", ("rank", "pos", "ordinal", "position_ordinal"), required=True, filled=True, limit=8),
         Column("event", ("action", "action_name", "event_name", "event_type", "interaction", "clicked"), required=True),
@@ -77,10 +78,11 @@ def read_click_log(path: str | Path, shop: Shop, options: ReadOptions | None = N
     path, report = Path(path), LoadReport(options or ReadOptions())
 
     def tests(table: pa.Table) -> list[tuple[pa.Array, str, str]]:
-        query_column = _query_column(path, table)
-        known = {query_column: shop.queries[query_column], "product_id": shop.products["product_id"]}
+        by = _query_column(path, table)
+        product = pc.is_null(pc.index_in(table["product_id"], shop.products["product_id"].combine_chunks()))
         unknown = [
-            (pc.is_null(pc.index_in(table[n], ids.combine_chunks())), f"unknown {n}", n) for n, ids in known.items()
+            (pc.is_null(_query_rows(shop, table, by)), f"unknown {by}", by),
+            (product, "unknown product_id", "product_id"),
         ]
         place = pc.invert(pc.match_substring_regex(table["position"], r"^[1-9]\d{0,6}(\.0+)?$"))
         event = pc.is_null(_events(table))
@@ -88,10 +90,7 @@ def read_click_log(path: str | Path, shop: Shop, options: ReadOptions | None = N
         return [*unknown, (place, "position is no whole number from 1", "position"), (event, known_words, "event")]
 
     table = checked_table(path, SPEC, report, tests)
-    column = _query_column(path, table)
-    query_N = (
-        pc.index_in(table[column], shop.queries[column].combine_chunks()).to_numpy() if len(table) else np.zeros(0)
-    )
+    query_N = _query_rows(shop, table, _query_column(path, table)).to_numpy(zero_copy_only=False)
     return _lists(path, shop, table, query_N.astype(np.int64), report)
 
 
@@ -100,6 +99,13 @@ def _query_column(path: Path, table: pa.Table) -> str:
         if name in table.column_names:
             return name
     raise DataError(f"{path}: no column names the query; it may be called query_id, or query for its text")
+
+
+def _query_rows(shop: Shop, table: pa.Table, by: str) -> pa.Array:
+    """(N,) row of each line's query, null where unknown; texts match whatever their case and spaces."""
+    if by == "query":
+        return pc.index_in(text_keys(table[by]), text_keys(shop.queries[by]))
+    return pc.index_in(table[by].combine_chunks(), shop.queries[by].combine_chunks())
 
 
 def _events(table: pa.Table) -> pa.ChunkedArray:

@@ -19,19 +19,20 @@ accuracy, each factor at most 1; the weight multiplies the learning rate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from judges.validation.agreement import Estimate, agreement, resample_weights
+from judges.validation.graded_pairs import read_graded_pairs
 from judges.validation.samples import Sample, grade_sample, group_by_query, labelled_sample
-from qr_env.common.errors import ConfigError, DataError, JudgeError
+from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.protocols import Judge, Retriever
-from qr_env.common.types import LEVELS, Query, RowArray
-from qr_env.shop.readers.formats.by_suffix import read_chunks
+from qr_env.common.types import Query, RowArray
 from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 
 SPLITS = ("train", "dev")  # never test
@@ -94,9 +95,10 @@ class Gate:
     seed: int = 0
     """draws them"""
     labels: Path | None = None
-    """file of graded pairs (CSV, TSV, JSONL, Parquet: query, product_id, level 0 … 3 or its name) that replaces the
-    shop's own grades, without the shop's test queries; all pairs are used, and the file is read again at each check, so
-    that grading may go on during training"""
+    """file of graded pairs (`judges/validation/graded_pairs.py`) that replaces the shop's own grades, without its test
+    queries; all pairs are used, and the file is read again at each check, so that grading may go on during training"""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """how that file is read"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_kappa <= 1:
@@ -171,7 +173,7 @@ class Gate:
     ) -> Sample | None:
         """Graded pairs of train and dev queries, or None where there are none."""
         if self.labels is not None:
-            sample = read_graded_pairs(self.labels, shop)
+            sample = read_graded_pairs(self.labels, shop, LoadReport(self.reading), without=("test",))
             return sample if sample.pairs else None
         if shown is not None:
             return _graded_pairs_shown(shop, *shown, self.pairs, self.seed)
@@ -193,39 +195,3 @@ def _graded_pairs_shown(
     pairs_M2 = np.unique(np.stack([lines_N[line_M], rows_NK[graded_NK]], axis=1), axis=0)
     chosen_M2 = np.random.default_rng(seed).permutation(pairs_M2)[:pairs]
     return group_by_query(shop, chosen_M2[:, 0], chosen_M2[:, 1])
-
-
-def read_graded_pairs(path: Path, shop: Shop) -> Sample:
-    """Graded pairs from a file with the columns query (its text), product_id and level.
-
-    Pairs of other products and of the shop's test queries are left out. Raises DataError for a missing column, an
-    invalid level, or a file without a product of the shop.
-    """
-    graded: dict[str, dict[int, int]] = {}
-    for chunk in read_chunks(Path(path), lambda header: {name: name for name in header}, LoadReport()):
-        if missing := {"query", "product_id", "level"} - set(chunk.columns):
-            raise DataError(f"{path}: no column {', '.join(sorted(missing))}; there are {', '.join(chunk.columns)}")
-        columns = (chunk.columns[name].to_pylist() for name in ("query", "product_id", "level"))
-        for query, product, level in zip(*columns, strict=True):
-            if product in shop.product_row:
-                graded.setdefault(query, {})[shop.product_row[product]] = _level(path, level)
-    if not graded:
-        raise DataError(f"{path}: none of its products is in {shop!r}")
-    for query in shop.split("test"):
-        graded.pop(query.text, None)
-    query_of = {query.text: query for query in shop.all_queries}
-    width = max(map(len, graded.values()), default=0)
-    rows = [[*known, *[-1] * (width - len(known))] for known in graded.values()]
-    levels = [[*known.values(), *[-1] * (width - len(known))] for known in graded.values()]
-    shape = (len(graded), width)
-    rows_PK, levels_PK = np.array(rows, np.int32).reshape(shape), np.array(levels, np.int8).reshape(shape)
-    return Sample([query_of.get(text, Query(-1, "", text)) for text in graded], rows_PK, levels_PK)
-
-
-def _level(path: Path, value: str) -> int:
-    """0 … 3 from a number, a name or its first letter."""
-    text = str(value).strip().lower()
-    for level, name in enumerate(LEVELS):
-        if text in (str(level), name.lower(), name[0].lower()):
-            return level
-    raise DataError(f"{path}: {value!r} is not a level: 0 … 3, or one of {', '.join(LEVELS)}")

@@ -90,6 +90,8 @@ class CalibrateArgs(JudgeArgs):
     """judges by name, as several values or separated by commas; ensemble:a,b is one judge"""
     split: Literal["auto", "train", "dev", "test"] = "auto"
     """split of the queries whose labels are used; auto takes dev where it has labels, else test"""
+    labels: Path | None = None
+    """graded pairs of your own in place of the shop's labels: a table with query, product_id and grade; all are used"""
     pairs: int = 2_000
     """graded pairs at most, drawn with the seed"""
     k: int = 10
@@ -175,7 +177,7 @@ class ShopperArgs(JudgeArgs):
     shopper: Literal["model", "llm"] = "model"
     """model: computed from grades, prices and brands. llm: played by a language model"""
     log: Path | None = None
-    """click log (CSV, TSV, JSONL, Parquet; judges/shoppers/click_log.py); its lists replace the retriever's"""
+    """click log, a table (judges/shoppers/click_log.py); its lists replace the retriever's"""
     judge: str = "labels"
     """judge whose grades the model shopper reads"""
     retriever: Literal["bm25", "dense", "hybrid", "splade"] = "bm25"

@@ -14,12 +14,14 @@ from rich.table import Table
 from judges.base import judge_for_shop
 from judges.factory import COMPOSED, open_judge
 from judges.validation.calibrate import calibrate
+from judges.validation.graded_pairs import read_graded_pairs
 from judges.validation.samples import Sample, labelled_sample
 from judges.validation.sanitize import sanitized_shop
 from qr_env.common.download import cache_root
 from qr_env.evaluation.result import plain_json
 from qr_env.retrieval.factory import default_encoder, make_retriever, retriever_uses_encoder
 from qr_env.shop import load_shop
+from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.shop import Shop
 from runs.common.output import write_json
 from runs.common.timing import stamped
@@ -50,7 +52,12 @@ def judge_specs(texts: Sequence[str]) -> list[str]:
 
 
 def draw_sample(args: CalibrateArgs, shop: Shop) -> tuple[str, Sample]:
-    """The split whose labels are used, and the graded pairs."""
+    """The split whose labels are used, or the file, and the graded pairs."""
+    if args.labels is not None:
+        labels = LoadReport(args.read_options())
+        sample = read_graded_pairs(args.labels, shop, labels)
+        labels.tell()
+        return f"labels of {args.labels.name}", sample
     split = args.split
     if split == "auto":
         labelled = shop.qrels_complete or any(shop.qrels[query.row].nnz for query in shop.split("dev"))

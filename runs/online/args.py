@@ -125,8 +125,8 @@ class JudgingSettings:
     """The gate: smallest share of two products of one query that the judge must order as the grades do; chance is 0.5,
     0 asks for none."""
     kappa_labels: Path | None = None
-    """Graded pairs of your own for the gate, where the shop has no grades of train or dev queries: CSV, TSV, JSONL or
-    Parquet with query, product_id and level (0 … 3, or a name)."""
+    """Graded pairs of your own for the gate, where the shop has no grades of train or dev queries: a table with
+    query, product_id and grade, as qrels of a shop."""
     low_kappa: Literal["refuse", "downweight"] = "refuse"
     """What to do with a judge below min_kappa: refuse it, or scale the learning rate by κ / min_kappa."""
 

@@ -190,7 +190,8 @@ def make_gate(args: Args) -> Gate:
     """The smallest agreement with human grades that the judge must have."""
     settings = args.judging
     return Gate(
-        settings.min_kappa, settings.min_pair_accuracy, settings.low_kappa, seed=args.seed, labels=settings.kappa_labels
+        settings.min_kappa, settings.min_pair_accuracy, settings.low_kappa, seed=args.seed,
+        labels=settings.kappa_labels, reading=args.read_options(),
     )  # fmt: skip
 
 

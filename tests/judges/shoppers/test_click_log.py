@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,26 @@ def test_bad_rows_stop_the_reader_or_drop_their_list(tmp_path: Path) -> None:
     assert "3 of 4 sessions" in log.report.notes[-1]
     with pytest.raises(DataError, match="no complete list"):
         read_click_log(write_log(tmp_path / "gaps.csv", ["a,q00,p00,2,click"]), SHOP)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "ubi.jsonl",
+            '{"serp_id": "a", "user_query": "red sofa", "object_id": "p00", "pos": 1, "action_name": "buy"}\n'
+            '{"serp_id": "a", "user_query": "red sofa", "object_id": "p01", "pos": 2, "action_name": "view"}\n',
+        ),
+        (
+            "export.csv",
+            "\ufeffSession ID;Query;SKU;Position;Clicked\r\n7;Red sofa;p00;1.0;1\r\n7;red  sofa;p01;2.0;0\r\n",
+        ),
+        ("log.tsv.gz", "list_id\tqid\tsku\tpos\tevent\na\tq02\tp00\t1\tAdd to cart\na\tq02\tp01\t2\t\n"),
+    ],
+)
+def test_click_logs_of_other_tools(tmp_path: Path, name: str, text: str) -> None:
+    data = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    log = read_click_log(tmp_path / name, SHOP)
+    assert [query.id for query in log.queries] == ["q02"] and log.rows_NK.tolist() == [[0, 1]]
+    assert log.reached("click").tolist() == [[True, False]]

@@ -114,9 +114,9 @@ def test_graded_pairs_from_a_file(tmp_path: Path) -> None:
     for result in (gate.check(LevelByRow(), TEST_ONLY), gate.check(LevelByRow(), SHOP, shown)):
         assert result.pairs == 40 and result.kappa == pytest.approx(1)
     for text, message in (
-        ("query,product_id\na,p00\n", "no column level"),
-        ("query,product_id,level\na,p00,great\n", "'great' is not a level"),
-        ("query,product_id,level\na,x,1\n", "none of its products"),
+        ("query,product_id\na,p00\n", "no column for 'grade'"),
+        ("query,product_id,level\na,p00,great\n", "'great' is none of 0–3"),
+        ("query,product_id,level\na,x,E\n", "none of its products"),
     ):
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises(DataError, match=message):
