@@ -29,7 +29,7 @@ class Column:
     filled: bool = False
     """Whether every row must have a value."""
     kind: str = "text"
-    """"text", "price", "frequency", "time", or a key of `WORDS` ("grade", "split", "source")."""
+    """"text", "price", "frequency", "time", or a key of `WORDS` ("split", "source")."""
     clean: Literal["", "entities", "markup"] = ""
     """What is taken out of its text beside characters that cannot be seen: HTML entities, or tags as well."""
     limit: int = TITLE_LIMIT

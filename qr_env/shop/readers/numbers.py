@@ -24,9 +24,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qr_env.shop.readers.cells import Mask
 from qr_env.shop.readers.currencies import CURRENCY, THREE_DECIMALS
-
-Mask = npt.NDArray[np.bool_]
 
 EMPTY = ("", "nan", "none", "null", "n/a", "na", "#n/a", "<na>", "-", "–", "—", "\\n")
 MAJORITY = 0.9  # of the clear cells

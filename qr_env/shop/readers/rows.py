@@ -25,13 +25,16 @@ from qr_env.shop.readers.formats.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.matching import Matching
 from qr_env.shop.readers.parts import Parts
-from qr_env.shop.readers.values import apply_tests, convert
+from qr_env.shop.readers.values import apply_tests, convert, has_nul
 
 RowTest = Callable[[pa.Table], list[tuple[pa.Array, str, str]]]
 
 
 def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | None = None) -> pa.Table:
-    """Read a file and keep its valid rows: text trimmed, price, frequency and time as float64, grade as int8.
+    """Read a file and keep its valid rows: text trimmed, price, frequency and time as float64.
+
+    A row is invalid if a column that must be filled is empty or damaged; an optional value that cannot be read is null
+    and noted.
 
     Args:
         path: CSV, TSV, JSONL, Parquet or (for qrels) TREC file.
@@ -59,13 +62,12 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
     table, blank_note = _without_blank(path.name, pa.concat_tables(tables))
     table = parts.leave_out(table)
     columns = [column for column in spec.columns if column.name in table.column_names]
-    tests = [test for column in columns for test in _text_tests(table[column.name], column)]
+    tests = [test for column in columns if column.filled for test in _text_tests(table[column.name], column)]
     table = apply_tests(table, tests, problems)
     notes: list[str] = []
     for column in columns:
-        if column.kind != "text":
-            table, found = convert(path.name, table, column, problems)
-            notes += found
+        table, found = convert(path.name, table, column, problems)
+        notes += found
     if spec.key in table.column_names:
         table = _drop_duplicates(table, spec.key, problems)
     if extra is not None:
@@ -99,18 +101,14 @@ def _without_blank(file: str, table: pa.Table) -> tuple[pa.Table, str]:
 
 
 def _text_tests(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.Array, str, str]]:
-    length = pc.utf8_length(values)
-    tests = [(pc.match_substring(values, "\0"), f"NUL byte in {column.name}", column.name)] if _has_nul(values) else []
-    if column.filled:
-        tests.append((pc.equal(length, 0), column.empty or f"missing {column.name}", column.name))
-    limit = f"{column.name} is too long (the limit is {column.limit:,} characters)"
-    return [*tests, (pc.greater(length, column.limit), limit, column.name)]
-
-
-def _has_nul(values: pa.ChunkedArray) -> bool:
-    """Whether the bytes of a column hold a zero: a glance at all of them at once, for that is rare."""
-    contents = (chunk.buffers()[2] for chunk in values.chunks)
-    return any(content is not None and b"\0" in content.to_pybytes() for content in contents)
+    """Tests of a column whose every row must have a value."""
+    length, name = pc.utf8_length(values), column.name
+    limit = f"{name} is too long (the limit is {column.limit:,} characters)"
+    tests = [
+        (pc.equal(length, 0), column.empty or f"missing {name}", name),
+        (pc.greater(length, column.limit), limit, name),
+    ]
+    return [(pc.match_substring(values, "\0"), f"NUL byte in {name}", name), *tests] if has_nul(values) else tests
 
 
 def _drop_duplicates(table: pa.Table, name: str, problems: list[Problem]) -> pa.Table:

@@ -5,12 +5,11 @@ table, notes = convert("products.csv", table, Column("price", kind="price"), pro
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qr_env.shop.readers.cells import Cells
 from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.columns import Column
 from qr_env.shop.readers.load_report import shorten
@@ -18,37 +17,83 @@ from qr_env.shop.readers.number_notes import number_note
 from qr_env.shop.readers.numbers import read_numbers
 from qr_env.shop.readers.times import read_times
 
-SPLIT_NAMES = {"validation": "dev", "valid": "dev", "val": "dev", "train": "train", "dev": "dev", "test": "test"}
-SOURCES = {"search": "search", "outside": "outside", "": "search"}
-WORDS: dict[str, tuple[dict[str, Any], str]] = {
-    "split": ({**SPLIT_NAMES, "": ""}, "split is none of train, dev, test"),
-    "source": (SOURCES, "source is neither search nor outside"),
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("dev", "valid", "val", "validation", "development"), "dev"),
+    **dict.fromkeys(("test", "testing", "holdout", "held-out", "held out"), "test"),
+}
+SOURCES = {"search": "search", "outside": "outside"}
+# kind of a column → what its words mean, and what is said of another word and of what stands for it
+WORDS: dict[str, tuple[dict[str, str], str]] = {
+    "split": (SPLIT_NAMES, "none of train, dev and test, and the query is split by a hash of its text"),
+    "source": (SOURCES, "neither search nor outside, and taken as search"),
 }
 
 
 def convert(where: str, table: pa.Table, column: Column, problems: list[Problem]) -> tuple[pa.Table, list[str]]:
-    """Convert a text column of the whole file to numbers or times, or to the meanings of its word list.
+    """Convert a column of the whole file to what it means. An optional value without a meaning is null and noted.
 
     Args:
         where: the file, for notes.
         table: text columns, and `line`.
         column: what the column is.
-        problems: rows without a meaning in this column are added.
+        problems: rows without a meaning in a required column are added.
 
     Returns:
         The table without those rows, and notes on what was decided for the column.
     """
-    if column.kind in WORDS:
-        return _convert_words(table, column, problems), []
     if column.kind == "time":
         return _convert_times(where, table, column.name, problems)
-    cells = read_numbers(table[column.name], counts=column.kind == "frequency")
-    note = number_note(column, cells, table[column.name], table["line"])
-    values = cells.values
-    if column.kind == "frequency":
-        values = pc.if_else(pc.equal(values, 0), None, values)
-    table = table.set_column(table.column_names.index(column.name), column.name, values)
+    cells = Cells(table[column.name], table["line"])
+    if column.kind in WORDS:
+        values, note = _meanings(column, cells)
+    elif column.kind == "text":
+        values, note = _shortened(column, cells)
+    else:
+        values, note = _numbers(column, cells)
+    if values is not cells.values:
+        table = table.set_column(table.column_names.index(column.name), column.name, values)
     return table, [f"{where}: {note}"] if note else []
+
+
+def _numbers(column: Column, cells: Cells) -> tuple[pa.Array, str]:
+    """Numbers, and the note on their format; a frequency of 0 is unknown."""
+    numbers = read_numbers(cells.values, counts=column.kind == "frequency")
+    note = number_note(column, numbers, cells)
+    if column.kind == "frequency":
+        return pc.if_else(pc.equal(numbers.values, 0), None, numbers.values), note
+    return numbers.values, note
+
+
+def _meanings(column: Column, cells: Cells) -> tuple[pa.Array, str]:
+    """What the words mean, and the note on words without a meaning."""
+    words, sentence = WORDS[column.kind]
+    plain = pc.utf8_lower(cells.values).combine_chunks()
+    at = pc.index_in(plain, pa.array(list(words)))
+    unknown_N = np.asarray(pc.and_(pc.is_null(at), pc.not_equal(plain, "")), bool)
+    fact = cells.fact(unknown_N, f"{{}} {sentence}")
+    return pa.array(list(words.values())).take(at), f"{column.name}: {fact}" if fact else ""
+
+
+def _shortened(column: Column, cells: Cells) -> tuple[pa.ChunkedArray, str]:
+    """Optional text without NUL bytes, cut at its limit, and the note on it; required text as it is."""
+    if column.filled:
+        return cells.values, ""
+    nul_N = np.zeros(len(cells.values), bool)
+    if has_nul(cells.values):
+        nul_N = np.asarray(pc.match_substring(cells.values, "\0"), bool)
+    long_N = np.asarray(pc.greater(pc.utf8_length(cells.values), column.limit), bool)
+    facts = [
+        cells.fact(nul_N, "{} written with NUL bytes, which are left out"),
+        cells.fact(long_N, f"{{}} longer than {column.limit:,} characters, and cut"),
+    ]
+    values = cells.values
+    if nul_N.any():
+        values = pc.replace_substring(values, "\0", "")
+    if long_N.any():
+        values = pc.utf8_slice_codeunits(values, 0, column.limit)
+    text = "; ".join(filter(None, facts))
+    return values, f"{column.name}: {text}" if text else ""
 
 
 def _convert_times(where: str, table: pa.Table, name: str, problems: list[Problem]) -> tuple[pa.Table, list[str]]:
@@ -61,19 +106,10 @@ def _convert_times(where: str, table: pa.Table, name: str, problems: list[Proble
     return table.set_column(at, name, table["seconds since 1970"]).drop_columns("seconds since 1970"), times.notes
 
 
-def _convert_words(table: pa.Table, column: Column, problems: list[Problem]) -> pa.Table:
-    words, reason = WORDS[column.kind]
-    # pandas writes an integer column with missing values as "2.0".
-    plain = pc.replace_substring_regex(pc.utf8_lower(table[column.name]), r"^(\d+)\.0+$", r"\1")
-    at = pc.index_in(plain, pa.array(list(words)))
-    table = table.append_column("at", at)
-    table = apply_tests(table, [(pc.is_null(at), reason, column.name)], problems)
-    meaning = list(words.values())
-    values = pa.array(meaning, pa.int8() if isinstance(meaning[0], int) else pa.string()).take(
-        table["at"].combine_chunks()
-    )
-    table = table.drop_columns("at")
-    return table.set_column(table.column_names.index(column.name), column.name, values)
+def has_nul(values: pa.ChunkedArray) -> bool:
+    """Whether the bytes of a column hold a zero: a glance at all of them at once, for that is rare."""
+    contents = (chunk.buffers()[2] for chunk in values.chunks)
+    return any(content is not None and b"\0" in content.to_pybytes() for content in contents)
 
 
 def apply_tests(table: pa.Table, tests: list[tuple[pa.Array, str, str]], problems: list[Problem]) -> pa.Table:
