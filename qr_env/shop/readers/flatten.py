@@ -24,9 +24,10 @@ NUMBER_COLUMNS = ("price", "frequency")
 # Columns of names: a brand, category or color that is an object, {"id": 7, "name": "Sofas"}, is its name.
 NAME_COLUMNS = ("title", "brand", "category", "color", "query")
 NAMED_KEYS = ("name", "title", "label", "value", "text")
-# The keys of one property written as an object, {"name": "color", "value": "red"}.
-PAIR_KEYS = ({"name", "value"}, {"key", "value"}, {"label", "value"}, {"k", "v"})
+# The keys of one property written as an object: {"name": "color", "value": "red"}, {"name": "Size", "options": ["S"]}.
 NAME_KEYS = ("name", "key", "label", "k")
+VALUE_KEYS = ("value", "values", "options", "option", "v")
+UNIT_KEYS = ("unit", "units")
 AMOUNT_KEYS = ("amount", "value", "price")
 CURRENCY_KEYS = ("currency", "currencyCode", "currency_code")
 _THREE_DECIMALS = r"^(-?\d{1,3}\.\d{3})$"
@@ -176,16 +177,19 @@ def _amount(value: object) -> object:
         (value,) = value
     if not isinstance(value, dict):
         return value
-    amount = next((value[key] for key in AMOUNT_KEYS if key in value), None)
-    currency = next((value[key] for key in CURRENCY_KEYS if key in value), "")
+    amount, currency = _first(value, AMOUNT_KEYS), _first(value, CURRENCY_KEYS)
     return value if amount is None else f"{flat_text(amount)} {flat_text(currency)}".strip()
 
 
+def _first(value: dict[str, object], keys: tuple[str, ...]) -> object:
+    """The value of the first of the keys that the object has, None if it has none."""
+    return next((value[key] for key in keys if key in value), None)
+
+
 def _object_text(value: dict[str, object], separator: str) -> str:
-    if value.keys() in PAIR_KEYS:
-        name = next(key for key in NAME_KEYS if key in value)
-        (other,) = (item for key, item in value.items() if key != name)
-        return _property_text(value[name], other)
+    if value.keys() & set(NAME_KEYS) and value.keys() & set(VALUE_KEYS):
+        text = _property_text(_first(value, NAME_KEYS), _first(value, VALUE_KEYS))
+        return f"{text} {flat_text(_first(value, UNIT_KEYS))}".strip() if text else ""
     return separator.join(filter(None, (_property_text(key, item) for key, item in value.items())))
 
 

@@ -30,6 +30,9 @@ from qr_env.shop.readers.flatten import cell_text, column_text, flat_text
         ([{"name": "color", "value": "red"}, {"name": "size", "value": 3}], "color: red | size: 3"),
         ([{"key": "color", "value": ["red", "blue"]}], "color: red, blue"),
         ({"name": "color", "value": None}, ""),
+        ({"id": 6, "name": "Size", "position": 0, "options": ["S", "M"]}, "Size: S, M"),
+        ({"name": "weight", "value": 3.0, "unit": "kg"}, "weight: 3 kg"),
+        ({"name": "Nord", "id": 7}, "name: Nord | id: 7"),
         ({"name": None, "value": "red"}, "red"),
     ],
 )
@@ -52,6 +55,9 @@ def test_flat_text(value: object, text: str) -> None:
         ({"value": 5, "currency": "EUR"}, "price", "5 EUR"),
         ([{"amount": 5}], "price", "5"),
         (1.234, "title", "1.234"),
+        ({"id": 7, "name": "Nord"}, "brand", "Nord"),
+        ([{"id": 9, "name": "Home"}, {"id": 10, "name": "Tables"}], "category", "Home | Tables"),
+        ({"legs": 4}, "title", "legs: 4"),
     ],
 )
 def test_a_column_of_one_value_takes_the_one_value(value: object, name: str, text: str | None) -> None:
