@@ -62,6 +62,8 @@ class Spec:
     """Names of a column which says, where it is filled, that the row is part of another row's product."""
     groups: tuple[str, ...] = ()
     """Names of the key's column in exports that give a product several rows: a row that repeats a key is part of it."""
+    totals: str = ""
+    """Column in which web analytics label rows of totals, see `totals.py`; "" for none."""
 
 
 def plain_name(name: str) -> str:

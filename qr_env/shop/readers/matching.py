@@ -23,6 +23,8 @@ from qr_env.common.errors import DataError
 from qr_env.shop.readers.columns import Column, Spec, bare_name, plain_name
 
 PARENT = "parent~"
+OTHER_ID = "product_id~"  # of a column that stands in for empty ids; parents are named by it too
+KEPT = (PARENT, OTHER_ID)
 SHOWN = 30  # unused columns named in the line
 TITLE_OF_TEXT = 200  # characters of a text that stand in for a missing title
 ALIKE = 0.8  # difflib's ratio from which a name is said to be like another
@@ -76,7 +78,7 @@ class Matching:
             empty = pc.equal(pc.utf8_trim_whitespace(own), "")
             columns = columns | {name: pc.if_else(empty, instead, own)}
             self.filled[name] += pc.sum(pc.and_(empty, pc.not_equal(instead, ""))).as_py() or 0
-        return {name: values for name, values in columns.items() if not name.endswith("~") or name == PARENT}
+        return {name: values for name, values in columns.items() if not name.endswith("~") or name in KEPT}
 
     def summary(self) -> str:
         """What was taken for what and what was left, in one line; "" if all columns have our names."""

@@ -6,7 +6,7 @@ no dirty rows.
 
     parts = Parts(matching)
     table = parts.leave_out(table)
-    parts.note()  # "products.csv: 2 rows are variants or images of a product above (such as line 3); they are left out"
+    parts.notes()  # ["products.csv: variants and images of a product, left out: 2 (such as line 3)"]
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qr_env.shop.readers.matching import PARENT, Matching
+from qr_env.shop.readers.matching import KEPT, OTHER_ID, PARENT, Matching
 
 TITLE = "title"
+INHERITED = ("description", "brand", "category", "color", "attributes")
 
 
 @dataclass
@@ -33,21 +34,43 @@ class Parts:
     """Parts so far."""
     line: int = 0
     """Line of the first one, from 1."""
+    inherited: int = 0
+    """Rows with a parent in the file."""
 
     def leave_out(self, table: pa.Table) -> pa.Table:
-        """The rows of the file that are no parts, without their parents' column."""
+        """The rows of the file that are no parts; those with a title and a parent take from it what they lack."""
         if not self.matching.spec.groups:
             return table
         is_part_N = self._repeats(table)
         if PARENT in table.column_names:
             parented = pc.and_(pc.equal(table[TITLE], ""), pc.not_equal(table[PARENT], ""))
             is_part_N = is_part_N | np.asarray(parented, dtype=bool)
-            table = table.drop_columns([PARENT])
+            table = self._inherited(table)
+        table = table.drop_columns([name for name in KEPT if name in table.column_names])
         if not is_part_N.any():
             return table
         self.line = self.line or table["line"][int(is_part_N.argmax())].as_py()
         self.count += int(is_part_N.sum())
         return table.filter(pa.array(~is_part_N))
+
+    def _inherited(self, table: pa.Table) -> pa.Table:
+        """The table with empty texts of rows that name a parent filled by the parent's."""
+        names = pc.replace_substring_regex(table[PARENT], r"^id:\s*", "")
+        parent_N = pc.index_in(names, table[self.matching.spec.key].combine_chunks())
+        if OTHER_ID in table.column_names:
+            parent_N = pc.coalesce(pc.index_in(table[PARENT], table[OTHER_ID].combine_chunks()), parent_N)
+        parent_N = pc.if_else(pc.equal(table[PARENT], ""), None, parent_N).combine_chunks()
+        if parent_N.null_count == len(table):
+            return table
+        self.inherited = len(table) - parent_N.null_count
+        for name in INHERITED:
+            if name in table.column_names:
+                own = table[name]
+                theirs = pc.fill_null(own.combine_chunks().take(parent_N), "")
+                table = table.set_column(
+                    table.column_names.index(name), name, pc.if_else(pc.equal(own, ""), theirs, own)
+                )
+        return table
 
     def _repeats(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         """(N,) whether a row repeats the id of a row with a title above it and, unless grouped, has no title itself."""
@@ -62,9 +85,13 @@ class Parts:
             repeats_N[rows] = first < rows
         return repeats_N
 
-    def note(self) -> str:
-        """What was left out, for the report; "" if nothing."""
-        if not self.count:
-            return ""
-        rows = f"{self.count:,} rows are variants or images" if self.count > 1 else "1 row is a variant or an image"
-        return f"{self.matching.path.name}: {rows} of a product above and left out (such as line {self.line})"
+    def notes(self) -> list[str]:
+        """What was left out and what was taken from parents, for the report."""
+        notes, file = [], self.matching.path.name
+        if self.count:
+            notes.append(
+                f"{file}: variants and images of a product, left out: {self.count:,} (such as line {self.line})"
+            )
+        if self.inherited:
+            notes.append(f"{file}: rows with a parent in the file: {self.inherited:,}; empty texts are taken from it")
+        return notes

@@ -25,6 +25,7 @@ from qr_env.shop.readers.formats.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.matching import Matching
 from qr_env.shop.readers.parts import Parts
+from qr_env.shop.readers.totals import Totals
 from qr_env.shop.readers.values import apply_tests, convert, has_nul
 
 RowTest = Callable[[pa.Table], list[tuple[pa.Array, str, str]]]
@@ -50,17 +51,17 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
         DataError: the file cannot be read, or a required column is missing.
     """
     matching = Matching(path, spec)
-    parts = Parts(matching)
+    parts, totals = Parts(matching), Totals()
     cleaner = TextCleaner(spec, "row" if table_name(path)[1] == ".parquet" else "line")
     problems: list[Problem] = []
     tables, rows = [], 0
     for chunk in read_chunks(path, matching.match, report, spec.what):
         report.note(matching.summary())
-        problems += chunk.problems
+        problems += totals.take(chunk.problems)
         rows += chunk.rows
         tables.append(_trimmed(matching.fill(cleaner.clean(chunk.columns, chunk.lines)), chunk))
     table, blank_note = _without_blank(path.name, pa.concat_tables(tables))
-    table = parts.leave_out(table)
+    table = totals.leave_out(parts.leave_out(table), spec.totals)
     columns = [column for column in spec.columns if column.name in table.column_names]
     tests = [test for column in columns if column.filled for test in _text_tests(table[column.name], column)]
     table = apply_tests(table, tests, problems)
@@ -73,7 +74,8 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
     if extra is not None:
         table = apply_tests(table, extra(table), problems)
     report.rows[str(path)], report.kept[str(path)] = rows, len(table)
-    for note in (blank_note, matching.filled_note(), parts.note(), *cleaner.notes(path.name), *notes):
+    first = (blank_note, matching.filled_note(), *parts.notes(), totals.note(path.name))
+    for note in (*first, *cleaner.notes(path.name), *notes):
         report.note(note)
     report.add(str(path), problems)
     return table

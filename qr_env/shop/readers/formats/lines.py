@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO
 
+from qr_env.shop.readers.totals import ROW_OF_TOTALS, is_totals
+
 BLOCK = 8 * 1024 * 1024  # characters that are parsed at once
 
 
@@ -78,6 +80,8 @@ class Shape:
 
     def ragged(self, cells: list[str]) -> str:
         """The reason for a row that does not fit."""
+        if is_totals(cells, self.width):
+            return ROW_OF_TOTALS
         return f"ragged row ({len(cells)} fields, the header has {self.width})"
 
 

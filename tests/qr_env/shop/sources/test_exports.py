@@ -69,10 +69,10 @@ def test_woocommerce_variations_belong_to_their_parent(tmp_path: Path) -> None:
     )
     assert rows(shop, "product_id", "title", "description") == [
         ("10", "Tee", "Cotton, soft"),
-        ("12", "Tee - M", ""),
+        ("12", "Tee - M", "Cotton, soft"),
         ("13", "Cap", "For heads"),
     ]
-    assert "1 row is a variant or an image of a product above and left out (such as line 3)" in notes(shop)
+    assert "variants and images of a product, left out: 1 (such as line 3)" in notes(shop)
     assert "empty cells filled: 1 of description from Short description" in notes(shop)
     assert "product_id ← ID, else SKU, title ← Name, description ← Description, else Short" in notes(shop)
 
@@ -110,7 +110,7 @@ def test_shopify_further_rows_of_a_product_are_no_dirty_rows(tmp_path: Path) -> 
         ("tee", "Classic Tee", "Acme", "Apparel > Shirts", 19.0),
         ("mug", "Mug", "Acme", "Mugs", 8.0),
     ]
-    assert "2 rows are variants or images of a product above and left out (such as line 3)" in notes(shop)
+    assert "variants and images of a product, left out: 2 (such as line 3)" in notes(shop)
     assert "product_id ← Handle, title ← Title, description ← Body (HTML), brand ← Vendor" in notes(shop)
     assert "price ← Variant Price" in notes(shop)
     assert rows(read_folder(tmp_path / "products.csv"), "product_id") == [("tee",), ("mug",)]
@@ -125,7 +125,7 @@ def test_shopify_with_its_newer_column_names(tmp_path: Path) -> None:
         "Tee,tee,Soft,Acme,Shirts,,,Active,T-M,Size,M,19.00,25.00,a.jpg,\n",
     )
     assert rows(shop, "product_id", "title", "color", "price") == [("tee", "Tee", "red; blue", 19.0)]
-    assert "1 row is a variant" in notes(shop)
+    assert "left out: 1 (such as line 3)" in notes(shop)
 
 
 def test_an_untitled_product_of_shopify_is_still_a_dirty_row(tmp_path: Path) -> None:
@@ -356,3 +356,17 @@ def test_two_files_of_one_export_are_named(tmp_path: Path) -> None:
 )
 def test_plain_names(name: str, plain: str) -> None:
     assert plain_name(name) == plain
+
+
+def test_rows_of_totals_are_no_queries(tmp_path: Path) -> None:
+    head = "# ------\n# Search terms\n# Start date: 20260101\n# ------\n"
+    ga4 = head + "Search term,Total users,Event count\n,678,12345,Grand total\nred sofa,55,60\nlamp,50,51\n"
+    shop = read(tmp_path, "id,title\n1,sofa\n", ga4)
+    assert [(query.text, query.frequency) for query in shop.all_queries] == [("red sofa", 60), ("lamp", 51)]
+    assert "rows of totals, left out: 1 (such as line 6)" in notes(shop)
+    ads = "Search term,Campaign,Impr.,Clicks\nred sofa,A,60,5\nTotal: Search terms, --,60,5\nTotal: Account, --,99,9\n"
+    shop = read(tmp_path, "id,title\n1,sofa\n", ads)
+    assert [(query.text, query.frequency) for query in shop.all_queries] == [("red sofa", 60)]
+    assert "rows of totals, left out: 2 (such as line 3)" in notes(shop)
+    shop = read(tmp_path, "id,title\n1,sofa\n", "query,count\ntotal gym,2\ngrand total war,3\n")
+    assert len(shop.queries) == 2
