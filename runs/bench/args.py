@@ -221,11 +221,38 @@ class LuceneArgs(ShopArgs):
     """folder for the result lists of every engine and agent, TREC run files ENGINE-AGENT.trec"""
 
 
+@dataclass
+class ReadBenchArgs:
+    """Read a products file with invalid rows of twelve kinds, every one of which must be reported.
+
+    qr bench read
+    qr bench read --against ../old --rounds 5        # after git worktree add ../old 8ff7f88
+
+    `ratio` is ours / theirs, read in turns, each time in a new process; at most 1.3 is the aim.
+    """
+
+    rows: int = 1_000_000
+    """rows of the file"""
+    dirty: float = 0.01
+    """share of invalid rows"""
+    against: Path | None = None
+    """checkout of commit 8ff7f88, whose reader reads the same file in turns"""
+    rounds: int = 3
+    """timed turns; the median counts"""
+    folder: Path | None = None
+    """where the file is written for the time of the measurement; default: the system's temporary folder"""
+    seed: int = 0
+    """seed of the file"""
+    json: str | None = None
+    """write the report to this JSON file, "-" for standard output"""
+
+
 # part → (settings, module with main(args), help)
 PARTS: dict[str, tuple[type, str, str]] = {
     "retrieval": (RetrievalArgs, "runs.bench.retrieval", "search, against bm25s and FAISS called directly"),
     "env": (EnvArgs, "runs.bench.env", "the vector environment, against its engine and a loop over the scalar one"),
     "judge": (JudgeBenchArgs, "runs.bench.judge", "label probabilities against JSON replies, on one vLLM server"),
+    "read": (ReadBenchArgs, "runs.bench.read", "reading a large file with invalid rows, against an earlier commit"),
     "online": (OnlineArgs, "runs.bench.online", "one learning update, against TRL's GRPOTrainer and a roofline"),
     "pairs": (PairsArgs, "runs.bench.pairs", "time of the query graph at the size of a large shop"),
     "churn": (ChurnArgs, "runs.bench.churn", "errors in the hits while products change, against brute force"),
