@@ -10,11 +10,13 @@ server can do. Where the probe shows that the server enforces a JSON schema, a r
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 
 from qr_env.common.errors import ConfigError
-from qr_env.llm.capabilities import Capabilities, generation_request, probe_capabilities
-from qr_env.llm.client import Client, Failure
+from qr_env.llm.capabilities import Capabilities, probe_capabilities
+from qr_env.llm.client import Client
+from qr_env.llm.failures import Failure, with_way_out
 from qr_env.llm.replies import read_choice
 
 MAX_CHARACTERS = 200  # of a rewrite
@@ -24,7 +26,8 @@ REWRITE_SCHEMA = {
     "required": ["rewrite"],
     "additionalProperties": False,
 }
-FATAL = ("http_401", "http_403", "http_404", "breaker", "stopped")  # failures that every other prompt would share
+# Failures that every other prompt would share.
+FATAL = ("http_401", "http_402", "http_403", "http_404", "quota", "tls", "web_page", "breaker", "stopped")
 
 
 class ServerModel:
@@ -43,7 +46,7 @@ class ServerModel:
     @cached_property
     def server(self) -> Capabilities:
         """What all servers can do. Raises JudgeError if one is unusable, ConfigError if they differ."""
-        found = [probe_capabilities(self.client, endpoint.url, None) for endpoint in self.client.endpoints]
+        found = [probe_capabilities(self.client, endpoint, None) for endpoint in self.client.endpoints]
         distinct = {(server.model, server.root, server.api, server.version, server.json) for server in found}
         if len(distinct) > 1:
             raise ConfigError(
@@ -93,13 +96,14 @@ class ServerModel:
     def _answer(self, options: Mapping[str, object], job: tuple[int, str]) -> tuple[int, str, str]:
         """(index, text, "") or (index, "", kind of failure) of one (index, prompt)."""
         index, prompt = job
-        path, request = generation_request(self.api, bool(self.server.version), self.server.model, prompt, **options)
+        dialect = replace(self.server.dialect, api=self.api)
+        path, request = dialect.request(self.server.model, prompt, **options)
         try:
             # The prompt's beginning is the prefix that requests share in the server's cache.
             return index, read_choice(self.client.post(path, request, affinity=prompt[:64]))[0], ""
         except Failure as failure:
             if failure.kind in FATAL:
                 raise ConfigError(
-                    f"{failure}: check the server, then run again: stored answers are reused"
+                    f"{with_way_out(failure)}. Check the server, then run again: stored answers are reused"
                 ) from failure
             return index, "", failure.kind

@@ -139,5 +139,5 @@ class ServedTeacher:
     def _complete_batch(self, job: tuple[int, Mapping[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
         """(start, completions in order) of one (start, request)."""
         start, body = job
-        choices = self.client.post("/v1/completions", body)["choices"]
+        choices = self.client.post("/completions", body)["choices"]
         return start, sorted(choices, key=itemgetter("index"))

@@ -40,18 +40,17 @@ from judges.llm.prompt import GRADE, PASSES, Prompt
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.types import FloatArray
 from qr_env.llm.capabilities import Capabilities, probe_capabilities
-from qr_env.llm.client import Client, Failure
+from qr_env.llm.client import Client
+from qr_env.llm.failures import WAY_OUT, Failure
 from qr_env.shop.shop import Shop
 
 LABEL_METHODS = ("auto", "top", "choice")
 OUTAGES = ("connect", "timeout", "breaker", "stopped")  # failures that asking product by product would only repeat
 BATCH = {"list": 20}  # products a request by kind of prompt: those of a list share the rubric
 MIN_BATCH_FOR_LIMIT = 8  # pairs: the share of missing verdicts of a smaller batch is not checked
-ADVICE = {
+ADVICE = WAY_OUT | {
     "low_mass": "the model does not answer with a label: use a larger one, another prompt, or a lower min_mass",
-    "http_404": "the server does not know the model or the path: compare with its /v1/models",
-    "http_429": "the server is too busy: lower the client's concurrency, or name more servers",
-    "timeout": "raise --timeout (the client's timeout), lower its concurrency, or name more servers",
+    "truncated": "the model writes too much, perhaps because it thinks first: serve it without that, or another",
 }
 
 
@@ -141,8 +140,8 @@ class LLMJudge:
     def capabilities(self) -> tuple[Capabilities, ...]:
         """Features of each server, probed once. Raises JudgeError where one cannot be used, or they differ."""
         with self._probe_lock:
-            urls = [endpoint.url for endpoint in self.client.endpoints]
-            found = tuple(probe_capabilities(self.client, url, self.model) for url in urls)
+            servers = self.client.endpoints
+            found = tuple(probe_capabilities(self.client, server, self.model) for server in servers)
         alike = {(server.model, server.root, server.api, server.version, server.template) for server in found}
         if len(alike) > 1:
             raise JudgeError(

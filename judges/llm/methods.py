@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from judges.llm.prompt import QUERY_BYTES, Labels, Prompt, clean, cut_bytes
 from qr_env.llm import replies
-from qr_env.llm.capabilities import Capabilities, generation_request
-from qr_env.llm.client import Client, Failure
+from qr_env.llm.capabilities import Capabilities
+from qr_env.llm.client import Client
+from qr_env.llm.failures import Failure
 
 # An unlisted letter that may change a verdict by more than this share is resolved by a second, constrained request.
 UNLISTED_TOLERANCE = 0.01
@@ -61,9 +62,7 @@ class GradingRequests:
 
     def generate(self, text: str, affinity: str, **options: Any) -> dict[str, Any]:
         """The reply to one user message; its tokens are counted."""
-        path, request = generation_request(
-            self.server.api, bool(self.server.version), self.server.model, text, **options
-        )
+        path, request = self.server.request(text, **options)
         return self.send(path, request, affinity)
 
     def send(self, path: str, request: dict[str, Any], affinity: str) -> dict[str, Any]:
@@ -118,7 +117,8 @@ class GradingRequests:
         texts = [before + text + after for text in texts]
         if before:
             options["add_special_tokens"] = False
-        path, request = generation_request("completions", True, self.server.model, texts, **options)
+        dialect = replace(self.server.dialect, api="completions")
+        path, request = dialect.request(self.server.model, texts, **options)
         parts = replies.split(self.send(path, request, query), len(texts))
         return [_first_position(reply) for reply in parts]
 

@@ -41,7 +41,8 @@ from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.hashing import sha256_text
 from qr_env.common.types import Engagement, Grades, Query, RowArray
 from qr_env.llm.capabilities import Capabilities, probe_capabilities
-from qr_env.llm.client import Client, Failure
+from qr_env.llm.client import Client
+from qr_env.llm.failures import Failure
 from qr_env.llm.replies import read_choice
 from qr_env.shop.shop import Shop
 
@@ -99,7 +100,7 @@ class LLMShopper:
     @cached_property
     def server(self) -> Capabilities:
         """Features that all servers have. Raises JudgeError where one cannot be used, or their models differ."""
-        found = [probe_capabilities(self.client, endpoint.url, self.model) for endpoint in self.client.endpoints]
+        found = [probe_capabilities(self.client, endpoint, self.model) for endpoint in self.client.endpoints]
         if len(models := {(server.model, server.root) for server in found}) > 1:
             raise JudgeError(f"the servers have different models: {sorted(models)}; name servers of one")
         return replace(found[0], json=all(s.json for s in found), tokenize=all(s.tokenize for s in found))

@@ -1,6 +1,6 @@
 """Features of an LLM server, verified by requests: servers answer 200 to fields that they ignore.
 
-    found = probe_capabilities(client, "http://127.0.0.1:8000", model=None)
+    found = probe_capabilities(client, client.endpoints[0], model=None)
 
 - **logprobs**: one token of chat, or of plain completion where there is no chat template, comes with log-probabilities
   of several tokens that are numbers and sum to no more than 1.
@@ -22,19 +22,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from qr_env.common.errors import JudgeError
-from qr_env.llm.client import Client, Failure
-from qr_env.llm.replies import Position, read_choice, read_positions, split
+from qr_env.common.messages import print_message
+from qr_env.llm.client import Client, Endpoint
+from qr_env.llm.dialect import PLAIN, Dialect
+from qr_env.llm.failures import Failure
+from qr_env.llm.probing import QUESTION, Prober, find_model
+from qr_env.llm.replies import Position, read_positions, split
 
 TOP = 20  # log-probabilities asked for: the most that OpenAI and a default vLLM give
+FEWER = (10, 8, 5, 4)  # asked for where the server refuses and names no number
 LEAST_TOP = 4  # fewer could not hold the four labels
-TRIES = 3
-QUESTION = "Answer with one capital letter of the alphabet, nothing else."
+REFUSED = (400, 403, 422)  # statuses of a server that sends fewer log-probabilities, or none
 LETTERS = "QZXJ"
 UNLIKELY = "B"  # a label letter that no answer to "Say hello." consists of
 CODE = "mauve-7"  # no model generates this unprompted
@@ -46,7 +50,7 @@ class Capabilities:
     """Features of one server, each verified by a request."""
 
     url: str
-    """base URL without /v1"""
+    """base URL that answers, without keys in it"""
     model: str
     """name of the model at the server"""
     version: str = ""
@@ -55,8 +59,8 @@ class Capabilities:
     """last part of the path or hub name that the model was loaded from; for a Hugging Face cache, its revision"""
     context: int = 0
     """most tokens of prompt and answer together; 0 if unknown"""
-    api: str = "chat"
-    """the API that generates, "chat" or "completions\""""
+    dialect: Dialect = PLAIN
+    """how the server wants its requests"""
     top: int = 0
     """log-probabilities per token; 0 without"""
     choice: bool = False
@@ -80,47 +84,41 @@ class Capabilities:
         """Ids of letters, with and without a space before them."""
         return [token for text, token in self.label_tokens if text.strip() in letters]
 
+    @property
+    def api(self) -> str:
+        """The API that generates, "chat" or "completions"."""
+        return self.dialect.api
+
+    def request(self, text: str | list[str], **options: object) -> tuple[str, dict[str, Any]]:
+        """Path and JSON of a request for text; see `Dialect.request`."""
+        return self.dialect.request(self.model, text, **options)
+
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON values, for reports."""
-        return asdict(self)
+        fields = asdict(self)
+        return fields.pop("dialect") | fields
 
 
-def generation_request(
-    api: str, vllm: bool, model: str, text: str | list[str], **options: object
-) -> tuple[str, dict[str, Any]]:
-    """Path and JSON of a greedy generation request without thinking: one user message, or for plain completion one or
-    several texts."""
-    request: dict[str, Any] = {"model": model, "temperature": 0, **options}
-    if api == "completions":
-        if request.pop("logprobs", False):
-            request["logprobs"] = request.pop("top_logprobs")
-        return "/v1/completions", {**request, "prompt": text}
-    if vllm:
-        request["chat_template_kwargs"] = {"enable_thinking": False}
-    return "/v1/chat/completions", {**request, "messages": [{"role": "user", "content": text}]}
-
-
-def probe_capabilities(client: Client, url: str, model: str | None, letters: str = "ESCIABD") -> Capabilities:
-    """Probe the server at `url`. letters: label letters. Raises JudgeError if it does not serve the model, or nothing
-    generates."""
-    prober = _Prober(client, url)
-    version = (prober.ask("/version") or {}).get("version", "")
-    card = _card(prober, model)
-    prober.model, prober.vllm = str(card["id"]), bool(version)
-    prober.api, free = _api(prober)
-    top = len(free.likely) if free is not None and len(free.likely) >= LEAST_TOP else 0
-    choice, masked = _choice(prober, free)
+def probe_capabilities(client: Client, endpoint: Endpoint, model: str | None, letters: str = "ESCIABD") -> Capabilities:
+    """Probe one of the client's servers. letters: label letters. Raises JudgeError if it does not serve the model, or
+    nothing generates. What the user should know is printed."""
+    prober = Prober(client, endpoint)
+    card = find_model(prober, model)
+    top, free = _top(prober)
+    choice, masked = _choice(prober, free, top)
     tokenize = _tokenize(prober)
     template = _template(prober, tokenize)
     label_tokens = _label_tokens(prober, letters) if tokenize else {}
+    for note in prober.notes:
+        print_message(f"{endpoint.url} {note}")
     return Capabilities(
-        url=url,
+        url=endpoint.url,
         model=prober.model,
-        version=str(version),
+        version=prober.version or "",
         root=PurePosixPath(str(card.get("root") or "")).name,
         context=int(card.get("max_model_len") or 0),
-        api=prober.api,
-        top=min(top, TOP),
+        dialect=prober.dialect,
+        top=top,
         choice=choice,
         masked=masked,
         json=_json(prober),
@@ -134,92 +132,54 @@ def probe_capabilities(client: Client, url: str, model: str | None, letters: str
 
 def served_model(client: Client) -> str:
     """Name of the only model of the client's first server. Raises JudgeError unless it lists exactly one."""
-    return str(_card(_Prober(client, client.endpoints[0].url), None)["id"])
+    prober = Prober(client, client.endpoints[0])
+    find_model(prober, None)
+    return prober.model
 
 
-class _Prober:
-    """Sends probing requests to one server; a refused request returns None."""
+def _top(prober: Prober) -> tuple[int, Position | None]:
+    """Number of log-probabilities a token, 0 without, and the first token of an unconstrained answer.
 
-    def __init__(self, client: Client, url: str) -> None:
-        self.client, self.url = client, url
-        self.model, self.vllm, self.api = "", False, "chat"
-        self.refusal = ""
-
-    def ask(self, path: str, request: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-        """The reply, or None if the server refuses. Raises JudgeError if it does not answer."""
-        for attempt in range(TRIES):
-            try:
-                return self.client.ask(self.url, path, request)
-            except Failure as failure:
-                self.refusal = str(failure)
-                if failure.status in (401, 403):
-                    raise JudgeError(f"{failure}: give the key with api_key=, or QR_JUDGE_KEY") from failure
-                gone = failure.kind in ("connect", "timeout")
-                if not gone and (not failure.transient or attempt == TRIES - 1):
-                    return None
-                if attempt == TRIES - 1:
-                    raise JudgeError(
-                        f"{failure}: is the judge's server up? `qr judge serve MODEL` starts one"
-                    ) from failure
-                self.client.wait(failure, attempt)
-        raise AssertionError("unreachable")
-
-    def generate(self, text: str, **options: object) -> dict[str, Any] | None:
-        """Reply to one user message."""
-        return self.ask(*generation_request(self.api, self.vllm, self.model, text, **options))
-
-    def generated_text(self, text: str, **options: object) -> str:
-        """Text of the reply to one user message; "" without one."""
-        reply = self.generate(text, **options)
-        try:
-            return read_choice(reply or {})[0]
-        except Failure:
-            return ""
-
-    def first_token(self, **options: object) -> Position | None:
-        """First token of the answer to `QUESTION`; None without log-probabilities."""
-        reply = self.generate(QUESTION, max_tokens=1, logprobs=True, top_logprobs=TOP, **options)
-        try:
-            return read_positions(reply)[0] if reply else None
-        except (Failure, IndexError):
-            return None
+    A server that refuses to send so many is asked for the number that it names, then for fewer.
+    """
+    wanted = TOP
+    while True:
+        free = _first_token(prober, wanted)
+        refusal = prober.refusal
+        if free is not None or refusal is None or refusal.status not in REFUSED:
+            break
+        named = [int(number) for number in re.findall(r"\d+", refusal.words) if LEAST_TOP <= int(number) < wanted]
+        fewer = named or [number for number in FEWER if number < wanted]
+        if not fewer:
+            break
+        wanted = max(fewer)
+    if free is None or len(free.likely) < LEAST_TOP:
+        return 0, free
+    return min(len(free.likely), TOP), free
 
 
-def _card(prober: _Prober, model: str | None) -> dict[str, Any]:
-    """The server's description of the model."""
-    listed = (prober.ask("/v1/models") or {}).get("data") or []
-    cards = {str(card["id"]): card for card in listed if isinstance(card, dict) and "id" in card}
-    if model is None and len(cards) == 1:
-        return dict(next(iter(cards.values())))
-    if model is None:
-        raise JudgeError(f"{prober.url} lists {list(cards) or 'no models'}: name one with model=, or QR_JUDGE_MODEL")
-    if cards and model not in cards:
-        raise JudgeError(f"{prober.url} has no model {model!r}; it serves {', '.join(cards)}")
-    return dict(cards.get(model, {"id": model}))
+def _first_token(prober: Prober, top: int, **options: object) -> Position | None:
+    """First token of the answer to `QUESTION`; None without log-probabilities."""
+    reply = prober.generate(QUESTION, max_tokens=1, logprobs=True, top_logprobs=top, **options)
+    try:
+        return read_positions(reply)[0] if reply else None
+    except (Failure, IndexError):
+        return None
 
 
-def _api(prober: _Prober) -> tuple[str, Position | None]:
-    """The API that generates, and the first token of its unconstrained answer."""
-    for api in ("chat", "completions"):
-        prober.api = api
-        if prober.generate(QUESTION, max_tokens=1) is not None:
-            return api, prober.first_token()
-    raise JudgeError(f"{prober.url} generates nothing with {prober.model!r}: {prober.refusal}")
-
-
-def _choice(prober: _Prober, free: Position | None) -> tuple[bool, bool]:
+def _choice(prober: Prober, free: Position | None, top: int) -> tuple[bool, bool]:
     """(constrained decoding works, its log-probabilities are masked)."""
     answer = free.token.strip() if free is not None else ""
     letter = next(letter for letter in LETTERS if letter != answer)
     constraint = {"structured_outputs": {"choice": [letter]}}
     if prober.generated_text(QUESTION, max_tokens=1, **constraint).strip() != letter:
         return False, False
-    position = prober.first_token(**constraint)
+    position = _first_token(prober, top or TOP, **constraint)
     others = [p for token, p in position.likely.items() if token.strip() != letter] if position else []
     return position is not None, position is not None and sum(others) < 1e-6
 
 
-def _json(prober: _Prober) -> bool:
+def _json(prober: Prober) -> bool:
     schema = {"type": "object", "properties": {"code": {"type": "string", "enum": [CODE]}}, "required": ["code"]}
     wanted = {
         "type": "json_schema",
@@ -233,26 +193,26 @@ def _json(prober: _Prober) -> bool:
         return False
 
 
-def _tokens(prober: _Prober, **request: object) -> list[int]:
+def _tokens(prober: Prober, **request: object) -> list[int]:
     """Token ids; [] if the server does not tokenize."""
     tokens = (prober.ask("/tokenize", {"model": prober.model, **request}) or {}).get("tokens")
     return tokens if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens) else []
 
 
-def _text(prober: _Prober, tokens: list[int]) -> str:
+def _text(prober: Prober, tokens: list[int]) -> str:
     reply = prober.ask("/detokenize", {"model": prober.model, "tokens": tokens}) or {}
     return str(reply.get("prompt", ""))
 
 
-def _tokenize(prober: _Prober) -> bool:
+def _tokenize(prober: Prober) -> bool:
     text = "red sofa, 3 seats"
     tokens = _tokens(prober, prompt=text, add_special_tokens=False)
     return bool(tokens) and _text(prober, tokens).strip() == text
 
 
-def _template(prober: _Prober, tokenize: bool) -> tuple[str, str] | None:
+def _template(prober: Prober, tokenize: bool) -> tuple[str, str] | None:
     """Text of the chat template before and after a message; None if it cannot be determined."""
-    if prober.api == "completions":
+    if prober.dialect.api == "completions":
         return "", ""
     if not tokenize:
         return None
@@ -263,21 +223,21 @@ def _template(prober: _Prober, tokenize: bool) -> tuple[str, str] | None:
     return (before, after) if again and again == chat else None
 
 
-def _batches(prober: _Prober, template: tuple[str, str], top: int) -> bool:
+def _batches(prober: Prober, template: tuple[str, str], top: int) -> bool:
     """Whether two prompts in one request get the same answers as alone."""
     texts = [template[0] + text + template[1] for text in (QUESTION, "Say hello.")]
     options = {"max_tokens": 1, "logprobs": True, "top_logprobs": max(top, 1)}
     options |= {"add_special_tokens": False} if template[0] else {}
-    reply = prober.ask(*generation_request("completions", prober.vllm, prober.model, texts, **options))
+    reply = prober.ask(*replace(prober.dialect, api="completions").request(prober.model, texts, **options))
     try:
         both = [read_positions(part)[0] for part in split(reply or {}, 2)]
     except (Failure, IndexError):
         return False
-    alone = prober.first_token()
+    alone = _first_token(prober, max(top, 1))
     return alone is not None and alone.token.strip() == both[0].token.strip()
 
 
-def _label_tokens(prober: _Prober, letters: str) -> dict[str, int]:
+def _label_tokens(prober: Prober, letters: str) -> dict[str, int]:
     """Id of each letter, and of a space and the letter; empty if a letter is not one token."""
     ids = {text: _tokens(prober, prompt=text, add_special_tokens=False) for one in letters for text in (one, f" {one}")}
     if any(len(ids[letter]) != 1 for letter in letters):
@@ -285,7 +245,7 @@ def _label_tokens(prober: _Prober, letters: str) -> dict[str, int]:
     return {text: tokens[0] for text, tokens in ids.items() if len(tokens) == 1}
 
 
-def _allowed_tokens(prober: _Prober, ids: Mapping[str, int]) -> bool:
+def _allowed_tokens(prober: Prober, ids: Mapping[str, int]) -> bool:
     """Whether generation can be restricted to an unlikely token, with unmasked probabilities of all label tokens."""
     letter = UNLIKELY
     limits = {"max_tokens": 2, "min_tokens": 2, "allowed_token_ids": [ids[letter]]}

@@ -1,15 +1,15 @@
 """HTTP client of LLM judges, shoppers and agents: concurrent requests to one or several servers, failures by kind.
 
     with Client(["http://127.0.0.1:8000/v1"]) as client:
-        reply = client.post("/v1/chat/completions", body, affinity="red sofa")
+        reply = client.post("/chat/completions", body, affinity="red sofa")
         for result in client.run(work, jobs): ...
 
 Transient failures are retried with exponential back-off and full jitter: 408, 425, 429 (after `Retry-After`), 5xx, a
 timeout, a dropped connection, a reply that is no JSON. Each server has a circuit breaker: after 5 consecutive failures
 it gets no request for a while, then one at a time. Connection errors use up no attempt: the request waits for the
 server, or goes to another; once all servers have been down for longer than `patience`, requests fail at once.
-A request that fails for good raises a `Failure` with its kind: connect, reset, timeout, http_500, bad_json, breaker,
-stopped.
+A request that fails for good raises a `Failure` (`qr_env.llm.failures`) with its kind: connect, no_host, tls, proxy,
+reset, timeout, http_500, bad_json, web_page, quota, breaker, stopped. Paths are those of OpenAI's API behind its base.
 """
 
 from __future__ import annotations
@@ -19,47 +19,24 @@ import os
 import random
 import threading
 import time
-import weakref
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from qr_env.common.errors import ConfigError
 from qr_env.common.packages import require
-
-if TYPE_CHECKING:
-    import httpx
+from qr_env.llm.address import Address, shown
+from qr_env.llm.failures import Failure
+from qr_env.llm.transport import Transport
 
 TRIP = 5  # consecutive failures that open a server's circuit breaker
 COOL, COOL_MOST = 0.2, 5.0  # seconds until an open breaker allows one request: first (then doubled), and at most
 SLACK = 8  # a server with a cached prefix may have this many more requests in flight than another and still be chosen
-TRANSIENT, NOT_IMPLEMENTED = {408, 425, 429}, 501
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
-
-
-class Failure(Exception):
-    """A failed request or verdict. kind: a short name, counted in the statistics. detail: the message."""
-
-    def __init__(self, kind: str, detail: str, retry_after: float | None = None) -> None:
-        super().__init__(f"{kind}: {detail}")
-        self.kind, self.detail, self.retry_after = kind, detail, retry_after
-
-    @property
-    def transient(self) -> bool:
-        """Whether the same request may succeed later."""
-        status = self.status
-        return status is None or (status >= 500 and status != NOT_IMPLEMENTED) or status in TRANSIENT
-
-    @property
-    def status(self) -> int | None:
-        """HTTP status; None without one."""
-        return int(self.kind[5:]) if self.kind.startswith("http_") else None
 
 
 class Tally:
@@ -82,14 +59,22 @@ class Tally:
 
 
 class Endpoint:
-    """State of one server: its load and its circuit breaker. Used by `Client` only, under its lock."""
+    """State of one server: its address, its load and its circuit breaker. Used by `Client` only, under its lock.
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/").removesuffix("/v1")
+    `base` is the first of the address's bases until `qr_env.llm.probing` finds the one that answers.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address, self.base = address, address.bases[0]
         self.in_flight = 0
         self.failures = 0
         self.closed_until = 0.0
         self.down_since: float | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL as messages show it."""
+        return shown(self.base)
 
     def ready(self, now: float) -> bool:
         """Whether it may get a request; with an open breaker one at a time, after the cool-down."""
@@ -117,8 +102,8 @@ class Client:
     """Requests to servers that all serve the same model.
 
     Args:
-        urls: base URLs, with or without /v1, as a sequence or separated by commas; without any, QR_JUDGE_URL is read.
-        api_key: sent as bearer token; None reads QR_JUDGE_KEY, and without that sends none.
+        urls: base URLs (`qr_env.llm.address`), as a sequence or separated by commas; without any, QR_JUDGE_URL is read.
+        api_key: sent as bearer token; None reads the environment (`qr_env.llm.headers`).
         concurrency: requests in flight, over all servers.
         timeout: seconds without an answer after which a request has failed.
         retries: attempts after the first one.
@@ -139,13 +124,9 @@ class Client:
         require("httpx", what="a language model behind a server")
         urls = urls or os.environ.get("QR_JUDGE_URL", "")
         named = [url.strip() for url in (urls.split(",") if isinstance(urls, str) else urls)]
-        self.endpoints = [Endpoint(url) for url in dict.fromkeys(filter(None, named))]
+        self.endpoints = [Endpoint(address) for address in dict.fromkeys(map(Address.parse, filter(None, named)))]
         if not self.endpoints:
             raise ConfigError("no server: give its URL, or set QR_JUDGE_URL; `qr judge serve` starts one")
-        api_key = api_key or os.environ.get("QR_JUDGE_KEY")
-        for endpoint in self.endpoints:
-            if not endpoint.url.startswith(("http://", "https://")):
-                raise ConfigError(f"{endpoint.url!r} is no base URL; give one such as http://127.0.0.1:8000/v1")
         if concurrency < 1 or timeout <= 0 or retries < 0:
             raise ConfigError(
                 f"{concurrency=}, {timeout=}, {retries=}: concurrency must be ≥ 1, timeout positive, retries ≥ 0"
@@ -153,10 +134,10 @@ class Client:
         self.concurrency, self.timeout, self.retries = concurrency, timeout, retries
         self.backoff, self.patience = backoff, patience
         self.tally = Tally()
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        addresses = [endpoint.address for endpoint in self.endpoints]
+        self._transport = Transport(addresses, api_key, timeout, concurrency + 1)
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._http: httpx.Client | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -166,10 +147,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections; the next request opens new ones."""
-        with self._changed:
-            http, self._http = self._http, None
-        if http is not None:
-            http.close()
+        self._transport.close()
 
     def post(self, path: str, body: Mapping[str, Any], affinity: str = "") -> dict[str, Any]:
         """The JSON object of a server's answer. affinity: requests with the same text go to the same server while it is
@@ -187,11 +165,13 @@ class Client:
                 self.tally.add(retries=1, **{f"retries__{failure.kind}": 1})
                 self.wait(failure, attempt)
 
-    def ask(self, url: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def ask(self, endpoint: Endpoint, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One request to one server, without retries: GET, or POST with a body. Raises Failure."""
-        endpoint = next(endpoint for endpoint in self.endpoints if endpoint.url == url)
         with self._changed:
+            pause = endpoint.closed_until - time.monotonic()  # after a Retry-After
             endpoint.in_flight += 1
+        if pause > 0:
+            self._stop.wait(pause)
         return self._once(endpoint, "GET" if body is None else "POST", path, body)
 
     def run(
@@ -240,7 +220,8 @@ class Client:
         failure: Failure | None = None
         start = time.monotonic()
         try:
-            reply = self._exchange(method, endpoint.url + path, body)
+            address = endpoint.address
+            reply = self._transport.exchange(method, address, address.url(endpoint.base, path), body)
         except Failure as error:
             failure = error
             raise
@@ -253,7 +234,7 @@ class Client:
         with self._changed:
             now = time.monotonic()
             endpoint.in_flight -= 1
-            if failure is not None and (failure.status or 500) >= 500 and failure.kind != "bad_json":
+            if failure is not None and failure.is_outage:
                 endpoint.failed(now)
                 if endpoint.failures == TRIP:
                     _log.warning("%s gets no requests for now: %s", endpoint.url, failure)
@@ -262,34 +243,6 @@ class Client:
             if failure is not None and failure.retry_after is not None:
                 endpoint.closed_until = max(endpoint.closed_until, now + min(failure.retry_after, self.patience))
             self._changed.notify_all()
-
-    def _exchange(self, method: str, url: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        with _failures(url):
-            response = self._connections().request(method, url, json=body, headers=self._headers)
-        if response.status_code != 200:
-            detail = f"{url}: {response.text[:300]}"
-            raise Failure(f"http_{response.status_code}", detail, _seconds(response.headers.get("Retry-After")))
-        try:
-            reply = response.json()
-        except ValueError as error:
-            raise Failure("bad_json", f"{url}: {response.text[:100]!r}") from error
-        if not isinstance(reply, dict):
-            raise Failure("bad_json", f"{url}: no JSON object, {response.text[:100]!r}")
-        return reply
-
-    def _connections(self) -> httpx.Client:
-        import httpx
-
-        with self._changed:
-            if self._http is None:
-                limits = httpx.Limits(max_connections=self.concurrency + 1, max_keepalive_connections=self.concurrency)
-                timeout = httpx.Timeout(self.timeout, connect=min(self.timeout, 10.0))
-                direct = {
-                    f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")
-                }  # never through a proxy
-                self._http = httpx.Client(limits=limits, timeout=timeout, mounts=direct)
-                weakref.finalize(self, self._http.close)  # of a client that is never closed
-            return self._http
 
     def wait(self, failure: Failure, attempt: int) -> None:
         """Wait before attempt n with full jitter (Brooker 2015, "Exponential backoff and jitter").
@@ -300,32 +253,3 @@ class Client:
             self._stop.wait(random.uniform(0, self.backoff * 2.0**attempt))
         if self._stop.is_set():
             raise Failure("stopped", f"the run was cancelled; the last attempt: {failure}")
-
-
-@contextmanager
-def _failures(url: str) -> Iterator[None]:
-    """Turn exceptions of httpx into Failures: not reachable, dropped, or too slow, which are retried differently."""
-    import httpx
-
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL) as error:
-        raise Failure("connect", f"{url}: {error}") from error
-    except httpx.TimeoutException as error:
-        raise Failure("timeout", f"{url}: {type(error).__name__}") from error
-    except (httpx.TransportError, httpx.DecodingError) as error:
-        raise Failure("reset", f"{url}: {error!r}") from error
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After in seconds: a number or a date (RFC 9110, 10.2.3); None if it is absent or invalid."""
-    if not retry_after:
-        return None
-    try:
-        return max(float(retry_after), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(retry_after).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qr_env.llm.client import Failure
+from qr_env.llm.failures import Failure
 
 ROUNDING = 0.01  # rounded probabilities may sum to 1 plus this
 Masses = npt.NDArray[np.float64]

@@ -158,7 +158,7 @@ def _handler(outer: FakeLLMServer) -> type[BaseHTTPRequestHandler]:
             fault = outer.fault() if generates else ""
             with outer.lock:
                 outer.answered[fault] += generates
-            status, reply = post(outer, self.path, body)
+            status, reply = post(outer, self.path, body, self.headers.get("Authorization", ""))
             if fault == "hang":
                 outer.stopped.wait(30)
             if fault in ("hang", "reset"):
@@ -228,8 +228,10 @@ def get(outer: FakeLLMServer, path: str, authorization: str) -> tuple[int, Any]:
     return 404, {"error": {"message": f"no {path}"}}
 
 
-def post(outer: FakeLLMServer, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+def post(outer: FakeLLMServer, path: str, body: dict[str, Any], authorization: str) -> tuple[int, Any]:
     """Reply to a POST request."""
+    if outer.key and authorization != f"Bearer {outer.key}":
+        return 401, {"error": {"message": "a key is needed"}}
     if body.get("model") != outer.model:
         return 404, {"error": {"message": f"The model `{body.get('model')}` does not exist."}}
     if path == "/v1/chat/completions" and outer.chat:

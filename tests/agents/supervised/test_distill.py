@@ -195,7 +195,7 @@ def test_a_served_teacher_equals_a_local_one(teacher):
             assert torch.allclose(divergence(logits, found, beta), expected, rtol=1e-2, atol=1e-3)
         assert served.rewrite(QUERIES) == teacher.rewrite(QUERIES)
         assert served.sample(QUERIES, 1.0, 0).completions() == served.sample(QUERIES, 1.0, 0).completions()
-        assert len(server.seen[1]["prompt"]) == 16  # batched
+        assert 16 in [len(body["prompt"]) for body in server.seen[1:3]]  # batched
 
 
 @pytest.mark.live

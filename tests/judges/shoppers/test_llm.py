@@ -19,7 +19,8 @@ from judges.shoppers.model import AVERAGE, PROFILES, Profile
 from judges.verdict_store.store import VerdictStore
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.types import Grades
-from qr_env.llm.client import Client, Failure
+from qr_env.llm.client import Client
+from qr_env.llm.failures import Failure
 from qr_env.shop.sources.files import write_shop
 from runs.judge.args import ShopperArgs
 from runs.judge.shopper import main

@@ -11,12 +11,14 @@ from email.utils import formatdate
 import pytest
 
 from qr_env.common.errors import ConfigError, JudgeError
+from qr_env.llm.address import Address
 from qr_env.llm.capabilities import probe_capabilities
-from qr_env.llm.client import TRIP, Client, Endpoint, Failure, _seconds
+from qr_env.llm.client import TRIP, Client, Endpoint
+from qr_env.llm.failures import Failure, _seconds
 from tests.helpers.fake_llm_server import FakeLLMServer
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
-CHAT = "/v1/chat/completions"
+CHAT = "/chat/completions"
 BODY = {"model": "play-1b", "messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -68,8 +70,8 @@ def test_retry_after_as_number_date_or_nonsense():
 
 
 def test_breaker_lets_one_request_through(caplog):
-    endpoint = Endpoint("http://host/v1/")
-    assert endpoint.url == "http://host"
+    endpoint = Endpoint(Address.parse("http://host/v1/"))
+    assert endpoint.url == "http://host/v1"
     for _ in range(TRIP):
         assert endpoint.ready(0.0)
         endpoint.failed(0.0)
@@ -137,8 +139,6 @@ def test_results_come_as_they_are_ready_and_errors_pass_through(server):
 def test_impossible_settings(options):
     with pytest.raises(ConfigError, match="concurrency must be ≥ 1, timeout positive, retries ≥ 0"):
         Client(["http://127.0.0.1:9"], **options)
-    with pytest.raises(ConfigError, match="no base URL"):
-        Client(["localhost:8000"])
 
 
 # Each feature is verified by a request.
@@ -167,15 +167,15 @@ def test_impossible_settings(options):
 )
 def test_probed_capabilities_are_the_servers_features(features, expected):
     with FakeLLMServer(**features) as server, open_client(server) as client:
-        found = probe_capabilities(client, server.url, None).as_dict()
+        found = probe_capabilities(client, client.endpoints[0], None).as_dict()
     assert {name: found[name] for name in expected} == expected
     assert found["model"] == found["root"] == "play-1b" and found["context"] == 2048
-    assert json.loads(json.dumps(found))["url"] == server.url
+    assert json.loads(json.dumps(found))["url"] == server.url + "/v1"
 
 
 def test_probing_finds_the_label_tokens_and_the_template(server):
     with open_client(server) as client:
-        found = probe_capabilities(client, server.url, "play-1b")
+        found = probe_capabilities(client, client.endpoints[0], "play-1b")
     assert dict(found.label_tokens)["E"] == ord("E")
     assert found.template == ("<|user|>", "<|end|><|assistant|>")
 
@@ -185,23 +185,23 @@ def test_a_feature_that_fails_is_not_claimed(server, fault):
     with open_client(server) as client:
         # The first generation shows that there is an API, the second (three attempts for 500) has no log-probabilities.
         server.faults.extend(["", *[fault] * (3 if fault == "500" else 1)])
-        found = probe_capabilities(client, server.url, None)
+        found = probe_capabilities(client, client.endpoints[0], None)
     assert found.top == 0
 
 
 def test_wrong_model_wrong_key_no_server(server):
     with open_client(server) as client:
         with pytest.raises(JudgeError, match="no model 'gpt-9'; it serves play-1b"):
-            probe_capabilities(client, server.url, "gpt-9")
+            probe_capabilities(client, client.endpoints[0], "gpt-9")
         server.key = "secret"
         with pytest.raises(JudgeError, match="QR_JUDGE_KEY"):
-            probe_capabilities(client, server.url, None)
+            probe_capabilities(client, client.endpoints[0], None)
     with Client([server.url], api_key="secret") as client:
-        assert probe_capabilities(client, server.url, None).model == "play-1b"
+        assert probe_capabilities(client, client.endpoints[0], None).model == "play-1b"
         server.kill()
         with pytest.raises(JudgeError, match="is the judge's server up"):
-            probe_capabilities(client, server.url, None)
+            probe_capabilities(client, client.endpoints[0], None)
     with FakeLLMServer() as broken, open_client(broken) as client:
         broken.always = "500"
         with pytest.raises(JudgeError, match="generates nothing with 'play-1b': http_500"):
-            probe_capabilities(client, broken.url, None)
+            probe_capabilities(client, client.endpoints[0], None)
