@@ -35,7 +35,7 @@ class Parts:
     line: int = 0
     """Line of the first one, from 1."""
     inherited: int = 0
-    """Rows with a parent in the file."""
+    """Rows with a title whose parent is in the file."""
 
     def leave_out(self, table: pa.Table) -> pa.Table:
         """The rows of the file that are no parts; those with a title and a parent take from it what they lack."""
@@ -62,7 +62,7 @@ class Parts:
         parent_N = pc.if_else(pc.equal(table[PARENT], ""), None, parent_N).combine_chunks()
         if parent_N.null_count == len(table):
             return table
-        self.inherited = len(table) - parent_N.null_count
+        self.inherited = pc.sum(pc.and_(pc.is_valid(parent_N), pc.not_equal(table[TITLE], ""))).as_py()
         for name in INHERITED:
             if name in table.column_names:
                 own = table[name]
@@ -93,5 +93,7 @@ class Parts:
                 f"{file}: variants and images of a product, left out: {self.count:,} (such as line {self.line})"
             )
         if self.inherited:
-            notes.append(f"{file}: rows with a parent in the file: {self.inherited:,}; empty texts are taken from it")
+            notes.append(
+                f"{file}: variations with a title of their own: {self.inherited:,}; what they lack is their parent's"
+            )
         return notes

@@ -1,15 +1,16 @@
-"""Your own shop from files: a folder, or a single products file. CSV, TSV, JSONL, Parquet; qrels also in TREC format.
+"""Your own shop from files: a folder, or one products file. CSV, TSV, JSON, JSONL, Parquet; qrels also in TREC format.
 
     my_folder/products.csv     product_id,title and, where known, description,brand,category,color,price,attributes
     my_folder/queries.csv      query and, where known, query_id,frequency,split
-    my_folder/qrels.csv        query_id,product_id,grade             (optional; or qrels.trec)
-    my_folder/purchases.csv    query_id,product_id,source            (optional; source is search or outside)
+    my_folder/qrels.csv        query_id,product_id,grade       (optional; or qrels.trec, qrels/test.tsv)
+    my_folder/purchases.csv    query_id,product_id,source      (optional; source is search or outside)
 
     qr shop my_folder --on-bad-row skip
 
-Only products and queries are required. Other common column names are accepted (`readers/tables.py`) and reported.
-Queries without ids get "q1", "q2", … by row; without a split, 80/10/10 by a hash of the text; without a frequency, 1.
-Leading and trailing white space of values is removed; nothing else is changed.
+Only products and queries are required. Files may have the names of their exports (`file_names.py`) and columns the names
+of many systems (`readers/tables.py`); what was taken for what is noted in one line a file. Queries without ids get "q1",
+"q2", … by row; without a split, 80/10/10 by a hash of the text; without a frequency, 1. Equal texts are one query
+(`queries.py`). Text is cleaned on reading (`readers/clean_text.py`): HTML, white space at both ends, words for nothing.
 """
 
 from __future__ import annotations
