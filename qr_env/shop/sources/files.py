@@ -9,8 +9,9 @@
 
 Only products and queries are required. Files may have the names of their exports (`file_names.py`) and columns the
 names of many systems (`readers/tables.py`); what was taken for what is noted in one line a file. Queries without ids
-get "q1", "q2", … by row; without a split, 80/10/10 by a hash of the text; without a frequency, 1. Equal texts are one query
-(`queries.py`). Text is cleaned on reading (`readers/clean_text.py`): HTML, white space at both ends, words for nothing.
+get "q1", "q2", … by row; without a split, 80/10/10 by a hash of the text; without a frequency, 1. Equal texts are one
+query (`queries.py`). Text is cleaned on reading (`readers/clean_text.py`): HTML, white space at both ends, words for
+nothing.
 """
 
 from __future__ import annotations
