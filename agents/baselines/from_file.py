@@ -36,7 +36,7 @@ class RewritesFromFile:
         report = LoadReport(options or ReadOptions())
         for query, rewrite in read_rewrites(path, report):
             self.rewrites.setdefault(plain(query), []).append(rewrite)
-        report.tell()
+        report.warn(self.name)
         if not self.rewrites:
             raise DataError(f"{path}: no row has a query")
 

@@ -7,7 +7,6 @@ shop = load_shop("my_folder", options=ReadOptions(on_bad_row="skip"))
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,6 @@ from qr_env.shop.sources.files import read_folder
 Reader = Callable[[str | None, ReadOptions], Shop]
 
 PUBLIC: dict[str, Reader] = {"icecat": icecat.load, "esci": esci.load, "wands": wands.load}
-
-log = logging.getLogger("qr_env.shop.load")
 
 
 def load_shop(source: str, data: str | None = None, seed: int = 0, options: ReadOptions | None = None) -> Shop:
@@ -47,9 +44,8 @@ def load_shop(source: str, data: str | None = None, seed: int = 0, options: Read
     if data is not None and source not in PUBLIC:
         raise ConfigError(f"--data {data} is only for {', '.join(PUBLIC)}; {source!r} needs no data folder")
     shop = _load(source, data or os.environ.get("QR_DATA"), seed, options)
-    if shop.report is not None and shop.report.bad_rows:
-        # Without a logging configuration, Python prints warnings to stderr: the user sees them with any caller.
-        log.warning("%s: %s", shop.name, shop.report.summary())
+    if shop.report is not None:
+        shop.report.warn(shop.name)
     return shop
 
 

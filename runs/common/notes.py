@@ -16,9 +16,16 @@ READERS = logging.getLogger("qr_env.shop")
 
 
 class _Printer(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._said: set[str] = set()
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the record's message; notes, unlike warnings, are marked as such."""
-        print_message(record.getMessage() if record.levelno > logging.INFO else f"note: {record.getMessage()}")
+        """Print the record's message, once where a file is read again; notes, unlike warnings, are marked as such."""
+        text = record.getMessage() if record.levelno > logging.INFO else f"note: {record.getMessage()}"
+        if text not in self._said:
+            self._said.add(text)
+            print_message(text)
 
 
 @contextmanager
@@ -27,7 +34,7 @@ def printed_notes() -> Iterator[None]:
     if any(isinstance(handler, _Printer) for handler in READERS.handlers):
         yield
         return
-    printer, level = _Printer(logging.INFO), READERS.level
+    printer, level = _Printer(), READERS.level
     READERS.addHandler(printer)
     READERS.setLevel(logging.INFO)
     try:

@@ -56,7 +56,7 @@ def draw_sample(args: CalibrateArgs, shop: Shop) -> tuple[str, Sample]:
     if args.labels is not None:
         labels = LoadReport(args.read_options())
         sample = read_graded_pairs(args.labels, shop, labels)
-        labels.tell()
+        labels.warn(str(args.labels))
         return f"labels of {args.labels.name}", sample
     split = args.split
     if split == "auto":

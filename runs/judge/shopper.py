@@ -109,7 +109,7 @@ def _lists(args: ShopperArgs, shop: Shop, retriever: Retriever, judge: Judge) ->
         queries, _ = choose_queries(shop, args.split, False, args.limit, args.seed)
         return _retrieved(queries, retriever, judge, args.k), None
     log = read_click_log(args.log, shop, args.read_options())
-    log.report.tell()
+    log.report.warn(str(args.log))
     keep = np.sort(np.random.default_rng(args.seed).permutation(len(log.queries))[: args.limit])
     queries, rows_NK = [log.queries[n] for n in keep], log.rows_NK[keep, : args.k]
     return ResultLists(queries, rows_NK, judge.grade(queries, rows_NK)), log.reached("click")[keep, : args.k]

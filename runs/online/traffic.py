@@ -57,7 +57,7 @@ def make_stream(args: Args, shop: Shop, drift: Drift | None) -> Stream:
         if traffic.sessions or traffic.zipf:
             raise ConfigError("traffic.sessions or traffic.zipf with --replay: a log has its own traffic, give one")
         log = ReplayLog.read(args.replay, shop, args.read_options(), drift, HELD_OUT)
-        log.report.tell()
+        log.report.warn(str(args.replay))
         if log.left_out:
             print_message(
                 f"{args.replay}: {log.left_out:,} of {log.left_out + len(log.queries):,} lines left out: they ask "

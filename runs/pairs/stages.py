@@ -161,7 +161,7 @@ class PairMaker:
         elif Path(source).suffix:
             report = LoadReport(self.reading)
             found = file_rewrites(source, self.shop, config.combine, self.known_stems, report)
-            report.tell()
+            report.warn(source)
         else:
             raise ConfigError(f"--sources {source!r}: choose log, graph, engine, teacher:AGENT, or a file of rewrites")
         examples, self.counts[part] = found

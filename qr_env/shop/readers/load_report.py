@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qr_env.common.errors import BadRowError
-from qr_env.common.messages import print_message
 from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.options import ReadOptions
 
@@ -72,12 +71,13 @@ class LoadReport:
             self.notes.append(text)
             log.info("%s", text)
 
-    def tell(self) -> None:
-        """Print the notes and the summary on stderr."""
-        for note in self.notes:
-            print_message(f"note: {note}")
+    def warn(self, name: str) -> None:
+        """Log a summary of the invalid rows, if there are any, under the name of what was read.
+
+        Without a logging configuration, Python prints warnings to stderr: the user sees them with any caller.
+        """
         if self.bad_rows:
-            print_message(self.summary())
+            log.warning("%s: %s", name, self.summary())
 
     def by_reason(self) -> dict[str, int]:
         """Number of invalid rows per file and reason, most frequent first."""
