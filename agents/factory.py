@@ -239,7 +239,7 @@ def _rewrites(argument: str, options: AgentOptions) -> Agent:
 
 
 def _synonyms(argument: str, options: AgentOptions) -> Agent:
-    return Synonyms(options.shop, argument or None)
+    return Synonyms(options.shop, argument or None, options=options.reading)
 
 
 def _cle_qr(argument: str, options: AgentOptions) -> Agent:

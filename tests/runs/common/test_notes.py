@@ -26,6 +26,13 @@ def test_a_verb_prints_each_note_once(folder: str, capsys: pytest.CaptureFixture
     assert shown.count("note: queries.csv: query ← Top queries, frequency ← Impressions; not used: Clicks\n") == 1
 
 
+def test_a_file_that_is_read_again_is_told_once(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with printed_notes():
+        load_shop(folder)
+        load_shop(folder)
+    assert capsys.readouterr().err.count("note: products.csv: product_id ← Handle") == 1
+
+
 @pytest.mark.parametrize("verb", [["evaluate", "--judge", "coverage", "--agent", "identity", "--shop"], ["play"]])
 def test_verbs_that_only_read_a_shop_print_them_too(
     folder: str, verb: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
