@@ -8,8 +8,8 @@ With s_j the score of member j, and μ_j and σ_j its mean and deviation on `ref
     s = Σ_j w_j (s_j − μ_j) / σ_j  /  Σ_j w_j
 
 Where coverage finds words of the query that do not fit the title (`coverage.py`), u ∈ [0, 1] of the query in all, what
-is above a random product's mean score f is reduced: s − min(u / `FULL_DOUBT`, 1)³ · max(s − f, 0). Similarity alone cannot
-notice such titles.
+is above a random product's mean score f is reduced: s − min(u / `FULL_DOUBT`, 1)³ · max(s − f, 0). Similarity alone
+cannot notice such titles.
 The cumulative link model of `thresholds.py` gives the levels. Its thresholds come from the reference pairs, or are
 fitted to purchases. Members that have no verdict on a pair are left out of its mean.
 """
@@ -31,9 +31,9 @@ from qr_env.common.protocols import Judge
 from qr_env.common.types import LEVELS, FloatArray, Grades, Query, RowArray
 from qr_env.shop.shop import Shop
 
-# Share of a query in words that do not fit the title at which nothing of a verdict above a random product's is left; half
-# of it leaves 7/8. On Home Depot's log, linear doubt leaves 42 % of the titles with an appended query a better grade, this
-# 13 %, at .001 less pair accuracy (runs/results/judges.md).
+# Share of a query in words that do not fit the title at which nothing is left of what is above a random product's
+# score; half of it leaves 7/8. On Home Depot's log, linear doubt leaves 42 % of the titles with an appended query a
+# better grade, this 13 %, at .001 less pair accuracy (runs/results/judges.md).
 FULL_DOUBT = 0.5
 
 
