@@ -25,12 +25,15 @@ class Cells:
     """(N,) text."""
     lines: pa.ChunkedArray
     """(N,) line of each."""
+    place: str = "line"
+    """What the lines are called: "row" in files without lines."""
 
     def example(self, mask_N: Mask) -> str:
         """The first of the cells, with its line."""
         row = int(np.argmax(mask_N))
         value = self.values[row].as_py()
-        return f"({shorten(value)}, line {self.lines[row]})" if value else f"(line {self.lines[row]})"
+        where = f"{self.place} {self.lines[row]}"
+        return f"({shorten(value)}, {where})" if value else f"({where})"
 
     def fact(self, mask_N: Mask, sentence: str) -> str:
         """The sentence with its subject in the place of "{}", and an example; "" where no cell is meant."""

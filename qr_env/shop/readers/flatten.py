@@ -10,9 +10,14 @@ A list in a column of one value, such as a price, is its element; an id of sever
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 import re
+import warnings
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,6 +35,7 @@ VALUE_KEYS = ("value", "values", "options", "option", "v")
 UNIT_KEYS = ("unit", "units")
 AMOUNT_KEYS = ("amount", "value", "price")
 CURRENCY_KEYS = ("currency", "currencyCode", "currency_code")
+_WRITTEN_LIST = r"""^\[\s*(\]|["'\[{].*["'\]}]\s*\])$"""
 _THREE_DECIMALS = r"^(-?\d{1,3}\.\d{3})$"
 
 
@@ -91,6 +97,35 @@ def column_text(values: pa.Array, name: str) -> tuple[pa.Array, list[tuple[int, 
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         pass  # text that is not UTF-8, lists with nulls in them, or a type without a cast
     return _each_text(values, name)
+
+
+def without_lists(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, npt.NDArray[np.bool_]]:
+    """Text cells that are lists as JSON or Python writes them, "['oak', '120 cm']", as flat text.
+
+    Returns:
+        (N,) strings, and (N,) which of them were lists.
+    """
+    is_list_N = np.asarray(pc.match_substring_regex(values, _WRITTEN_LIST), bool)
+    rows = np.flatnonzero(is_list_N)
+    if not len(rows):
+        return values, is_list_N
+    texts = values.take(pa.array(rows)).to_pylist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes that Python does not know
+        joined = [_joined_list(text) for text in texts]
+    is_list_N[rows] = [text is not None for text in joined]
+    known = pa.array([text for text in joined if text is not None], pa.string())
+    return pa.chunked_array([pc.replace_with_mask(values.combine_chunks(), pa.array(is_list_N), known)]), is_list_N
+
+
+def _joined_list(text: str) -> str | None:
+    """The items of a written list, joined; None where it is none or has none."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return flat_text(parse(text)) or None
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def _float_text(values: pa.Array) -> pa.Array:

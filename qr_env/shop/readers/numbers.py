@@ -178,7 +178,7 @@ def _bare(odd: pa.Array, counts: bool) -> tuple[pa.Array, Mask, Mask]:
     bare = pc.replace_substring_regex(text, rf"^([-+]?) ?{CURRENCY} ?", r"\1")
     bare = pc.replace_substring_regex(bare, rf" ?{CURRENCY}$", "")
     currency_M = np.asarray(pc.not_equal(bare, text), bool)
-    bare = pc.replace_substring_regex(bare, r"^\+|[.,:]-{1,2}$", "")  # 5,- and 1 299:-
+    bare = pc.replace_substring_regex(bare, r"^\+|([.,:]-{1,2}|/-)$", "")  # 5,- and 1 299:- and 500/-
     return bare, currency_M, currency_M & _matches(text, rf"({THREE_DECIMALS})")
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from qr_env.shop.readers.cells import Cells
 from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.columns import Column
+from qr_env.shop.readers.flatten import without_lists
 from qr_env.shop.readers.load_report import shorten
 from qr_env.shop.readers.number_notes import number_note
 from qr_env.shop.readers.numbers import read_numbers
@@ -44,11 +45,11 @@ def convert(where: str, table: pa.Table, column: Column, problems: list[Problem]
     """
     if column.kind == "time":
         return _convert_times(where, table, column.name, problems)
-    cells = Cells(table[column.name], table["line"])
+    cells = Cells(table[column.name], table["line"], "row" if where.endswith(".parquet") else "line")
     if column.kind in WORDS:
         values, note = _meanings(column, cells)
     elif column.kind == "text":
-        values, note = _shortened(column, cells)
+        values, note = _text(column, cells)
     else:
         values, note = _numbers(column, cells)
     if values is not cells.values:
@@ -75,23 +76,21 @@ def _meanings(column: Column, cells: Cells) -> tuple[pa.Array, str]:
     return pa.array(list(words.values())).take(at), f"{column.name}: {fact}" if fact else ""
 
 
-def _shortened(column: Column, cells: Cells) -> tuple[pa.ChunkedArray, str]:
-    """Optional text without NUL bytes, cut at its limit, and the note on it; required text as it is."""
-    if column.filled:
-        return cells.values, ""
-    nul_N = np.zeros(len(cells.values), bool)
-    if has_nul(cells.values):
-        nul_N = np.asarray(pc.match_substring(cells.values, "\0"), bool)
-    long_N = np.asarray(pc.greater(pc.utf8_length(cells.values), column.limit), bool)
-    facts = [
-        cells.fact(nul_N, "{} written with NUL bytes, which are left out"),
-        cells.fact(long_N, f"{{}} longer than {column.limit:,} characters, and cut"),
-    ]
-    values = cells.values
-    if nul_N.any():
-        values = pc.replace_substring(values, "\0", "")
-    if long_N.any():
-        values = pc.utf8_slice_codeunits(values, 0, column.limit)
+def _text(column: Column, cells: Cells) -> tuple[pa.ChunkedArray, str]:
+    """Text without written lists; if optional, without NUL bytes and cut at its limit. And the note on it."""
+    values, facts = cells.values, []
+    if column.clean == "markup":
+        values, list_N = without_lists(values)
+        facts.append(cells.fact(list_N, "{} written as lists, and joined"))
+    if not column.filled:
+        nul_N = np.asarray(pc.match_substring(values, "\0"), bool) if has_nul(values) else np.zeros(len(values), bool)
+        if nul_N.any():
+            values = pc.replace_substring(values, "\0", "")
+        long_N = np.asarray(pc.greater(pc.utf8_length(values), column.limit), bool)
+        if long_N.any():
+            values = pc.utf8_slice_codeunits(values, 0, column.limit)
+        facts.append(cells.fact(nul_N, "{} written with NUL bytes, which are left out"))
+        facts.append(cells.fact(long_N, f"{{}} longer than {column.limit:,} characters, and cut"))
     text = "; ".join(filter(None, facts))
     return values, f"{column.name}: {text}" if text else ""
 

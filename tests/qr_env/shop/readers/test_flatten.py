@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from qr_env.shop.readers.flatten import cell_text, column_text, flat_text
+from qr_env.shop.readers.flatten import cell_text, column_text, flat_text, without_lists
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,27 @@ def test_a_number_of_a_typed_file_never_looks_like_thousands() -> None:
     for values in (pa.array([1.234, 5.0]), pa.array([decimal.Decimal("1.234"), decimal.Decimal("5.000")])):
         text, _ = column_text(values, "price")
         assert text[0].as_py() == "1.2340"
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("['oak', '120 cm']", "oak | 120 cm"),
+        ('["oak", "120 cm"]', "oak | 120 cm"),
+        ("[['Home', 'Tables']]", "Home | Tables"),
+        ("[{'name': 'color', 'value': \"red\"}]", "color: red"),
+        ("['3\\d glasses']", "3\\d glasses"),
+    ],
+)
+def test_a_list_that_is_written_as_text_is_joined(cell: str, text: str) -> None:
+    values, is_list_N = without_lists(pa.chunked_array([["oak", cell], [cell]]))
+    assert values.to_pylist() == ["oak", text, text]
+    assert is_list_N.tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "cell", ["[OEM] part [new]", "['oak", "[12]", "[]", "['a' b]", "[" * 5_000 + "]", "['a', open('x')]"]
+)
+def test_other_text_in_brackets_stays(cell: str) -> None:
+    values, is_list_N = without_lists(pa.chunked_array([[cell]]))
+    assert (values.to_pylist(), is_list_N.tolist()) == ([cell], [False])

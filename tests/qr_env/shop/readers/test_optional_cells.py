@@ -173,3 +173,13 @@ def test_numbers_of_typed_files_are_never_thousands(tmp_path: Path) -> None:
         tmp_path, product_id=pa.array([1, 2]), title=pa.array(["a", "b"]), price=pa.array([1.234, 2.345])
     )
     assert (prices(shop), notes(shop, "price")) == ([1.234, 2.345], [])
+
+
+def test_lists_written_into_a_csv_are_joined_and_counted(tmp_path: Path) -> None:
+    rows = '1\t[\'Oak table\']\t["Home", "Tables"]\n2\tLamp [OEM]\t[]\n'
+    shop = shop_of(tmp_path, f"product_id\ttitle\tcategory\n{rows}", "products.tsv")
+    assert shop.titles == ["Oak table", "Lamp [OEM]"]
+    assert shop.products["category"].to_pylist() == ["Home | Tables", ""]
+    assert notes(shop, "title") == [
+        "products.tsv: title: 1 value is written as lists, and joined (\"['Oak table']\", line 2)"
+    ]
