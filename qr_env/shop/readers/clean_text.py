@@ -47,7 +47,7 @@ _STRAY_JOINER = re.compile(f"(?<![\u0590-\U0010ffff]){_JOINER}|{_JOINER}(?![\u05
 _NO_SPACES = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"  # Thai, Lao, Burmese, Khmer: U+200B parts their words
 _WORD_BREAK = re.compile(f"(?<={_NO_SPACES})\u200b(?={_NO_SPACES})")
 _TYPED_LINE_END = re.compile(r"(?:\\r)?\\n")
-_SECOND = "[\x80-\xbf‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # second byte of a character in UTF-8 as Windows-1252 reads it
+_SECOND = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # second byte of a character in UTF-8 as Windows-1252 reads it
 _MISREAD = re.compile(f"[ÃÂ]{_SECOND}|â(?:€.|‚¬|„¢)|(?:[ÐÑ]{_SECOND}){{2}}")
 
 _ODD = (

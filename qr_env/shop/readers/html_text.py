@@ -27,20 +27,19 @@ _INLINE = (
     "a abbr acronym b base bdi bdo big cite code data del dfn em font i ins kbd mark nobr q rp rt ruby s samp small "
     "span strike strong sub sup time tt u var wbr"
 )
-_DROPPED = "script style svg template"
-_NAMES = frozenset(f"{_BLOCKS} {_INLINE} {_DROPPED}".split())
+# Start and end of what is no text.
+_DROPPED = (
+    ("<!--", "-->"),
+    *((rf"<{name}\b[^<>]*>", rf"</{name}\s*>") for name in ("script", "style", "svg", "template")),
+)
+_NAMES = frozenset(f"{_BLOCKS} {_INLINE}".split())
 _SPACED = frozenset(_BLOCKS.split())
 _PAIRED = frozenset("abiqsu")
 
 _VALUE = r"""\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>=`]+)"""
 _ATTRIBUTES = rf"(?:\s+[\w:@.-]+(?:{_VALUE})|\s+(?:hidden|checked|disabled|selected|controls|async|defer|nowrap))*\s*/?"
 _TAG = re.compile(rf"<(/?)([A-Za-z][A-Za-z0-9]*(?:[:-][\w.-]+)?)({_ATTRIBUTES})>")
-_NO_TEXT = re.compile(
-    rf"<!--.*?(?:-->|$)|<!doctype[^>]*>|<\?(?:xml|php).*?\?>"
-    rf"|<({_DROPPED.replace(' ', '|')})\b[^<>]*>(?:.*?</\1\s*>|[^<{{]*{{.*$)",
-    re.I | re.S,
-)
-_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.S)
+_NO_TEXT = re.compile(r"<!doctype[^<>]*>|<\?(?:xml|php)[^<>]*\?>|<!\[CDATA\[|\]\]>", re.I)
 _CUT_OFF = re.compile(r"<(?:/[a-z0-9]*|br\s*/?|[a-z][a-z0-9]*\s+[\w-]+=[^<>]*)$", re.I)
 _ENTITY = re.compile(
     r"&(?:#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,31};"
@@ -85,11 +84,25 @@ def _decoded(entity: re.Match[str]) -> str:
 def _without_tags(text: str) -> str:
     if "<" not in text:
         return text
-    text = _NO_TEXT.sub(" ", _CDATA.sub(r"\1", text))
+    for start, end in _DROPPED:
+        text = _without_between(text, start, end)
+    text = _NO_TEXT.sub(" ", text)
     closed = {name.lower() for slash, name, _ in _TAG.findall(text) if slash}
     opened = {name.lower() for slash, name, _ in _TAG.findall(text) if not slash}
     kept = _PAIRED - (closed & opened)
     return _CUT_OFF.sub(" ", _TAG.sub(lambda tag: _instead(tag, kept), text))
+
+
+def _without_between(text: str, start: str, end: str) -> str:
+    """The text without what stands between two patterns; without its rest where the end is cut off and it is code."""
+    kept, at = [], 0
+    while first := re.compile(start, re.I).search(text, at):
+        last = re.compile(end, re.I).search(text, first.end())
+        if last is None and start != "<!--" and "{" not in text[first.end() :]:
+            break
+        kept.append(text[at : first.start()])
+        at = last.end() if last else len(text)
+    return " ".join([*kept, text[at:]])
 
 
 def _instead(tag: re.Match[str], kept: frozenset[str]) -> str:

@@ -51,6 +51,7 @@ def read_chunks(path: Path, naming: Naming, report: LoadReport, table: str = "")
         DataError: no such file, an unknown suffix, no table, no header, or a file that is damaged.
     """
     file = open_table(path, report.options.encoding, table)
+    report.note(file.note)
     if file.suffix in DELIMITED:
         rows = csv_rows(file, naming, report)
     elif file.suffix in JSON:

@@ -1,6 +1,6 @@
 """Which encoding a text file has: UTF-8, UTF-16 with its mark, or the one that the user names.
 
-encoding_of(b"\\xff\\xfeq\\0u\\0", "")        # "utf-16"
+marked_encoding(b"\\xff\\xfeq\\0u\\0")     # "utf-16"
 without_mark(b"q\\0u\\0e\\0r\\0")          # "utf-16-le"
 """
 
@@ -11,6 +11,7 @@ import codecs
 from qr_env.common.errors import ConfigError
 
 UTF8 = "utf-8-sig"
+FEW = 20  # characters
 # Longest first: UTF-32's mark begins with UTF-16's.
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -35,15 +36,26 @@ def check_encoding(encoding: str) -> str:
     return UTF8 if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
-def encoding_of(start: bytes, asked: str) -> str:
-    """The encoding of a file that starts with these bytes; `asked` is the user's, "" to detect it.
+def marked_encoding(start: bytes) -> str:
+    """The encoding that a byte-order mark tells, "" without one."""
+    return next((encoding for mark, encoding in MARKS if start.startswith(mark)), "")
 
-    A byte-order mark goes before `asked`: it is certain.
+
+def is_utf8_all_the_same(sample: bytes, asked: str) -> bool:
+    """Whether a text is UTF-8 although the user names another encoding: one setting is for all files of a shop.
+
+    Letters beyond ASCII that are valid UTF-8 are no accident, but for a few Chinese, Japanese or Korean ones.
     """
-    for mark, encoding in MARKS:
-        if start.startswith(mark):
-            return encoding
-    return check_encoding(asked) or UTF8
+    try:
+        text = sample.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(sample) - 3:  # the sample may end within a character
+            return False
+        text = sample[: error.start].decode("utf-8")
+    if text.isascii():
+        return "\0" not in text and "\x1b" not in text and check_encoding(asked) != "utf-7"
+    single_byte = len(bytes(range(256)).decode(asked, "replace")) == 256
+    return single_byte or sum(char > "\x7f" for char in text) > FEW
 
 
 def without_mark(start: bytes) -> str:

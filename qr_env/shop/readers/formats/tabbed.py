@@ -29,7 +29,8 @@ def tab_rows(lines: Lines, mark: str, shape: Shape, tallies: Tallies) -> Iterato
     while block := lines.block():
         first, last = lines.number - len(block) + 1, lines.number
         rows = [split_line(line, mark) for line in block]
-        plain = set(map(len, rows)) == {shape.width} and not any(opens_quote(row[-1]) for row in rows)
+        quoted = (row for line, row in zip(block, rows, strict=True) if '"' in line)
+        plain = set(map(len, rows)) == {shape.width} and not any(opens_quote(cell) for row in quoted for cell in row)
         if plain and (shape.width > 1 or [""] not in rows):
             yield from zip(range(first, last + 1), rows, repeat(""))
             continue
@@ -62,10 +63,10 @@ def _row(lines: Lines, mark: str, shape: Shape, tallies: Tallies) -> Iterator[Ro
     line = next(lines)
     number = lines.number
     cells = shape.fit(split_line(line, mark))
-    odd = len(cells) != shape.width or opens_quote(cells[-1])
-    quoted = _quoted(lines, mark, shape.width) if odd and '"' in line else None
-    if odd and not quoted and len(cells) == shape.width:
-        tallies.add(OPEN_QUOTES, "", number, cells[-1])
+    opened = next((cell for cell in cells if opens_quote(cell)), "") if '"' in line else ""
+    quoted = _quoted(lines, mark, shape.width) if opened or ('"' in line and len(cells) != shape.width) else None
+    if opened and not quoted and len(cells) == shape.width:
+        tallies.add(OPEN_QUOTES, "", number, opened)
     if not any(cells) and shape.width == 1:
         return
     if quoted or len(cells) == shape.width:

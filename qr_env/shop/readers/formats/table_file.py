@@ -20,11 +20,18 @@ from pathlib import Path
 from typing import IO, cast
 
 from qr_env.common.errors import DataError
-from qr_env.shop.readers.formats.encodings import UTF8, encoding_of, without_mark
+from qr_env.shop.readers.formats.encodings import (
+    UTF8,
+    check_encoding,
+    is_utf8_all_the_same,
+    marked_encoding,
+    without_mark,
+)
 from qr_env.shop.readers.formats.magic import HEAD, what_is
 
 Opener = Callable[[Path], IO[bytes]]
 PACKED = {".gz": cast(Opener, gzip.open), ".bz2": cast(Opener, bz2.open), ".xz": cast(Opener, lzma.open)}
+SAMPLE = 16 * 1024 * 1024  # bytes that are decoded to see whether a file is UTF-8
 PACKED_SUFFIXES = (*PACKED, ".zip")
 _PACK_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
 
@@ -41,6 +48,8 @@ class TableFile:
     """Its name in the zip archive; "" for other files."""
     encoding: str
     """Python codec of its text."""
+    note: str = ""
+    """What the user should know about its encoding; "" for nothing."""
 
     @contextmanager
     def binary(self) -> Iterator[IO[bytes]]:
@@ -76,13 +85,18 @@ def open_table(path: Path, encoding: str = "", stem: str = "") -> TableFile:
     member = _member(path, stem) if packed == ".zip" else ""
     with packing_errors(path), _open_bytes(path, member) as handle:
         start = handle.read(HEAD)
+        sample = start + handle.read(SAMPLE) if encoding else start
     name = Path(member) if member else Path(path.stem) if packed in PACKED else path
     if not start:
         raise DataError(f"{_place(path, member)}: the file is empty; the first line must name the columns")
     parquet = name.suffix.lower() == ".parquet" and start.startswith(b"PAR1")
     if not parquet and (kind := what_is(start, name.name, name.stem)):
         raise DataError(f"{_place(path, member)}: this is {kind}")
-    return TableFile(path, name.suffix.lower(), member, _encoding(path, start, encoding, name.suffix.lower()))
+    codec = check_encoding(encoding)
+    if parquet:
+        return TableFile(path, ".parquet", member, UTF8)
+    found, note = _encoding(path, sample, codec)
+    return TableFile(path, name.suffix.lower(), member, found, note)
 
 
 def table_name(path: Path) -> tuple[str, str]:
@@ -106,11 +120,17 @@ def packing_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: no permission to read this file") from None
 
 
-def _encoding(path: Path, start: bytes, asked: str, suffix: str) -> str:
-    encoding = encoding_of(start, asked)
-    if encoding == UTF8 and suffix != ".parquet" and not asked and (found := without_mark(start[:64])):
-        raise DataError(f"{path}: this looks like UTF-16 without its byte-order mark; pass --encoding {found}")
-    return encoding
+def _encoding(path: Path, sample: bytes, asked: str) -> tuple[str, str]:
+    """The encoding of a text that begins with these bytes, and a note where it is not the one that is asked for."""
+    if marked := marked_encoding(sample):
+        return marked, ""
+    if not asked:
+        if found := without_mark(sample[:64]):
+            raise DataError(f"{path}: this looks like UTF-16 without its byte-order mark; pass --encoding {found}")
+        return UTF8, ""
+    if asked == UTF8 or not is_utf8_all_the_same(sample, asked):
+        return asked, ""
+    return UTF8, "" if sample.isascii() else f"{path.name}: read as UTF-8, for that it is, not as {asked}"
 
 
 def _open_bytes(path: Path, member: str) -> IO[bytes]:

@@ -14,7 +14,7 @@ from qr_env.shop.readers.formats.table_file import TableFile
 
 SAMPLE = 16 * 1024 * 1024  # bytes of a file that are looked at
 _BROKEN = re.compile("[\udc80-\udcff]+")
-_BEYOND_ASCII = re.compile("[\x80-\ud7ff\ue000-\U0010ffff]")
+_BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
 
 
 class Undecoded:
@@ -30,12 +30,12 @@ class Undecoded:
         """ "cp1252" where all bytes beyond ASCII are of that encoding, "other" of another, "" for damaged UTF-8."""
         with self._file.binary() as handle:
             text = handle.read(SAMPLE).decode(self._file.encoding, "surrogateescape")
-        runs = _BROKEN.findall(text)
-        broken = sum(map(len, runs))
-        if len(_BEYOND_ASCII.findall(text)) > 0.2 * broken or not self._file.encoding.startswith("utf-8"):
+        runs = _BEYOND_ASCII.findall(text)
+        broken = [run for run in runs if _BROKEN.search(run)]
+        if len(runs) > 1.2 * len(broken) or not self._file.encoding.startswith("utf-8"):
             return ""
         # Western words have single letters beyond ASCII; runs of them are Cyrillic, Greek, Chinese, …
-        return "other" if broken > 2.5 * len(runs) or not _windows(text) else "cp1252"
+        return "other" if sum(map(len, broken)) > 2.5 * len(broken) or not _windows(text) else "cp1252"
 
     def reason(self, text: str) -> str:
         """The reason for a row, `text` one of its cells, in which undecodable bytes are lone surrogates."""
