@@ -31,6 +31,7 @@ from judges.validation.samples import Sample, grade_sample, group_by_query, labe
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import Query, RowArray
+from qr_env.evaluation.made_up import typed_queries
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
@@ -186,8 +187,9 @@ class Gate:
 def _graded_pairs_shown(
     shop: Shop, queries: Sequence[Query], rows_NK: RowArray, pairs: int, seed: int
 ) -> Sample | None:
-    """Distinct graded pairs of some lists, without those of test queries."""
-    lines_N = np.array([query.row if query.split in SPLITS else -1 for query in queries], np.int64)
+    """Distinct graded pairs of some lists, without those of test queries and of queries made from the catalogue."""
+    usable = {query.row for query in typed_queries(shop, shop.all_queries) if query.split in SPLITS}
+    lines_N = np.array([query.row if query.row in usable else -1 for query in queries], np.int64)
     graded_NK = shop.levels(lines_N, rows_NK) >= 0
     line_M, _ = np.nonzero(graded_NK)
     if not len(line_M):

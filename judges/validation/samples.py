@@ -18,6 +18,7 @@ from judges.base import PairJudge
 from qr_env.common.errors import JudgeError
 from qr_env.common.protocols import Judge, Retriever
 from qr_env.common.types import LEVELS, FloatArray, Query, RowArray
+from qr_env.evaluation.made_up import typed_queries
 from qr_env.shop.shop import Shop
 
 CHUNK = 32  # queries a call: the progress bar moves, and a judge can still batch
@@ -56,10 +57,13 @@ def labelled_sample(
     Where the shop knows the grade of every pair: for each query drawn, k retrieved products (without a retriever, any
     that are not Irrelevant) and k random ones. Elsewhere: any of the human-graded pairs.
 
+    Queries that were made from the catalogue are left out: nobody graded their products.
+
     Raises JudgeError where no query of the splits has a label.
     """
     rng = np.random.default_rng(seed)
-    rows_P = np.array([query.row for query in shop.all_queries if query.split in splits], np.int64)
+    typed = typed_queries(shop, shop.all_queries)
+    rows_P = np.array([query.row for query in typed if query.split in splits], np.int64)
     if shop.qrels_complete and len(rows_P):
         drawn = rng.permutation(rows_P)[: max(1, pairs // (2 * k))]
         query_M, product_M = _retrieved_and_random(shop, drawn, rng, retriever, k)

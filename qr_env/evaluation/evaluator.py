@@ -24,6 +24,7 @@ import numpy as np
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent, Judge, Retriever
 from qr_env.common.types import Grades, Hits, Query
+from qr_env.evaluation.made_up import source_of_grades, typed_queries
 from qr_env.evaluation.result import Array, Evaluation, changes, headroom_closed, summarise, weighted_means
 from qr_env.evaluation.scorers import (
     TOP,
@@ -40,9 +41,6 @@ from qr_env.reward.feedback import Bought
 from qr_env.reward.text_figures import text_figures
 from qr_env.shop.shop import SPLITS, Shop
 from qr_env.shop.slices import slices_of
-from qr_env.synthetic.queries import GENERATED
-
-MADE_UP_LABELS = "labels made up with the queries from the catalogue"
 
 
 class HeldOutEvaluator:
@@ -88,10 +86,13 @@ class HeldOutEvaluator:
 
     @cached_property
     def by(self) -> str:
-        """Source of the grades: that of the scorer, or `MADE_UP_LABELS` where no labelled query was typed by anyone."""
-        if self.judge is None and not typed_queries(self.shop, self.queries):
-            return MADE_UP_LABELS
-        return self.scorer.by
+        """Source of the grades: that of the scorer, but grades of made-up queries are not called labels."""
+        return self.scorer.by if self.judge is not None else source_of_grades(self.made_up, len(self.queries))
+
+    @cached_property
+    def made_up(self) -> int:
+        """Number of the queries that were made from the catalogue."""
+        return len(self.queries) - len(typed_queries(self.shop, self.queries))
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -216,6 +217,7 @@ class HeldOutEvaluator:
             seed=self.seed,
             main=main,
             by=self.by,
+            made_up=self.made_up,
             unlabelled=self.unlabelled,
             queries=self.queries,
             rewrites=rewrites,
@@ -255,12 +257,6 @@ def choose_queries(
         drawn = np.sort(np.random.default_rng(seed).permutation(len(chosen))[:limit])
         return [chosen[at] for at in drawn], len(queries) - len(chosen)
     return chosen, len(queries) - len(chosen)
-
-
-def typed_queries(shop: Shop, queries: Sequence[Query]) -> list[Query]:
-    """Those of the queries that a shopper typed: all but the ones that were made from the catalogue."""
-    made_up_N = shop.slices.get(GENERATED)
-    return list(queries) if made_up_N is None else [query for query in queries if not made_up_N[query.row]]
 
 
 def _with_rows(queries: list[Query], rows: np.ndarray) -> list[Query]:

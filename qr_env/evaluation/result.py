@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from qr_env.common.types import Hits, Query
 from qr_env.evaluation.bootstrap import interval, resampled_means
+from qr_env.evaluation.made_up import made_up_note
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -58,7 +59,9 @@ class Evaluation:
     main: str
     """the headline figure, "nDCG@10" or "judge nDCG@10\""""
     by: str
-    """source of the grades, "labels" or "judge NAME\""""
+    """source of the grades, "labels", "judge NAME", or a name of `made_up.py`"""
+    made_up: int
+    """queries among `queries` that were made from the catalogue"""
     unlabelled: int
     """queries of the split that were left out because they have no label"""
     queries: list[Query]
@@ -89,6 +92,11 @@ class Evaluation:
     """cost of the rewrites: "ms/query", and the agent's own counts; varies between runs, so it is not in `to_json`"""
 
     @property
+    def made_up_note(self) -> str:
+        """What a report must say first where queries were made from the catalogue; else ""."""
+        return made_up_note(self.made_up, len(self.queries), self.split, self.by)
+
+    @property
     def change(self) -> Array:
         """Change in the headline figure, (N,)."""
         return self.values[self.main] - self.identity[self.main]
@@ -97,7 +105,8 @@ class Evaluation:
         """Everything but the hits, as JSON values (NaN is null). per_query: include the N rewrites and figures."""
         names = ("agent", "shop", "shop_hash", "retriever", "split", "combine", "weight", "k", "seed", "main", "by")
         report: dict[str, Any] = {name: getattr(self, name) for name in names}
-        report |= {"unlabelled": self.unlabelled, "summary": plain_json(self.summary)}
+        report |= {"made_up": self.made_up, "unlabelled": self.unlabelled}
+        report |= {"summary": plain_json(self.summary)}
         if per_query:
             report["queries"] = [{"id": query.id, "query": query.text} for query in self.queries]
             report["rewrites"] = self.rewrites

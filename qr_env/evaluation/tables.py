@@ -63,7 +63,11 @@ def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
     evaluations = {name: e for name, e in evaluations.items() if name != "identity"} or evaluations
     first = next(iter(evaluations.values()))
     left_out = f", {first.unlabelled} without labels left out" if first.unlabelled else ""
-    title = f"{first.shop}, {first.split}: {len(first.queries):,} queries{left_out}; {first.retriever}, {first.combine}"
+    made_up = (
+        f", {'all' if first.made_up == len(first.queries) else f'{first.made_up:,}'} made up" if first.made_up else ""
+    )
+    counts = f"{len(first.queries):,} queries{made_up}{left_out}"
+    title = f"{first.shop}, {first.split}: {counts}; {first.retriever}, {first.combine}"
     caption = f"Graded by {first.by}. In brackets: 95 % interval of the difference to identity."
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     for heading in ("", "identity", *evaluations):

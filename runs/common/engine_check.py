@@ -15,7 +15,7 @@ from qr_env.common.messages import print_message
 from qr_env.common.types import Query
 from qr_env.evaluation.engine_check import check_engines
 from qr_env.evaluation.engine_outcome import EngineCheck
-from qr_env.evaluation.evaluator import typed_queries
+from qr_env.evaluation.made_up import typed_queries
 from qr_env.models.hub import model_folder
 from qr_env.retrieval.bm25_spec import bm25_spec, read_bm25_settings
 from qr_env.retrieval.encoder import vectors_file

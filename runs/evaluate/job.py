@@ -225,6 +225,9 @@ def print_tables(tables: Sequence[Mapping[str, Evaluation]], seconds: float) -> 
     """Print one table an engine."""
     # A pipe or a file has no terminal width: nothing is cut there.
     console = Console(width=None if sys.stdout.isatty() else 160)
+    first = next(iter(tables[0].values()))
+    if first.made_up_note:
+        console.print(first.made_up_note, markup=False, soft_wrap=True)
     for evaluations in tables:
         console.print(comparison_table(evaluations))
     console.print(f"{seconds:.1f} s")

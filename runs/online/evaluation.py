@@ -20,6 +20,7 @@ from judges.validation.probes import ProbeSet, exploit_message
 from qr_env.common.messages import print_message
 from qr_env.common.protocols import Agent, Judge, Shopper
 from qr_env.evaluation.evaluator import HeldOutEvaluator
+from qr_env.evaluation.made_up import MADE_UP_SHARE
 from qr_env.evaluation.result import weighted_means
 from qr_env.evaluation.scorers import TOP
 from qr_env.retrieval.combine import padded
@@ -63,6 +64,8 @@ class TrainingEvaluation:
                 if f"eval/{name}" in metrics:
                     metrics[f"eval/judge {name}"] = metrics.pop(f"eval/{name}")
             metrics |= {f"eval/{name}": value for name, value in by_labels.quick(agent).items()}
+            if by_labels.made_up:
+                metrics[MADE_UP_SHARE] = by_labels.made_up / len(by_labels.queries)
         for name in OBSERVERS:
             if name in self.evaluators:
                 observer = self.evaluators[name]

@@ -17,7 +17,8 @@ from judges.validation.planted import planted_kinds, shown
 from qr_env.common.atomic_io import atomic_write
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent
-from qr_env.evaluation.evaluator import HeldOutEvaluator, typed_queries
+from qr_env.evaluation.evaluator import HeldOutEvaluator
+from qr_env.evaluation.made_up import typed_queries
 from qr_env.evaluation.result import Evaluation
 from qr_env.evaluation.tables import comparison_table
 from runs.common.folder import run_config
@@ -46,7 +47,7 @@ class FinalQueries:
     typed: bool
     """whether a shopper typed them; if not, they were made from the catalogue and prove nothing"""
     labelled: bool
-    """whether any of them has a label"""
+    """whether any of them has a label; made-up queries have made-up grades, which are none"""
 
 
 def final_queries(setup: TrainingSetup) -> FinalQueries:
@@ -54,7 +55,7 @@ def final_queries(setup: TrainingSetup) -> FinalQueries:
     for split in ("test", "dev"):
         if typed := typed_queries(setup.shop, setup.shop.split(split)):
             return FinalQueries(split, True, any(setup.shop.qrels[query.row].nnz for query in typed))
-    return FinalQueries("dev", False, setup.has_labels("dev"))
+    return FinalQueries("dev", False, False)
 
 
 def check_report_judge(args: Args, setup: TrainingSetup) -> None:
@@ -65,16 +66,20 @@ def check_report_judge(args: Args, setup: TrainingSetup) -> None:
     """
     queries = final_queries(setup)
     if args.report_judge == "labels" and not queries.labelled:
+        none = "has a label" if queries.typed else "was typed by a shopper, and made-up grades are no labels"
         raise ConfigError(
-            f"--report-judge labels: no {queries.split} query of {setup.shop!r} has a label; name a judge, such as "
+            f"--report-judge labels: no {queries.split} query of {setup.shop!r} {none}; name a judge, such as "
             "embedding, or leave it out"
         )
 
 
 def open_report_evaluator(args: Args, setup: TrainingSetup, limit: int | None = None) -> HeldOutEvaluator:
-    """Scores agents on the final queries by the report judge: labels where there are any, unless one is named."""
+    """Scores agents on the final queries by the report judge: labels where there are any, unless one is named.
+
+    Made-up queries are scored by their made-up grades, which the evaluation calls so.
+    """
     queries = final_queries(setup)
-    judge = report_judge(setup, args, queries.labelled)
+    judge = report_judge(setup, args, queries.labelled or not queries.typed)
     return setup.evaluator(queries.split, judge, limit, typed_only=queries.typed)
 
 
@@ -145,7 +150,7 @@ def serving_choice(
     return ServingChoice(
         serve=serve,
         agent_spec=next(candidate.agent_spec for candidate in candidates if candidate.name == serve),
-        reason=reason(gradings, max_worse),
+        reason=reason(gradings, max_worse, evaluations["identity"].made_up_note),
         combine=args.combine,
         original_weight=args.weight,
         retriever=args.retriever,

@@ -23,15 +23,17 @@ DISPLAY_NAMES = {
 STUDENTS = ("online", "serving", "warm start")  # the first that there is stands for training in the sentence
 NOT_ENOUGH = (
     "Serve the original queries: no held-out query that a shopper typed could be compared, so that nothing is proven "
-    "better. The table is of queries made from the catalogue. A log of some hundred different queries has held-out "
-    "ones."
+    "better. A log of some hundred different queries has held-out ones."
 )
 
 
-def reason(gradings: Sequence[Grading], max_worse: float) -> str:
-    """One short paragraph on one line; the first grading decides, the others are mentioned where they differ."""
+def reason(gradings: Sequence[Grading], max_worse: float, made_up: str = "") -> str:
+    """One short paragraph on one line; the first grading decides, the others are mentioned where they differ.
+
+    made_up: what must be said first where the table is of made-up queries (`Evaluation.made_up_note`).
+    """
     if not gradings or not gradings[0].queries:
-        return NOT_ENOUGH
+        return f"{made_up} {NOT_ENOUGH}".strip()
     first = gradings[0]
     parts = [_served(first), _students(first), _refused(first, max_worse), _graded(first)]
     parts += [f"By {other.by}: {display_name(other.serve)}." for other in gradings[1:] if other.serve != first.serve]

@@ -95,7 +95,7 @@ class Comparison:
     main: str
     """name of the headline metric"""
     by: str
-    """source of the grades: "labels" or "judge NAME" """
+    """source of the grades, as in `Evaluation.by`"""
     values: dict[str, dict[str, Array]]
     """agent → metric → (R, N)"""
     scalars: dict[str, dict[str, list[float]]]
@@ -106,6 +106,8 @@ class Comparison:
     """the paper's claims"""
     info: RunInfo
     """provenance of the numbers"""
+    warning: str = ""
+    """what a report says first where the queries were made up; else "" """
 
     def cell(self, agent: str, metric: str) -> Cell:
         """Mean, spread between seeds, and difference to identity."""
@@ -162,7 +164,8 @@ class Comparison:
             for name, metrics in self.values.items()
         }
         verdicts = [asdict(verdict) for verdict in self.verdicts]
-        report = {"main": self.main, "by": self.by, "agents": agents, "claims": verdicts} | asdict(self.info)
+        report: Metrics = {"warning": self.warning} if self.warning else {}
+        report |= {"main": self.main, "by": self.by, "agents": agents, "claims": verdicts} | asdict(self.info)
         plain: Metrics = plain_json(report)
         return plain
 
@@ -194,7 +197,7 @@ def pool_seeds(scores: Sequence[SeedScores], recipe: Recipe, info: RunInfo) -> C
         name: {metric: [seed.scalars[name][metric] for seed in scores] for metric in first.scalars.get(name, {})}
         for name in first.values
     }
-    return Comparison(first.main, first.by, values, scalars, first.oracle_N, recipe.claims, info)
+    return Comparison(first.main, first.by, values, scalars, first.oracle_N, recipe.claims, info, first.warning)
 
 
 def run_info(name: str, runs: Sequence[SeedRun], recipe: Recipe) -> RunInfo:

@@ -31,6 +31,7 @@ def write_page(folder: Path, recipe: Recipe, comparison: Comparison, curve: Judg
     ]
     body = html.render(
         "recipe.html",
+        warning=comparison.warning,
         about=recipe.about,
         main=comparison.main,
         by=comparison.by,

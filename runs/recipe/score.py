@@ -38,13 +38,15 @@ class SeedScores:
     main: str
     """name of the headline metric"""
     by: str
-    """source of the grades: "labels" or "judge NAME" """
+    """source of the grades, as in `Evaluation.by`"""
     values: dict[str, dict[str, Array]]
     """agent → metric → (N,), one value a test query"""
     scalars: dict[str, dict[str, float]]
     """agent → metric → value: latency, and text scores of the students that have them"""
     oracle_N: Array | None
     """headline metric of the best known rewrite, (N,); None if the shop knows none"""
+    warning: str = ""
+    """what a report says first where the queries were made up (`Evaluation.made_up_note`)"""
 
 
 def score_seed(run: SeedRun, recipe: Recipe, limit: int | None) -> SeedScores:
@@ -66,7 +68,7 @@ def score_seed(run: SeedRun, recipe: Recipe, limit: int | None) -> SeedScores:
     values = {
         name: evaluation.values | engagement(context.shop, evaluation) for name, evaluation in evaluations.items()
     }
-    return SeedScores(first.main, first.by, values, scalars, evaluator.oracle.get("replace"))
+    return SeedScores(first.main, first.by, values, scalars, evaluator.oracle.get("replace"), first.made_up_note)
 
 
 def open_agents(run: SeedRun, recipe: Recipe, evaluator: HeldOutEvaluator) -> Iterator[tuple[str, Agent]]:

@@ -99,6 +99,8 @@ def print_comparison(comparison: Comparison) -> None:
     for position, name in enumerate(comparison.values):
         table.add_row(name, *(row.texts[position] for row in rows))
     console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
+    if comparison.warning:
+        console.print(comparison.warning, markup=False, soft_wrap=True)
     console.print(table)
     note = comparison.info.text_scores_note
     for line in [*([note] if note else []), *map(verdict_text, comparison.verdicts)]:

@@ -12,8 +12,8 @@ Format of `eval.json`:
                             "words": [{"word": …, "change": "added", "contribution": 0.3}, …]}, …],
                   "typical": […], "worst": […]}}
 
-An agent's record is `Evaluation.to_json()`. A level is 3 Exact, 2 Substitute, 1 Complement, 0 Irrelevant or -1 where
-there is no verdict.
+Where queries were made up from the catalogue, it begins with "warning", a text that says so. An agent's record is
+`Evaluation.to_json()`. A level is 3 Exact, 2 Substitute, 1 Complement, 0 Irrelevant or -1 where there is no verdict.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def write_eval(
     agent = agent or list(evaluations)[-1]
     if agent not in evaluations:
         raise ConfigError(f"examples of agent {agent!r}, but evaluated were {', '.join(evaluations)}")
+    note = evaluations[agent].made_up_note
     payload = {
+        **({"warning": note} if note else {}),
         "agents": {name: evaluation.to_json() for name, evaluation in evaluations.items()},
         "agent": agent,
         "examples": choose_examples(evaluations[agent], shop, seed, evaluator),

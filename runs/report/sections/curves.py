@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from qr_env.evaluation.made_up import MADE_UP_SHARE, source_of_grades
 from runs.report.charts import Chart, Line, Point, chart
 from runs.report.html import render
 
@@ -42,6 +43,12 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def graded_by(metrics: MetricRows) -> str:
+    """Name of the shop's own grades of dev queries, by which "eval/nDCG@10" is measured."""
+    shares = series(metrics, MADE_UP_SHARE)
+    return source_of_grades(shares[-1][1] if shares else 0.0, 1.0)
+
+
 def learning_section(metrics: MetricRows) -> str:
     """The section; "" without metrics."""
     if not metrics:
@@ -60,7 +67,7 @@ def _score_chart(metrics: MetricRows, main: str) -> Markup:
     levels = [(name, series(metrics, f"eval/{name}/{main}"), color) for name, color in (("identity", 1), ("oracle", 2))]
     drawn = [(name, found[-1][1], color) for name, found, color in levels if found]
     drawn.append(("warm start", points[0][1], 3))
-    note = "Dev queries, greedy rewrites."
+    note = f"Dev queries, greedy rewrites, graded by {graded_by(metrics)}."
     if main != "nDCG@10":
         note = "Dev queries, greedy rewrites, graded by the training judge: not a measurement by labels."
     line = Line("student", points, 0, dots=True)

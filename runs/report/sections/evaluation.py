@@ -21,6 +21,7 @@ def evaluation_section(evaluation: Mapping[str, Any]) -> str:
     return render(
         "evaluation.html",
         record=first,
+        warning=evaluation.get("warning", ""),
         queries=first["summary"]["all"]["queries"],
         agents=list(agents),
         figures=_figure_rows(agents),

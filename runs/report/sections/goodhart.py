@@ -1,4 +1,4 @@
-"""The report's comparison of the training judge with another judge and with human labels.
+"""The report's comparison of the training judge with another judge and with the shop's labels.
 
 "When a measure becomes a target, it ceases to be a good measure": the training judge's curve goes on rising while the
 others fall (Gao et al. 2023, arXiv 2210.10760, figure 1, has the distance from the first policy as its x axis).
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from runs.report.charts import Chart, Line, Point, chart
 from runs.report.html import render
-from runs.report.sections.curves import MetricRows, series
+from runs.report.sections.curves import MetricRows, graded_by, series
 
 TRAINING_JUDGE = "training judge"
 # (metric, name of its source, color)
@@ -33,7 +33,11 @@ def goodhart_section(metrics: MetricRows, evaluation: Mapping[str, Any]) -> str:
     Args:
         evaluation: content of eval.json; its `by` names the source of the final report.
     """
-    curves = [(name, color, _changes(series(metrics, key))) for key, name, color in SOURCES]
+    own_grades = graded_by(metrics)
+    curves = [
+        (own_grades if name == "labels" else name, color, _changes(series(metrics, key)))
+        for key, name, color in SOURCES
+    ]
     curves = [(name, color, points) for name, color, points in curves if len(points) > 1]
     if len(curves) < 2:
         return ""
@@ -49,6 +53,7 @@ def goodhart_section(metrics: MetricRows, evaluation: Mapping[str, Any]) -> str:
     )
     return render(
         "goodhart.html",
+        own_grades=own_grades,
         changes=[(name, f"{points[-1][1]:+.3f}") for name, _, points in curves],
         by=evaluation["agents"][evaluation["agent"]]["by"] if evaluation else "",
         wide=chart(wide),

@@ -38,10 +38,15 @@ GLOSSARY = {
 def headline_section(
     name: str, config: Mapping[str, Any], metrics: MetricRows, evaluation: Mapping[str, Any], serve: str = ""
 ) -> str:
-    """Title, what to serve and why (`serve`), what was run, and the student's headline figures as cards."""
+    """Title, what to serve and why (`serve`), what was run, and the student's headline figures as cards.
+
+    Where the figures are of made-up queries, the first line says so.
+    """
+    warning = evaluation.get("warning", "")
     return render(
         "headline.html",
         name=name,
+        warning="" if serve.startswith(warning) else warning,
         serve=serve,
         args=config.get("args", {}),
         updates=max((int(row.get("update", 0)) for row in metrics), default=0),
@@ -58,7 +63,7 @@ def _cards(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     cards = [
         (
             f"{number(top['identity'])} → {number(top['mean'])}",
-            f"{main}, {report['queries']:,} {record['split']} queries",
+            f"{main}, {report['queries']:,} {record['split']} queries{', made up' if record['made_up'] else ''}",
         ),
         (_signed(top["difference"]), f"95 % interval {_signed(top['low'])} … {_signed(top['high'])}"),
         (worse, f"of queries worse, {number(better, 'better')} better"),

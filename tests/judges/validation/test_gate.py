@@ -13,6 +13,7 @@ from judges.simple.labels import LabelsJudge
 from judges.validation.gate import MIN_PAIRS, Gate
 from qr_env.common.errors import ConfigError, DataError, JudgeError
 from qr_env.common.types import Grades, Query, RowArray
+from qr_env.synthetic.queries import GENERATED
 from tests.helpers.fakes import FailingJudge, tiny_shop
 
 SHOP = tiny_shop()
@@ -69,6 +70,15 @@ def test_test_queries_are_never_used(tmp_path: Path) -> None:
         gate.check(judge, SHOP, shown)
         assert judge.asked and "running shoes" not in {query.text for query in judge.asked}
         assert {query.split for query in judge.asked} <= {"train", "dev"}
+
+
+def test_grades_of_made_up_queries_are_no_human_grades() -> None:
+    made_up = replace(PARTIAL, slices={GENERATED: np.ones(len(SHOP.queries), bool)})
+    gate, judge = Gate(min_kappa=0.5), NoisyJudge(0.0)
+    assert not gate.check(judge, made_up).known
+    everything = np.tile(np.arange(len(SHOP.products), dtype=np.int32), (len(SHOP.queries), 1))
+    assert gate.check(judge, made_up, (SHOP.all_queries, everything)).pairs == 0
+    assert gate.check(judge, PARTIAL, (SHOP.all_queries, everything)).pairs > 0
 
 
 def test_unknown_agreement_needs_min_kappa_zero() -> None:

@@ -10,7 +10,8 @@ from agents.baselines.classic import Identity, Spell
 from agents.suggestions.settings import SuggestSettings
 from judges.factory import open_judge
 from qr_env.common.errors import ConfigError
-from qr_env.evaluation.evaluator import MADE_UP_LABELS, HeldOutEvaluator
+from qr_env.evaluation.evaluator import HeldOutEvaluator
+from qr_env.evaluation.made_up import MADE_UP_GRADES
 from qr_env.reward.reward import Reward
 from qr_env.synthetic.queries import GENERATED, with_catalogue_queries
 from runs.online.args import Args
@@ -48,7 +49,7 @@ ONLY_TRAIN = with_catalogue_queries(without_test_queries(SHOP, also=("dev",)), 6
 def test_typed_test_queries_then_typed_dev_queries_then_made_up_ones():
     assert final_queries(setup_of(SHOP)) == FinalQueries("test", typed=True, labelled=True)
     assert final_queries(setup_of(NO_TEST)) == FinalQueries("dev", typed=True, labelled=False)
-    assert final_queries(setup_of(ONLY_TRAIN)) == FinalQueries("dev", typed=False, labelled=True)
+    assert final_queries(setup_of(ONLY_TRAIN)) == FinalQueries("dev", typed=False, labelled=False)
 
 
 def test_made_up_queries_do_not_stand_beside_typed_ones():
@@ -57,16 +58,40 @@ def test_made_up_queries_do_not_stand_beside_typed_ones():
     assert evaluator.by == "judge coverage"
 
 
-def test_made_up_labels_are_called_so():
+def test_made_up_grades_are_never_called_labels():
     evaluator = open_report_evaluator(Args(judge="labels"), setup_of(ONLY_TRAIN))
     assert all(ONLY_TRAIN.slices[GENERATED][query.row] for query in evaluator.queries)
-    assert evaluator.evaluate(Identity()).by == MADE_UP_LABELS
-    assert HeldOutEvaluator(SHOP, WordRetriever(SHOP), "test").by == "labels"
+    evaluation = evaluator.evaluate(Identity())
+    assert evaluation.by == MADE_UP_GRADES
+    assert evaluation.made_up == len(evaluation.queries)
+    assert evaluation.made_up_note.startswith("Made-up queries and grades: no shopper typed these ")
+    typed = HeldOutEvaluator(SHOP, WordRetriever(SHOP), "test").evaluate(Identity())
+    assert (typed.by, typed.made_up, typed.made_up_note) == ("labels", 0, "")
+
+
+def test_made_up_queries_are_called_so_by_whomever_they_are_graded():
+    evaluator = open_report_evaluator(Args(judge="labels", report_judge="coverage"), setup_of(ONLY_TRAIN))
+    evaluation = evaluator.evaluate(Identity())
+    assert evaluation.by == "judge coverage"
+    assert evaluation.made_up_note.startswith("Made-up queries: no shopper typed these ")
+    assert "graded by judge coverage" in evaluation.made_up_note
+
+
+def test_made_up_queries_beside_labelled_ones_are_counted():
+    mixed = with_catalogue_queries(SHOP, 60, seed=0)
+    evaluation = HeldOutEvaluator(mixed, WordRetriever(mixed), "dev").evaluate(Identity())
+    assert 0 < evaluation.made_up < len(evaluation.queries)
+    assert evaluation.by == "labels, and made-up grades of made-up queries"
+    assert f"{evaluation.made_up} of these {len(evaluation.queries)} dev queries" in evaluation.made_up_note
 
 
 def test_labels_are_refused_before_anything_is_learned_where_there_are_none():
     with pytest.raises(ConfigError, match=r"--report-judge labels: no dev query of .* has a label"):
         check_report_judge(Args(report_judge="labels"), setup_of(NO_TEST))
+    with pytest.raises(
+        ConfigError, match=r"no dev query of .* was typed by a shopper, and made-up grades are no labels"
+    ):
+        check_report_judge(Args(report_judge="labels"), setup_of(ONLY_TRAIN))
     check_report_judge(Args(report_judge="labels"), setup_of(SHOP))
     check_report_judge(Args(report_judge="coverage"), setup_of(NO_TEST))
 
@@ -103,4 +128,6 @@ def test_a_judge_decides_where_the_typed_queries_have_no_label():
 
 def test_made_up_queries_decide_nothing():
     choice = choice_of(ONLY_TRAIN)
-    assert (choice.serve, choice.gradings, choice.reason) == ("identity", [], NOT_ENOUGH)
+    assert (choice.serve, choice.gradings) == ("identity", [])
+    assert choice.reason.startswith("Made-up queries and grades: no shopper typed these ")
+    assert choice.reason.endswith(NOT_ENOUGH)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from agents.baselines.classic import Identity
 from qr_env.common.errors import RunFolderError
+from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import Evaluation
+from qr_env.shop.shop import Shop
+from qr_env.synthetic.queries import GENERATED
 from runs.report.args import Args
 from runs.report.job import main, write_report
+from runs.report.run_files import write_eval
+from tests.helpers.fakes import WordRetriever
 from tests.runs.report.conftest import EVIL, assert_well_formed
 
 
@@ -47,3 +56,23 @@ def test_an_unfinished_run_has_a_report(run_folder: Path) -> None:
 def test_the_verb_prints_the_path(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(Args(run_folder))
     assert capsys.readouterr().out.strip() == str(run_folder / "report.html")
+
+
+def test_made_up_queries_are_said_first_on_the_page_and_in_eval_json(run_folder: Path, shop: Shop) -> None:
+    made_up = replace(shop, slices={GENERATED: np.ones(len(shop.queries), bool)})
+    evaluation = HeldOutEvaluator(made_up, WordRetriever(made_up), "train").evaluate(Identity())
+    rows = [
+        {"update": update, "eval/nDCG@10": 0.3, "eval/judge nDCG@10": 0.4, "eval/made-up queries": 1.0}
+        for update in (0, 2)
+    ]
+    (run_folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    content = json.loads(write_eval(run_folder, {"identity": evaluation}, made_up).read_text())
+    assert next(iter(content)) == "warning"
+    assert content["warning"].startswith("Made-up queries and grades: no shopper typed these 7 train queries; ")
+    page = write_report(run_folder).read_text()
+    body = page[page.index("<h1>") :]
+    assert body.index("Made-up queries and grades") < body.index("<p class=soft>")
+    assert "7 train queries, made up" in body
+    assert "graded by made-up grades" in body
+    assert "Judge and made-up grades" in body
+    assert "Judge and labels" not in body and "the labels" not in body
