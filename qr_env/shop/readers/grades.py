@@ -124,7 +124,7 @@ def _check_scale(path: Path, count: Counter[str], outside: Counter[str]) -> None
     if outside and not _are_strays(outside, graded):
         why = f"{_example(outside)} is none of 0–3, E, S, C, I, Exact, Substitute, Partial, Complement, Irrelevant"
     elif on_scale and not letters and max(on_scale) in ("1", "2"):
-        why = f"the highest is {max(on_scale)}, and 3 is Exact on the scale 0–3"
+        why = "none of them is Exact on the scale 0–3, where 3 is"
     else:
         return
     proposed = _proposal([word for word in count if word not in UNJUDGED and not _is_spam(word)])

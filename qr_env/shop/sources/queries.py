@@ -80,36 +80,33 @@ def read_queries(path: Path, report: LoadReport, join: bool = True, hash_splits:
 
 def _joined(table: pa.Table, path: Path, report: LoadReport) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """The table with one row for each different text, and the row of each line, (N,)."""
-    keys = text_keys(table["query"]).dictionary_encode()
-    row_N, count = np.asarray(keys.indices).astype(np.int64), len(keys.dictionary)
+    spelled = table["query"].combine_chunks().dictionary_encode()
+    keys = text_keys(spelled.dictionary).dictionary_encode()
+    spelling_N, row_U = np.asarray(spelled.indices), np.asarray(keys.indices).astype(np.int64)
+    row_N, count = row_U[spelling_N], len(keys.dictionary)
     if count == len(table):
         return table, row_N
-    _, first_U = np.unique(row_N, return_index=True)
-    frequency_N = table["frequency"].to_numpy()
+    frequency_N, lines = table["frequency"].to_numpy(), np.bincount(row_N)
+    weight_U = np.bincount(spelling_N, weights=frequency_N).astype(np.float64)
     columns = {
-        "query_id": table["query_id"].take(first_U),
-        "query": _spellings(table["query"], row_N, frequency_N),
-        "frequency": pa.array(np.bincount(row_N, weights=frequency_N, minlength=count)),
+        "query_id": table["query_id"].take(np.unique(row_N, return_index=True)[1]),
+        "query": spelled.dictionary.take(_most_frequent(row_U, weight_U)),
+        "frequency": pa.array(np.bincount(row_N, weights=frequency_N)),
         "split": _splits(table, row_N, count, path, report),
     }
-    most = int(np.bincount(row_N).argmax())
+    most = int(lines.argmax())
     report.note(
         f"{path.name}: equal texts (case and spaces aside) are one query: {len(table):,} lines are {count:,} queries, "
-        f"with the sums of their frequencies ({shorten(columns['query'][most].as_py())} stands on "
-        f"{np.bincount(row_N)[most]:,} lines)"
+        f"with the sums of their frequencies ({shorten(columns['query'][most].as_py())}: {lines[most]:,} lines)"
     )
     return pa.table(columns, schema=QUERY_SCHEMA), row_N
 
 
-def _spellings(texts: pa.ChunkedArray, row_N: npt.NDArray[np.int64], frequency_N: npt.NDArray[np.float64]) -> pa.Array:
-    """The most frequent spelling of each query, of equally frequent ones the first."""
-    spelled = texts.combine_chunks().dictionary_encode()
-    code_N = np.asarray(spelled.indices)
-    _, first_U = np.unique(code_N, return_index=True)
-    weight_U = np.bincount(code_N, weights=frequency_N)
-    order_U = np.lexsort((first_U, -weight_U, row_N[first_U]))
-    _, best = np.unique(row_N[first_U][order_U], return_index=True)
-    return spelled.dictionary.take(order_U[best])
+def _most_frequent(row_U: npt.NDArray[np.int64], weight_U: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The heaviest of the U spellings of each query, by row; of equally frequent ones the first."""
+    order_U = np.lexsort((np.arange(len(row_U)), -weight_U, row_U))
+    _, best = np.unique(row_U[order_U], return_index=True)
+    return order_U[best]
 
 
 def _splits(table: pa.Table, row_N: npt.NDArray[np.int64], count: int, path: Path, report: LoadReport) -> pa.Array:

@@ -43,7 +43,7 @@ def test_a_raw_log_reads_as_the_counted_log(tmp_path: Path) -> None:
         (q.text, q.frequency, q.split) for q in once.all_queries
     ]
     assert "46 lines are 3 queries, with the sums of their frequencies ('" in notes_of(raw)
-    assert "stands on 40 lines" in notes_of(raw)
+    assert ": 40 lines)" in notes_of(raw)
     assert "equal texts" not in notes_of(once)
 
 
