@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from judges.validation.samples import Sample
 from qr_env.common.errors import DataError
+from qr_env.common.text_keys import text_key
 from qr_env.common.types import Query
-from qr_env.query_text.kept import plain
 from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.grades import read_grades
 from qr_env.shop.readers.load_report import LoadReport, shorten
@@ -51,15 +51,15 @@ def read_graded_pairs(path: Path, shop: Shop, report: LoadReport, without: Colle
     levels = pa.chunked_array([grades.levels])
     table = table.set_column(table.column_names.index("grade"), "grade", levels).filter(pc.is_valid(levels))
     table = _of_known_products(path, _with_texts(path, table, shop, report), shop, report)
-    known = {plain(query.text): query for query in shop.all_queries}
-    held = {plain(query.text) for query in shop.all_queries if query.split in without}
+    known = {text_key(query.text): query for query in shop.all_queries}
+    held = {text_key(query.text) for query in shop.all_queries if query.split in without}
     graded: dict[str, dict[int, int]] = {}
     again = 0
     columns = (table[name].to_pylist() for name in ("query", "product_id", "grade"))
     for text, product, level in zip(*columns, strict=True):
-        known.setdefault(plain(text), Query(-1, "", text))
-        if plain(text) not in held:
-            levels_of = graded.setdefault(plain(text), {})
+        known.setdefault(text_key(text), Query(-1, "", text))
+        if text_key(text) not in held:
+            levels_of = graded.setdefault(text_key(text), {})
             again += levels_of.get(shop.product_row[product], level) != level
             levels_of[shop.product_row[product]] = level
     if again:
