@@ -89,6 +89,7 @@ def sizes_table(facts: Facts) -> Table:
     table = Table(title="Sizes", title_justify="left", show_header=False)
     products, labels = facts["products"], facts["labels"]
     known = ", ".join(f"{name} {100 * share:.0f} %" for name, share in products["known"].items() if share)
+    table.add_row("language", escape(facts["language"]))
     table.add_row("products", f"{products['products']:,} ({products['title words']:.1f} words a title)")
     table.add_row("known fields", known or "–")
     for split, counts in facts["queries"].items():

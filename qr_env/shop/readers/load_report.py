@@ -53,6 +53,8 @@ class LoadReport:
     """File → number of rows that are in the shop."""
     notes: list[str] = field(default_factory=list)
     """Messages to the user: column aliases used, columns ignored, ids generated."""
+    language: str = ""
+    """The shop's language and what tells it; "" where nothing asked."""
 
     def __post_init__(self) -> None:
         self.options.check()

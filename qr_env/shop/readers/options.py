@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.languages import language
 from qr_env.shop.readers.grade_names import GradeNames
 
 
@@ -25,12 +26,15 @@ class ReadOptions:
     encoding: str = ""
     """Encoding of the text files, such as windows-1252; by default it is told from each file."""
     language: str = ""
-    """Language of the shop, such as de; by default it is told from the titles."""
+    """Language of the shop, such as de, or mul for several: it decides stemming, stop words and typos; by default it is
+    told from titles and queries."""
 
     def check(self) -> None:
         """Raise ConfigError for a value that no reader accepts."""
         if self.on_bad_row not in ("stop", "skip"):
             raise ConfigError(f"on_bad_row={self.on_bad_row!r}: must be 'stop' or 'skip'")
+        if self.language:
+            language(self.language)
         if self.grades:
             GradeNames.parse(self.grades)
 

@@ -67,7 +67,7 @@ def load(data: str | None, options: ReadOptions) -> Shop:
     for note in json.loads((converted / "notes.json").read_text(encoding="utf-8")):
         report.note(note)
     products, queries, qrels = (converted / f"{stem}.parquet" for stem in ("products", "queries", "qrels"))
-    return read_files("esci", report, products=products, queries=queries, qrels=qrels)
+    return read_files("esci", report, products=products, queries=queries, qrels=qrels, known_language="en")
 
 
 def _key(raw: Path) -> str:

@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from qr_env.common.errors import DataError
+from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.languages import language
 from qr_env.common.types import LEVELS, JsonDict
 from qr_env.shop.readers.formats.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport
@@ -37,6 +38,7 @@ from qr_env.shop.sources.file_names import find_required, find_table
 from qr_env.shop.sources.pairs import KnownIds, read_purchases, read_qrels
 from qr_env.shop.sources.queries import NO_QUERIES, read_queries
 from qr_env.shop.sources.split_qrels import read_split_qrels
+from qr_env.shop.told_language import tell_language
 
 LETTERS = [level[0] for level in LEVELS]  # letters need no scale: a shop without an Exact pair is read back alike
 
@@ -57,7 +59,8 @@ def read_folder(path: str | Path, options: ReadOptions | None = None) -> Shop:
         return read_files(table_name(path)[0], report, products=path)
     if not path.is_dir():
         raise DataError(f"{path}: no such folder or file")
-    extra = path / "shop.json"
+    extra = path / "shop.json"  # by `write_shop`
+    known = _read_extra(extra) if extra.is_file() else {}
     shop = read_files(
         path.resolve().name,
         report,
@@ -65,9 +68,10 @@ def read_folder(path: str | Path, options: ReadOptions | None = None) -> Shop:
         queries=find_required(path, "queries"),
         qrels=find_table(path, "qrels"),
         purchases=find_table(path, "purchases"),
-        join_queries=not extra.is_file(),  # `write_shop` wrote the shop as it was, and slices by row
+        join_queries=not known,  # `write_shop` wrote the shop as it was, and slices by row
+        known_language=str(known.get("language", "")),
     )
-    return _with_extra(shop, extra) if extra.is_file() else shop
+    return _with_extra(shop, known, extra) if known else shop
 
 
 def read_files(
@@ -78,8 +82,14 @@ def read_files(
     qrels: Path | None = None,
     purchases: Path | None = None,
     join_queries: bool = True,
+    known_language: str = "",
 ) -> Shop:
-    """Read a shop from these files; `read_folder` finds them by name. join_queries: whether equal texts are one."""
+    """Read a shop from these files; `read_folder` finds them by name.
+
+    Args:
+        join_queries: whether equal texts are one.
+        known_language: of the shop, unless the options give one; "" tells it from the texts.
+    """
     product_table = checked_table(products, PRODUCTS, report)
     if not len(product_table):
         raise DataError(f"{products}: no usable product. {report.summary() or 'The file has no rows.'}")
@@ -98,7 +108,21 @@ def read_files(
     purchase_table = PURCHASE_SCHEMA.empty_table()
     if purchases:
         purchase_table = read_purchases(purchases, known, report)
-    return Shop(name, product_table, found.table, matrix, purchase_table, report=report)
+    code = _language(report, known_language, product_table["title"], found.table["query"])
+    return Shop(name, product_table, found.table, matrix, purchase_table, report=report, language=code)
+
+
+def _language(report: LoadReport, known: str, titles: pa.ChunkedArray, queries: pa.ChunkedArray) -> str:
+    """The given language, else the known one, else the one that the texts tell."""
+    if given := report.options.language or known:
+        found = language(given)
+        report.language = f"{found.name} ({found.code}), {'given' if report.options.language else 'known of this shop'}"
+        return found.code
+    told = tell_language(titles.to_pylist(), queries.to_pylist())
+    report.language = str(told)
+    if told.code != "en":
+        report.note(f"language: {told}; --language sets another")
+    return told.code
 
 
 def write_shop(shop: Shop, folder: str | Path) -> None:
@@ -128,15 +152,26 @@ def write_shop(shop: Shop, folder: str | Path) -> None:
     (folder / "shop.json").write_text(json.dumps(extra, ensure_ascii=False), encoding="utf-8")
 
 
-def _with_extra(shop: Shop, path: Path) -> Shop:
-    """The shop with the name, qrels_complete, oracle and slices of a `shop.json` by `write_shop`."""
+def _read_extra(path: Path) -> JsonDict:
     try:
         extra: JsonDict = json.loads(path.read_text(encoding="utf-8"))
+        language(extra["language"])
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise _foreign(path, error) from None
+    return extra
+
+
+def _foreign(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not a file of `write_shop` ({error!r}); delete it or write the shop again")
+
+
+def _with_extra(shop: Shop, extra: JsonDict, path: Path) -> Shop:
+    """The shop with the name, qrels_complete, oracle and slices of a `shop.json` by `write_shop`."""
+    try:
         slices = {name: np.zeros(len(shop.queries), bool) for name in extra["slices"]}
         for name, mask in slices.items():
             mask[extra["slices"][name]] = True
         name, complete, oracle = extra["name"], bool(extra["qrels_complete"]), dict(extra["oracle"])
-        language: str = extra["language"]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DataError(f"{path}: not a file of `write_shop` ({error!r}); delete it or write the shop again") from None
-    return replace(shop, name=name, qrels_complete=complete, oracle=oracle, slices=slices, language=language)
+        raise _foreign(path, error) from None
+    return replace(shop, name=name, qrels_complete=complete, oracle=oracle, slices=slices)

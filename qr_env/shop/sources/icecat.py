@@ -50,7 +50,7 @@ def load(data: str | None, options: ReadOptions) -> Shop:
         for note in convert(raw, Path(temporary)):
             report.note(note)
         products, queries, qrels = (Path(temporary) / f"{stem}.parquet" for stem in ("products", "queries", "qrels"))
-        return read_files("icecat", report, products=products, queries=queries, qrels=qrels)
+        return read_files("icecat", report, products=products, queries=queries, qrels=qrels, known_language="en")
 
 
 def convert(raw: Path, out: Path) -> list[str]:

@@ -31,4 +31,6 @@ def load(data: str | None, options: ReadOptions) -> Shop:
     if has_our_format(folder):
         return read_folder(folder, options)
     products, queries, labels = (folder / remote.name for remote in FILES)
-    return read_files("wands", LoadReport(options), products=products, queries=queries, qrels=labels)
+    return read_files(
+        "wands", LoadReport(options), products=products, queries=queries, qrels=labels, known_language="en"
+    )
