@@ -37,9 +37,10 @@ def describe(shop: Shop, split: str = "all", samples: int = 3, seed: int = 0) ->
         samples: number of sample queries of each slice, drawn with the seed.
 
     Returns:
-        name, hash, language (with what tells it), products, queries, labels, purchases, difficulty (a row for each split, then one for each slice of
-        the chosen queries), samples, report (of the loader; None for a shop made in memory). Shares are in [0, 1];
-        nDCG@10 and R@100 are means over the queries that have labels, None where there are none.
+        name, hash, language (with what tells it), products, queries, labels, purchases, difficulty (a row for each
+        split, then one for each slice of the chosen queries), samples, report (of the loader; None for a shop made in
+        memory). Shares are in [0, 1]; nDCG@10 and R@100 are means over the queries that have labels, None where there
+        are none.
     """
     queries = [query for query in shop.all_queries if split in ("all", query.split)]
     slices = _slices(shop, queries)

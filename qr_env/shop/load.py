@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.languages import language
 from qr_env.shop.generated.generate import BENCHMARK, generate
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
@@ -51,6 +52,8 @@ def load_shop(source: str, data: str | None = None, seed: int = 0, options: Read
 
 def _load(source: str, data: str | None, seed: int, options: ReadOptions) -> Shop:
     if source in ("generated", BENCHMARK):
+        if options.language and language(options.language).code != "en":
+            raise ConfigError(f"--language {options.language}: the generated shop is English; leave it out")
         return generate(seed=seed)
     if source in PUBLIC:
         return PUBLIC[source](data, options)

@@ -65,7 +65,7 @@ def typo(word: str, rng: random.Random) -> str:
         variants.append([*before, letter, letter, after, *rest])
     if letter in _NEAR:
         variants.append([*before, rng.choice(_NEAR[letter]), after, *rest])
-    elif script(letter) == LATIN:
+    elif script(letter[0]) == LATIN:
         variants.append([*before, without_accents(letter), after, *rest])
     return "".join(rng.choice(variants))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -30,6 +31,7 @@ from qr_env.shop.load import load_shop
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.shop.trec import read_run, write_run, write_topics
+from runs.common.folder import CONFIG_FILE
 from runs.common.output import write_json
 from runs.common.query_log import with_query_log
 from runs.evaluate.args import DEFAULT_ENCODER, Args
@@ -48,7 +50,8 @@ def main(args: Args) -> None:
             "--lucene-out: union fuses two lists, which no query string does; --combine expand or replace"
         )
     started = time.perf_counter()
-    shop = load_shop(args.shop, args.data, options=args.read_options())  # the generated shop that `qr online` trains on
+    options = replace(args.read_options(), language=args.language or language_of_runs(args.agent, args.shop))
+    shop = load_shop(args.shop, args.data, options=options)  # the generated shop that `qr online` trains on
     log_shop = with_query_log(shop) if any(map(reads_query_log, args.agent)) else shop
     tables = []
     for retriever in dict.fromkeys(args.retriever):
@@ -102,6 +105,23 @@ def saved_settings_of(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
     from agents.policy.student import saved_settings  # noqa: PLC0415
 
     return {str(folder): saved_settings(folder) for folder in folders}
+
+
+def language_of_runs(specs: Sequence[str], shop: str) -> str:
+    """The --language of the runs that trained the checkpoints among the agents on this shop; "" where none was given.
+
+    Raises:
+        ConfigError: they were given different ones.
+    """
+    given: dict[str, str] = {}
+    for folder in filter(None, map(checkpoint_folder, specs)):
+        config = next((path for parent in folder.resolve().parents if (path := parent / CONFIG_FILE).is_file()), None)
+        args = json.loads(config.read_text(encoding="utf-8"))["args"] if config else {}
+        if args.get("shop") == shop and args.get("language"):
+            given[str(folder)] = args["language"]
+    if len(set(given.values())) > 1:
+        raise ConfigError(_differ("language", given))
+    return next(iter(given.values()), "")
 
 
 def open_evaluator(args: Args, shop: Shop, retriever: str, combine: str, weight: float) -> HeldOutEvaluator:
