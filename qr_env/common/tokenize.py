@@ -79,6 +79,7 @@ class Tokenizer:
         text = unicodedata.normalize("NFKC", text).lower() if not text.isascii() else text.lower()
         if not text.isascii():
             text = _INVISIBLE.sub("", text.replace("\u200b", " ")).translate(_digits())
+            text = text.replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")  # NFKC took these apart
         text = _without_apostrophes(text, self.language) if "'" in text else text
         return _decimal_points(text) if self.language.decimal_comma else _THOUSANDS.sub("", text)
 
