@@ -19,7 +19,8 @@ are not the query's, and lift(w, r) the number of other titles with both words o
 `evidence` ∈ [0, 1] is small where R is small, where few other titles hold w, or where w has little support in the
 titles that hold it anyway, as a color that goes with everything. What is held without fitting is told
 apart by `coverage_and_unfitting`, for judges that are to distrust such titles. Where R itself is written to go with the
-query (another product's whole title is appended), nothing is noticed. The cumulative link model of `thresholds.py`
+query (another product's whole title is appended), nothing is noticed, nor in scripts without spaces, where the terms of
+one word support each other. The cumulative link model of `thresholds.py`
 gives the levels.
 """
 
@@ -34,6 +35,7 @@ import numpy.typing as npt
 
 from judges.simple.thresholds import Thresholds, level_probs
 from judges.simple.title_words import TitleWords, Vocabulary
+from qr_env.common.scripts import UNSPACED
 from qr_env.common.types import FloatArray, Grades, Query, RowArray
 from qr_env.query_text.repair import Repair
 from qr_env.retrieval.encoder import product_texts
@@ -83,6 +85,8 @@ class CatalogueWords:
         usual_V = np.zeros(len(known.number), np.float32)
         fill: Callable[..., None] = coverage_kernel.fill_usual_support
         fill((known.titles.ptr, known.titles.terms), (*arrays, usual_V), float(known.size), usual_V)
+        if self.tokenizer.language.code != "en":
+            usual_V[[number for term, number in known.number.items() if UNSPACED.match(term)]] = 0
         return (*arrays, usual_V)
 
     @cached_property
