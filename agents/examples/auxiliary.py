@@ -118,10 +118,10 @@ def thought_examples(
 
 
 def _thought(query: str, bought: Sequence[str], known: frozenset[str], tokenizer: Tokenizer, max_words: int) -> str:
-    unknown = [word for word in words_of(query) if not known.issuperset(tokenizer.terms(word))]
+    unknown = [word for word in words_of(query, tokenizer) if not known.issuperset(tokenizer.terms(word))]
     own = set(tokenizer.terms(query))
     counts: dict[str, int] = {}
-    for word in (word for title in bought for word in words_of(title) if word.isalpha() and len(word) > 2):
+    for word in (word for title in bought for word in words_of(title, tokenizer) if word.isalpha() and len(word) > 2):
         counts[word] = counts.get(word, 0) + 1  # words of letters only: sizes need their units
     shared = [
         word for word, count in counts.items() if 2 * count > len(bought) and not own & set(tokenizer.terms(word))

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from agents.examples.tasks import Example
 from agents.query_log.graph import Counts
 from agents.text.boolean_query import is_boolean, parse
-from agents.text.expansion import NEGATIONS, rewrite_for_mode
+from agents.text.expansion import negations, rewrite_for_mode
 from qr_env.common.protocols import Agent
 from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Query
@@ -101,7 +101,7 @@ def _added_words(
     """The usable words that each alternative of a group adds to the query."""
     found = []
     for text in group:
-        if NEGATIONS & set(tokenizer.words(text)):
+        if negations(tokenizer) & set(tokenizer.words(text)):
             continue
         added = rewrite_for_mode(query, text, "expand", tokenizer)
         stems = set(tokenizer.terms(added))

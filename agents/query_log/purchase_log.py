@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from agents.query_log.graph import query_products
 from agents.query_log.word_model import distinctive_words, word_model, words_of
 from qr_env.common.protocols import Retriever
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Hits, Query
 from qr_env.shop.shop import Shop
 
@@ -78,7 +79,7 @@ def rewrite_examples(shop: Shop, retriever: Retriever, count: int, seed: int = 0
     queries = [log.queries[at] for at in drawn.tolist()]
     words = distinctive_words(word_model(shop, queries), queries, most=4)
     titles = [shop.titles[row] for row in log.bought_PC.indices[log.bought_PC.indptr[drawn]].tolist()]
-    rewrites = [_in_title_order(row, title) for row, title in zip(words, titles, strict=True)]
+    rewrites = [_in_title_order(row, title, shop.tokenizer) for row, title in zip(words, titles, strict=True)]
     texts = [query.text for query in queries]
     own = log.found_share(drawn, retriever.search(texts, DEPTH))
     gain = log.found_share(drawn, retriever.search(rewrites, DEPTH)) - own
@@ -87,9 +88,9 @@ def rewrite_examples(shop: Shop, retriever: Retriever, count: int, seed: int = 0
     return _without_common_words(helped, count - 1) + fine[:1] if count else []
 
 
-def _in_title_order(words: Sequence[str], title: str) -> str:
+def _in_title_order(words: Sequence[str], title: str, tokenizer: Tokenizer) -> str:
     """The words in the order of a bought title, so that the example reads like a query: "350 l", not "l 350"."""
-    place = {word: at for at, word in reversed(list(enumerate(words_of(title))))}
+    place = {word: at for at, word in reversed(list(enumerate(words_of(title, tokenizer))))}
     return " ".join(sorted(words, key=lambda word: place.get(word, len(place))))
 
 

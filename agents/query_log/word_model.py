@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import FloatArray, Query
 from qr_env.shop.shop import Shop
 
@@ -41,17 +42,21 @@ class WordModel:
     """(title words,) share of all titles that hold the word."""
     row_of: dict[str, int]
     """Query id → row of `bought_PV`."""
+    tokenizer: Tokenizer
+    """Of the shop's language."""
 
 
-def words_of(text: str) -> list[str]:
+def words_of(text: str, tokenizer: Tokenizer) -> list[str]:
     """Distinct lower-case words of a text, in order, without stop words."""
-    return [word for word in dict.fromkeys(WORD.findall(text.lower())) if word not in STOP]
+    if tokenizer.language.code == "en":
+        return [word for word in dict.fromkeys(WORD.findall(text.lower())) if word not in STOP]
+    return [word for word in dict.fromkeys(tokenizer.words(text)) if word not in tokenizer.stop_words]
 
 
-def _incidence(texts: Sequence[str]) -> tuple[sp.csr_matrix, dict[str, int]]:
+def _incidence(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[sp.csr_matrix, dict[str, int]]:
     """(texts, words) 0/1 matrix and word → column."""
     column: dict[str, int] = {}
-    rows = [[column.setdefault(word, len(column)) for word in words_of(text)] for text in texts]
+    rows = [[column.setdefault(word, len(column)) for word in words_of(text, tokenizer)] for text in texts]
     return incidence(rows, max(len(column), 1)), column
 
 
@@ -70,8 +75,8 @@ def word_model(shop: Shop, queries: Sequence[Query]) -> WordModel:
     """The statistics of these queries; only their own purchases are read."""
     row_of = {query.id: i for i, query in enumerate(queries)}
     bought = shop.purchases_of(queries)
-    titles, title_words = _incidence(shop.titles)
-    texts, query_words = _incidence([query.text for query in queries])
+    titles, title_words = _incidence(shop.titles, shop.tokenizer)
+    texts, query_words = _incidence([query.text for query in queries], shop.tokenizer)
     ones = np.ones(len(bought[0]), np.float32)
     bought_PC = sp.csr_matrix((ones, bought), shape=(len(queries), len(shop.titles)))
     counts_PV = (bought_PC @ titles).tocsr()
@@ -79,9 +84,8 @@ def word_model(shop: Shop, queries: Sequence[Query]) -> WordModel:
     counts_VV, totals_V = (texts.T @ counts_PV).tocsr(), texts.T @ totals_N
     title_share_V = np.asarray(titles.sum(axis=0)).ravel() / max(len(shop.titles), 1)
     common_V = np.maximum(title_share_V, 1e-6).astype(np.float32)
-    return WordModel(
-        query_words, title_words, _row_shares(counts_PV, totals_N), _row_shares(counts_VV, totals_V), common_V, row_of
-    )
+    shares = _row_shares(counts_PV, totals_N), _row_shares(counts_VV, totals_V)
+    return WordModel(query_words, title_words, *shares, common_V, row_of, shop.tokenizer)
 
 
 def candidates(model: WordModel, queries: Sequence[Query], most: int = 3, rarest: float = 0.0) -> list[list[str]]:
@@ -98,15 +102,16 @@ def candidates(model: WordModel, queries: Sequence[Query], most: int = 3, rarest
     """
     names = np.array(list(model.title_words))
     column = model.query_words
-    known = [[column[word] for word in words_of(query.text) if word in column] for query in queries]
+    known = [[column[word] for word in words_of(query.text, model.tokenizer) if word in column] for query in queries]
     texts_PV = incidence(known, max(len(column), 1))
     length_P = np.maximum(np.asarray(texts_PV.sum(axis=1), np.float32).ravel(), 1.0)
     related_PV = _row_shares(texts_PV @ model.given_VV, length_P)
+    own_words = [frozenset(words_of(query.text, model.tokenizer)) for query in queries]
     results = []
     for i, query in enumerate(queries):
         own, related = model.bought_PV[model.row_of[query.id]], related_PV[i]
         parts = own, related, own + related
-        ranked = [_best_words(part, model.common_V, names, query.text, most, rarest) for part in parts]
+        ranked = [_best_words(part, model.common_V, names, own_words[i], most, rarest) for part in parts]
         texts = [" ".join(words[:length]) for words in ranked for length in range(2, len(words) + 1)]
         texts += [word for words in ranked for word in words]
         results.append(list(dict.fromkeys(texts)))
@@ -122,15 +127,14 @@ def distinctive_words(model: WordModel, queries: Sequence[Query], most: int) -> 
     common = model.bought_PV.copy()
     common.data = np.where(common.data >= 0.5, common.data, 0.0).astype(np.float32)
     common.eliminate_zeros()
-    return [_best_words(common[i], model.common_V, names, "", most) for i in range(len(queries))]
+    return [_best_words(common[i], model.common_V, names, frozenset(), most) for i in range(len(queries))]
 
 
 def _best_words(
-    row: sp.csr_matrix, common_V: FloatArray, names: np.ndarray, query: str, most: int, rarest: float = 0.0
+    row: sp.csr_matrix, common_V: FloatArray, names: np.ndarray, own: frozenset[str], most: int, rarest: float = 0.0
 ) -> list[str]:
-    """The best title words of one row of shares, ranked as in `candidates`, without the query's own and rare words."""
+    """The best title words of one row of shares, ranked as in `candidates`, without `own` and rare words."""
     score = row.data * np.log(np.maximum(row.data, 1e-9) / common_V[row.indices])
-    own = set(words_of(query))
     ranked = row.indices[np.argsort(-score, kind="stable")]
     order = ranked[common_V[ranked] >= rarest][: most + len(own)]
     return [word for word in names[order].tolist() if word not in own][:most]
