@@ -83,6 +83,7 @@ class Matching:
     def summary(self) -> str:
         """What was taken for what and what was left, in one line; "" if all columns have our names."""
         taken = [self._taken(column.name) for column in self.spec.columns if column.name in self._ours()]
+        taken += [f"parent ← {self._source(PARENT)}"] if PARENT in self.names.values() else []
         left = [file for file in self.header if file not in self.names and file.strip()]
         if not left and not self.fills and all(file == ours for file, ours in self.names.items()):
             return ""

@@ -126,7 +126,7 @@ PRODUCTS = Spec(
         ),
     ),
     key="product_id",
-    parents=("parent", "parent_sku", "parent_id", "parent_product_id", "superior", "ubergeordnet"),
+    parents=("parent", "parent_sku", "parent_id", "parent_product_id", "superior", "ubergeordnet", "variant_id"),
     groups=("handle", "url_handle", "handle_id"),
 )
 QUERIES = Spec(

@@ -26,13 +26,13 @@ from qr_env.shop.readers.formats.delimited import csv_rows
 from qr_env.shop.readers.formats.json_rows import json_rows
 from qr_env.shop.readers.formats.parquet import parquet_chunks
 from qr_env.shop.readers.formats.table_file import TableFile, open_table, table_name
+from qr_env.shop.readers.formats.trec_qrels import SUFFIXES as TREC
 from qr_env.shop.readers.formats.trec_qrels import is_trec, trec_rows
 from qr_env.shop.readers.formats.undecoded import Undecoded
 from qr_env.shop.readers.load_report import LoadReport
 
 DELIMITED = (".csv", ".tsv", ".tab", ".psv")
 JSON = (".jsonl", ".ndjson", ".json")
-TREC = (".trec", ".qrels", ".txt")
 TABLE_SUFFIXES = (".parquet", *DELIMITED, *JSON, ".txt")
 QRELS_SUFFIXES = (*TABLE_SUFFIXES, ".trec", ".qrels")
 
@@ -52,13 +52,12 @@ def read_chunks(path: Path, naming: Naming, report: LoadReport, table: str = "")
     """
     file = open_table(path, report.options.encoding, table)
     report.note(file.note)
-    if file.suffix in DELIMITED:
+    if file.suffix in TREC or (table == "qrels" and file.suffix in (".txt", ".tsv") and is_trec(file)):
+        rows = trec_rows(file, naming)
+    elif file.suffix in (*DELIMITED, ".txt"):
         rows = csv_rows(file, naming, report)
     elif file.suffix in JSON:
         rows = json_rows(file, naming)
-    elif file.suffix in TREC:
-        in_trec = (table == "qrels" or file.suffix != ".txt") and is_trec(file)
-        rows = trec_rows(file, naming) if in_trec else csv_rows(file, naming, report)
     elif file.suffix == ".parquet":
         yield from parquet_chunks(file, naming)
         return

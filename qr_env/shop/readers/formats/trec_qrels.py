@@ -5,6 +5,7 @@ rows = trec_rows(open_table(Path("qrels.trec")), lambda header: {name: name for 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -13,15 +14,17 @@ from qr_env.shop.readers.chunks import Naming, excerpt
 from qr_env.shop.readers.formats.table_file import TableFile
 
 WIDTH = 4  # fields of a line
+SUFFIXES = (".trec", ".qrels")
+LINE = re.compile(r"^\S+\s+\w+\s+\S+\s+-?\d+(\.\d+)?\s*$")  # the grade is a number, which no header has
 
 
 def is_trec(file: TableFile) -> bool:
-    """Whether a file has TREC's lines: by its suffix, or for .txt because most of the first lines have four fields."""
-    if file.suffix != ".txt":
+    """Whether a file has TREC's lines: by its suffix, or because the first and most of the next lines are such."""
+    if file.suffix in SUFFIXES:
         return True
     with file.text(newline=None) as handle:
-        counts = [len(line.split()) for line in islice(handle, 50) if line.strip()]
-    return counts.count(WIDTH) > 0.5 * len(counts) and counts[0] == WIDTH
+        found = [LINE.match(line) is not None for line in islice(handle, 50) if line.strip()]
+    return bool(found) and found[0] and found.count(True) > 0.5 * len(found)
 
 
 def trec_rows(file: TableFile, naming: Naming) -> Iterator[Any]:

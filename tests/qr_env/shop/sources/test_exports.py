@@ -145,6 +145,13 @@ def test_wix_and_magento_and_prestashop(tmp_path: Path) -> None:
     assert rows(shop, "product_id", "title", "category", "brand") == [("7", "Tee", "Shirts", "Acme")]
 
 
+def test_squarespace_leaves_id_and_title_of_variants_empty(tmp_path: Path) -> None:
+    header = "Product ID [Non Editable],Variant ID [Non Editable],Title,Description,SKU,Price,Categories\n"
+    shop = read(tmp_path, header + "a,b,Tee,Soft,T,20,Shirts\n,c,,,T-M,21,\nd,e,Mug,Hot,M,8,Mugs\n")
+    assert rows(shop, "product_id", "title", "price") == [("a", "Tee", 20.0), ("d", "Mug", 8.0)]
+    assert "left out: 1 (such as line 3)" in notes(shop)
+
+
 def test_a_google_merchant_feed(tmp_path: Path) -> None:
     header = "id\ttitle\tdescription\tlink\timage_link\tavailability\tprice\tsale_price\tbrand\tgtin\tmpn\t"
     header += "google_product_category\tproduct_type\tcolor\titem_group_id\n"
@@ -370,3 +377,11 @@ def test_rows_of_totals_are_no_queries(tmp_path: Path) -> None:
     assert "rows of totals, left out: 2 (such as line 3)" in notes(shop)
     shop = read(tmp_path, "id,title\n1,sofa\n", "query,count\ntotal gym,2\ngrand total war,3\n")
     assert len(shop.queries) == 2
+
+
+def test_trec_lines_in_a_tsv_and_a_header_of_four_columns(tmp_path: Path) -> None:
+    queries = "query_id,query\n7,couch\n8,lamp\n"
+    (tmp_path / "qrels.tsv").write_text("7\t0\t1\t3\n8\t0\t1\t2\n")
+    assert read(tmp_path, "product_id,title\n1,sofa\n", queries).qrels.toarray().tolist() == [[4], [3]]
+    (tmp_path / "qrels.tsv").write_text("query-id\titeration\tcorpus-id\tscore\n7\t0\t1\t2\n8\t0\t1\t3\n")
+    assert read(tmp_path, "product_id,title\n1,sofa\n", queries).qrels.toarray().tolist() == [[3], [4]]
