@@ -4,7 +4,7 @@
     log.queries, log.rows_NK, log.clicked_NK, log.report
 
 One row a product shown: `session` (one result list shown once), `query_id` (or `query`, its text), `product_id`,
-`position` (1 is the top), `event`: the last of none, click, cart and purchase, or a word of `EVENT_OF`.
+`position` (1 is the top), `event`: the last of none, click, cart and purchase, or another word for one.
 """
 
 from __future__ import annotations
@@ -24,18 +24,10 @@ from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
-from qr_env.shop.readers.tables import PAIR_PRODUCT_ID, QUERY_NAMES
+from qr_env.shop.readers.tables import ACTION_NAMES, PAIR_PRODUCT_ID, QUERY_NAMES
 from qr_env.shop.shop import Shop
+from qr_env.shop.sources.events import EVENTS, events_of
 
-EVENTS = ("none", "click", "cart", "purchase")  # each includes the ones before it
-# Other words for them, of UBI and of analytics tools; spaces and hyphens are written as "_".
-_WORDS = {
-    "none": ("", "impression", "view", "viewed", "view_item_list", "shown", "skip", "no_click", "0", "false"),
-    "click": ("clicked", "click_through", "item_click", "product_click", "select_item", "view_item", "1", "true"),
-    "cart": ("add_to_cart", "addtocart", "cart_add", "add_to_basket", "basket", "atc"),
-    "purchase": ("purchased", "buy", "bought", "order", "ordered", "conversion", "transaction", "checkout"),
-}
-EVENT_OF = {word: EVENTS.index(name) for name, words in _WORDS.items() for word in (name, *words)}
 MAX_POSITIONS = 1_000  # a log with a lower rank is misread, and would need the memory
 _SESSIONS = ("session_id", "list_id", "impression_id", "serp_id", "search_id", "request_id", "query_response_id")
 SPEC = Spec(
@@ -45,8 +37,14 @@ SPEC = Spec(
         Column("query_id", ("qid",), filled=True, limit=256),
         Column("query", QUERY_NAMES, filled=True, unless=(("query", "user_query"),)),
         PAIR_PRODUCT_ID,
-        Column("position", ("rank", "pos", "ordinal", "position_ordinal"), required=True, filled=True, limit=8),
-        Column("event", ("action", "action_name", "event_name", "event_type", "interaction", "clicked"), required=True),
+        Column(
+            "position",
+            ("rank", "pos", "ordinal", "event_attributes_position_ordinal"),
+            required=True,
+            filled=True,
+            limit=8,
+        ),
+        Column("event", ("action", *ACTION_NAMES, "clicked"), required=True),
     ),
 )
 
@@ -85,7 +83,7 @@ def read_click_log(path: str | Path, shop: Shop, options: ReadOptions | None = N
             (product, "unknown product_id", "product_id"),
         ]
         place = pc.invert(pc.match_substring_regex(table["position"], r"^[1-9]\d{0,6}(\.0+)?$"))
-        event = pc.is_null(_events(table))
+        event = pc.is_null(events_of(table["event"]))
         known_words = f"event is none of {', '.join(EVENTS)}, nor a word for one"
         return [*unknown, (place, "position is no whole number from 1", "position"), (event, known_words, "event")]
 
@@ -108,13 +106,6 @@ def _query_rows(shop: Shop, table: pa.Table, by: str) -> pa.Array:
     return pc.index_in(table[by].combine_chunks(), shop.queries[by].combine_chunks())
 
 
-def _events(table: pa.Table) -> pa.ChunkedArray:
-    """(N,) int8 index of each row's event in `EVENTS`, null for an unknown word."""
-    words = pc.replace_substring_regex(pc.utf8_lower(table["event"]), r"[\s\-]+", "_")
-    at = pc.index_in(words, pa.array(list(EVENT_OF)))
-    return pa.chunked_array([pa.array(list(EVENT_OF.values()), pa.int8()).take(at.combine_chunks())])
-
-
 def _lists(path: Path, shop: Shop, table: pa.Table, query_N: npt.NDArray[np.int64], report: LoadReport) -> ClickLog:
     """Rows of the log as lists; sessions with a gap, a rank used twice or two queries are left out and noted."""
     session_N = table["session"].combine_chunks().dictionary_encode().indices.to_numpy()
@@ -130,7 +121,7 @@ def _lists(path: Path, shop: Shop, table: pa.Table, query_N: npt.NDArray[np.int6
     shape = int(complete_P.sum()), int(place_N[kept_N].max()) + 1
     rows_NK, event_NK = np.full(shape, -1, np.int32), np.zeros(shape, np.int8)
     product_N = pc.index_in(table["product_id"], shop.products["product_id"].combine_chunks()).to_numpy()
-    event_N = _events(table).to_numpy()
+    event_N = events_of(table["event"]).to_numpy()
     rows_NK[at], event_NK[at] = product_N[kept_N], event_N[kept_N]
     query_of = np.zeros(shape[0], np.int64)
     query_of[line_N] = query_N[kept_N]

@@ -10,13 +10,14 @@ Console, Google Ads and GA4, and of WooCommerce and Search Console in other lang
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
 from qr_env.shop.readers.columns import TEXT_LIMIT, Column, Spec
 
 _IDS = (
     *("handle", "url_handle", "handle_id", "parent_asin", "asin", "sku", "object_id", "item_id", "docid", "doc_id"),
     *("document_id", "corpus_id", "pid", "id_product", "product_code", "product_sku", "variant_sku", "item_sku"),
-    *("item_number", "artikelnummer", "reference", "gtin", "ean"),
+    *("item_number", "artikelnummer", "reference", "gtin", "ean", "event_attributes_object_object_id"),
 )
 # An `id` beside another id is the product's in a list of products, and the row's own in a list of pairs.
 _PRODUCT_ID = Column("product_id", ("_id", "id", *_IDS), required=True, filled=True, limit=256, fills=(("id", "sku"),))
@@ -31,6 +32,8 @@ QUERY_NAMES = (
     *("populairste_zoekopdrachten", "zoekopdracht", "zoekterm", "principais_consultas", "上位のクエリ", "热门查询"),
     *("najpopularniejsze_zapytania", "인기_검색어", "поисковый_запрос"),
 )
+
+ACTION_NAMES = ("action_name", "event", "event_name", "event_type", "action_type", "interaction")
 
 PRODUCTS = Spec(
     "products",
@@ -133,7 +136,16 @@ QUERIES = Spec(
     "queries",
     (
         Column("query_id", ("qid", "_id", "id", "topic", "topic_id"), filled=True, limit=256),
-        Column("query", QUERY_NAMES, clean="entities", required=True, filled=True, empty="empty query"),
+        # In OpenSearch's index ubi_queries "query" is what the engine was sent, and "user_query" what was typed.
+        Column(
+            "query",
+            QUERY_NAMES,
+            clean="entities",
+            required=True,
+            filled=True,
+            empty="empty query",
+            unless=(("query", "user_query"),),
+        ),
         # Impressions are searches that showed the shop; clicks are taken only where nothing counts searches.
         Column(
             "frequency",
@@ -182,8 +194,9 @@ PURCHASES = Spec(
     (
         _QUERY_ID,
         Column("query", QUERY_NAMES, clean="entities"),
-        PAIR_PRODUCT_ID,
+        replace(PAIR_PRODUCT_ID, filled=False),
         Column("source", ("where", "channel"), kind="source"),
+        Column("action", ACTION_NAMES),
     ),
 )
 

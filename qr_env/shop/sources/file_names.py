@@ -2,7 +2,7 @@
 
     find_table(Path("my_folder"), "products")      # my_folder/products.csv, or my_folder/wc-product-export-1.csv
 
-A file named like the table wins; products and queries are also found under the names that exports give them.
+A file named like the table wins; they are also found under the names that exports give them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ from qr_env.shop.readers.formats.table_file import PACKED_SUFFIXES, table_name
 # Stems in the form of `plain_name`; a "*" at the end stands for anything.
 OTHER_NAMES = {
     "products": ("product", "corpus", "catalog*", "products_export*", "product_export*", "wc_product_export*"),
-    "queries": ("query", "search_terms", "suchanfragen", "suchbegriffe", "requetes", "consultas", "zoekopdrachten"),
+    "queries": (
+        "query",
+        "ubi_queries*",
+        "search_terms",
+        "suchanfragen",
+        "suchbegriffe",
+        "requetes",
+        "consultas",
+        "zoekopdrachten",
+    ),
+    "purchases": ("purchase", "orders", "ubi_events*"),
 }
 
 

@@ -9,6 +9,7 @@ which no query or no product is known is refused with an example of both sides a
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,11 @@ from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.readers.tables import PURCHASES, QRELS
 from qr_env.shop.readers.values import apply_tests
 from qr_env.shop.shop import PURCHASE_SCHEMA, conform
+from qr_env.shop.sources.events import PURCHASE, events_of
 from qr_env.shop.sources.likely_reason import why_unknown
 from qr_env.shop.sources.queries import ShopQueries
 
+MOST_WORDS = 8  # words of events that a note lists
 Rows = npt.NDArray[np.int64]
 
 
@@ -85,13 +88,33 @@ def read_qrels(path: Path, known: KnownIds, report: LoadReport) -> sp.csr_matrix
 
 
 def read_purchases(path: Path, known: KnownIds, report: LoadReport) -> pa.Table:
-    """The purchases, columns of `PURCHASE_SCHEMA`. Raises as `read_qrels`."""
-    pairs = _known_pairs(path, checked_table(path, PURCHASES, report), known, report)
+    """The purchases, columns of `PURCHASE_SCHEMA`: all rows, or those of a log of events that are purchases.
+
+    Raises as `read_qrels`.
+    """
+    table = checked_table(path, PURCHASES, report)
+    if "action" in table.column_names:
+        table = _bought(path, table, report)
+    problems: list[Problem] = []
+    table = apply_tests(table, [(pc.equal(table["product_id"], ""), "missing product_id", "product_id")], problems)
+    report.add(str(path), problems)
+    pairs = _known_pairs(path, table, known, report)
     ids = known.queries.table["query_id"].take(pa.array(pairs.query_N))
     columns = {"query_id": ids, "product_id": pairs.table["product_id"]}
     if "source" in pairs.table.column_names:
         columns["source"] = pairs.table["source"]
     return conform(pa.table(columns), PURCHASE_SCHEMA, path.name)
+
+
+def _bought(path: Path, table: pa.Table, report: LoadReport) -> pa.Table:
+    """The rows of a log of events that are purchases; the others are counted in a note."""
+    bought = pc.fill_null(pc.equal(events_of(table["action"]), PURCHASE), False)
+    others = Counter(table["action"].filter(pc.invert(bought)).to_pylist())
+    if others:
+        listed = ", ".join(f"{word or 'empty'} ({count:,} ×)" for word, count in others.most_common(MOST_WORDS))
+        more = f" and {len(others) - MOST_WORDS:,} other words" if len(others) > MOST_WORDS else ""
+        report.note(f"{path.name}: events that are no purchases, left out: {others.total():,}: {listed}{more}")
+    return table.filter(bought)
 
 
 def _report_repeated(path: Path, pairs: Pairs, keys: Rows, report: LoadReport) -> None:

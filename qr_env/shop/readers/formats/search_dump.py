@@ -1,6 +1,7 @@
 """Documents of Elasticsearch, OpenSearch and Solr as they are dumped: the fields stand inside `_source`.
 
     unwrapped({"_index": "shop", "_id": "7", "_source": {"title": "sofa"}})     # {"_id": "7", "title": "sofa"}
+    unwrapped({"event_attributes": {"object": {"object_id": "7"}}})             # {"object_id": "7", "ordinal": None, …}
 
 A bulk file has two lines a document: `{"index": {"_id": "7"}}`, then the fields.
 """
@@ -18,10 +19,24 @@ def unwrapped(value: object) -> object:
     """The fields of a document with its `_id`; anything else as it is."""
     if not isinstance(value, dict):
         return value
-    source = next((value[key] for key in ("_source", "fields") if isinstance(value.get(key), dict)), None)
+    value = _event(value)
+    parts = (value.get(key) for key in ("_source", "fields"))
+    source = next((part for part in parts if isinstance(part, dict)), None)
     if source is None or not ("_id" in value or "_source" in value):
         return value
+    source = _event(source)
     return {"_id": value["_id"], **source} if "_id" in value else source
+
+
+def _event(value: dict[str, object]) -> dict[str, object]:
+    """An event of UBI with the product and its rank, which stand inside `event_attributes`, beside the other fields."""
+    attributes = value.get("event_attributes")
+    if not isinstance(attributes, dict):
+        return value
+    found, position = attributes.get("object"), attributes.get("position")
+    product = found.get("object_id") if isinstance(found, dict) else attributes.get("object_id")
+    ordinal = position.get("ordinal") if isinstance(position, dict) else None
+    return {"object_id": product, "ordinal": ordinal} | value
 
 
 def documents(values: Iterator[Value]) -> Iterator[Value]:
