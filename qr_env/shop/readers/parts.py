@@ -74,15 +74,22 @@ class Parts:
 
     def _repeats(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         """(N,) whether a row repeats the id of a row with a title above it and, unless grouped, has no title itself."""
-        is_titled = pc.not_equal(table[TITLE], "")
-        rows = np.arange(len(table)) if self.matching.grouped else np.flatnonzero(~np.asarray(is_titled, dtype=bool))
+        titled_N = np.asarray(pc.not_equal(table[TITLE], ""), dtype=bool)
+        rows = np.arange(len(table)) if self.matching.grouped else np.flatnonzero(~titled_N)
         repeats_N = np.zeros(len(table), bool)
-        if len(rows):
-            ids = table[self.matching.spec.key].combine_chunks()
-            titled = pc.if_else(is_titled, ids, pa.scalar(None, pa.string())).combine_chunks()
-            candidates = ids.take(pa.array(rows))
-            first = np.asarray(pc.fill_null(pc.index_in(candidates, titled, skip_nulls=True), len(table)))
-            repeats_N[rows] = first < rows
+        if not len(rows):
+            return repeats_N
+        ids = table[self.matching.spec.key].combine_chunks()
+        if self.matching.grouped:
+            codes = ids.dictionary_encode()
+            known, place_N = codes.dictionary, np.asarray(codes.indices)
+        else:  # only the few ids of rows without a title are looked up; -1 for the others
+            known = pc.unique(ids.take(pa.array(rows)))
+            place_N = np.asarray(pc.fill_null(pc.index_in(ids, known), -1))
+        titled = np.flatnonzero(titled_N & (place_N >= 0))
+        first_U = np.full(len(known), len(table))  # row of the first title of each of them
+        first_U[place_N[titled][::-1]] = titled[::-1]  # of several the last one written stays: the first row
+        repeats_N[rows] = first_U[place_N[rows]] < rows
         return repeats_N
 
     def notes(self) -> list[str]:
