@@ -7,13 +7,18 @@ qr evaluate --agent spell --lucene-out topics.tsv     then        search with an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from qr_env.common.errors import DataError
 from qr_env.common.types import FloatArray, Hits, Query, RowArray
+from qr_env.shop.readers.chunks import Problem, excerpt
+from qr_env.shop.readers.formats.table_file import open_table
+from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 
 
@@ -69,59 +74,94 @@ def _column(name: str) -> str:
     return name
 
 
-def read_run(path: str | Path, shop: Shop, queries: Sequence[Query], k: int = 100) -> tuple[Hits, str]:
-    """Read a run file for these queries.
+SIX = "query_id Q0 product_id rank score tag"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A line of a run."""
+
+    query_id: str
+    """Id of the query."""
+    row: int
+    """Row of the product."""
+    rank: int
+    """Rank as written."""
+    score: float
+    """Score as written; of a file without scores, minus the rank."""
+    tag: str
+    """Name of the run; "" where the line has none."""
+
+
+def read_run(
+    path: str | Path, shop: Shop, queries: Sequence[Query], k: int = 100, options: ReadOptions | None = None
+) -> tuple[Hits, str]:
+    """Read a run file for these queries: TREC's six columns, or MS MARCO's three (query_id product_id rank).
 
     Sorted by score, best first, ties by the rank column; cut at k. Lines of other queries of the shop are ignored;
-    queries without a line get no hits.
+    queries without a line get no hits. The file may be packed.
+
+    Args:
+        options: how the file is read; a line that they skip is left out and logged.
 
     Returns:
         Hits of shape (len(queries), k), and the tag of the first line.
 
     Raises:
-        DataError: no such file, or a line is malformed, names an unknown query or product, or repeats a product.
+        BadRowError: a line is malformed, names an unknown query or product, or repeats a product.
+        DataError: no such file, or no line of it can be used.
     """
-    lines = _read_lines(Path(path))
+    path, report = Path(path), LoadReport(options or ReadOptions())
     wanted = {query.id: n for n, query in enumerate(queries)}
-    known = set(shop.queries["query_id"].to_pylist())
     found: list[dict[int, tuple[float, int]]] = [{} for _ in queries]
-    tag = "run"
-    for number, line in lines:
-        query_id, row, rank, score, line_tag = _parse(f"{path}:{number}", line, shop)
-        tag = line_tag if number == lines[0][0] else tag
-        if query_id not in known:
-            raise DataError(f"{path}:{number}: query {query_id!r} is not in {shop!r}: was the run made for this shop?")
-        if query_id not in wanted:
-            continue
-        of_query = found[wanted[query_id]]
-        if row in of_query:
-            raise DataError(f"{path}:{number}: query {query_id!r} has the same product twice; keep the better line")
-        of_query[row] = (-score, rank)
-    return _as_hits(found, k), tag
+    known, tag, kept = frozenset(shop.queries["query_id"].to_pylist()), "", 0
+    problems: list[Problem] = []
+    for number, text in _read_lines(path, report):
+        line = _parse(text, shop, known)
+        of_query = found[wanted[line.query_id]] if isinstance(line, RunLine) and line.query_id in wanted else {}
+        if isinstance(line, RunLine) and line.row in of_query:
+            line = "a query has the same product twice (keep the better line)"
+        if isinstance(line, str):
+            problems.append((number, line, excerpt(text)))
+        else:
+            tag, kept = tag or line.tag, kept + 1
+            of_query[line.row] = (-line.score, line.rank)
+    report.rows[str(path)], report.kept[str(path)] = kept + len(problems), kept
+    report.add(str(path), problems)
+    if not kept:
+        raise DataError(
+            f"{path}: no usable line. {report.summary() or 'A run has query_id Q0 product_id rank score tag'}"
+        )
+    report.warn(str(path))
+    return _as_hits(found, k), tag or "run"
 
 
-def _read_lines(path: Path) -> list[tuple[int, str]]:
-    if not path.is_file():
-        raise DataError(f"run file {path}: no such file")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+def _read_lines(path: Path, report: LoadReport) -> Iterator[tuple[int, str]]:
+    """The lines of a file that are not blank, with their numbers."""
+    with open_table(path, report.options.encoding).text(newline=None) as handle:
+        for number, line in enumerate(handle, start=1):
+            if line.strip():
+                yield number, line
 
 
-def _parse(where: str, line: str, shop: Shop) -> tuple[str, int, int, float, str]:
-    columns = line.split()
-    if len(columns) != 6:
-        raise DataError(f"{where}: {len(columns)} columns, need 6: query_id Q0 product_id rank score tag")
-    query_id, _, product_id, rank, score, tag = columns
+def _parse(text: str, shop: Shop, known: frozenset[str]) -> RunLine | str:
+    """A line of a run, or the reason why it is none."""
+    columns = text.split()
+    if len(columns) not in (3, 6):
+        return f"{len(columns)} columns (a run has {SIX}, or query_id product_id rank)"
+    query_id, product_id = columns[0], columns[1 if len(columns) == 3 else 2]
+    rank, score, tag = (columns[2], f"-{columns[2]}", "") if len(columns) == 3 else columns[3:]
+    if query_id not in known:
+        return f"the query is not in {shop!r} (was the run made for this shop?)"
     if product_id not in shop.product_row:
-        raise DataError(f"{where}: product {product_id!r} is not in {shop!r}: was the run made for this shop?")
+        return f"the product is not in {shop!r} (was the run made for this shop?)"
     try:
-        value = float(score)
-        place = int(rank)
-    except ValueError as error:
-        raise DataError(f"{where}: rank {rank!r} must be a whole number and score {score!r} a number") from error
+        place, value = int(rank), float(score)
+    except ValueError:
+        return "the rank must be a whole number and the score a number"
     if not np.isfinite(value):
-        raise DataError(f"{where}: score {score!r} must be finite")
-    return query_id, shop.product_row[product_id], place, value, tag
+        return "the score must be finite"
+    return RunLine(query_id, shop.product_row[product_id], place, value, tag)
 
 
 def _as_hits(found: list[dict[int, tuple[float, int]]], k: int) -> Hits:

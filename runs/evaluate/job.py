@@ -160,7 +160,7 @@ def evaluate_agents(args: Args, evaluator: HeldOutEvaluator, log_shop: Shop) -> 
         agent = open_agent(spec, log_shop, options)
         evaluations[column_name(spec, evaluations)] = last = evaluator.evaluate(agent)
     if args.run_in:
-        hits, tag = read_run(args.run_in, evaluator.shop, evaluator.queries, evaluator.k)
+        hits, tag = read_run(args.run_in, evaluator.shop, evaluator.queries, evaluator.k, args.read_options())
         evaluations[Path(args.run_in).name] = evaluator.evaluate_run(hits, tag)
     if args.run_out:
         hits = evaluator.search(last.rewrites)

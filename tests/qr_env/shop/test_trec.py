@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qr_env.common.errors import DataError
+from qr_env.common.errors import BadRowError, DataError
 from qr_env.common.types import Hits, Query
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.shop.trec import read_run, strictly_decreasing, write_run, write_topics
 from tests.helpers.fakes import WordRetriever, tiny_shop
@@ -51,9 +53,9 @@ def test_reading_sorts_by_score_then_rank_and_cuts_at_k(shop: Shop, tmp_path: Pa
     ("line", "reason"),
     [
         ("q00 Q0 p01 1 0.5", "5 columns"),
-        ("q00 Q0 nope 1 0.5 x", "product 'nope'"),
-        ("nope Q0 p01 1 0.5 x", "query 'nope'"),
-        ("q00 Q0 p01 1 high x", "score 'high'"),
+        ("q00 Q0 nope 1 0.5 x", "the product is not in .*nope"),
+        ("nope Q0 p01 1 0.5 x", "the query is not in .*nope"),
+        ("q00 Q0 p01 1 high x", "the score a number.*high"),
         ("q00 Q0 p01 1 nan x", "finite"),
         ("q00 Q0 p00 1 0.4 x", "twice"),
     ],
@@ -61,9 +63,25 @@ def test_reading_sorts_by_score_then_rank_and_cuts_at_k(shop: Shop, tmp_path: Pa
 def test_a_bad_line_is_named(shop: Shop, tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "bad.trec"
     path.write_text(f"q00 Q0 p00 1 0.5 x\n{line}\n")
-    with pytest.raises(DataError, match=reason) as error:
+    with pytest.raises(BadRowError, match=reason) as error:
         read_run(path, shop, shop.all_queries)
     assert f"{path}:2" in str(error.value)
+    hits, _ = read_run(path, shop, shop.all_queries[:1], 3, ReadOptions(on_bad_row="skip"))
+    assert hits.rows_NK.tolist() == [[0, -1, -1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("run.trec.gz", gzip.compress(b"q00 Q0 p02 1 0.9 x\nq00 Q0 p01 2 0.5 x\n")),
+        ("run.txt", "\ufeffq00\tQ0\tp02\t1\t9e-1\tx\r\nq00\tQ0\tp01\t2\t0.5\tx\r\n".encode()),
+        ("msmarco.tsv", b"q00\tp01\t2\nq00\tp02\t1\n"),
+    ],
+)
+def test_runs_may_be_packed_have_marks_or_three_columns(shop: Shop, tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    hits, tag = read_run(tmp_path / name, shop, shop.all_queries[:1], k=2)
+    assert hits.rows_NK.tolist() == [[2, 1]] and tag == ("run" if name == "msmarco.tsv" else "x")
 
 
 def test_no_file_and_ids_with_spaces_are_refused(shop: Shop, tmp_path: Path) -> None:
