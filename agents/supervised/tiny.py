@@ -36,6 +36,7 @@ from agents.policy.prompt import prompt_text
 from agents.query_log.word_model import distinctive_words, word_model
 from agents.suggestions.suggester import Offer, Suggester
 from agents.supervised.sft import TokenSequence, fine_tune, prompted_sequences, response_sequences
+from qr_env.common.scripts import LATIN, UNSPACED, clusters, script
 from qr_env.shop.shop import Shop
 from qr_env.synthetic.typos import typo_variant
 
@@ -216,13 +217,22 @@ def bought_pairs(shop: Shop) -> list[tuple[str, str]]:
 
 
 def damage(word: str, rng: np.random.Generator) -> str:
-    """The word with one typo: a letter dropped, doubled, swapped with the next one, or replaced."""
-    at = int(rng.integers(len(word) - 1)) if len(word) > 1 else 0
+    """The word with one typo: a letter dropped, doubled, swapped with the next one, or replaced by a Latin one.
+
+    Letters of other scripts are not replaced, ideographs not doubled; marks stay with their letter.
+    """
+    letters = clusters(word)
+    at = int(rng.integers(len(letters) - 1)) if len(letters) > 1 else 0
     kind = int(rng.integers(4))
-    if kind == 0 and len(word) > 2:
-        return word[:at] + word[at + 1 :]
+    before, letter, after = letters[:at], letters[at : at + 1], letters[at + 1 :]
+    if kind == 1 and UNSPACED.match(word):
+        kind = 2
+    if kind == 0 and len(letters) > 2:
+        return "".join([*before, *after])
     if kind == 1:
-        return word[: at + 1] + word[at:]
-    if kind == 2 and len(word) > 1:
-        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
-    return word[:at] + LETTERS[int(rng.integers(26))] + word[at + 1 :]
+        return "".join([*before, *letter, *letter, *after])
+    if kind == 2 and len(letters) > 1:
+        return "".join([*before, after[0], *letter, *after[1:]])
+    if script(letter[0][0] if letter else "") not in ("", LATIN):
+        return word
+    return "".join([*before, LETTERS[int(rng.integers(26))], *after])

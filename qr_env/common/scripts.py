@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 
 LATIN = "LATIN"
+HANGUL = "HANGUL"
 CJK = "CJK"  # Han, Hiragana and Katakana
 # Hiragana and Katakana without the middle dot, which separates words; Han with its iteration marks.
 _KANA = r"\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
@@ -32,7 +33,7 @@ _MARKED_BLOCKS = ((0x0300, 0x1CFF), (0x1DC0, 0x1DFF), (0x3099, 0x309B), (0xA8E0,
 @lru_cache(maxsize=1 << 14)
 def script(character: str) -> str:
     """The script of a letter, by Unicode's name of it; "" for a character that is no letter."""
-    if not character.isalpha():
+    if not character.isalpha():  # "" is none either
         return ""
     name = unicodedata.name(character, "").partition(" ")[0]
     return _NAMES.get(name, name)

@@ -22,7 +22,7 @@ from pathlib import Path
 import yaml
 
 from qr_env.common.languages import LANGUAGES, MIXED
-from qr_env.common.scripts import CJK, LATIN, script
+from qr_env.common.scripts import CJK, HANGUL, LATIN, script
 
 SAMPLE = 4_000  # titles, and queries, that are read
 CHARACTERS = 400  # of each
@@ -37,7 +37,7 @@ _WORD_LISTS = Path(__file__).with_name("language_words.yaml")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _KANA = re.compile(r"[ぁ-ゖァ-ヺ]")
 _BY_SCRIPT = {
-    "HANGUL": "ko", "HEBREW": "he", "GREEK": "el", "THAI": "th", "LAO": "lo", "KHMER": "km", "MYANMAR": "my",
+    HANGUL: "ko", "HEBREW": "he", "GREEK": "el", "THAI": "th", "LAO": "lo", "KHMER": "km", "MYANMAR": "my",
     "DEVANAGARI": "hi", "TAMIL": "ta", "ARMENIAN": "hy", "GEORGIAN": "ka",
 }  # fmt: skip
 # Script → languages with the letters that they alone have in it, and the share of the letters from which on they tell.
@@ -105,7 +105,8 @@ def _script_of_text(text: str) -> str:
     if text.isascii():
         return LATIN if any(map(str.isalpha, text)) else ""
     counts = Counter(filter(None, map(script, text)))
-    counts[CJK] *= 2  # an ideograph says as much as several letters
+    for name in (CJK, HANGUL):  # an ideograph or a syllable says as much as several letters
+        counts[name] *= 2
     foreign, name = max((count, name) for name, count in counts.items() if name != LATIN)
     if foreign and foreign >= FOREIGN_SHARE * counts.total():
         return name
