@@ -21,11 +21,13 @@ import pyarrow.compute as pc
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.columns import Column, Spec, bare_name, plain_name
+from qr_env.shop.readers.property_pairs import find_pairs, pair_texts
 
 PARENT = "parent~"
 OTHER_ID = "product_id~"  # of a column that stands in for empty ids; parents are named by it too
 KEPT = (PARENT, OTHER_ID)
 SHOWN = 30  # unused columns named in the line
+ATTRIBUTES = "attributes"
 TITLE_OF_TEXT = 200  # characters of a text that stand in for a missing title
 ALIKE = 0.8  # difflib's ratio from which a name is said to be like another
 
@@ -44,6 +46,8 @@ class Matching:
     """Column of the file → our name, or a hidden one that ends in "~"."""
     fills: dict[str, str] = field(default_factory=dict)
     """Our name → the name, ours or hidden, of the column that stands in where it is empty."""
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+    """Columns of the file with the name and the value of a property; they are the attributes of a product."""
     grouped: bool = False
     """Whether rows that repeat a key are parts of one product."""
     filled: Counter[str] = field(default_factory=Counter)
@@ -55,7 +59,7 @@ class Matching:
         Raises:
             DataError: a required column is missing, or a column that is used occurs twice.
         """
-        self.header, self.names, self.fills = header, {}, {}
+        self.header, self.names, self.fills, self.pairs = header, {}, {}, []
         places = _places(header)
         chosen = {column.name: self._choose(column, places) for column in self.spec.columns}
         for column in self.spec.columns:
@@ -66,6 +70,9 @@ class Matching:
         parent = next((name for name in self.spec.parents if name in places), None)
         if parent is not None:
             self.names.setdefault(header[places[parent][0]], PARENT)
+        if ATTRIBUTES in chosen and not chosen[ATTRIBUTES]:
+            self.pairs = find_pairs(header)
+            self.names |= {name: f"{name}~" for pair in self.pairs for name in pair}
         return self.names
 
     def fill(self, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
@@ -78,12 +85,16 @@ class Matching:
             empty = pc.equal(pc.utf8_trim_whitespace(own), "")
             columns = columns | {name: pc.if_else(empty, instead, own)}
             self.filled[name] += pc.sum(pc.and_(empty, pc.not_equal(instead, ""))).as_py() or 0
+        if self.pairs:
+            texts = pair_texts([(columns[f"{name}~"], columns[f"{value}~"]) for name, value in self.pairs])
+            columns = columns | {ATTRIBUTES: texts}
         return {name: values for name, values in columns.items() if not name.endswith("~") or name in KEPT}
 
     def summary(self) -> str:
         """What was taken for what and what was left, in one line; "" if all columns have our names."""
         taken = [self._taken(column.name) for column in self.spec.columns if column.name in self._ours()]
         taken += [f"parent ← {self._source(PARENT)}"] if PARENT in self.names.values() else []
+        taken += [f"{ATTRIBUTES} ← {', '.join(value for _, value in self.pairs)} by name"] if self.pairs else []
         left = [file for file in self.header if file not in self.names and file.strip()]
         if not left and not self.fills and all(file == ours for file, ours in self.names.items()):
             return ""

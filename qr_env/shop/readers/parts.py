@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qr_env.shop.readers.matching import KEPT, OTHER_ID, PARENT, Matching
+from qr_env.shop.readers.matching import ATTRIBUTES, KEPT, OTHER_ID, PARENT, Matching
+from qr_env.shop.readers.property_pairs import SEPARATOR
 
 TITLE = "title"
 INHERITED = ("description", "brand", "category", "color", "attributes")
@@ -41,7 +42,10 @@ class Parts:
         """The rows of the file that are no parts; those with a title and a parent take from it what they lack."""
         if not self.matching.spec.groups:
             return table
-        is_part_N = self._repeats(table)
+        first_N = self._first_rows(table)
+        is_part_N = first_N < len(table)
+        if self.matching.pairs:
+            table = _with_properties(table, first_N)
         if PARENT in table.column_names:
             parented = pc.and_(pc.equal(table[TITLE], ""), pc.not_equal(table[PARENT], ""))
             is_part_N = is_part_N | np.asarray(parented, dtype=bool)
@@ -72,13 +76,13 @@ class Parts:
                 )
         return table
 
-    def _repeats(self, table: pa.Table) -> npt.NDArray[np.bool_]:
-        """(N,) whether a row repeats the id of a row with a title above it and, unless grouped, has no title itself."""
+    def _first_rows(self, table: pa.Table) -> npt.NDArray[np.int64]:
+        """(N,) the row above with the same id and a title, of a row without a title or, if grouped, of any; else N."""
         titled_N = np.asarray(pc.not_equal(table[TITLE], ""), dtype=bool)
         rows = np.arange(len(table)) if self.matching.grouped else np.flatnonzero(~titled_N)
-        repeats_N = np.zeros(len(table), bool)
+        first_N = np.full(len(table), len(table))
         if not len(rows):
-            return repeats_N
+            return first_N
         ids = table[self.matching.spec.key].combine_chunks()
         if self.matching.grouped:
             codes = ids.dictionary_encode()
@@ -89,8 +93,10 @@ class Parts:
         titled = np.flatnonzero(titled_N & (place_N >= 0))
         first_U = np.full(len(known), len(table))  # row of the first title of each of them
         first_U[place_N[titled][::-1]] = titled[::-1]  # of several the last one written stays: the first row
-        repeats_N[rows] = first_U[place_N[rows]] < rows
-        return repeats_N
+        rows = rows[first_U[place_N[rows]] < rows]
+        first_N[rows] = first_U[place_N[rows]]
+        first_N[np.asarray(pc.equal(ids, ""), dtype=bool)] = len(table)
+        return first_N
 
     def notes(self) -> list[str]:
         """What was left out and what was taken from parents, for the report."""
@@ -104,3 +110,14 @@ class Parts:
                 f"{file}: variations with a title of their own: {self.inherited:,}; what they lack is their parent's"
             )
         return notes
+
+
+def _with_properties(table: pa.Table, first_N: npt.NDArray[np.int64]) -> pa.Table:
+    """The table with the values of further rows' properties (sizes, colors) behind those of their first row."""
+    texts = table[ATTRIBUTES].to_pylist()
+    for row in np.flatnonzero(first_N < len(table)).tolist():
+        first = int(first_N[row])
+        known = {part.rpartition(": ")[2] for part in texts[first].split(SEPARATOR)}
+        parts = [texts[first], *(part for part in texts[row].split(SEPARATOR) if part.rpartition(": ")[2] not in known)]
+        texts[first] = SEPARATOR.join(filter(None, parts))
+    return table.set_column(table.column_names.index(ATTRIBUTES), ATTRIBUTES, pa.array(texts, pa.string()))

@@ -72,6 +72,7 @@ def test_woocommerce_variations_belong_to_their_parent(tmp_path: Path) -> None:
         ("12", "Tee - M", "Cotton, soft"),
         ("13", "Cap", "For heads"),
     ]
+    assert rows(shop, "attributes") == [("Size: S, M",), ("Size: M",), ("",)]
     assert "variants and images of a product, left out: 1 (such as line 3)" in notes(shop)
     assert "empty cells filled: 1 of description from Short description" in notes(shop)
     assert "product_id ← ID, else SKU, title ← Name, description ← Description, else Short" in notes(shop)
@@ -113,6 +114,8 @@ def test_shopify_further_rows_of_a_product_are_no_dirty_rows(tmp_path: Path) -> 
     assert "variants and images of a product, left out: 2 (such as line 3)" in notes(shop)
     assert "product_id ← Handle, title ← Title, description ← Body (HTML), brand ← Vendor" in notes(shop)
     assert "price ← Variant Price" in notes(shop)
+    assert rows(shop, "attributes") == [("Size: S | M",), ("",)]
+    assert "attributes ← Option1 Value by name; not used: Tags" in notes(shop)
     assert rows(read_folder(tmp_path / "products.csv"), "product_id") == [("tee",), ("mug",)]
 
 
@@ -385,3 +388,12 @@ def test_trec_lines_in_a_tsv_and_a_header_of_four_columns(tmp_path: Path) -> Non
     assert read(tmp_path, "product_id,title\n1,sofa\n", queries).qrels.toarray().tolist() == [[4], [3]]
     (tmp_path / "qrels.tsv").write_text("query-id\titeration\tcorpus-id\tscore\n7\t0\t1\t2\n8\t0\t1\t3\n")
     assert read(tmp_path, "product_id,title\n1,sofa\n", queries).qrels.toarray().tolist() == [[3], [4]]
+
+
+def test_several_properties_of_a_product(tmp_path: Path) -> None:
+    header = "Handle,Title,Option1 Name,Option1 Value,Option2 Name,Option2 Value,Variant Price\n"
+    text = header + "tee,Tee,Size,S,Color,Red,19\ntee,,,S,,Blue,19\ntee,,,M,,Blue,\nmug,Mug,Title,Default Title,,,8\n"
+    assert rows(read(tmp_path, text), "attributes") == [("Size: S | Color: Red | Blue | M",), ("",)]
+    assert rows(read(tmp_path, text.replace("Option2", "Other2")), "attributes") == [("Size: S | M",), ("",)]
+    own = "ID,Name,attributes,Attribute 1 name,Attribute 1 value(s)\n1,Tee,soft,Size,S\n"
+    assert rows(read(tmp_path, own), "attributes") == [("soft",)]
