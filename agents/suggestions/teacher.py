@@ -92,7 +92,8 @@ def read_words(text: str, query: str, tokenizer: Tokenizer) -> tuple[list[str], 
         return [], "empty"
     if _MARKUP.search(line):
         return [], "markup"
-    if any(match[0].lower() not in own for match in _TALK.finditer(line)):
+    english = tokenizer.language.code == "en"  # "i" is "and" in Polish
+    if any(match[0].lower() not in own and (english or len(match[0]) > 1) for match in _TALK.finditer(line)):
         return [], "talk"
     if len(words) > LONGEST:
         return [], "long"

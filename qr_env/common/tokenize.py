@@ -45,6 +45,8 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 # NFKC would append the trademark sign to its word as "tm"; both apostrophes are in use.
 _SIGNS = str.maketrans({"™": " ", "℠": " ", "’": "'", "ʼ": "'", "＇": "'"})
+_SIGN = re.compile("[™℠’ʼ＇]")
+_OTHER_DIGIT = re.compile(r"[^\D0-9]")
 
 
 class Tokenizer:
@@ -73,12 +75,14 @@ class Tokenizer:
 
     def normalise(self, text: str) -> str:
         """Text with case, width, apostrophes and numbers in one form. Accents stay: they are a part of the spelling."""
-        text = text.translate(_SIGNS)
+        if not text.isascii() and _SIGN.search(text):
+            text = text.translate(_SIGNS)
         if self.language.code == "tr":
             text = text.replace("İ", "i").replace("I", "ı")
         text = unicodedata.normalize("NFKC", text).lower() if not text.isascii() else text.lower()
         if not text.isascii():
-            text = _INVISIBLE.sub("", text.replace("\u200b", " ")).translate(_digits())
+            text = _INVISIBLE.sub("", text.replace("\u200b", " "))
+            text = text.translate(_digits()) if _OTHER_DIGIT.search(text) else text
             text = text.replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")  # NFKC took these apart
         text = _without_apostrophes(text, self.language) if "'" in text else text
         return _decimal_points(text) if self.language.decimal_comma else _THOUSANDS.sub("", text)

@@ -18,11 +18,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
+import pyarrow as pa
 import yaml
 
 from qr_env.common.languages import LANGUAGES, MIXED
 from qr_env.common.scripts import CJK, HANGUL, LATIN, script
+
+Texts: TypeAlias = "Sequence[str] | pa.ChunkedArray"
 
 SAMPLE = 4_000  # titles, and queries, that are read
 CHARACTERS = 400  # of each
@@ -70,8 +74,8 @@ class ToldLanguage:
         return f"{LANGUAGES[self.code].name} ({self.code}), told by {self.evidence}"
 
 
-def tell_language(titles: Sequence[str], queries: Sequence[str] = ()) -> ToldLanguage:
-    """The language of titles and queries. Both are sampled evenly."""
+def tell_language(titles: Texts, queries: Texts = ()) -> ToldLanguage:
+    """The language of titles and queries, lists or columns. Both are sampled evenly."""
     texts = [_prepared(text) for text in (*_sample(titles), *_sample(queries))]
     scripts = [_script_of_text(text) for text in texts]
     counts = Counter(filter(None, scripts))
@@ -92,8 +96,12 @@ def _said(name: str) -> str:
     return name if name == CJK else name.capitalize()
 
 
-def _sample(texts: Sequence[str]) -> Sequence[str]:
-    return texts[:: max(1, -(-len(texts) // SAMPLE))]
+def _sample(texts: Texts) -> list[str]:
+    places = range(0, len(texts), max(1, -(-len(texts) // SAMPLE)))
+    if isinstance(texts, pa.ChunkedArray):
+        sample: list[str] = texts.take(pa.array(places, pa.int64())).to_pylist()
+        return sample
+    return [texts[place] for place in places]
 
 
 def _prepared(text: str) -> str:

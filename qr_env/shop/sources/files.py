@@ -118,10 +118,13 @@ def _language(report: LoadReport, known: str, titles: pa.ChunkedArray, queries: 
         found = language(given)
         report.language = f"{found.name} ({found.code}), {'given' if report.options.language else 'known of this shop'}"
         return found.code
-    told = tell_language(titles.to_pylist(), queries.to_pylist())
+    told = tell_language(titles, queries)
     report.language = str(told)
     if told.code != "en":
-        report.note(f"language: {told}; --language sets another")
+        report.note(
+            f"language: {told}; --language sets another. The built-in models (encoders, language models) know "
+            "English best"
+        )
     return told.code
 
 
