@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from qr_env.common.atomic_io import atomic_write
+from qr_env.common.config_text import read_config_text
 from qr_env.common.errors import ConfigError
 
 GATE_DEPTH = 10  # first results that the gate looks at
@@ -58,7 +59,7 @@ class SuggestSettings:
             ConfigError: no such file, no JSON object with "settings", or an unknown setting or value.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))["settings"]
+            values = json.loads(read_config_text(path))["settings"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} holds no settings of suggest ({error}): write one by qr suggest SHOP") from error
         known = {field.name for field in fields(cls)}

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from qr_env.common.config_text import read_config_text
 from qr_env.common.errors import ConfigError
 from qr_env.common.hashing import sha256_text
 
@@ -37,7 +38,7 @@ def read_prompt(
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.md")))
         raise ConfigError(f"unknown prompt {str(name)!r}; choose one of {known}, or give the path of an .md file")
-    text = path.read_text(encoding="utf-8")
+    text = read_config_text(path)
     try:
         _, head, body = re.split(r"^---\n", text, maxsplit=2, flags=re.MULTILINE)
         parts = parse(yaml.safe_load(head), body)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from qr_env.common.config_text import read_config_text
 from qr_env.common.errors import ConfigError
 from qr_env.retrieval.bm25 import BM25Settings
 
@@ -57,7 +58,7 @@ def _read_file(path: Path) -> Mapping[str, object]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; write one with qr shop SHOP --check-engine --engine-out {path}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_config_text(path))
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON ({error}); write it as in {EXAMPLE!r}") from error
     if not isinstance(values, dict):

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import yaml
 
+from qr_env.common.config_text import read_config_text
 from qr_env.common.errors import ConfigError
 
 TRAFFIC, WORDING, CATALOGUE = ("season", "trend", "brand"), ("typos", "words"), ("brand", "churn", "add", "remove")
@@ -105,7 +106,7 @@ def load_plan(spec: str) -> Plan:
     if not path.is_file():
         raise ConfigError(f"--drift {spec}: no such file, and no preset; presets are {', '.join(PRESETS)}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.safe_load(read_config_text(path)) or {}
         events = tuple(Event(**event) for event in values.pop("events", ()))
         return Plan(events, **values)
     except (yaml.YAMLError, TypeError, AttributeError) as error:

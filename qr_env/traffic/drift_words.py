@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from qr_env.common.config_text import read_config_text
 from qr_env.common.errors import ConfigError
 from qr_env.shop.generated.vocabulary import load_vocabulary
 
@@ -57,8 +58,8 @@ def generated_words() -> dict[str, str]:
 def read_words(path: str) -> dict[str, str]:
     """Read a YAML file of `phrase: other phrase`; ConfigError where it is not one."""
     try:
-        words: object = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        words: object = yaml.safe_load(read_config_text(Path(path)))
+    except yaml.YAMLError as error:
         raise ConfigError(f"words: {path} cannot be read ({error})") from error
     if not isinstance(words, dict) or not all(isinstance(side, str) for pair in words.items() for side in pair):
         raise ConfigError(f"words: {path} must be lines of `phrase: other phrase`")

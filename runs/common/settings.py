@@ -20,6 +20,7 @@ from typing import Annotated, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from qr_env.common.config_text import read_config_text
 from qr_env.common.errors import ConfigError
 
 SettingsT = TypeVar("SettingsT")
@@ -37,7 +38,7 @@ def read_yaml(path: Path) -> Values:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.safe_load(read_config_text(path)) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
