@@ -135,11 +135,14 @@ def read_examples(path: str | Path) -> list[Example]:
     """Read what `write_examples` wrote.
 
     Raises:
-        ConfigError: there is no such file, or it lacks a column.
+        ConfigError: there is no such file, it is damaged, or it lacks a column.
     """
     if not Path(path).is_file():
         raise ConfigError(f"no training pairs at {path}; make them with `qr pairs SHOP --out {path}`")
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise ConfigError(f"{path} is damaged ({str(error).splitlines()[0]}); make it again with `qr pairs`") from error
     if missing := [field.name for field in fields(Example) if field.name not in table.column_names]:
         raise ConfigError(f"{path} is not a file of `qr pairs`: it lacks the columns {', '.join(missing)}")
     rows = table.select(SCHEMA.names).to_pylist()

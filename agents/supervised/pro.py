@@ -91,8 +91,11 @@ class ScoredCandidates:
 
     @classmethod
     def load(cls, path: str | Path) -> ScoredCandidates:
-        """Read what `save` wrote."""
-        table = pq.read_table(path, schema=SCHEMA)
+        """Read what `save` wrote; ConfigError where the file is not of it."""
+        try:
+            table = pq.read_table(path, schema=SCHEMA)
+        except (pa.ArrowException, OSError) as error:
+            raise ConfigError(f"{path} cannot be read ({str(error).splitlines()[0]}); run the stage again") from error
         texts = tuple(tuple(row) for row in table["texts"].to_pylist())
         return cls(tuple(table["query"].to_pylist()), texts, _padded(table["rewards"].to_pylist()))
 

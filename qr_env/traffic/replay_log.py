@@ -3,9 +3,9 @@
 log = ReplayLog.read("log.parquet", shop)     # CSV, TSV, JSONL or Parquet: time, query, and session where there is one
 log.take(64), log.arrivals(64)[0].time
 
-Accepted times are described in `qr_env/shop/readers/times.py`. The log is sorted by time, stably, and repeats from its
-start (`laps` counts), so the stream is endless. A line whose text equals a query of the shop, up to case, Unicode form
-and spaces, becomes that query with its labels and purchases; any other becomes free text with row -1.
+Accepted times: `qr_env/shop/readers/time/column.py`. The log is sorted by time, stably, and repeats from its start
+(`laps` counts), so the stream is endless. A line whose text equals a query of the shop, up to case, Unicode form and
+spaces, becomes that query with its labels and purchases; any other becomes free text with row -1.
 """
 
 from __future__ import annotations

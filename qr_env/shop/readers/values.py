@@ -16,7 +16,7 @@ from qr_env.shop.readers.flatten import without_lists
 from qr_env.shop.readers.load_report import shorten
 from qr_env.shop.readers.number_notes import number_note
 from qr_env.shop.readers.numbers import read_numbers
-from qr_env.shop.readers.times import read_times
+from qr_env.shop.readers.time.column import read_times
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),

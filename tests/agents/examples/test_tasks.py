@@ -16,6 +16,12 @@ from tests.helpers.models import small_model
 EXAMPLE = Example("rewrite", "couch  blue", "sofa", "sofa", ("Blue Sofa", "Sofa Bed"), "log", "q1", 0.5, 1.0, 0.2)
 
 
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "pairs.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(ConfigError, match=r"pairs\.parquet is damaged"):
+        read_examples(tmp_path / "pairs.parquet")
+
+
 def test_the_rewrite_prompt_equals_the_online_prompt():
     _, tokenizer = small_model()
     example = replace(EXAMPLE, context=())

@@ -15,7 +15,7 @@ from qr_env.common.errors import BadRowError, ConfigError, DataError, IndexMisma
 from qr_env.common.types import Query
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.shop.readers.options import ReadOptions
-from qr_env.shop.readers.times import read_times
+from qr_env.shop.readers.time.column import read_times
 from qr_env.traffic.drift import Drift
 from qr_env.traffic.drift_plan import Event, Plan
 from qr_env.traffic.replay_log import ReplayLog

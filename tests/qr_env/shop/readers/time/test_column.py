@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from qr_env.common.errors import DataError
-from qr_env.shop.readers.times import Times, read_times
+from qr_env.shop.readers.time.column import Times, read_times
 
 TEN = datetime(2026, 1, 31, 10, tzinfo=UTC)
 SECONDS = 1_769_853_600  # of TEN
@@ -42,7 +42,7 @@ def faults_of(*values: str) -> list[str]:
         "31-JAN-26 10.00.00.000000 AM", "31.01.2026 10:00", "31.1.2026, 10:00:00", "1/31/2026 10:00 AM",
         "01/31/26 10:00", "31/01/2026 10:00:00", "31-01-2026 10:00", "1769853600", "1769853600.0", "1769853600000",
         "1769853600000000", "1769853600000000000", "1.7698536E9", "1.7698536E12", "2026013110", "202601311000",
-        "20260131100000",
+        "20260131100000", "$date: 2026-01-31T10:00:00Z", "$date: $numberLong: 1769853600000",
     ],
 )  # fmt: skip
 def test_one_moment_in_every_form(text: str) -> None:

@@ -28,8 +28,8 @@ import pyarrow.compute as pc
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.load_report import shorten
-from qr_env.shop.readers.time_forms import Floats, Integers, Written, match_forms
-from qr_env.shop.readers.time_numbers import NUMBER, Numbers
+from qr_env.shop.readers.time.forms import Floats, Integers, Written, match_forms
+from qr_env.shop.readers.time.numbers import NUMBER, Numbers
 
 EARLIEST, LATEST = 631_152_000, 4_102_444_800  # 1990-01-01 and 2100-01-01
 _SPACES = "\u00a0\u2009\u202f"
@@ -66,7 +66,7 @@ def read_times(where: str, name: str, values_N: pa.Array) -> Times:
     Raises:
         DataError: the order of day and month cannot be told.
     """
-    values_N = _plain_spaces(values_N)
+    values_N = _plain(values_N)
     times = Times(np.full(len(values_N), np.nan))
     is_number_N = np.asarray(pc.match_substring_regex(values_N, NUMBER))
     forms = match_forms(pc.if_else(pa.array(is_number_N), "", values_N) if is_number_N.any() else values_N)
@@ -96,8 +96,10 @@ def read_times(where: str, name: str, values_N: pa.Array) -> Times:
     return times
 
 
-def _plain_spaces(values_N: pa.Array) -> pa.Array:
-    """No-break and thin spaces as spaces: macOS and browsers write one before AM and PM."""
+def _plain(values_N: pa.Array) -> pa.Array:
+    """Values without the keys of MongoDB's dates; no-break and thin spaces, as macOS writes before AM, are spaces."""
+    if pc.any(pc.starts_with(values_N, "$")).as_py():
+        values_N = pc.replace_substring_regex(values_N, r"^(?:\$\w+: )+", "")
     if any(pc.any(pc.match_substring(values_N, space)).as_py() for space in _SPACES):
         return pc.replace_substring_regex(values_N, f"[{_SPACES}]", " ")
     return values_N

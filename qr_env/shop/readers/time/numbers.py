@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qr_env.shop.readers.time_forms import Floats, Written
+from qr_env.shop.readers.time.forms import Floats, Written
 
 NUMBER = r"^\d{1,25}(\.\d{0,25})?([eE]\+?\d{1,2})?$"
 # As spreadsheets and R write large numbers. BigQuery's 1.7698536E9, without a plus, lacks zeros alone.

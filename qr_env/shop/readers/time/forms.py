@@ -4,7 +4,7 @@
     forms["year-month-day"].rows_M, forms["year-month-day"].clock.seconds()
 
 Every form is one regular expression that runs over the whole column. Which form a column has, and the order of day and
-month, is decided in `times.py`.
+month, is decided in `column.py`.
 """
 
 from __future__ import annotations
