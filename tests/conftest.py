@@ -27,3 +27,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of this test alone: indexes, vectors, verdicts and models on disk."""
     monkeypatch.setenv("QR_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the machine that runs the tests do not count."""
+    names = ("QR_JUDGE_KEY", "QR_JUDGE_HEADERS", "QR_JUDGE_URL", "QR_JUDGE_MODEL", "OPENAI_API_KEY", "OPENAI_ORG_ID")
+    names += ("OPENAI_PROJECT_ID", "OPENAI_ORGANIZATION")
+    proxies = [name + "_proxy" for name in ("http", "https", "all", "no")]
+    for name in (*names, *proxies, *map(str.upper, proxies)):
+        monkeypatch.delenv(name, raising=False)

@@ -15,7 +15,7 @@ m < min_mass is missing, otherwise it is p / m. Two ways to read p (`method`; a 
 
 A prompt of another kind has its own method. "list" grades up to `batch` products of a query in one reply, so a verdict
 also depends on its neighbours. "json" and "reason" take the grade that the reply states, with probability 1: the usual
-practice, for comparison and for audit.
+practice, for comparison and for audit; "json" is also what a server without log-probabilities is asked, with a note.
 
 A failure is never a grade. It is NaN, counted under its kind in `stats`; a batch with a share of more than
 `max_missing` of them raises JudgeError, after every verdict that succeeded has been yielded.
@@ -28,22 +28,25 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from judges.llm.jobs import Job, Verdicts, concatenated, jobs_of
 from judges.llm.methods import METHODS, Array, GradingRequests, Method, takes_several
 from judges.llm.prompt import GRADE, PASSES, Prompt
 from qr_env.common.errors import ConfigError, JudgeError
+from qr_env.common.messages import print_message
 from qr_env.common.types import FloatArray
-from qr_env.llm.capabilities import Capabilities, probe_capabilities
+from qr_env.llm.capabilities import LEAST_TOP, Capabilities, probe_capabilities
 from qr_env.llm.client import Client
 from qr_env.llm.failures import WAY_OUT, Failure
 from qr_env.shop.shop import Shop
 
+STATED = "json_v2"  # prompt for servers without log-probabilities; it shows the same fields of a product as `GRADE`
 LABEL_METHODS = ("auto", "top", "choice")
 OUTAGES = ("connect", "timeout", "breaker", "stopped")  # failures that asking product by product would only repeat
 BATCH = {"list": 20}  # products a request by kind of prompt: those of a list share the rubric
@@ -52,34 +55,6 @@ ADVICE = WAY_OUT | {
     "low_mass": "the model does not answer with a label: use a larger one, another prompt, or a lower min_mass",
     "truncated": "the model writes too much, perhaps because it thinks first: serve it without that, or another",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Products of one query that are graded together."""
-
-    query: str
-    """the query's text"""
-    products: list[str]
-    """distinct product texts"""
-    places: list[list[int]]
-    """for each product, the indices of its pairs in the batch (equal pairs are graded once)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdicts:
-    """Result of one job, for M pairs."""
-
-    pairs_M: list[int]
-    """indices of the pairs in the batch"""
-    probs_M4: FloatArray
-    """(M, 4) probability of each level, NaN where missing"""
-    mass_M: FloatArray
-    """(M,) total probability of the labels, the least over the passes, NaN where unknown"""
-    kinds_M: list[str]
-    """kind of failure of each pair, "" where there is a verdict"""
-    text: str = ""
-    """what the server generated, for audit, one line a pass"""
 
 
 class LLMJudge:
@@ -115,12 +90,12 @@ class LLMJudge:
         batch: int | None = None,
         price: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        self.prompt = Prompt.load(prompt)
+        self._prompt = Prompt.load(prompt)
         self.client = client if isinstance(client, Client) else Client(client)
         self.model = model or os.environ.get("QR_JUDGE_MODEL") or None
         self.passes, self.min_mass, self.max_missing = tuple(passes), min_mass, max_missing
         self.max_product_tokens, self.price = max_product_tokens, price
-        self.batch = batch if batch is not None else BATCH.get(self.prompt.kind, 8)
+        self.batch = batch if batch is not None else BATCH.get(self._prompt.kind, 8)
         self._method = method
         self._details: dict[str, str] = {}
         self._probe_lock = threading.RLock()
@@ -159,20 +134,35 @@ class LLMJudge:
         }
         return replace(every[0], **flags)
 
-    @cached_property
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt that is asked: the given one, or `STATED` where the servers send no log-probabilities."""
+        return self._plan[0]
+
+    @property
     def method(self) -> str:
         """The grading method, a name of `judges.llm.methods.METHODS`. Raises JudgeError where the servers lack it."""
-        server, kind = self.server, self.prompt.kind
+        return self._plan[1]
+
+    @cached_property
+    def _plan(self) -> tuple[Prompt, str]:
+        """Prompt and method that the servers support."""
+        server, kind = self.server, self._prompt.kind
+        if kind in ("json", "reason") or (kind == "list" and server.top):
+            return self._prompt, kind
         supported = {"top": server.top > 0, "choice": server.choice and server.top > 0}
         wanted = ["top", "choice"] if self._method == "auto" else [self._method]
-        if kind != "label":
-            wanted, supported = [kind], {"list": server.top > 0, "json": True, "reason": True}
-        method = next((name for name in wanted if supported[name]), None)
-        if method is None:
-            raise JudgeError(
-                f"{server.url} does not support {' or '.join(wanted)} ({server}): use vLLM, or prompt='json_v2'"
+        if kind == "label" and (method := next((name for name in wanted if supported[name]), None)):
+            return self._prompt, method
+        lacks = f"{server.url} sends no log-probabilities of {LEAST_TOP} tokens or more"
+        if self._method == "auto" and self._prompt.name == GRADE:
+            print_message(
+                f"{lacks}: the judge asks for an answer in JSON instead (prompt {STATED}), whose grades are certain or "
+                "missing; vLLM gives probabilities"
             )
-        return method
+            return Prompt.load(STATED), "json"
+        wants = f"prompt {self._prompt.name!r}, method {' or '.join(wanted if kind == 'label' else [kind])}, needs"
+        raise JudgeError(f"{lacks}, which {wants}: serve the model with vLLM, or ask with prompt={STATED!r}")
 
     @property
     def fingerprint(self) -> str:
@@ -187,7 +177,7 @@ class LLMJudge:
 
     def product_texts(self, shop: Shop) -> list[str]:
         """The text of each of the shop's products in the prompt, by row."""
-        return self.prompt.product_texts(shop)
+        return self._prompt.product_texts(shop)
 
     def grade_pairs(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
         """(M, 4) float32 probabilities over `LEVELS` of M (query, product text) pairs, NaN where missing.
@@ -215,7 +205,7 @@ class LLMJudge:
         limit = self.max_missing * len(pairs) if len(pairs) >= MIN_BATCH_FOR_LIMIT else float("inf")
         size = self.batch if takes_several(self.method, self.server) else 1
         threads = -(-self.client.concurrency // size)
-        jobs = _jobs(pairs, size, missing, limit)
+        jobs = jobs_of(pairs, size, missing, limit)
         results = self.client.run(partial(self._grade_job, requests, method), jobs, threads)
         try:
             for verdicts in results:
@@ -255,7 +245,7 @@ class LLMJudge:
             if len(job.products) > 1 and failure.kind not in OUTAGES:
                 each = zip(job.products, job.places, strict=True)
                 alone = [self._grade_job(requests, method, Job(job.query, [text], [same])) for text, same in each]
-                return _concatenate(alone)
+                return concatenated(alone)
             self._details[failure.kind] = str(failure)
             nothing = np.full((len(job.products), 4), np.nan)
             return self._count(job, nothing, nothing[:, 0], [failure.kind] * len(job.products), failure.detail)
@@ -287,33 +277,6 @@ class LLMJudge:
             f"{missing.total()} of {asked} verdicts are missing (limit {self.max_missing:.0%}): {counts}. Last "
             f"{common}: {self._details.get(common, 'the labels had too little probability')}. What to do: {advice}"
         )
-
-
-def _concatenate(parts: list[Verdicts]) -> Verdicts:
-    return Verdicts(
-        [place for part in parts for place in part.pairs_M],
-        np.concatenate([part.probs_M4 for part in parts]),
-        np.concatenate([part.mass_M for part in parts]),
-        [kind for part in parts for kind in part.kinds_M],
-        "\n".join(part.text for part in parts),
-    )
-
-
-def _jobs(pairs: Sequence[tuple[str, str]], size: int, missing: Counter[str], limit: float) -> Iterator[Job]:
-    """Jobs of `size` products of one query; equal pairs are graded once.
-
-    Ends as soon as more than `limit` verdicts are missing: jobs in flight, which cost money, are still yielded then.
-    """
-    queries: dict[str, dict[str, list[int]]] = {}
-    for place, (query, product) in enumerate(pairs):
-        queries.setdefault(query, {}).setdefault(product, []).append(place)
-    for query, products in queries.items():
-        texts = list(products)
-        for start in range(0, len(texts), size):
-            if missing.total() > limit:
-                return
-            part = texts[start : start + size]
-            yield Job(query, part, [products[text] for text in part])
 
 
 def _check_settings(judge: LLMJudge, method: str) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from qr_env.common.errors import ConfigError
 
@@ -97,7 +97,7 @@ def shown(url: str) -> str:
         parts = parts._replace(netloc="…@" + parts.netloc.rpartition("@")[2])
     if parts.query:
         pairs = [(name, value if name == "api-version" else "…") for name, value in parse_qsl(parts.query)]
-        parts = parts._replace(query=urlencode(pairs, safe="…"))
+        parts = parts._replace(query="&".join(f"{name}={value}" for name, value in pairs))
     return parts.geturl()
 
 
@@ -117,7 +117,7 @@ def _split(text: str) -> SplitResult:
     given = text.strip().strip("<>\"'` ")
     if re.search(r"\s", given):
         raise ConfigError(f"{text!r} is no base URL of a server: it holds a blank; give one such as {EXAMPLE}")
-    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", given):
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", given):
         given = _with_scheme(given.removeprefix("//"))
     try:
         parts = urlsplit(given)

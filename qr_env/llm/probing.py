@@ -140,7 +140,7 @@ def _settle_api(prober: Prober, start: Dialect) -> Failure | None:
 def _listed(reply: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
     """Descriptions of models, each with an id: OpenAI's list, or Ollama's and GitHub's; None if it is no such list."""
     lists = [reply[name] for name in ("data", "models") if isinstance(reply.get(name), list)] if reply else []
-    if not lists:
+    if not lists or not all(isinstance(card, dict | str) for card in lists[0]):
         return None
     cards = lists[0]
     named = [card if isinstance(card, dict) else {"id": card} for card in cards]

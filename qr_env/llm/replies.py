@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from qr_env.llm.failures import Failure
 
 ROUNDING = 0.01  # rounded probabilities may sum to 1 plus this
+FENCE = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)  # around JSON in a model's answer
 Masses = npt.NDArray[np.float64]
 
 
@@ -41,6 +43,8 @@ def read_choice(reply: Mapping[str, Any]) -> tuple[str, str]:
         reason = choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise Failure("bad_reply", f"no choice with a text in {reply!r:.200}") from error
+    if isinstance(text, list):  # parts, of which a text may be one
+        text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
     return text if isinstance(text, str) else "", str(reason)
 
 
@@ -133,7 +137,7 @@ def read_grade(reply: Mapping[str, Any], letters: str, reason: bool) -> Masses:
     if finish == "length":
         raise Failure("truncated", f"the reply was cut: {text!r:.100}")
     try:
-        parsed = json.loads(text)
+        parsed = json.loads(FENCE.sub(r"\1", text))
     except ValueError as error:
         raise Failure("bad_schema", f"no JSON: {text!r:.100}") from error
     fields = {"reason", "grade"} if reason else {"grade"}
