@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.common.errors import DataError
-from qr_env.common.text_keys import text_keys
 from qr_env.common.types import Query, RowArray
+from qr_env.shop.query_lookup import query_rows
 from qr_env.shop.readers.columns import Column, Spec
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
@@ -79,7 +79,7 @@ def read_click_log(path: str | Path, shop: Shop, options: ReadOptions | None = N
         by = _query_column(path, table)
         product = pc.is_null(pc.index_in(table["product_id"], shop.products["product_id"].combine_chunks()))
         unknown = [
-            (pc.is_null(_query_rows(shop, table, by)), f"unknown {by}", by),
+            (pc.is_null(query_rows(shop, by, table[by])), f"unknown {by}", by),
             (product, "unknown product_id", "product_id"),
         ]
         place = pc.invert(pc.match_substring_regex(table["position"], r"^[1-9]\d{0,6}(\.0+)?$"))
@@ -88,7 +88,8 @@ def read_click_log(path: str | Path, shop: Shop, options: ReadOptions | None = N
         return [*unknown, (place, "position is no whole number from 1", "position"), (event, known_words, "event")]
 
     table = checked_table(path, SPEC, report, tests)
-    query_N = _query_rows(shop, table, _query_column(path, table)).to_numpy(zero_copy_only=False)
+    by = _query_column(path, table)
+    query_N = query_rows(shop, by, table[by]).to_numpy(zero_copy_only=False)
     return _lists(path, shop, table, query_N.astype(np.int64), report)
 
 
@@ -97,13 +98,6 @@ def _query_column(path: Path, table: pa.Table) -> str:
         if name in table.column_names:
             return name
     raise DataError(f"{path}: no column names the query; it may be called query_id, or query for its text")
-
-
-def _query_rows(shop: Shop, table: pa.Table, by: str) -> pa.Array:
-    """(N,) row of each line's query, null where unknown; texts match whatever their case and spaces."""
-    if by == "query":
-        return pc.index_in(text_keys(table[by]), text_keys(shop.queries[by]))
-    return pc.index_in(table[by].combine_chunks(), shop.queries[by].combine_chunks())
 
 
 def _lists(path: Path, shop: Shop, table: pa.Table, query_N: npt.NDArray[np.int64], report: LoadReport) -> ClickLog:

@@ -19,6 +19,8 @@ from judges.validation.samples import Sample
 from qr_env.common.errors import DataError
 from qr_env.common.text_keys import text_key
 from qr_env.common.types import Query
+from qr_env.shop.likely_reason import why_unknown
+from qr_env.shop.query_lookup import query_rows
 from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.grades import read_grades
 from qr_env.shop.readers.load_report import LoadReport, shorten
@@ -26,7 +28,6 @@ from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.readers.tables import QRELS
 from qr_env.shop.readers.values import apply_tests
 from qr_env.shop.shop import Shop
-from qr_env.shop.sources.likely_reason import why_unknown
 
 
 def read_graded_pairs(path: Path, shop: Shop, report: LoadReport, without: Collection[str] = ()) -> Sample:
@@ -73,8 +74,7 @@ def _with_texts(path: Path, table: pa.Table, shop: Shop, report: LoadReport) -> 
         raise DataError(f"{path}: no column names the query; accepted are query, its text, or query_id")
     texts = pa.nulls(len(table), pa.string())
     if "query_id" in table.column_names:
-        at = pc.index_in(table["query_id"], shop.queries["query_id"].combine_chunks())
-        texts = shop.queries["query"].take(at)
+        texts = shop.queries["query"].take(query_rows(shop, "query_id", table["query_id"]))
     if "query" in table.column_names:
         texts = pc.if_else(pc.equal(table["query"], ""), texts, table["query"])
         table = table.drop_columns("query")

@@ -85,6 +85,8 @@ class Shop:
     language: str = "en"
     """Code of the language of its texts (`qr_env.common.languages`), "mul" for several: it decides which words are
     equal (`tokenizer`)."""
+    joined_ids: dict[str, str] = field(default_factory=dict, compare=False)
+    """Id of a line of the queries file → id of the query of the same text that it was joined with, if another."""
     report: LoadReport | None = field(default=None, compare=False)
     """Rows and columns that the loader read, left out and renamed; None for a shop built in memory."""
 

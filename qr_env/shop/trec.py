@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from qr_env.common.errors import DataError
 from qr_env.common.types import FloatArray, Hits, Query, RowArray
+from qr_env.shop.likely_reason import why_unknown
 from qr_env.shop.readers.chunks import Problem, excerpt
 from qr_env.shop.readers.formats.table_file import open_table
 from qr_env.shop.readers.load_report import LoadReport
@@ -74,6 +76,7 @@ def _column(name: str) -> str:
     return name
 
 
+UNKNOWN_QUERY, UNKNOWN_PRODUCT = "the query is not in", "the product is not in"
 SIX = "query_id Q0 product_id rank score tag"
 
 
@@ -99,7 +102,8 @@ def read_run(
     """Read a run file for these queries: TREC's six columns, or MS MARCO's three (query_id product_id rank).
 
     Sorted by score, best first, ties by the rank column; cut at k. Lines of other queries of the shop are ignored;
-    queries without a line get no hits. The file may be packed.
+    queries without a line get no hits. Of lines of the shop's queries file that were joined (`Shop.joined_ids`), the
+    list of the first is read. The file may be packed.
 
     Args:
         options: how the file is read; a line that they skip is left out and logged.
@@ -114,15 +118,21 @@ def read_run(
     path, report = Path(path), LoadReport(options or ReadOptions())
     wanted = {query.id: n for n, query in enumerate(queries)}
     found: list[dict[int, tuple[float, int]]] = [{} for _ in queries]
-    known, tag, kept = frozenset(shop.queries["query_id"].to_pylist()), "", 0
+    known = frozenset([*shop.queries["query_id"].to_pylist(), *shop.joined_ids])
+    first_id: dict[str, str] = {}  # query → the id, of those joined to it, whose list is read
+    tag, kept = "", 0
     problems: list[Problem] = []
     for number, text in _read_lines(path, report):
         line = _parse(text, shop, known)
-        of_query = found[wanted[line.query_id]] if isinstance(line, RunLine) and line.query_id in wanted else {}
+        of_query: dict[int, tuple[float, int]] = {}
+        if isinstance(line, RunLine):
+            name = shop.joined_ids.get(line.query_id, line.query_id)
+            if name in wanted and first_id.setdefault(name, line.query_id) == line.query_id:
+                of_query = found[wanted[name]]
         if isinstance(line, RunLine) and line.row in of_query:
             line = "a query has the same product twice (keep the better line)"
         if isinstance(line, str):
-            problems.append((number, line, excerpt(text)))
+            problems.append((number, line if problems else _explained(line, text, shop), excerpt(text)))
         else:
             tag, kept = tag or line.tag, kept + 1
             of_query[line.row] = (-line.score, line.rank)
@@ -152,9 +162,9 @@ def _parse(text: str, shop: Shop, known: frozenset[str]) -> RunLine | str:
     query_id, product_id = columns[0], columns[1 if len(columns) == 3 else 2]
     rank, score, tag = (columns[2], f"-{columns[2]}", "") if len(columns) == 3 else columns[3:]
     if query_id not in known:
-        return f"the query is not in {shop!r} (was the run made for this shop?)"
+        return f"{UNKNOWN_QUERY} {shop!r} (was the run made for this shop?)"
     if product_id not in shop.product_row:
-        return f"the product is not in {shop!r} (was the run made for this shop?)"
+        return f"{UNKNOWN_PRODUCT} {shop!r} (was the run made for this shop?)"
     try:
         place, value = int(rank), float(score)
     except ValueError:
@@ -162,6 +172,19 @@ def _parse(text: str, shop: Shop, known: frozenset[str]) -> RunLine | str:
     if not np.isfinite(value):
         return "the score must be finite"
     return RunLine(query_id, shop.product_row[product_id], place, value, tag)
+
+
+def _explained(reason: str, text: str, shop: Shop) -> str:
+    """The reason with an id that the shop has, and why it may differ, where the line names an unknown id."""
+    columns = text.split()
+    if reason.startswith(UNKNOWN_QUERY):
+        name, known = columns[0], shop.queries["query_id"]
+    elif reason.startswith(UNKNOWN_PRODUCT):
+        name, known = columns[1 if len(columns) == 3 else 2], shop.products["product_id"]
+    else:
+        return reason
+    _, theirs, why = why_unknown(pa.array([name]), known.combine_chunks())
+    return f"{reason[:-1]} It says {name!r}, the shop has {theirs!r}{f'; {why}' if why else ''})"
 
 
 def _as_hits(found: list[dict[int, tuple[float, int]]], k: int) -> Hits:

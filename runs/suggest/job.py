@@ -21,6 +21,7 @@ from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
 from qr_env.common.types import JsonDict, Query
+from qr_env.evaluation.made_up import typed_queries
 from qr_env.evaluation.result import plain_json
 from qr_env.evaluation.tables import number
 from qr_env.retrieval.factory import make_retriever
@@ -46,7 +47,8 @@ def main(args: Args) -> None:
     default = SuggestSettings(titles=args.titles)
     agent = make_suggest(AgentOptions(shop, retriever, args.combine, args.weight, encoder=encoder), default)
     trials = tried(agent, retriever, queries, grid(default), judge)
-    labelled = drawn([query for query in shop.split(args.label_split) if shop.qrels[query.row].nnz], args)
+    typed = typed_queries(shop, shop.split(args.label_split))
+    labelled = drawn([query for query in typed if shop.qrels[query.row].nnz], args)
     labels = label_means(agent, retriever, shop, labelled, [trial.settings for trial in trials]) if labelled else []
     rows = table_rows(trials, labels, args.seed)
     facts = {"verb": "suggest", "args": vars(args), "shop": shop.name, "judge": judge.name, "queries": len(queries)}

@@ -109,7 +109,16 @@ def read_files(
     if purchases:
         purchase_table = read_purchases(purchases, known, report)
     code = _language(report, known_language, product_table["title"], found.table["query"])
-    return Shop(name, product_table, found.table, matrix, purchase_table, report=report, language=code)
+    return Shop(
+        name,
+        product_table,
+        found.table,
+        matrix,
+        purchase_table,
+        report=report,
+        language=code,
+        joined_ids=found.joined_ids,
+    )
 
 
 def _language(report: LoadReport, known: str, titles: pa.ChunkedArray, queries: pa.ChunkedArray) -> str:

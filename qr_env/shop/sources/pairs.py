@@ -21,6 +21,7 @@ import scipy.sparse as sp
 
 from qr_env.common.errors import DataError
 from qr_env.common.types import JsonDict
+from qr_env.shop.likely_reason import why_unknown
 from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.grades import read_grades
 from qr_env.shop.readers.load_report import LoadReport, shorten
@@ -29,7 +30,6 @@ from qr_env.shop.readers.tables import PURCHASES, QRELS
 from qr_env.shop.readers.values import apply_tests
 from qr_env.shop.shop import PURCHASE_SCHEMA, conform
 from qr_env.shop.sources.events import PURCHASE, events_of
-from qr_env.shop.sources.likely_reason import why_unknown
 from qr_env.shop.sources.queries import ShopQueries
 
 MOST_WORDS = 8  # words of events that a note lists

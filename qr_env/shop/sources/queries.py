@@ -38,11 +38,22 @@ class ShopQueries:
     """Every id of the file, those of joined lines included."""
     id_rows: npt.NDArray[np.int64]
     """Row in the table of each of `ids`."""
+    given: bool = True
+    """Whether the ids stand in the file; if not, they are made from the row."""
 
     @cached_property
     def keys(self) -> pa.Array:
         """`text_key` of every query."""
         return text_keys(self.table["query"])
+
+    @property
+    def joined_ids(self) -> dict[str, str]:
+        """Id of the file → id of the query that its line was joined with, where they differ."""
+        if not self.given or len(self.ids) == len(self.table):
+            return {}
+        kept = self.table["query_id"].take(pa.array(self.id_rows)).combine_chunks()
+        differ = pc.not_equal(self.ids, kept)
+        return dict(zip(self.ids.filter(differ).to_pylist(), kept.filter(differ).to_pylist(), strict=True))
 
     def rows(self, by: str, values: pa.ChunkedArray) -> pa.Array:
         """Row of the query of each value, null where unknown. by: "query_id", or "query" for texts."""
@@ -67,7 +78,8 @@ def read_queries(path: Path, report: LoadReport, join: bool = True, hash_splits:
         BadRowError, DataError: as `checked_table`.
     """
     table = checked_table(path, QUERIES, report)
-    if "query_id" not in table.column_names:
+    given = "query_id" in table.column_names
+    if not given:
         report.note(f'{path.name}: no query ids; they are generated from the row: "q1", "q2", …')
         ids = pc.binary_join_element_wise("q", pc.add(table["row"], 1).cast(pa.string()), "")
         table = table.append_column("query_id", ids)
@@ -75,7 +87,7 @@ def read_queries(path: Path, report: LoadReport, join: bool = True, hash_splits:
     ids, id_rows_N = table["query_id"].combine_chunks(), np.arange(len(table))
     if join:
         table, id_rows_N = _joined(table, path, report)
-    return ShopQueries(_with_splits(table, path, report) if hash_splits else table, ids, id_rows_N)
+    return ShopQueries(_with_splits(table, path, report) if hash_splits else table, ids, id_rows_N, given)
 
 
 def _joined(table: pa.Table, path: Path, report: LoadReport) -> tuple[pa.Table, npt.NDArray[np.int64]]:

@@ -3,13 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from qr_env.common.errors import BadRowError
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import plain_json
 from qr_env.retrieval.factory import make_retriever
+from qr_env.shop.query_lookup import query_rows
 from qr_env.shop.shop import Shop, split_of
 from qr_env.shop.sources.files import read_folder, write_shop
+from qr_env.shop.trec import read_run
 from qr_env.traffic.replay_log import as_queries
 
 PRODUCTS = "product_id,title\n1,red sofa\n2,blue lamp\n3,oak table\n"
@@ -124,3 +128,18 @@ def test_a_shop_without_equal_texts_is_as_before(tmp_path: Path) -> None:
 def test_a_line_of_a_replayed_log_is_the_joined_query(tmp_path: Path) -> None:
     shop = shop_of(tmp_path, "query\nRed Sofa\nred sofa\nRED SOFA\n")
     assert {query.row for query in as_queries(["ｒｅｄ  sofa", "red sofa", "RED sofa"], shop)} == {0}
+
+
+def test_runs_of_other_systems_name_joined_lines(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path, "query_id,query,split\na,sofa,test\nb,Sofa,test\nc,lamp,test\n")
+    assert shop.joined_ids == {"b": "a"}
+    run = tmp_path / "run.trec"
+    run.write_text("b Q0 1 1 9 x\nb Q0 3 2 8 x\na Q0 1 1 9 x\nc Q0 2 1 9 x\n")
+    assert read_run(run, shop, shop.all_queries, k=2)[0].rows_NK.tolist() == [[0, 2], [1, -1]]
+    run.write_text("A Q0 1 1 9 x\n")
+    reason = r"the query is not in .* It says 'A', the shop has 'a'; the files differ in upper and lower case"
+    with pytest.raises(BadRowError, match=reason):
+        read_run(run, shop, shop.all_queries)
+    names = pa.chunked_array([["b", "c", "d", "a"]])
+    assert query_rows(shop, "query_id", names).to_pylist() == [0, 1, None, 0]
+    assert query_rows(shop, "query", pa.chunked_array([["SOFA ", "sofas"]])).to_pylist() == [0, None]
