@@ -15,7 +15,7 @@ import pyarrow as pa
 
 CHUNK_ROWS = 65_536
 Problem = tuple[int, str, str]  # an invalid row: line, reason, value
-Fields = list[str | None]
+Fields = list[str] | list[str | None]
 Row = tuple[int, Fields | str, str]  # line, fields or the reason why it is unreadable, value
 # File header → mapping from a column of the file to our column name; other columns are not read.
 Naming = Callable[[list[str]], dict[str, str]]

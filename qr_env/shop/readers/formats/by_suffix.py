@@ -13,18 +13,15 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from qr_env.common.errors import DataError
-from qr_env.shop.readers.chunks import CHUNK_ROWS, Chunk, Fields, Naming, Row
+from qr_env.shop.readers.chunks import Chunk, Naming
 from qr_env.shop.readers.formats.delimited import csv_rows
 from qr_env.shop.readers.formats.json_rows import json_rows
 from qr_env.shop.readers.formats.parquet import parquet_chunks
+from qr_env.shop.readers.formats.row_block import RowBlock
 from qr_env.shop.readers.formats.table_file import TableFile, open_table, table_name
 from qr_env.shop.readers.formats.trec_qrels import SUFFIXES as TREC
 from qr_env.shop.readers.formats.trec_qrels import is_trec, trec_rows
@@ -79,24 +76,20 @@ def _is_named(path: Path, table: str, suffixes: tuple[str, ...]) -> bool:
     return stem.lower() == table and suffix in (*suffixes, ".zip")
 
 
-# -- Text formats: an iterator over first our column names, then a `Row` for each row -----------------------
-
-
 def _text_chunks(file: TableFile, rows: Iterator[Any], report: LoadReport) -> Iterator[Chunk]:
-    """At least one chunk, which is empty when the file has a header only."""
+    """The chunks of an iterator over first our column names, then blocks of rows, one at least."""
     names: list[str] = next(rows)
     undecoded = Undecoded(file)
-    first, more = 0, True
-    while more:
+    first = 0
+    while True:
         with _garbage_collection_off():
-            block = list(islice(rows, CHUNK_ROWS))
-            more = len(block) == CHUNK_ROWS
-            chunk = _text_chunk(names, block, first, undecoded) if block or not first else None
-        if chunk is not None:
-            yield chunk
-        first += len(block)
-    if note := undecoded.note():
-        report.note(note)
+            block: RowBlock | None = next(rows, None)
+            chunk = block.to_chunk(names, first, undecoded) if block else None
+        if chunk is None:
+            break
+        yield chunk
+        first += chunk.rows
+    report.note(undecoded.note())
 
 
 @contextmanager
@@ -109,35 +102,3 @@ def _garbage_collection_off() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _text_chunk(names: list[str], block: list[Row], first: int, undecoded: Undecoded) -> Chunk:
-    good = [(line, fields, at) for at, (line, fields, _) in enumerate(block, first) if isinstance(fields, list)]
-    problems = [(line, fields, value) for line, fields, value in block if isinstance(fields, str)]
-    try:
-        columns = _to_arrow(names, [fields for _, fields, _ in good])
-    except UnicodeEncodeError:
-        broken = [_not_encodable(fields) for _, fields, _ in good]
-        problems += [
-            (line, undecoded.reason(text), ascii(text)) for (line, _, _), text in zip(good, broken, strict=True) if text
-        ]
-        good = [row for row, text in zip(good, broken, strict=True) if not text]
-        columns = _to_arrow(names, [fields for _, fields, _ in good])
-    lines = np.array([row[0] for row in good], np.int64)
-    return Chunk(columns, lines, np.array([row[2] for row in good], np.int64), problems, len(block))
-
-
-def _to_arrow(names: list[str], rows: list[Fields]) -> dict[str, pa.Array]:
-    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
-    return {name: pa.array(values, pa.string()) for name, values in zip(names, columns, strict=True) if name}
-
-
-def _not_encodable(fields: Fields) -> str:
-    """An excerpt of the first field that is not valid Unicode; "" if all are valid."""
-    for field in fields:
-        try:
-            (field or "").encode()
-        except UnicodeEncodeError as error:
-            start = max(0, error.start - 30)
-            return (field or "")[start : error.start + 10]
-    return ""

@@ -1,7 +1,7 @@
 """Read CSV and TSV files.
 
 rows = csv_rows(open_table(Path("products.csv")), lambda header: {"sku": "product_id", "name": "title"}, report)
-names = next(rows)  # our name of each column, "" for those not read; then (line, fields or the reason, value) a row
+names = next(rows)  # our name of each column, "" for those not read; then blocks of rows
 
 The separator is found in the first lines (`dialect.py`), the columns in the header (`header.py`). Cells of CSV are
 quoted by its rules (`quoted.py`); in TSV, and in files of one column, a quote is a quote (`tabbed.py`).
@@ -22,7 +22,8 @@ from qr_env.shop.readers.formats.dialect import ALONE, SAMPLE
 from qr_env.shop.readers.formats.header import Header, find_header
 from qr_env.shop.readers.formats.lines import Lines, Shape
 from qr_env.shop.readers.formats.quoted import FIELD_LIMIT, QuotedRows
-from qr_env.shop.readers.formats.tabbed import tab_rows
+from qr_env.shop.readers.formats.row_block import RowBlock
+from qr_env.shop.readers.formats.tabbed import tab_blocks
 from qr_env.shop.readers.formats.table_file import TableFile
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.tally import Tallies
@@ -39,18 +40,20 @@ def _field_limit(limit: int) -> Iterator[None]:
 
 
 def csv_rows(file: TableFile, naming: Naming, report: LoadReport) -> Iterator[Any]:
-    """First our column names, then the rows, invalid ones with their reason; DataError without a header."""
+    """First our column names, then blocks of rows, invalid ones with their reason; DataError without a header."""
     with _field_limit(FIELD_LIMIT), file.text() as handle:
         header = find_header(file, list(islice(handle, SAMPLE)), naming, report)
         yield [header.names.get(name, "") for name in header.cells]
         handle.seek(0)
         lines = Lines(_first_table(file.path, handle, header, report) if header.dialect.commented else handle)
-        lines.take(header.lines)
+        for _ in range(header.lines):
+            next(lines)
         dialect, shape, tallies = header.dialect, Shape.of(header.cells), Tallies()
         if dialect.delimiter in ("\t", ALONE):
-            yield from tab_rows(lines, dialect.delimiter, shape, tallies)
+            yield from tab_blocks(lines, dialect.delimiter, shape, tallies)
         else:
-            yield from QuotedRows(lines, dialect, shape, tallies).rows()
+            yield from QuotedRows(lines, dialect, shape, tallies).blocks()
+        yield RowBlock()  # a file without rows has one block too
         for note in tallies.notes(file.path.name):
             report.note(note)
 

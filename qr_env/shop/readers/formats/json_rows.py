@@ -1,7 +1,7 @@
 """Read JSON Lines, and JSON documents that hold one list of objects; the columns are the keys of the objects.
 
 rows = json_rows(open_table(Path("products.jsonl")), lambda keys: {"sku": "product_id", "name": "title"})
-names = next(rows)  # our name of each column; then (line, fields or the reason, value) a row
+names = next(rows)  # our name of each column; then blocks of rows
 
 A document is a list of objects, an object with one such list at any depth, or objects that take several lines each;
 search engines' dumps are unwrapped by `search_dump.py`.
@@ -18,6 +18,7 @@ from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Fields, Naming, excerpt
 from qr_env.shop.readers.flatten import cell_text
 from qr_env.shop.readers.formats.json_document import document_values
+from qr_env.shop.readers.formats.row_block import in_blocks
 from qr_env.shop.readers.formats.search_dump import Value, documents
 from qr_env.shop.readers.formats.table_file import TableFile, table_name
 from qr_env.shop.readers.formats.undecoded import check_decoded
@@ -33,7 +34,7 @@ class Broken:
 
 
 def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
-    """First our column names, then the rows. DataError where there is no JSON object, or several lists of them."""
+    """First our column names, then blocks of rows. DataError where there is no object, or several lists of them."""
     with file.text(newline=None) as handle:
         values = documents(_values(file, handle, naming))
         head = list(islice(values, HEAD_ROWS))
@@ -45,8 +46,7 @@ def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
         check_decoded(file, list(keys))
         names = naming(list(keys))
         yield list(names.values())
-        for line, value in chain(head, values):
-            yield line, *_json_fields(value, names)
+        yield from in_blocks((line, *_json_fields(value, names)) for line, value in chain(head, values))
 
 
 def _values(file: TableFile, handle: IO[str], naming: Naming) -> Iterator[Value]:
@@ -84,7 +84,7 @@ def _json_fields(value: object, names: dict[str, str]) -> tuple[Fields | str, st
         return value.reason, value.text
     if not isinstance(value, dict):
         return "not a JSON object", excerpt(json.dumps(value))
-    fields: Fields = []
+    fields: list[str | None] = []
     for key, name in names.items():
         field = value.get(key)
         text = field if isinstance(field, str) or field is None else cell_text(field, name)

@@ -3,14 +3,12 @@
 lines = Lines(handle)
 shape = Shape.of(["product_id", "title"])
 block = lines.block()
-lines.put_back(block[1:])
+lines.put_back(len(block) - 1)
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from itertools import islice
 from typing import IO
 
 from qr_env.shop.readers.totals import ROW_OF_TOTALS, is_totals
@@ -19,40 +17,66 @@ BLOCK = 8 * 1024 * 1024  # characters that are parsed at once
 
 
 class Lines:
-    """Physical lines of a file."""
+    """Physical lines of a file. Those of the current block stay, so that lines can be put back."""
 
     def __init__(self, handle: IO[str]) -> None:
         self._handle = handle
-        self._back: deque[str] = deque()
-        self.record: list[str] = []
-        """Lines taken one by one since it was last cleared."""
-        self.number = 0
+        self._lines: list[str] = []  # of the current block
+        self._at = 0  # of them taken
+        self._before = 0  # lines of earlier blocks
+        self._start = 0  # of the current record
+
+    @property
+    def number(self) -> int:
         """Lines taken, put-back ones not counted: the number of the last line."""
+        return self._before + self._at
+
+    @property
+    def record(self) -> list[str]:
+        """Lines taken since `start_record`."""
+        return self._lines[self._start : self._at]
 
     def __iter__(self) -> Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._back.popleft() if self._back else next(self._handle)
-        self.number += 1
-        self.record.append(line)
-        return line
+        if self._at == len(self._lines) and not self._read():
+            raise StopIteration
+        self._at += 1
+        return self._lines[self._at - 1]
 
-    def put_back(self, lines: list[str]) -> None:
-        """Push back the last lines that were taken."""
-        self.number -= len(lines)
-        self._back.extendleft(reversed(lines))
+    def start_record(self) -> None:
+        """The next line is the first of a record."""
+        self._start = self._at
+
+    def keep_first(self) -> None:
+        """Put back the lines of the record after its first."""
+        self._at = self._start + 1
+
+    def put_back(self, count: int) -> None:
+        """Put back the last `count` lines, at most those of the block."""
+        self._at -= count
 
     def take(self, count: int) -> list[str]:
-        """The next `count` lines, fewer at the end of the file."""
-        return list(islice(self, count))
+        """The next `count` lines of the block, fewer at its end."""
+        first = self._at
+        self._at = min(first + count, len(self._lines))
+        return self._lines[first : self._at]
 
     def block(self) -> list[str]:
-        """The next lines, about `BLOCK` characters of them; [] at the end of the file."""
-        block = list(self._back) or self._handle.readlines(BLOCK)
-        self._back.clear()
-        self.number += len(block)
-        return block
+        """The rest of the lines read ahead, or the next ones, about `BLOCK` characters; [] at the end of the file."""
+        self._before += self._at
+        self._lines = self._lines[self._at :]
+        self._at = self._start = 0
+        if not self._lines:
+            self._read()
+        return self.take(len(self._lines))
+
+    def _read(self) -> bool:
+        """Read further lines; returns whether there are any."""
+        more = self._handle.readlines(BLOCK)
+        self._lines += more
+        return bool(more)
 
 
 @dataclass(frozen=True)

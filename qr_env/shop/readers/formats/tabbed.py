@@ -11,32 +11,34 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from itertools import repeat
 
-from qr_env.shop.readers.chunks import Fields, Row, excerpt
+from qr_env.shop.readers.chunks import Fields, excerpt
 from qr_env.shop.readers.formats.lines import Lines, Shape, are_rows
+from qr_env.shop.readers.formats.row_block import RowBlock
 from qr_env.shop.readers.tally import Tallies
 
 MAX_LINES = 500  # of one cell
 OPEN_QUOTES = "quotes that open a cell and do not close it are kept"
 
 
-def tab_rows(lines: Lines, mark: str, shape: Shape, tallies: Tallies) -> Iterator[Row]:
+def tab_blocks(lines: Lines, mark: str, shape: Shape, tallies: Tallies) -> Iterator[RowBlock]:
     """The rows after the header, separated by `mark`; invalid ones with their reason.
 
     `tallies` counts the cells that begin with a quote that they do not close.
     """
-    while block := lines.block():
-        first, last = lines.number - len(block) + 1, lines.number
-        rows = [split_line(line, mark) for line in block]
-        quoted = (row for line, row in zip(block, rows, strict=True) if '"' in line)
+    while taken := lines.block():
+        block = RowBlock()
+        first, last = lines.number - len(taken) + 1, lines.number
+        rows = [split_line(line, mark) for line in taken]
+        quoted = (row for line, row in zip(taken, rows, strict=True) if '"' in line)
         plain = set(map(len, rows)) == {shape.width} and not any(opens_quote(cell) for row in quoted for cell in row)
         if plain and (shape.width > 1 or [""] not in rows):
-            yield from zip(range(first, last + 1), rows, repeat(""))
-            continue
-        lines.put_back(block)
-        while lines.number < last:
-            yield from _row(lines, mark, shape, tallies)
+            block.add_lines(first, rows)
+        else:
+            lines.put_back(len(taken))
+            while lines.number < last:
+                _add_row(lines, mark, shape, block, tallies)
+        yield block
 
 
 def split_line(line: str, mark: str) -> list[str]:
@@ -57,9 +59,9 @@ def _unquote(cell: str) -> str:
     return cell if '"' in inner.replace('""', "") else inner.replace('""', '"')
 
 
-def _row(lines: Lines, mark: str, shape: Shape, tallies: Tallies) -> Iterator[Row]:
-    """The next row, one at most."""
-    lines.record.clear()
+def _add_row(lines: Lines, mark: str, shape: Shape, block: RowBlock, tallies: Tallies) -> None:
+    """Add the next row, unless it is a blank line."""
+    lines.start_record()
     line = next(lines)
     number = lines.number
     cells = shape.fit(split_line(line, mark))
@@ -67,12 +69,12 @@ def _row(lines: Lines, mark: str, shape: Shape, tallies: Tallies) -> Iterator[Ro
     quoted = _quoted(lines, mark, shape.width) if opened or ('"' in line and len(cells) != shape.width) else None
     if opened and not quoted and len(cells) == shape.width:
         tallies.add(OPEN_QUOTES, "", number, opened)
-    if not any(cells) and shape.width == 1:
+    if not any(cells) and (shape.width == 1 or len(cells) != shape.width):
         return
     if quoted or len(cells) == shape.width:
-        yield number, quoted or [*cells], ""
-    elif any(cells):
-        yield number, shape.ragged(cells), excerpt(line)
+        block.add(number, quoted or [*cells])
+    else:
+        block.add_problem(number, shape.ragged(cells), excerpt(line))
 
 
 def _quoted(lines: Lines, mark: str, width: int) -> Fields | None:
@@ -87,7 +89,7 @@ def _quoted(lines: Lines, mark: str, width: int) -> Fields | None:
         if len(rows) == 1 and len(rows[0]) == width and not are_rows(lines.record[1:], mark, width):
             return [*rows[0]]
         break
-    lines.put_back(lines.record[1:])
+    lines.keep_first()
     return None
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from qr_env.shop.readers.chunks import Naming, excerpt
+from qr_env.shop.readers.chunks import Naming, Row, excerpt
+from qr_env.shop.readers.formats.row_block import in_blocks
 from qr_env.shop.readers.formats.table_file import TableFile
 
 WIDTH = 4  # fields of a line
@@ -28,13 +29,15 @@ def is_trec(file: TableFile) -> bool:
 
 
 def trec_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
-    """First our column names, then the rows, invalid ones with their reason."""
+    """First our column names, then blocks of rows, invalid ones with their reason."""
     names = naming(["query_id", "product_id", "grade"])
     yield [names["query_id"], names["product_id"], names["grade"]]
     with file.text(newline=None) as handle:
-        for number, line in enumerate(handle, start=1):
-            fields = line.split()
-            if len(fields) == WIDTH:
-                yield number, [fields[0], fields[2], fields[3]], ""
-            elif fields:
-                yield number, f"ragged row ({len(fields)} fields, a TREC qrels line has {WIDTH})", excerpt(line)
+        yield from in_blocks(_row(number, line) for number, line in enumerate(handle, start=1) if line.strip())
+
+
+def _row(number: int, line: str) -> Row:
+    fields = line.split()
+    if len(fields) == WIDTH:
+        return number, [fields[0], fields[2], fields[3]], ""
+    return number, f"ragged row ({len(fields)} fields, a TREC qrels line has {WIDTH})", excerpt(line)
