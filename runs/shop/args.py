@@ -21,6 +21,7 @@ from runs.common.reading import ReadArgs
 __doc__ = f"""{__doc__}
 Columns of the files and the other names that they may have there, the best first; case, accents, punctuation and what
 stands in brackets do not matter. One line a file tells what was taken for what.
+An impression of Search Console counts as a search; clicks are taken only where nothing else counts searches.
 
 {accepted_names()}"""
 

@@ -62,6 +62,8 @@ class Spec:
     """Names of a column which says, where it is filled, that the row is part of another row's product."""
     groups: tuple[str, ...] = ()
     """Names of the key's column in exports that give a product several rows: a row that repeats a key is part of it."""
+    kinds: tuple[str, ...] = ()
+    """Names of a column which says what a row is: a product, or a variant, an image or a rule of one."""
     totals: str = ""
     """Column in which web analytics label rows of totals, see `totals.py`; "" for none."""
 
@@ -74,7 +76,7 @@ def plain_name(name: str) -> str:
     """
     text = re.sub(r"^(g:|_source\.|fields\.|doc\.|product\.|item\.)", "", name.strip())
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
-    text = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text))
+    text = re.sub("(?<=[a-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFKD", text))  # of Latin letters
     text = re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", text))
     hidden = name.strip().startswith("_") and text.startswith("_")
     return f"_{text.strip('_')}" if hidden else text.strip("_")

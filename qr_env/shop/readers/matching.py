@@ -25,7 +25,8 @@ from qr_env.shop.readers.property_pairs import find_pairs, pair_texts
 
 PARENT = "parent~"
 OTHER_ID = "product_id~"  # of a column that stands in for empty ids; parents are named by it too
-KEPT = (PARENT, OTHER_ID)
+KIND = "kind~"
+KEPT = (PARENT, OTHER_ID, KIND)
 SHOWN = 30  # unused columns named in the line
 ATTRIBUTES = "attributes"
 TITLE_OF_TEXT = 200  # characters of a text that stand in for a missing title
@@ -67,9 +68,10 @@ class Matching:
             if column.required and not chosen[column.name] and column.name not in self.fills:
                 raise DataError(_missing(self.path, header, column))
         self.grouped = bool(self.spec.key) and chosen[self.spec.key] in self.spec.groups
-        parent = next((name for name in self.spec.parents if name in places), None)
-        if parent is not None:
-            self.names.setdefault(header[places[parent][0]], PARENT)
+        for hidden, names in ((PARENT, self.spec.parents), (KIND, self.spec.kinds)):
+            place = next((places[name][0] for name in names if name in places), None)
+            if place is not None:
+                self.names.setdefault(header[place], hidden)
         if ATTRIBUTES in chosen and not chosen[ATTRIBUTES]:
             self.pairs = find_pairs(header)
             self.names |= {name: f"{name}~" for pair in self.pairs for name in pair}
@@ -93,7 +95,7 @@ class Matching:
     def summary(self) -> str:
         """What was taken for what and what was left, in one line; "" if all columns have our names."""
         taken = [self._taken(column.name) for column in self.spec.columns if column.name in self._ours()]
-        taken += [f"parent ← {self._source(PARENT)}"] if PARENT in self.names.values() else []
+        taken += [f"{name.strip('~')} ← {self._source(name)}" for name in (PARENT, KIND) if name in self._ours()]
         taken += [f"{ATTRIBUTES} ← {', '.join(value for _, value in self.pairs)} by name"] if self.pairs else []
         left = [file for file in self.header if file not in self.names and file.strip()]
         if not left and not self.fills and all(file == ours for file, ours in self.names.items()):

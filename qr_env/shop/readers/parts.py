@@ -1,8 +1,8 @@
 """Rows that are no products but parts of one: the variants and images of Shopify, Wix and WooCommerce exports.
 
-A row is a part if it has no title and repeats the id of a row above, or names its parent; in exports that give a
-product several rows by design (`Spec.groups`) every row that repeats an id. Parts are left out and counted; they are
-no dirty rows.
+A row is a part if it has no title and repeats the id of a row above or names its parent; in exports that give a product
+several rows by design (`Spec.groups`) if it repeats an id; or if it says that it is one (`Spec.kinds`). Parts are left
+out and counted; they are no dirty rows.
 
     parts = Parts(matching)
     table = parts.leave_out(table)
@@ -18,10 +18,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qr_env.shop.readers.matching import ATTRIBUTES, KEPT, OTHER_ID, PARENT, Matching
+from qr_env.shop.readers.matching import ATTRIBUTES, KEPT, KIND, OTHER_ID, PARENT, Matching
 from qr_env.shop.readers.property_pairs import SEPARATOR
 
 TITLE = "title"
+PART_KINDS = ("sku", "rule", "variant", "variation", "image", "video")
 INHERITED = ("description", "brand", "category", "color", "attributes")
 
 
@@ -50,6 +51,8 @@ class Parts:
             parented = pc.and_(pc.equal(table[TITLE], ""), pc.not_equal(table[PARENT], ""))
             is_part_N = is_part_N | np.asarray(parented, dtype=bool)
             table = self._inherited(table)
+        if KIND in table.column_names:
+            is_part_N = is_part_N | np.asarray(pc.is_in(pc.utf8_lower(table[KIND]), pa.array(PART_KINDS)), dtype=bool)
         table = table.drop_columns([name for name in KEPT if name in table.column_names])
         if not is_part_N.any():
             return table

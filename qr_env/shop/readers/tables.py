@@ -17,10 +17,26 @@ from qr_env.shop.readers.columns import TEXT_LIMIT, Column, Spec
 _IDS = (
     *("handle", "url_handle", "handle_id", "parent_asin", "asin", "sku", "object_id", "item_id", "docid", "doc_id"),
     *("document_id", "corpus_id", "pid", "id_product", "product_code", "product_sku", "variant_sku", "item_sku"),
-    *("item_number", "artikelnummer", "reference", "gtin", "ean", "event_attributes_object_object_id"),
+    *(
+        "item_number",
+        "product_code_sku",
+        "artikelnummer",
+        "ugs",
+        "reference",
+        "gtin",
+        "ean",
+        "event_attributes_object_object_id",
+    ),
 )
 # An `id` beside another id is the product's in a list of products, and the row's own in a list of pairs.
-_PRODUCT_ID = Column("product_id", ("_id", "id", *_IDS), required=True, filled=True, limit=256, fills=(("id", "sku"),))
+_PRODUCT_ID = Column(
+    "product_id",
+    ("_id", "id", *_IDS),
+    required=True,
+    filled=True,
+    limit=256,
+    fills=(("id", "sku"), ("id", "artikelnummer"), ("id", "ugs"), ("product_id", "product_code_sku")),
+)
 PAIR_PRODUCT_ID = Column("product_id", (*_IDS, "id"), required=True, filled=True, limit=256)
 _QUERY_ID = Column("query_id", ("qid", "topic", "topic_id"), filled=True, limit=256)
 QUERY_NAMES = (
@@ -28,9 +44,10 @@ QUERY_NAMES = (
     *("search_keyword", "search_phrase", "search_string", "top_queries", "queries", "keyword", "keywords", "term"),
     *("search", "haufigste_suchanfragen", "suchanfrage", "suchanfragen", "suchbegriff", "suchbegriffe"),
     *("requetes_les_plus_frequentes", "requete", "requetes", "terme_de_recherche", "consultas_principales"),
-    *("consulta", "consultas", "termino_de_busqueda", "query_principali", "query_piu_frequenti"),
+    *("consulta", "consultas", "termino_de_busqueda", "query_principali", "consultas_principais"),
     *("populairste_zoekopdrachten", "zoekopdracht", "zoekterm", "principais_consultas", "上位のクエリ", "热门查询"),
-    *("najpopularniejsze_zapytania", "인기_검색어", "поисковый_запрос"),
+    *("en_populer_sorgular", "nejcastejsi_dotazy", "vanligaste_sokfragorna", "najpopularniejsze_zapytania"),
+    *("인기_검색어", "поисковый_запрос"),
 )
 
 ACTION_NAMES = ("action_name", "event", "event_name", "event_type", "action_type", "interaction")
@@ -71,7 +88,7 @@ PRODUCTS = Spec(
             "brand",
             (
                 *("product_brand", "brand_name", "brands", "manufacturer", "manufacturer_name", "vendor"),
-                *("marke", "hersteller", "marque", "marca", "merk", "supplier", "store"),
+                *("marke", "marken", "hersteller", "marque", "marques", "marca", "marcas", "merk", "supplier", "store"),
             ),
             clean="markup",
         ),
@@ -105,7 +122,7 @@ PRODUCTS = Spec(
                 *("price_value", "price_tax_included", "price_tax_incl", "price_tax_excluded", "price_tax_excl"),
                 *("standard_price", "retail_price", "current_price", "unit_price", "msrp", "regularer_preis"),
                 *("precio_normal", "tarif_regulier", "prezzo_di_listino", "preis", "prix", "precio", "prezzo", "prijs"),
-                *("sale_price", "special_price", "discounted_price", "angebotspreis", "precio_rebajado"),
+                *("sale_price", "special_price", "discounted_price", "angebotspreis", "precio_rebajado", "tarif_promo"),
             ),
             kind="price",
         ),
@@ -131,6 +148,7 @@ PRODUCTS = Spec(
     key="product_id",
     parents=("parent", "parent_sku", "parent_id", "parent_product_id", "superior", "ubergeordnet", "variant_id"),
     groups=("handle", "url_handle", "handle_id"),
+    kinds=("item_type", "field_type", "item"),
 )
 QUERIES = Spec(
     "queries",
@@ -153,16 +171,8 @@ QUERIES = Spec(
                 *("freq", "count", "query_count", "search_count", "searches", "total_searches", "search_volume"),
                 *("volume", "avg_monthly_searches", "total_unique_searches", "num_searches", "number_of_searches"),
                 *("impressions", "impr", "impressionen", "impresiones", "impressioni", "vertoningen", "impressoes"),
-                *(
-                    "wyswietlenia",
-                    "表示回数",
-                    "展示次数",
-                    "노출수",
-                    "показы",
-                    "event_count",
-                    "ereignisanzahl",
-                    "sessions",
-                ),
+                *("goruntuleme", "zobrazeni", "visningar", "wyswietlenia", "表示回数", "展示次数", "노출수", "показы"),
+                *("event_count", "ereignisanzahl", "sessions"),
                 *("total_users", "active_users", "users", "clicks", "klicks", "clics", "clic", "klikken"),
             ),
             kind="frequency",

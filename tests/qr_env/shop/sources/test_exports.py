@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from qr_env.common.errors import BadRowError, DataError
-from qr_env.shop.readers.columns import plain_name
+from qr_env.shop.readers.columns import Spec, plain_name
+from qr_env.shop.readers.tables import PRODUCTS, PURCHASES, QRELS, QUERIES
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_folder
 
@@ -93,6 +94,12 @@ def test_woocommerce_in_other_languages(tmp_path: Path) -> None:
     assert rows(shop, "product_id", "title", "description", "price", "category") == [
         ("1", "Lampe", "kurz", 5.0, "Licht")
     ]
+    french = "ID,Type,UGS,Nom,Description courte,Description,Tarif promo,Tarif régulier,Catégories,Parent,Marques\n"
+    shop = read(tmp_path, french + "1,simple,a,Lampe,court,,3,5,Lumière,,Acme\n,simple,b,Canapé,,long,,9,Salon,,\n")
+    assert rows(shop, "product_id", "description", "price", "category", "brand") == [
+        ("1", "court", 5.0, "Lumière", "Acme"),
+        ("b", "long", 9.0, "Salon", ""),
+    ]
     spanish = "ID,Tipo,SKU,Nombre,Superior,Categorías,Marca,Precio normal,Precio rebajado\n"
     shop = read(tmp_path, spanish + "1,variable,,Camisa,,Ropa,Zara,20,15\n2,variation,,,id:1,,,20,15\n")
     assert rows(shop, "product_id", "title", "brand", "price", "category") == [("1", "Camisa", "Zara", 20.0, "Ropa")]
@@ -148,6 +155,20 @@ def test_wix_and_magento_and_prestashop(tmp_path: Path) -> None:
     assert rows(shop, "product_id", "title", "category", "brand") == [("7", "Tee", "Shirts", "Acme")]
 
 
+def test_bigcommerce_and_its_skus(tmp_path: Path) -> None:
+    header = "Item Type,Product ID,Product Name,Product Type,Product Code/SKU,Brand Name,Product Description,Price,"
+    header += "Category\n"
+    text = header + "Product,7,Tee,P,T,Acme,Soft,20,Shirts\n  SKU,8,[S]Size=M,,T-M,,,,\n  Rule,,,,T-M,,,3,\n"
+    shop = read(tmp_path, text + "Product,,Mug,P,M,,,8,Mugs\n")
+    assert rows(shop, "product_id", "title", "brand", "category", "price") == [
+        ("7", "Tee", "Acme", "Shirts", 20.0),
+        ("M", "Mug", "", "Mugs", 8.0),
+    ]
+    assert "left out: 2 (such as line 3)" in notes(shop)
+    own = "id,title,item type\n1,Red sofa,Sofa\n2,A lamp,Lamp\n"
+    assert len(read(tmp_path, own).products) == 2
+
+
 def test_squarespace_leaves_id_and_title_of_variants_empty(tmp_path: Path) -> None:
     header = "Product ID [Non Editable],Variant ID [Non Editable],Title,Description,SKU,Price,Categories\n"
     shop = read(tmp_path, header + "a,b,Tee,Soft,T,20,Shirts\n,c,,,T-M,21,\nd,e,Mug,Hot,M,8,Mugs\n")
@@ -180,6 +201,13 @@ def test_a_google_merchant_feed(tmp_path: Path) -> None:
         ("Consultas principales,Clics,Impresiones,CTR,Posición media", 100),
         ("Query principali,Clic,Impressioni,CTR,Posizione media", 100),
         ("Populairste zoekopdrachten,Klikken,Vertoningen,CTR,Positie", 100),
+        ("En popüler sorgular,Tıklama,Görüntüleme,CTR,Ortalama konum", 100),
+        ("Nejčastější dotazy,Kliknutí,Zobrazení,CTR,Průměrná pozice", 100),
+        ("Vanligaste sökfrågorna,Klick,Visningar,Klickfrekvens,Genomsnittlig position", 100),
+        ("Najpopularniejsze zapytania,Kliknięcia,Wyświetlenia,CTR,Pozycja", 100),
+        ("인기 검색어,클릭수,노출수,클릭률,평균 게재순위", 100),
+        ("热门查询,点击次数,展示次数,点击率,平均排名", 100),
+        ("Поисковый запрос,Клики,Показы,CTR,Позиция", 100),
         ("上位のクエリ,クリック数,表示回数,CTR,掲載順位", 100),
         ("Search term,Total users,Event count,Sessions,Engagement rate", 100),
         ("Search term,Campaign,Impr.,Clicks,Avg. CPC", 100),
@@ -397,3 +425,10 @@ def test_several_properties_of_a_product(tmp_path: Path) -> None:
     assert rows(read(tmp_path, text.replace("Option2", "Other2")), "attributes") == [("Size: S | M",), ("",)]
     own = "ID,Name,attributes,Attribute 1 name,Attribute 1 value(s)\n1,Tee,soft,Size,S\n"
     assert rows(read(tmp_path, own), "attributes") == [("soft",)]
+
+
+@pytest.mark.parametrize("spec", [PRODUCTS, QUERIES, QRELS, PURCHASES])
+def test_aliases_are_plain_names_and_occur_once(spec: Spec) -> None:
+    for column in spec.columns:
+        assert [plain_name(name) for name in column.names] == list(column.names)
+        assert len(set(column.names)) == len(column.names)
