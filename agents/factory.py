@@ -235,7 +235,7 @@ def _oracle(argument: str, options: AgentOptions) -> Agent:
 def _rewrites(argument: str, options: AgentOptions) -> Agent:
     if not argument:
         raise ConfigError("--agent 'rewrites': name a file with columns query and rewrite: rewrites:FILE")
-    return RewritesFromFile(argument, options.reading)
+    return RewritesFromFile(argument, options.reading, options.shop)
 
 
 def _synonyms(argument: str, options: AgentOptions) -> Agent:

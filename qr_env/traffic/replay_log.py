@@ -106,7 +106,7 @@ class ReplayLog:
         report = LoadReport(options or ReadOptions())
         table = checked_table(Path(path), LOG, report)
         if not len(table):
-            why = report.summary() or "it has no rows; give a file with the columns time and query"
+            why = f"{report.summary()}\nThe first is {report.bad_rows[0]}" if report.bad_rows else "it has no rows"
             raise DataError(f"{path}: the log has no usable line: {why}")
         time_N = table["time"].to_numpy()
         sessions = table["session"].to_pylist() if "session" in table.column_names else None

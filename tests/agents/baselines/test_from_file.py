@@ -5,6 +5,7 @@ import pytest
 from agents.baselines.from_file import RewritesFromFile
 from qr_env.common.errors import BadRowError, DataError
 from qr_env.shop.readers.options import ReadOptions
+from tests.helpers.fakes import tiny_shop
 
 
 @pytest.fixture
@@ -32,3 +33,16 @@ def test_a_file_without_queries_is_refused(tmp_path):
         RewritesFromFile(path)
     with pytest.raises(DataError, match=r"empty\.csv: no row has a query"):
         RewritesFromFile(path, ReadOptions(on_bad_row="skip"))
+
+
+def test_a_file_for_other_queries_is_refused_and_for_few_of_them_noted(tmp_path, caplog):
+    path = tmp_path / "rewrites.csv"
+    path.write_text("query,rewrite\nlawn mower,mower\n")
+    with pytest.raises(
+        DataError, match=r"1 of its 1 queries are not in .*file says 'lawn mower', the shop has 'sofa'"
+    ):
+        RewritesFromFile(path, shop=tiny_shop())
+    path.write_text("query,rewrite\nlawn mower,mower\nhose,tube\nCOUCH,sofa\n")
+    with caplog.at_level("INFO"):
+        assert RewritesFromFile(path, shop=tiny_shop()).rewrite(["couch"]) == [["sofa"]]
+    assert "2 of its 3 queries are not in" in caplog.text

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from qr_env.shop.readers.time.forms import Floats, Written
 
-NUMBER = r"^\d{1,25}(\.\d{0,25})?([eE]\+?\d{1,2})?$"
+NUMBER = r"^\d{1,25}([.,]\d{0,25})?([eE]\+?\d{1,2})?$"
 # As spreadsheets and R write large numbers. BigQuery's 1.7698536E9, without a plus, lacks zeros alone.
-ROUNDED = r"^\d(\.\d{0,6})?[eE]\+\d+$"
+ROUNDED = r"^\d([.,]\d{0,6})?[eE]\+\d+$"
 # Of 1990 to 2099: the ranges of the units do not overlap.
 EARLIEST, LATEST = 631_152_000, 4_102_444_800
 UNITS = {
@@ -55,7 +55,8 @@ class Numbers:
     @classmethod
     def of(cls, values_M: pa.Array) -> Numbers:
         """The cells, which match `NUMBER`."""
-        return cls(values_M, values_M.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        number_M = pc.replace_substring(values_M, ",", ".").cast(pa.float64())
+        return cls(values_M, number_M.to_numpy(zero_copy_only=False))
 
     @cached_property
     def kind_M(self) -> npt.NDArray[np.int64]:
