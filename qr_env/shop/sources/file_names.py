@@ -17,7 +17,15 @@ from qr_env.shop.readers.formats.table_file import PACKED_SUFFIXES, table_name
 
 # Stems in the form of `plain_name`; a "*" at the end stands for anything.
 OTHER_NAMES = {
-    "products": ("product", "corpus", "catalog*", "products_export*", "product_export*", "wc_product_export*"),
+    "products": (
+        "product",
+        "corpus",
+        "collection",
+        "catalog*",
+        "products_export*",
+        "product_export*",
+        "wc_product_export*",
+    ),
     "queries": (
         "query",
         "ubi_queries*",

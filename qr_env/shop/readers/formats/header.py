@@ -21,6 +21,7 @@ from qr_env.shop.readers.formats.undecoded import check_decoded
 from qr_env.shop.readers.load_report import LoadReport
 
 HEADER_LINES = 10  # lines among which the header is looked for
+NO_HEADER = ["id", "text"]  # columns of a file with numbers and texts that names none
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Header:
 
 def find_header(file: TableFile, sample: list[str], naming: Naming, report: LoadReport) -> Header:
     """The first line that is no comment; where it lacks a column that is needed, a later one that has it.
+
+    A file with numbers and texts, separated by tabs, needs no header.
 
     Raises:
         DataError: no line names the columns that are needed, or the file is JSON.
@@ -60,7 +63,20 @@ def find_header(file: TableFile, sample: list[str], naming: Naming, report: Load
                 if len(found.cells) > 1:
                     report.note(_left_out(file.path, found.dialect.header, line))
                     return found
+        if _has_ids_and_texts(sample[first.header :], first):
+            with suppress(DataError):
+                header = Header(first, NO_HEADER, first.header, naming(NO_HEADER))
+                report.note(f"{file.path.name}: no header; its two columns are taken as id and text, {excerpt(line)}")
+                return header
         raise
+
+
+def _has_ids_and_texts(lines: list[str], dialect: Dialect) -> bool:
+    """Whether the lines are those of MS MARCO's files: a number of its own, a tab, a text."""
+    rows = [split_line(line, "\t") for line in lines if line.strip()]
+    if dialect.delimiter != "\t" or any(len(row) != len(NO_HEADER) for row in rows):
+        return False
+    return all(row[0].isdecimal() for row in rows) and len({row[0] for row in rows}) == len(rows)
 
 
 def _left_out(path: Path, lines: int, first: str) -> str:

@@ -354,6 +354,20 @@ def test_ms_marco_passages_without_titles(tmp_path: Path) -> None:
     assert (product_id, len(title), len(description)) == ("3", 199, 499)
 
 
+def test_ms_marco_files_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "products.tsv").write_text("0\tThe presence of minds\n1\tA project\n7067032\tAndy was there\n")
+    (tmp_path / "queries.tsv").write_text("300674\thow many years did he live\n9\twhat is a project\n")
+    (tmp_path / "qrels.tsv").write_text("300674\t0\t7067032\t3\n9\t0\t1\t2\n")
+    shop = read_folder(tmp_path)
+    assert rows(shop, "product_id", "title")[2] == ("7067032", "Andy was there")
+    assert [(query.id, query.text) for query in shop.all_queries][1] == ("9", "what is a project")
+    assert shop.qrels.toarray().tolist() == [[0, 0, 4], [0, 3, 0]]
+    assert "queries.tsv: no header; its two columns are taken as id and text" in notes(shop)
+    (tmp_path / "queries.tsv").write_text("300674\thow many years did he live\n300674\twhat is a project\n")
+    with pytest.raises(DataError, match="the first line looks like data"):
+        read_folder(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("products", "queries"),
     [
