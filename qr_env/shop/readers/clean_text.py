@@ -33,6 +33,7 @@ MARKUP = "HTML tags are left out and entities decoded"
 UNSEEN = "characters that cannot be seen are left out or made spaces"
 LINE_ENDS = "line ends written as \\n are made spaces"
 MISREAD = "text was decoded wrongly before it came here (write it again as UTF-8)"
+ROUNDED = "numbers that a spreadsheet has rounded (format the column as text and export again)"
 LOST = "characters were lost before they came here (\ufffd stands for each)"
 
 _WINDOWS = {code: char for code in range(0x80, 0xA0) if (char := bytes([code]).decode("cp1252", "ignore"))}
@@ -42,6 +43,8 @@ _GONE = (
     *(*range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF),
 )
 _UNSEEN = {**dict.fromkeys(_GONE), **_WINDOWS, **dict.fromkeys(_SPACES, " ")}
+_FORMULA = r'^="([^"]*)"$'  # Excel's way to keep an id as text
+_ROUNDED = r"^\d([.,]\d+)?E\+\d\d$"
 _JOINER = "[\u200c\u200d]+"  # joins or parts letters of Persian and Indian scripts, and emoji; elsewhere it is noise
 _STRAY_JOINER = re.compile(f"(?<![\u0590-\U0010ffff]){_JOINER}|{_JOINER}(?![\u0590-\U0010ffff])")
 _NO_SPACES = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"  # Thai, Lao, Burmese, Khmer: U+200B parts their words
@@ -85,8 +88,18 @@ class TextCleaner:
             mask[rows] = True
             values = pc.replace_with_mask(values, pa.array(mask), pa.array(new, pa.string()))
         values = pc.utf8_trim_whitespace(values)
+        if pc.any(pc.starts_with(values, '="')).as_py():
+            values = pc.replace_substring_regex(values, _FORMULA, r"\1")
+        if name.endswith("_id"):
+            self._note_rounded(values, column, lines)
         optional = base != name or not (column.filled or column.clean == "entities")
         return self._without_nothing(values, column, lines, optional)
+
+    def _note_rounded(self, values: pa.Array, column: Column, lines: npt.NDArray[np.int64]) -> None:
+        if pc.any(pc.match_substring(values, "E+")).as_py():
+            rows = np.flatnonzero(pc.match_substring_regex(values, _ROUNDED))
+            for row in rows:
+                self._tallies.add(ROUNDED, column.name, int(lines[row]), values[int(row)].as_py())
 
     def _clean_cell(self, text: str, column: Column, line: int) -> str:
         if _MISREAD.search(text):

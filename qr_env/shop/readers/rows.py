@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from qr_env.shop.readers.chunks import Chunk, Problem
 from qr_env.shop.readers.clean_text import TextCleaner
 from qr_env.shop.readers.columns import Column, Spec
+from qr_env.shop.readers.filler_rows import without_fillers
 from qr_env.shop.readers.formats.by_suffix import read_chunks
 from qr_env.shop.readers.formats.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport, shorten
@@ -60,7 +61,7 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
         problems += totals.take(chunk.problems)
         rows += chunk.rows
         tables.append(_trimmed(matching.fill(cleaner.clean(chunk.columns, chunk.lines)), chunk))
-    table, blank_note = _without_blank(path.name, pa.concat_tables(tables))
+    table, fillers = without_fillers(path.name, pa.concat_tables(tables), matching.names)
     table = totals.leave_out(parts.leave_out(table), spec.totals)
     columns = [column for column in spec.columns if column.name in table.column_names]
     tests = [test for column in columns if column.filled for test in _text_tests(table[column.name], column)]
@@ -74,7 +75,7 @@ def checked_table(path: Path, spec: Spec, report: LoadReport, extra: RowTest | N
     if extra is not None:
         table = apply_tests(table, extra(table), problems)
     report.rows[str(path)], report.kept[str(path)] = rows, len(table)
-    first = (blank_note, matching.filled_note(), *parts.notes(), totals.note(path.name))
+    first = (*fillers, matching.filled_note(), *parts.notes(), totals.note(path.name))
     for note in (*first, *cleaner.notes(path.name), *notes):
         report.note(note)
     report.add(str(path), problems)
@@ -85,21 +86,6 @@ def _trimmed(columns: dict[str, pa.Array], chunk: Chunk) -> pa.Table:
     """The columns of a chunk without white space at both ends of a value, null as "", and its lines and rows."""
     texts = {name: pc.fill_null(pc.utf8_trim_whitespace(values), "") for name, values in columns.items()}
     return pa.table(texts | {"line": pa.array(chunk.lines), "row": pa.array(chunk.ordinals)})
-
-
-def _without_blank(file: str, table: pa.Table) -> tuple[pa.Table, str]:
-    """The table without rows that are empty in every column that is read, and a note; spreadsheets end in such rows."""
-    names = [name for name in table.column_names if name not in ("line", "row")]
-    blank = pc.equal(table[names[0]], "")
-    for name in names[1:]:
-        if not pc.any(blank).as_py():
-            return table, ""
-        blank = pc.and_(blank, pc.equal(table[name], ""))
-    count = pc.sum(blank).as_py()
-    if len(names) == 1 or not count:  # the one column is empty: that is a missing value
-        return table, ""
-    first = table["line"].filter(blank)[0].as_py()
-    return table.filter(pc.invert(blank)), f"{file}: blank rows left out: {count:,} (the first on line {first:,})"
 
 
 def _text_tests(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.Array, str, str]]:

@@ -124,6 +124,7 @@ PRODUCTS = Spec(
                 *("precio_normal", "tarif_regulier", "prezzo_di_listino", "preis", "prix", "precio", "prezzo", "prijs"),
                 *("sale_price", "special_price", "discounted_price", "angebotspreis", "precio_rebajado", "tarif_promo"),
             ),
+            clean="markup",
             kind="price",
         ),
         Column(

@@ -65,6 +65,11 @@ def find_required(folder: Path, table: str) -> Path:
         if other:  # products.xlsx: reading it says what it is
             return other[0]
         accepted = ", ".join(table + suffix for suffix in TABLE_SUFFIXES)
+        parts = [
+            path for path in sorted(folder.iterdir()) if path.is_dir() and path.stem.lower() == table and path.suffix
+        ]
+        if parts:
+            raise DataError(f"{parts[0]}: this is a folder of parts, as Spark writes them; join them into one file")
         names = ", ".join(sorted(path.name for path in folder.iterdir())[:10])
         only = (
             "; a products file alone is read by its own name, as a shop without queries" if table == "queries" else ""

@@ -86,6 +86,7 @@ def _left_out(path: Path, lines: int, first: str) -> str:
 
 def _named(file: TableFile, sample: list[str], dialect: Dialect, naming: Naming) -> Header:
     cells, lines = _cells(file.path, sample[dialect.header :], dialect)
+    cells = [cell.strip("\ufeff ") for cell in cells]
     check_decoded(file, cells)
     return Header(dialect, cells, dialect.header + lines, naming(cells))
 

@@ -9,7 +9,9 @@ search engines' dumps are unwrapped by `search_dump.py`.
 
 from __future__ import annotations
 
+import ast
 import json
+import warnings
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import IO, Any
@@ -73,22 +75,38 @@ def _lines(handle: IO[str]) -> Iterator[Value]:
 
 
 def _parse(line: str) -> object:
+    """The value of a line, which may end in the comma of a list or be written as Python writes dictionaries."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
+        text = line.strip().removesuffix(",")
+        if text.startswith("{'"):
+            return _parse_python(text)
+        if text != line.strip():
+            return _parse(text)
         return Broken(f"broken JSON ({getattr(error, 'msg', 'too deep')})", excerpt(line))
+
+
+def _parse_python(text: str) -> object:
+    """A dictionary of constants as Python writes it, as in older metadata of Amazon; no code is run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on odd backslashes in the text
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return Broken("broken JSON (a Python dictionary that is not closed)", excerpt(text))
 
 
 def _json_fields(value: object, names: dict[str, str]) -> tuple[Fields | str, str]:
     if isinstance(value, Broken):
         return value.reason, value.text
     if not isinstance(value, dict):
-        return "not a JSON object", excerpt(json.dumps(value))
+        return "not a JSON object", excerpt(json.dumps(value, default=str))
     fields: list[str | None] = []
     for key, name in names.items():
         field = value.get(key)
         text = field if isinstance(field, str) or field is None else cell_text(field, name)
         if text is None and field is not None:
-            return f"{name} has the wrong type ({type(field).__name__})", excerpt(json.dumps(field))
+            return f"{name} has the wrong type ({type(field).__name__})", excerpt(json.dumps(field, default=str))
         fields.append(text)
     return fields, ""

@@ -141,6 +141,21 @@ def test_an_id_is_the_same_with_and_without_what_cannot_be_seen(tmp_path: Path) 
     assert shop_of(tmp_path, "product_id,title\n1\u200b\u00a0,sofa\n").qrels.nnz == 1
 
 
+def test_what_spreadsheets_do_to_ids(tmp_path: Path) -> None:
+    shop = shop_of(
+        tmp_path, 'product_id,title\n"=""0012""","=""27"""\n="0013",lamp\n8.71234E+12,sofa\n8.71235E+12,bed\n'
+    )
+    assert shop.products["product_id"].to_pylist() == ["0012", "0013", "8.71234E+12", "8.71235E+12"]
+    assert shop.titles[0] == "27"
+    assert "numbers that a spreadsheet has rounded" in notes(shop)
+    assert "2 of product_id ('8.71234E+12' on line 4)" in notes(shop)
+
+
+def test_a_price_may_hold_html(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path, "product_id,title,price\n1,sofa,<b>&euro;5.00</b>\n2,lamp,<span>&#8364;6.50</span>\n")
+    assert shop.products["price"].to_pylist() == [5.0, 6.5]
+
+
 def test_text_that_was_decoded_wrongly_is_noted_and_kept(tmp_path: Path) -> None:
     rows = "1,CafÃ© table\n2,Itâ€™s new\n3,27Â° lamp\n4,Ã–l\n5,ÐºÑ€Ð°Ñ\n6,caf\ufffd\n7,SÃO PÂTE MAÇÃ Ñandú\n"
     shop = shop_of(tmp_path, f"product_id,title\n{rows}")

@@ -74,6 +74,15 @@ def test_blank_rows_at_the_end_of_a_sheet_are_left_out_and_counted(tmp_path: Pat
     assert "products.csv: blank rows left out: 2 (the first on line 3)" in notes(shop)
 
 
+def test_headers_of_joined_files_are_left_out_and_counted(tmp_path: Path) -> None:
+    text = "SKU,Name,Price\n1,sofa,3\nSKU,Name,Price\n2,lamp,4\nSKU,other,5\n"
+    shop = shop_of(tmp_path, text, queries="query\nsofa\nquery\nlamp\n")
+    assert (shop.titles, bad_rows(shop)) == (["sofa", "lamp", "other"], [])
+    assert [query.text for query in shop.all_queries] == ["sofa", "lamp"]
+    assert "products.csv: lines that repeat the header left out: 1 (the first on line 3)" in notes(shop)
+    assert "queries.csv: lines that repeat the header left out: 1 (the first on line 3)" in notes(shop)
+
+
 def test_comments_of_an_analytics_export_are_skipped_and_its_second_table_is_not_read(tmp_path: Path) -> None:
     text = (
         "# ----------------------------------------\n# Items\n# Account: Lux, Nord\n"
@@ -89,6 +98,9 @@ def test_comments_of_an_analytics_export_are_skipped_and_its_second_table_is_not
     ("text", "titles"),
     [
         ('Product report\n"January 1, 2024 - January 31, 2024"\nproduct_id,title,price\n1,sofa,3\n', ["sofa"]),
+        (",,,\n,,,\nproduct_id,title,price,\n1,sofa,3,\n", ["sofa"]),
+        (",product_id,title\n0,1,sofa\n", ["sofa"]),
+        ("\ufeff\ufeffproduct_id,title\n1,sofa\n", ["sofa"]),
         ("#,product_id,title\n1,a,sofa\n", ["sofa"]),
         ("#product_id,title\na,sofa\n", ["sofa"]),
         ("\n\nproduct_id,title\n1,#1 sofa\n# 2,lamp\n", ["#1 sofa", "lamp"]),

@@ -35,6 +35,8 @@ def shop_of(folder: Path, text: str, name: str = "products.jsonl", mode: str = "
         f"{json.dumps(SOFA)}\r\n{json.dumps(LAMP)}\r\n",
         f"{json.dumps(SOFA)} {json.dumps(LAMP)}",
         f"  \n{json.dumps([SOFA, LAMP])}",
+        f"{json.dumps(SOFA)},\n{json.dumps(LAMP)},\n",
+        f"{SOFA}\n{LAMP}\n",
     ],
 )
 def test_every_form_of_json_gives_the_same_rows(tmp_path: Path, name: str, text: str) -> None:
@@ -78,3 +80,11 @@ def test_a_broken_first_line_of_json_lines_is_a_dirty_row(tmp_path: Path) -> Non
     with pytest.raises(BadRowError, match=r"products\.jsonl:1: broken JSON"):
         shop_of(tmp_path, text)
     assert shop_of(tmp_path, text, mode="skip").titles == ["lamp"]
+
+
+def test_python_dictionaries_run_no_code(tmp_path: Path) -> None:
+    lines = ["{'product_id': 1, 'title': \"it's\", 'price': None}", "{'product_id': print(2)}", "{'product_id': 3"]
+    shop = shop_of(tmp_path, "\n".join(lines), mode="skip")
+    assert shop.titles == ["it's"]
+    assert shop.report is not None
+    assert [bad.line for bad in shop.report.bad_rows] == [2, 3]

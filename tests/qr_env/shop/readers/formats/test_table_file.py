@@ -248,3 +248,10 @@ def test_a_mark_goes_before_the_named_encoding(tmp_path: Path) -> None:
     assert shop_of(tmp_path, "products.csv", content, ReadOptions(encoding="cp1252")).titles == ["café"]
     named = ReadOptions(encoding="utf-16-le")
     assert shop_of(tmp_path, "products.csv", "product_id,title\n1,café\n".encode("utf-16-le"), named).titles == ["café"]
+
+
+def test_a_folder_of_parts_is_named(tmp_path: Path) -> None:
+    (tmp_path / "products.parquet").mkdir()
+    (tmp_path / "products.parquet" / "part-00000.parquet").write_bytes(parquet())
+    with pytest.raises(DataError, match=r"products.parquet: this is a folder of parts, as Spark writes them"):
+        shop_of(tmp_path, "other.csv", CSV)
