@@ -53,7 +53,7 @@ class Undecoded:
         if not self.rows or not self.guess:
             return ""
         way = "--encoding cp1252 reads them" if self.guess == "cp1252" else "name its encoding with --encoding"
-        return f"{self._file.path.name}: rows left out because the file is not UTF-8: {self.rows:,}; {way}"
+        return f"{self._file.path.name}: rows that are not UTF-8: {self.rows:,}; {way}"
 
 
 def check_decoded(file: TableFile, header: list[str]) -> None:
