@@ -38,9 +38,7 @@ def test_a_file_without_queries_is_refused(tmp_path):
 def test_a_file_for_other_queries_is_refused_and_for_few_of_them_noted(tmp_path, caplog):
     path = tmp_path / "rewrites.csv"
     path.write_text("query,rewrite\nlawn mower,mower\n")
-    with pytest.raises(
-        DataError, match=r"1 of its 1 queries are not in .*file says 'lawn mower', the shop has 'sofa'"
-    ):
+    with pytest.raises(DataError, match=r"1 of its 1 queries are not in .*file says 'lawn mower', the shop has 'sofa'"):
         RewritesFromFile(path, shop=tiny_shop())
     path.write_text("query,rewrite\nlawn mower,mower\nhose,tube\nCOUCH,sofa\n")
     with caplog.at_level("INFO"):

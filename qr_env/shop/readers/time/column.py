@@ -142,13 +142,16 @@ def _rest(times: Times, name: str, values_N: pa.Array, known_N: Mask) -> None:
 
 
 def _note_zones(times: Times, where: str, name: str, forms: list[Written]) -> None:
-    total = sum(map(len, forms))
-    bare = total - sum(int(written.has("zone").sum()) for written in forms)
+    """Note how many of the times have no zone."""
+    total = bare = days = 0
+    for written in forms:
+        good_M = ~np.isnan(times.seconds_N[written.rows_M])
+        total += int(good_M.sum())
+        bare += int((good_M & ~written.has("zone")).sum())
+        days += int((good_M & ~written.has("zone") & ~written.has("hour")).sum())
     if bare:
-        days = sum(int((~written.has("hour")).sum()) for written in forms)
-        what = "a day alone, read as its first second, UTC" if days == bare else "no zone and are read as UTC"
-        verb = "hold" if days == bare else "have"
-        times.notes.append(f"{where}: {bare:,} of {total:,} values of {name!r} {verb} {what}")
+        what = "hold a day alone, read as its first second, UTC" if days == bare else "have no zone and are read as UTC"
+        times.notes.append(f"{where}: {bare:,} of {total:,} values of {name!r} {what}")
 
 
 def _numbers(times: Times, where: str, name: str, values_N: pa.Array, rows_M: Integers) -> None:

@@ -56,6 +56,9 @@ def test_a_day_alone_is_its_first_second_and_noted() -> None:
     assert times_of("2026-01-31").notes == [
         "log.csv: 1 of 1 values of 'time' hold a day alone, read as its first second, UTC"
     ]
+    assert times_of("2026-01-31 10:00Z", "2026-01-31 10:00Z", "2026-02-30").notes == []
+    mixed = times_of("2026-01-31 10:00", "2026-01-31 10:00Z").notes
+    assert mixed == ["log.csv: 1 of 2 values of 'time' have no zone and are read as UTC"]
 
 
 def test_fractions_and_noon() -> None:
