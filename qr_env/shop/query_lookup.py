@@ -18,8 +18,8 @@ def query_rows(shop: Shop, by: str, values: pa.ChunkedArray) -> pa.Array:
     if by == "query":
         return pc.index_in(text_keys(values), text_keys(shop.queries["query"]))
     names = values.combine_chunks()
-    if shop.joined_ids:
-        joined = pa.array(list(shop.joined_ids), pa.string())
-        at = pc.index_in(names, joined)
-        names = pc.if_else(pc.is_valid(at), pa.array(list(shop.joined_ids.values()), pa.string()).take(at), names)
+    if len(shop.joined_ids):
+        joined = shop.joined_ids.combine_chunks()
+        at = pc.index_in(names, joined["id"].combine_chunks())
+        names = pc.if_else(pc.is_valid(at), joined["query_id"].combine_chunks().take(at), names)
     return pc.index_in(names, shop.queries["query_id"].combine_chunks())

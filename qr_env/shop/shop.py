@@ -47,6 +47,8 @@ QUERY_SCHEMA = pa.schema(
 )
 # `source` is "search" (bought from a result list of this query) or "outside" (bought elsewhere for the same need).
 PURCHASE_SCHEMA = pa.schema([("query_id", pa.string()), ("product_id", pa.string()), ("source", pa.string())])
+# Lines of a queries file that were joined with another line of the same text.
+JOINED_SCHEMA = pa.schema([("id", pa.string()), ("query_id", pa.string())])
 
 
 def split_of(text: str) -> str:
@@ -85,8 +87,8 @@ class Shop:
     language: str = "en"
     """Code of the language of its texts (`qr_env.common.languages`), "mul" for several: it decides which words are
     equal (`tokenizer`)."""
-    joined_ids: dict[str, str] = field(default_factory=dict, compare=False)
-    """Id of a line of the queries file → id of the query of the same text that it was joined with, if another."""
+    joined_ids: pa.Table = field(default_factory=JOINED_SCHEMA.empty_table, compare=False)
+    """`id` of a line of the queries file, and `query_id` of the query of the same text that it was joined with."""
     report: LoadReport | None = field(default=None, compare=False)
     """Rows and columns that the loader read, left out and renamed; None for a shop built in memory."""
 

@@ -118,7 +118,8 @@ def read_run(
     path, report = Path(path), LoadReport(options or ReadOptions())
     wanted = {query.id: n for n, query in enumerate(queries)}
     found: list[dict[int, tuple[float, int]]] = [{} for _ in queries]
-    known = frozenset([*shop.queries["query_id"].to_pylist(), *shop.joined_ids])
+    joined = dict(zip(*(shop.joined_ids[name].to_pylist() for name in ("id", "query_id")), strict=True))
+    known = frozenset([*shop.queries["query_id"].to_pylist(), *joined])
     first_id: dict[str, str] = {}  # query → the id, of those joined to it, whose list is read
     tag, kept = "", 0
     problems: list[Problem] = []
@@ -126,7 +127,7 @@ def read_run(
         line = _parse(text, shop, known)
         of_query: dict[int, tuple[float, int]] = {}
         if isinstance(line, RunLine):
-            name = shop.joined_ids.get(line.query_id, line.query_id)
+            name = joined.get(line.query_id, line.query_id)
             if name in wanted and first_id.setdefault(name, line.query_id) == line.query_id:
                 of_query = found[wanted[name]]
         if isinstance(line, RunLine) and line.row in of_query:

@@ -180,7 +180,6 @@ QUERIES = Spec(
         ),
         Column("split", ("fold", "set", "subset"), kind="split"),
     ),
-    key="query_id",
     totals="query",
 )
 # Labels and purchases refer to their query by id or, without ids, by its text.

@@ -10,8 +10,8 @@
 Only products and queries are required. Files may have the names of their exports (`file_names.py`) and columns the
 names of many systems (`readers/tables.py`); what was taken for what is noted in one line a file. Queries without ids
 get "q1", "q2", … by row; without a split, 80/10/10 by a hash of the text; without a frequency, 1. Equal texts are one
-query (`queries.py`). Text is cleaned on reading (`readers/clean_text.py`): HTML, white space at both ends, words for
-nothing.
+query (`queries.py`). Grades of another scale than E, S, C, I and 0–3 must be named (`readers/grades.py`). Text is
+cleaned on reading (`readers/clean_text.py`): HTML, white space at both ends, words for nothing.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ def read_files(
         matrix, found = read_split_qrels(qrels, known, report)
     elif qrels:
         matrix = read_qrels(qrels, known, report)
+    elif report.options.grades:
+        report.note(f"--grades {report.options.grades} names grades, but there is no qrels file")
     purchase_table = PURCHASE_SCHEMA.empty_table()
     if purchases:
         purchase_table = read_purchases(purchases, known, report)

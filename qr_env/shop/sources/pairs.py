@@ -10,6 +10,7 @@ which no query or no product is known is refused with an example of both sides a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,12 +71,28 @@ def read_qrels(path: Path, known: KnownIds, report: LoadReport) -> sp.csr_matrix
         DataError: the grades are of a scale that must be named, no query or no product of the file is known, or the
             file cannot be read.
     """
-    table = checked_table(path, QRELS, report)
-    found = read_grades(table["grade"], table["line"].to_numpy(), path, report.options.grades)
+    (table,) = with_levels(path, [checked_table(path, QRELS, report)], report)
+    return qrels_of(path, table, known, report)
+
+
+def with_levels(path: Path, tables: Sequence[pa.Table], report: LoadReport) -> list[pa.Table]:
+    """Tables of labels, all of one scale, with levels as `grade` and without unknown ones. path: for messages."""
+    values = pa.chunked_array([chunk for table in tables for chunk in table["grade"].chunks], pa.string())
+    line_N = np.concatenate([table["line"].to_numpy() for table in tables])
+    found = read_grades(values, line_N, path, report.options.grades)
     for note in found.notes:
         report.note(note)
-    levels = pa.chunked_array([found.levels])
-    table = table.set_column(table.column_names.index("grade"), "grade", levels).filter(pc.is_valid(levels))
+    levelled, start = [], 0
+    for table in tables:
+        levels = found.levels.slice(start, len(table))
+        start += len(table)
+        place = table.column_names.index("grade")
+        levelled.append(table.set_column(place, "grade", levels).filter(pc.is_valid(levels)))
+    return levelled
+
+
+def qrels_of(path: Path, table: pa.Table, known: KnownIds, report: LoadReport) -> sp.csr_matrix:
+    """The matrix of `read_qrels` from the file's table `with_levels`."""
     pairs = _known_pairs(path, table, known, report)
     keys = pairs.query_N * len(known.product_ids) + pairs.product_N
     _, firsts = np.unique(keys, return_index=True)

@@ -23,7 +23,7 @@ from qr_env.common.text_keys import text_keys
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.readers.tables import QUERIES
-from qr_env.shop.shop import QUERY_SCHEMA, SPLITS, conform, split_of
+from qr_env.shop.shop import JOINED_SCHEMA, QUERY_SCHEMA, SPLITS, conform, split_of
 
 RANKED_SPLITS = ("", *SPLITS)  # of equal texts the last of these splits wins
 
@@ -47,13 +47,13 @@ class ShopQueries:
         return text_keys(self.table["query"])
 
     @property
-    def joined_ids(self) -> dict[str, str]:
-        """Id of the file → id of the query that its line was joined with, where they differ."""
-        if not self.given or len(self.ids) == len(self.table):
-            return {}
+    def joined_ids(self) -> pa.Table:
+        """Columns of `JOINED_SCHEMA`: each id of the file that is not the id of its query."""
+        if not self.given:
+            return JOINED_SCHEMA.empty_table()
         kept = self.table["query_id"].take(pa.array(self.id_rows)).combine_chunks()
         differ = pc.not_equal(self.ids, kept)
-        return dict(zip(self.ids.filter(differ).to_pylist(), kept.filter(differ).to_pylist(), strict=True))
+        return pa.table([self.ids.filter(differ), kept.filter(differ)], schema=JOINED_SCHEMA)
 
     def rows(self, by: str, values: pa.ChunkedArray) -> pa.Array:
         """Row of the query of each value, null where unknown. by: "query_id", or "query" for texts."""
@@ -79,7 +79,9 @@ def read_queries(path: Path, report: LoadReport, join: bool = True, hash_splits:
     """
     table = checked_table(path, QUERIES, report)
     given = "query_id" in table.column_names
-    if not given:
+    if given:
+        table = _without_repeated_ids(table, path, report, searches=join and "frequency" not in table.column_names)
+    else:
         report.note(f'{path.name}: no query ids; they are generated from the row: "q1", "q2", …')
         ids = pc.binary_join_element_wise("q", pc.add(table["row"], 1).cast(pa.string()), "")
         table = table.append_column("query_id", ids)
@@ -88,6 +90,32 @@ def read_queries(path: Path, report: LoadReport, join: bool = True, hash_splits:
     if join:
         table, id_rows_N = _joined(table, path, report)
     return ShopQueries(_with_splits(table, path, report) if hash_splits else table, ids, id_rows_N, given)
+
+
+def _without_repeated_ids(table: pa.Table, path: Path, report: LoadReport, searches: bool) -> pa.Table:
+    """The table without the rows of an id that stands above; they are invalid.
+
+    searches: a row that repeats an id with the same text is one more search for it, as in a raw log, and stays.
+    """
+    ids = table["query_id"].combine_chunks().dictionary_encode()
+    _, first_U = np.unique(np.asarray(ids.indices), return_index=True)
+    if len(first_U) == len(table):
+        return table
+    first_N = first_U[np.asarray(ids.indices)]
+    again_N = first_N != np.arange(len(table))
+    if searches:
+        key_N = np.asarray(text_keys(table["query"]).dictionary_encode().indices)
+        again_N &= key_N[first_N] != key_N
+    line_N, rows = table["line"].to_numpy(), np.flatnonzero(again_N)
+    values = table["query_id"].take(rows).to_pylist()
+    problems = [
+        (int(line_N[row]), f"duplicate query_id (first on line {line_N[first_N[row]]})", shorten(value))
+        for row, value in zip(rows, values, strict=True)
+    ]
+    report.add(str(path), problems)
+    table = table.filter(pa.array(~again_N))
+    report.kept[str(path)] = len(table)
+    return table
 
 
 def _joined(table: pa.Table, path: Path, report: LoadReport) -> tuple[pa.Table, npt.NDArray[np.int64]]:

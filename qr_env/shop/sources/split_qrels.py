@@ -19,9 +19,11 @@ from qr_env.common.errors import DataError
 from qr_env.shop.readers.formats.by_suffix import QRELS_SUFFIXES
 from qr_env.shop.readers.formats.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.rows import checked_table
+from qr_env.shop.readers.tables import QRELS
 from qr_env.shop.readers.values import SPLIT_NAMES
 from qr_env.shop.shop import SPLITS
-from qr_env.shop.sources.pairs import KnownIds, read_qrels
+from qr_env.shop.sources.pairs import KnownIds, qrels_of, with_levels
 from qr_env.shop.sources.queries import ShopQueries
 
 
@@ -35,11 +37,12 @@ def read_split_qrels(folder: Path, known: KnownIds, report: LoadReport) -> tuple
     table = known.queries.table
     matrix = sp.csr_matrix((len(table), len(known.product_ids)), dtype=np.int8)
     splits_N = np.full(len(table), "train", dtype=object)
-    for split in SPLITS:
-        for path in files.get(split, ()):
-            labels = read_qrels(path, known, report)
-            matrix = matrix.maximum(labels)
-            splits_N[np.diff(labels.indptr) > 0] = split
+    ordered = [(split, path) for split in SPLITS for path in files.get(split, ())]
+    tables = with_levels(folder, [checked_table(path, QRELS, report) for _, path in ordered], report)
+    for (split, path), labels_table in zip(ordered, tables, strict=True):
+        labels = qrels_of(path, labels_table, known, report)
+        matrix = matrix.maximum(labels)
+        splits_N[np.diff(labels.indptr) > 0] = split
     counts = ", ".join(f"{split} {np.count_nonzero(splits_N == split):,}" for split in SPLITS)
     report.note(
         f"{folder.name}/: the splits of the queries are those of {', '.join(sorted(_names(files)))}: {counts}, the "

@@ -121,3 +121,33 @@ def test_binary_qrels_are_a_scale_that_must_be_named(tmp_path: Path) -> None:
         read_folder(tmp_path, SKIP)
     options = ReadOptions(grades="1=E")
     assert read_folder(tmp_path, options).qrels.toarray().tolist() == [[4, 4, 1], [0, 0, 4]]
+
+
+def test_the_scale_is_of_all_files_of_a_folder_of_labels(tmp_path: Path) -> None:
+    shop_of(tmp_path, ["1", "2"], [])
+    (tmp_path / "qrels.csv").unlink()
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n7\t1\t1\n7\t2\t0\n")
+    (tmp_path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n7\t1\t1\n7\t2\t2\n")
+    with pytest.raises(DataError, match=r"qrels: the grades are 0 \(1 ×\), 1 \(2 ×\), 2 \(1 ×\).*--grades 0=I,1=S,2=E"):
+        read_folder(tmp_path)
+    assert read_folder(tmp_path, ReadOptions(grades="1=S,2=E")).qrels.toarray().tolist() == [[3, 4]]
+    (tmp_path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n7\t2\t3\n")
+    assert read_folder(tmp_path).qrels.toarray().tolist() == [[2, 4]]
+
+
+def test_a_judgment_list_of_quepid(tmp_path: Path) -> None:
+    shop_of(tmp_path, ["1", "2"], [])
+    (tmp_path / "qrels.csv").write_text("query,docid,rating\nsofa,1,3\nsofa,2,\n")
+    shop = read_folder(tmp_path)
+    assert shop.qrels.toarray().tolist() == [[4, 0]]
+    assert shop.report is not None
+    assert "qrels.csv: unjudged pairs left out: 1 (empty (1 ×))" in shop.report.notes
+
+
+def test_grades_without_labels_are_said(tmp_path: Path) -> None:
+    shop_of(tmp_path, ["1"], ["1"])
+    (tmp_path / "qrels.csv").unlink()
+    shop = read_folder(tmp_path, ReadOptions(grades="1=E"))
+    assert shop.report is not None
+    assert "--grades 1=E names grades, but there is no qrels file" in shop.report.notes

@@ -11,6 +11,7 @@ from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import plain_json
 from qr_env.retrieval.factory import make_retriever
 from qr_env.shop.query_lookup import query_rows
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop, split_of
 from qr_env.shop.sources.files import read_folder, write_shop
 from qr_env.shop.trec import read_run
@@ -132,7 +133,7 @@ def test_a_line_of_a_replayed_log_is_the_joined_query(tmp_path: Path) -> None:
 
 def test_runs_of_other_systems_name_joined_lines(tmp_path: Path) -> None:
     shop = shop_of(tmp_path, "query_id,query,split\na,sofa,test\nb,Sofa,test\nc,lamp,test\n")
-    assert shop.joined_ids == {"b": "a"}
+    assert shop.joined_ids.to_pylist() == [{"id": "b", "query_id": "a"}]
     run = tmp_path / "run.trec"
     run.write_text("b Q0 1 1 9 x\nb Q0 3 2 8 x\na Q0 1 1 9 x\nc Q0 2 1 9 x\n")
     assert read_run(run, shop, shop.all_queries, k=2)[0].rows_NK.tolist() == [[0, 2], [1, -1]]
@@ -143,3 +144,20 @@ def test_runs_of_other_systems_name_joined_lines(tmp_path: Path) -> None:
     names = pa.chunked_array([["b", "c", "d", "a"]])
     assert query_rows(shop, "query_id", names).to_pylist() == [0, 1, None, 0]
     assert query_rows(shop, "query", pa.chunked_array([["SOFA ", "sofas"]])).to_pylist() == [0, None]
+
+
+def test_an_id_that_stands_on_each_of_its_searches_is_counted(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path, "query_id,query\na,sofa\nb,lamp\na,Sofa\na,sofa\n", purchases="query_id,product_id\na,1\n")
+    assert rows_of(shop) == [("a", "sofa", 3.0), ("b", "lamp", 1.0)]
+    assert len(shop.joined_ids) == 0
+    assert shop.purchases["query_id"].to_pylist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    "queries", ["query_id,query\na,sofa\nb,x\na,lamp\n", "query_id,query,frequency\na,sofa,3\nb,x,1\na,sofa,3\n"]
+)
+def test_an_id_of_two_texts_or_with_two_counts_is_an_invalid_row(tmp_path: Path, queries: str) -> None:
+    with pytest.raises(BadRowError, match=r"queries\.csv:4: duplicate query_id \(first on line 2\)"):
+        shop_of(tmp_path, queries)
+    shop = read_folder(tmp_path, ReadOptions(on_bad_row="skip"))
+    assert [query.text for query in shop.all_queries] == ["sofa", "x"]
