@@ -27,7 +27,7 @@ from runs.common.timing import Pair
 # The invalid rows, by reason; "{n}" is the number of the row and "{tail}" valid values of the other columns.
 DIRTY = {
     "missing product_id": ",lamp {n},{tail}",
-    "product_id of spaces": "   ,lamp {n},{tail}",
+    "not UTF-8": "p{n},caf\udce9 lamp,{tail}",
     "empty title": "p{n},,{tail}",
     "title of spaces": "p{n},   ,{tail}",
     "duplicate product_id": "p0,lamp {n},{tail}",
@@ -105,7 +105,7 @@ def write_products(path: Path, rows: int, share: float, seed: int) -> list[int]:
     dirty_N = np.zeros(rows, bool)
     dirty_N[1:] = rng.random(rows - 1) < share  # the first row has the id that is repeated
     kinds = list(DIRTY.values())
-    with path.open("w", encoding="utf-8", newline="") as handle:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
         handle.write(HEADER)
         for start in range(0, rows, 10_000):
             handle.writelines(_lines(start, dirty_N[start : start + 10_000], words, kinds, rng))

@@ -23,7 +23,7 @@ def test_every_invalid_row_is_reported_by_its_line(tmp_path):
     assert len(DIRTY) == 12
     assert set(reasons) == {
         *("missing product_id", "empty title", "duplicate product_id", "NUL byte in title", "NUL byte in product_id"),
-        *("title is too long", "product_id is too long", "ragged row", "broken quotes"),
+        *("title is too long", "product_id is too long", "ragged row", "broken quotes", "not UTF-8"),
     }
 
 
