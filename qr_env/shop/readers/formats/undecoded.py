@@ -12,7 +12,7 @@ from functools import cached_property
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.formats.table_file import TableFile
 
-SAMPLE = 16 * 1024 * 1024  # bytes of a file that are looked at
+SAMPLE = 4 * 1024 * 1024  # bytes of a file that are looked at
 _BROKEN = re.compile("[\udc80-\udcff]+")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
 
