@@ -88,7 +88,7 @@ def learn_in_recipe(args: Args, shop: Shop) -> bool:
 
 def run_facts(shop: Shop) -> dict[str, object]:
     """What a resumed run must have in common with the run that it continues, besides its settings."""
-    return {"shop": shop.hash, "template": [TEMPLATE, SUGGESTED_TEMPLATE]}
+    return {"language of the shop": shop.language, "shop": shop.hash, "template": [TEMPLATE, SUGGESTED_TEMPLATE]}
 
 
 def is_finished(args: Args) -> bool:
