@@ -23,8 +23,8 @@ from agents.examples.engine_pairs import Scored
 from agents.examples.tasks import NO, YES, Example
 from agents.query_log.graph import Counts, Rows, capped, most_similar, query_products, stem_incidence
 from agents.query_log.word_model import words_of
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import EXACT, GAINS, FloatArray, Query
+from qr_env.language.tokenize import Tokenizer
 from qr_env.shop.shop import Shop
 
 KEEP = "keep"  # last word of a thought if the original query is best

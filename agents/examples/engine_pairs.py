@@ -20,8 +20,8 @@ import numpy.typing as npt
 from agents.examples.scoring import FeedbackScorer
 from agents.examples.tasks import MAX_TITLES, Example
 from qr_env.common.errors import ConfigError
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import FloatArray, Query
+from qr_env.language.tokenize import Tokenizer
 from qr_env.query_text.kept import is_kept
 
 Counts = dict[str, int]

@@ -32,8 +32,8 @@ from agents.query_log.graph import (
 )
 from agents.text.expansion import rewrite_for_mode
 from qr_env.common.errors import ConfigError
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Query
+from qr_env.language.tokenize import Tokenizer
 from qr_env.shop.shop import Shop
 
 # (N queries, one rewrite of each) → (N,) bool, whether the rewrite means the same as its query.

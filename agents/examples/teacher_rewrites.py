@@ -22,8 +22,8 @@ from agents.query_log.graph import Counts
 from agents.text.boolean_query import is_boolean, parse
 from agents.text.expansion import negations, rewrite_for_mode
 from qr_env.common.protocols import Agent
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Query
+from qr_env.language.tokenize import Tokenizer
 from qr_env.query_text.kept import plain
 from qr_env.shop.readers.columns import TEXT_LIMIT, Column, Spec
 from qr_env.shop.readers.load_report import LoadReport

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from agents.prompted.generation import GenerativeAgent
 from agents.text.boolean_query import is_boolean, parse
 from agents.text.expansion import rewrite_for_mode
-from qr_env.common.tokenize import ENGLISH, Tokenizer
+from qr_env.language.tokenize import ENGLISH, Tokenizer
 
 _NEXT_EXAMPLE = re.compile(r"\n\s*(?:query|rewrite)\s*:", re.IGNORECASE)
 MAX_REPEATS = 2  # of one word in a rewrite

@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from agents.prompted.generation import GenerativeAgent
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 
 MAX_REPEATS = 3  # of one word in a passage
 REPEATS = 5  # of the query, for BM25 (section 3 of the paper)

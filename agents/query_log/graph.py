@@ -19,8 +19,8 @@ import scipy.sparse as sp
 
 from agents.query_log.word_model import incidence
 from qr_env.common.errors import ConfigError
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import EXACT, GAINS, SUBSTITUTE, FloatArray, Query
+from qr_env.language.tokenize import Tokenizer
 from qr_env.shop.shop import Shop
 
 Counts = dict[str, int]

@@ -21,8 +21,8 @@ import scipy.sparse as sp
 from agents.query_log.graph import query_products
 from agents.query_log.word_model import distinctive_words, word_model, words_of
 from qr_env.common.protocols import Retriever
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Hits, Query
+from qr_env.language.tokenize import Tokenizer
 from qr_env.shop.shop import Shop
 
 DEPTH = 10  # products of a result list that count

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import FloatArray, Query
+from qr_env.language.tokenize import Tokenizer
 from qr_env.shop.shop import Shop
 
 WORD = re.compile(r"[^\W_]+")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.suggestions.base import Suggestion, SuggestionSource
-from qr_env.common.tokenize import Tokenizer
+from qr_env.language.tokenize import Tokenizer
 
 
 class MergedSource:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from agents.suggestions.base import Suggestion
 from agents.suggestions.title_words import TitleStems
-from qr_env.common.tokenize import Tokenizer
+from qr_env.language.tokenize import Tokenizer
 
 MAX_WORDS = 8  # that the prompt asks for
 LONGEST = 3 * MAX_WORDS  # words of an answer; a longer one is no list

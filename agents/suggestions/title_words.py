@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import Hits
+from qr_env.language.tokenize import Tokenizer
 
 # A feedback term has 2 to 20 letters, as in Anserini.
 TERM_LENGTHS = range(2, 21)

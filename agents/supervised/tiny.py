@@ -36,7 +36,7 @@ from agents.policy.prompt import prompt_text
 from agents.query_log.word_model import distinctive_words, word_model
 from agents.suggestions.suggester import Offer, Suggester
 from agents.supervised.sft import TokenSequence, fine_tune, prompted_sequences, response_sequences
-from qr_env.common.scripts import LATIN, UNSPACED, clusters, script
+from qr_env.language.scripts import LATIN, UNSPACED, clusters, script
 from qr_env.shop.shop import Shop
 from qr_env.synthetic.typos import typo_variant
 

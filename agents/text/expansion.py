@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.query_log.word_model import STOP
-from qr_env.common.tokenize import Tokenizer
+from qr_env.language.tokenize import Tokenizer
 
 _NEGATIONS = {
     "en": "no not without", "de": "ohne nicht kein keine", "nl": "zonder niet geen", "sv": "utan inte",

@@ -35,8 +35,8 @@ import numpy.typing as npt
 
 from judges.simple.thresholds import Thresholds, level_probs
 from judges.simple.title_words import TitleWords, Vocabulary
-from qr_env.common.scripts import UNSPACED
 from qr_env.common.types import FloatArray, Grades, Query, RowArray
+from qr_env.language.scripts import UNSPACED
 from qr_env.query_text.repair import Repair
 from qr_env.retrieval.encoder import product_texts
 from qr_env.shop.shop import Shop

@@ -33,8 +33,8 @@ from judges.validation.agreement import confusion, kappa
 from judges.validation.samples import Sample
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.hashing import sha256_text
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import LEVELS, FloatArray, Grades, Query, RowArray
+from qr_env.language.tokenize import Tokenizer
 from qr_env.shop.shop import Shop
 
 Array = npt.NDArray[np.float64]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import FloatArray
+from qr_env.language.tokenize import Tokenizer
 
 Indices = npt.NDArray[np.int64]
 

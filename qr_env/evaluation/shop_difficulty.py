@@ -2,7 +2,7 @@
 
     describe(load_shop("icecat"))["difficulty"]
 
-Words are the index terms of `qr_env.common.tokenize` (stemmed, without stop words), so the figures show
+Words are the index terms of `qr_env.language.tokenize` (stemmed, without stop words), so the figures show
 what this project's BM25 can and cannot find.
 """
 

@@ -28,7 +28,7 @@ from functools import lru_cache
 from itertools import pairwise
 from weakref import WeakValueDictionary
 
-from qr_env.common.scripts import UNSPACED
+from qr_env.language.scripts import UNSPACED
 from qr_env.query_text.spelling import SpellingIndex
 from qr_env.shop.shop import Shop
 
@@ -43,7 +43,7 @@ class Unit:
     """One or two neighboring words of a query that are repaired together, or left as they are."""
 
     typed: tuple[str, ...]
-    """the words as typed, normalised by `qr_env.common.tokenize`"""
+    """the words as typed, normalised by `qr_env.language.tokenize`"""
     repaired: tuple[str, ...] = ()
     """the words that say the same in the shop's spelling; () where the unit is left as it is"""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from qr_env.common.scripts import UNSPACED
+from qr_env.language.scripts import UNSPACED
 from qr_env.shop.shop import Shop
 
 # Columns of the catalogue whose words count as correctly spelled.

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError, IndexMismatchError
-from qr_env.common.tokenize import TOKENIZER_VERSION, Tokenizer
 from qr_env.common.types import Hits, SearchText
+from qr_env.language.tokenize import TOKENIZER_VERSION, Tokenizer
 from qr_env.retrieval.base import cache_folder, check_k, default_threads, read_meta, weighted_texts, write_meta
 from qr_env.retrieval.postings import Postings, TermBatch
 from qr_env.shop.shop import PRODUCT_SCHEMA, Shop

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from qr_env.common.tokenize import Tokenizer
+from qr_env.language.tokenize import Tokenizer
 from qr_env.retrieval.bm25 import BM25, BM25Settings, term_ids
 from qr_env.shop.shop import PRODUCT_SCHEMA, Shop
 

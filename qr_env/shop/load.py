@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qr_env.common.errors import ConfigError, DataError
-from qr_env.common.languages import language
+from qr_env.language.codes import language
 from qr_env.shop.generated.generate import BENCHMARK, generate
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop

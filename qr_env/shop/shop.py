@@ -22,9 +22,9 @@ import scipy.sparse as sp
 
 from qr_env.common.errors import DataError
 from qr_env.common.hashing import sha256_text
-from qr_env.common.languages import language
-from qr_env.common.tokenize import Tokenizer, tokenizer
 from qr_env.common.types import Product, Query
+from qr_env.language.codes import language
+from qr_env.language.tokenize import Tokenizer, tokenizer
 from qr_env.shop.readers.load_report import LoadReport
 
 Rows = npt.NDArray[np.int64]
@@ -85,7 +85,7 @@ class Shop:
     slices: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     """Slice name → (queries,) bool: groups of queries to report on, such as "typo" or "held-out words"."""
     language: str = "en"
-    """Code of the language of its texts (`qr_env.common.languages`), "mul" for several: it decides which words are
+    """Code of the language of its texts (`qr_env.language.codes`), "mul" for several: it decides which words are
     equal (`tokenizer`)."""
     joined_ids: pa.Table = field(default_factory=JOINED_SCHEMA.empty_table, compare=False)
     """`id` of a line of the queries file, and `query_id` of the query of the same text that it was joined with."""

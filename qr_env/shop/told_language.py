@@ -23,8 +23,8 @@ from typing import TypeAlias
 import pyarrow as pa
 import yaml
 
-from qr_env.common.languages import LANGUAGES, MIXED
-from qr_env.common.scripts import CJK, HANGUL, LATIN, script
+from qr_env.language.codes import LANGUAGES, MIXED
+from qr_env.language.scripts import CJK, HANGUL, LATIN, script
 
 Texts: TypeAlias = "Sequence[str] | pa.ChunkedArray"
 
@@ -66,7 +66,7 @@ class ToldLanguage:
     """A language and why."""
 
     code: str
-    """As in `qr_env.common.languages`."""
+    """As in `qr_env.language.codes`."""
     evidence: str
     """What tells it, as a part of a sentence."""
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import yaml
 
-from qr_env.common.scripts import LATIN, UNSPACED, mark_class, script_of, without_accents
-from qr_env.common.tokenize import Tokenizer, tokenizer
+from qr_env.language.scripts import LATIN, UNSPACED, mark_class, script_of, without_accents
+from qr_env.language.tokenize import Tokenizer, tokenizer
 
 _LISTS = Path(__file__).with_name("grammars.yaml")
 _ANY_NOT_HEADS = "original set mini pro max plus ultra lite ii iii iv vi"  # of every language
@@ -138,7 +138,7 @@ class Grammar:
 
 @cache
 def grammar(code: str) -> Grammar:
-    """The grammar of a language (`qr_env.common.languages`)."""
+    """The grammar of a language (`qr_env.language.codes`)."""
     lists = _word_lists().get(code, {})
     colours, prepositions, links, others = (
         frozenset(str(lists.get(name, "")).split()) for name in ("colours", "prepositions", "links", "not_heads")

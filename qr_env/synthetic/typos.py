@@ -14,8 +14,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping
 
-from qr_env.common.languages import Language
-from qr_env.common.scripts import LATIN, UNSPACED, clusters, is_word, script, script_of, without_accents
+from qr_env.language.codes import Language
+from qr_env.language.scripts import LATIN, UNSPACED, clusters, is_word, script, script_of, without_accents
 
 # Neighbours of a … z on a QWERTY keyboard, letters only.
 _NEIGHBOURS = """
@@ -53,7 +53,7 @@ def noisy_text(words: list[str], rng: random.Random, known: Collection[str], lan
 def typo(word: str, rng: random.Random) -> str:
     """The word with one typing error, never in the first letter: swapped, dropped, doubled or neighbouring letters.
 
-    A word of fewer than three letters has none. Letters keep their marks (`qr_env.common.scripts.clusters`).
+    A word of fewer than three letters has none. Letters keep their marks (`qr_env.language.scripts.clusters`).
     """
     letters = clusters(word)
     if len(letters) < 3:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from qr_env.common.tokenize import Tokenizer
 from qr_env.common.types import EXACT, Query
+from qr_env.language.tokenize import Tokenizer
 from qr_env.shop.generated.vocabulary import load_vocabulary
 from qr_env.shop.shop import Shop
 

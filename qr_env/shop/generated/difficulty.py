@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 
 FIELDS = ("title", "brand", "category", "color", "attributes")  # fields that the engine indexes
 

@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 from qr_env.shop.generated import noise, phrases
 from qr_env.shop.generated.intents import Intent, Intents
 from qr_env.shop.generated.products import Stock

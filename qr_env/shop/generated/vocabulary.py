@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from qr_env.common.errors import DataError
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 from qr_env.shop.generated.phrases import ALL_PHRASES
 from qr_env.shop.generated.sizes import UNITS, Size
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from qr_env.common.errors import ConfigError
-from qr_env.common.languages import language
+from qr_env.language.codes import language
 from qr_env.shop.readers.grade_names import GradeNames
 
 

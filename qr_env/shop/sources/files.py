@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from qr_env.common.errors import ConfigError, DataError
-from qr_env.common.languages import language
 from qr_env.common.types import LEVELS, JsonDict
+from qr_env.language.codes import language
 from qr_env.shop.readers.formats.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions

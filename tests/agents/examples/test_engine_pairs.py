@@ -8,8 +8,8 @@ from agents.examples.pairs import bought_titles
 from agents.examples.scoring import FeedbackScorer
 from agents.examples.tasks import Example
 from qr_env.common.errors import ConfigError
-from qr_env.common.tokenize import ENGLISH
 from qr_env.common.types import Query
+from qr_env.language.tokenize import ENGLISH
 from tests.helpers.fakes import tiny_shop, tiny_simulator
 
 NAN = float("nan")

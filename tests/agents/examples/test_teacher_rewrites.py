@@ -11,7 +11,7 @@ import pytest
 from agents.examples.teacher_rewrites import MAX_WORDS, expansion_terms, file_rewrites, read_rewrites, teacher_rewrites
 from agents.text.boolean_query import Boolean, is_boolean, parse
 from qr_env.common.errors import BadRowError, DataError
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from tests.helpers.fakes import tiny_shop

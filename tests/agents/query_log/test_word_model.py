@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agents.query_log.word_model import candidates, word_model, words_of
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 from tests.helpers.fakes import tiny_shop
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agents.suggestions.base import Suggestion
 from agents.suggestions.merged import MergedSource
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 
 
 class Fixed:

@@ -12,7 +12,7 @@ from agents.suggestions.base import Suggestion
 from agents.suggestions.teacher import LONGEST, TeacherSource, read_words
 from agents.suggestions.title_words import TitleStems
 from qr_env.common.text_store import TextStore
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 from tests.helpers.fakes import ScriptedModel
 
 STEMS = TitleStems([*["leather sofa"] * 3, *["garden hose"] * 3, *["oak floor tile"] * 60], ENGLISH, max_share=0.5)

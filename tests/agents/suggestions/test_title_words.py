@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agents.suggestions.title_words import TitleStems, title_model, word_counts
-from qr_env.common.tokenize import ENGLISH
 from qr_env.common.types import Hits
+from qr_env.language.tokenize import ENGLISH
 from tests.helpers.catalogue import random_titles
 
 TITLES = ["Red paints 5 gal", "paint roller", "roller covers", "the cover s", "deck paint"]

@@ -3,7 +3,7 @@
 import pytest
 
 from agents.text.expansion import rewrite_for_mode
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 
 
 @pytest.mark.parametrize(

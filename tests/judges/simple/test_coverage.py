@@ -11,8 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 from judges.simple.coverage import DOUBT, FIT_SHARES, TYPICAL_REST, CoverageJudge
-from qr_env.common.tokenize import ENGLISH
 from qr_env.common.types import Query
+from qr_env.language.tokenize import ENGLISH
 from qr_env.retrieval.encoder import product_texts
 from qr_env.shop.shop import Shop
 from tests.helpers.fakes import tiny_shop

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qr_env.common.tokenize import ENGLISH
 from qr_env.evaluation.scorers import LabelScorer
 from qr_env.evaluation.shop_difficulty import describe, word_gaps
+from qr_env.language.tokenize import ENGLISH
 from qr_env.retrieval.bm25 import BM25
 from tests.helpers.fakes import tiny_shop
 

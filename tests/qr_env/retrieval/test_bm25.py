@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qr_env.common.errors import ConfigError, IndexMismatchError
-from qr_env.common.tokenize import ENGLISH
+from qr_env.language.tokenize import ENGLISH
 from qr_env.retrieval.base import META, cache_folder
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.factory import make_retriever

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from agents.supervised.tiny import damage
-from qr_env.common.scripts import LATIN, clusters, script
-from qr_env.common.tokenize import tokenizer
+from qr_env.language.scripts import LATIN, clusters, script
+from qr_env.language.tokenize import tokenizer
 from qr_env.shop.load import load_shop
 from qr_env.synthetic.grammar import grammar
 from qr_env.synthetic.queries import with_catalogue_queries

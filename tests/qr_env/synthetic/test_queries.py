@@ -16,8 +16,8 @@ import pytest
 import scipy.sparse as sp
 
 from qr_env.common.errors import ConfigError
-from qr_env.common.tokenize import ENGLISH
 from qr_env.common.types import EXACT
+from qr_env.language.tokenize import ENGLISH
 from qr_env.shop.shop import PRODUCT_SCHEMA, PURCHASE_SCHEMA, QUERY_SCHEMA, Shop
 from qr_env.synthetic.grammar import grammar
 from qr_env.synthetic.queries import with_catalogue_queries

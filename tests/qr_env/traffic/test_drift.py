@@ -14,8 +14,8 @@ import pytest
 
 from judges.simple.labels import LabelsJudge
 from qr_env.common.errors import ConfigError, IndexMismatchError
-from qr_env.common.tokenize import ENGLISH
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
+from qr_env.language.tokenize import ENGLISH
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.live_catalogue import LiveRetriever
 from qr_env.shop.generated.generate import generate

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pytest
 
 from qr_env.common.errors import ConfigError, DataError
-from qr_env.common.tokenize import ENGLISH
 from qr_env.common.types import EXACT, GAINS, SUBSTITUTE
+from qr_env.language.tokenize import ENGLISH
 from qr_env.retrieval.bm25 import BM25
 from qr_env.retrieval.combine import search
 from qr_env.reward.metrics import ideal_dcg, ndcg

@@ -185,9 +185,7 @@ def test_windows_1252_is_told_and_read_when_asked(tmp_path: Path) -> None:
     shop = read_folder(tmp_path, ReadOptions(on_bad_row="skip"))
     assert shop.titles == ["lamp"]
     assert shop.report is not None
-    assert any(
-        "rows that are not UTF-8: 2; --encoding cp1252" in note for note in shop.report.notes
-    )
+    assert any("rows that are not UTF-8: 2; --encoding cp1252" in note for note in shop.report.notes)
     assert read_folder(tmp_path, ReadOptions(encoding="cp1252")).titles == ["Café Table", "lamp", "Größe 5 €"]
 
 

@@ -12,7 +12,7 @@ A word is what is written between spaces and signs; a term is what the index hol
 - English stop words are removed (the 33 of Lucene, as in bm25s); other words are stemmed by Snowball English. In
   English shops Chinese and Japanese characters are one term each; no script is dropped.
 
-Other languages (`Tokenizer`; their stemmers and stop words: `languages.py`):
+Other languages (`Tokenizer`; their stemmers and stop words: `codes.py`):
 - Words are stemmed with their accents, which Snowball's rules read, and folded after that. So accents that a shopper
   leaves out cost nothing where the ending has none: "cafe" finds café, "lampara" lámpara; "iluminacao" does not
   find iluminação, whose ending has. German ä, ae and a are one (Snowball's rule), and ß is ss.
@@ -34,8 +34,8 @@ from functools import cache, cached_property, lru_cache
 
 import Stemmer
 
-from qr_env.common.languages import Language, language
-from qr_env.common.scripts import UNSPACED, mark_class, pieces, without_accents
+from qr_env.language.codes import Language, language
+from qr_env.language.scripts import UNSPACED, mark_class, pieces, without_accents
 
 # Raise when the same text gives other terms than before: saved indexes are keyed by it.
 TOKENIZER_VERSION = 1
@@ -141,7 +141,7 @@ class _English(Tokenizer):
 
 @cache
 def tokenizer(code: str) -> Tokenizer:
-    """The tokenizer of a language (`languages.language`). Raises ConfigError for an unknown one."""
+    """The tokenizer of a language (`codes.language`). Raises ConfigError for an unknown one."""
     found = language(code)
     if found.code != code:
         return tokenizer(found.code)

@@ -7,9 +7,9 @@ import pickle
 import pytest
 
 from qr_env.common.errors import ConfigError
-from qr_env.common.languages import LANGUAGES, language
-from qr_env.common.scripts import clusters, pieces, script_of, without_accents
-from qr_env.common.tokenize import ENGLISH, tokenizer
+from qr_env.language.codes import LANGUAGES, language
+from qr_env.language.scripts import clusters, pieces, script_of, without_accents
+from qr_env.language.tokenize import ENGLISH, tokenizer
 
 
 def test_english_is_as_it_always_was() -> None:

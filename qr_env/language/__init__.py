@@ -1,0 +1,1 @@
+"""The languages of shops: codes, scripts of letters, words and index terms."""
