@@ -15,15 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from qr_env.common.errors import ConfigError, DataError, IndexMismatchError
 from qr_env.common.text_keys import text_key
 from qr_env.common.types import JsonDict, Query
 from qr_env.shop.readers.columns import Column, Spec
-from qr_env.shop.readers.load_report import LoadReport
+from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.readers.tables import QUERY_NAMES
+from qr_env.shop.readers.time.numbers import ROUNDED
 from qr_env.shop.shop import Shop
 from qr_env.traffic.drift import Drift
 from qr_env.traffic.stream import Arrival, fingerprint
@@ -40,6 +43,7 @@ LOG = Spec(
     "log",
     (
         Column("time", _TIMES, required=True, filled=True, kind="time", limit=128),
+        Column("day", ("date", "datum", "event_date", "log_date"), limit=64),
         # In OpenSearch's index ubi_queries "query" is what the engine was sent, and "user_query" what was typed.
         Column("query", QUERY_NAMES, required=True, filled=True, unless=(("query", "user_query"),)),
         Column("session", _SESSIONS, limit=256),
@@ -109,6 +113,7 @@ class ReplayLog:
             why = f"{report.summary()}\nThe first is {report.bad_rows[0]}" if report.bad_rows else "it has no rows"
             raise DataError(f"{path}: the log has no usable line: {why}")
         time_N = table["time"].to_numpy()
+        _note_rounded_sessions(Path(path), table, report)
         sessions = table["session"].to_pylist() if "session" in table.column_names else None
         texts = table["query"].to_pylist()
         # By text: the shop may have the same text twice, in train and held out.
@@ -170,6 +175,18 @@ class ReplayLog:
             )
         self.taken = int(state["taken"])
         self._apply_drift()
+
+
+def _note_rounded_sessions(path: Path, table: pa.Table, report: LoadReport) -> None:
+    """Note session ids that a spreadsheet has rounded: they may be those of several sessions."""
+    if "session" not in table.column_names:
+        return
+    rounded = table["session"].filter(pc.match_substring_regex(table["session"], ROUNDED))
+    if len(rounded):
+        report.note(
+            f"{path.name}: session ids that a spreadsheet has rounded: {len(rounded):,} (such as "
+            f"{shorten(rounded[0].as_py())}); sessions that differ may look alike: export the column as text"
+        )
 
 
 def as_queries(texts: Sequence[str], shop: Shop | None) -> list[Query]:

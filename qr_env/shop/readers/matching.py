@@ -12,6 +12,7 @@ cells of another, or tells which rows are parts of a product, is read under a hi
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ KEPT = (PARENT, OTHER_ID, KIND)
 SHOWN = 30  # unused columns named in the line
 ATTRIBUTES = "attributes"
 TITLE_OF_TEXT = 200  # characters of a text that stand in for a missing title
+DATA = re.compile(r"[\d.,:/+TZ -]*\d[\d.,:/+TZ -]*")  # a number, a price, a day or a time: no name of a column
 ALIKE = 0.8  # difflib's ratio from which a name is said to be like another
 
 
@@ -170,7 +172,7 @@ def _missing(path: Path, header: list[str], column: Column) -> str:
     text = f"{path}: no column for {column.name!r} among {header}"
     if alike:
         text += f"; {', '.join(alike)}: rename it"
-    if any(name.strip().replace(".", "").isdigit() for name in header):
+    if any(DATA.fullmatch(name.strip()) for name in header):
         text += "; the first line looks like data: put a line with the columns' names above it"
     return f"{text}; accepted names are {', '.join(column.names)}"
 

@@ -16,13 +16,14 @@ from qr_env.shop.readers.flatten import without_lists
 from qr_env.shop.readers.load_report import shorten
 from qr_env.shop.readers.number_notes import number_note
 from qr_env.shop.readers.numbers import read_numbers
-from qr_env.shop.readers.time.column import read_times
+from qr_env.shop.readers.time.column import read_times, with_days
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("dev", "valid", "val", "validation", "development"), "dev"),
     **dict.fromkeys(("test", "testing", "holdout", "held-out", "held out"), "test"),
 }
+DAY = "day"  # column of a table with times that may hold the day of each
 SOURCES = {"search": "search", "outside": "outside"}
 # kind of a column → what its words mean, and what is said of another word and of what stands for it
 WORDS: dict[str, tuple[dict[str, str], str]] = {
@@ -97,7 +98,11 @@ def _text(column: Column, cells: Cells) -> tuple[pa.ChunkedArray, str]:
 
 def _convert_times(where: str, table: pa.Table, name: str, problems: list[Problem]) -> tuple[pa.Table, list[str]]:
     """Times as seconds since 1970, float64; rows without a time are invalid."""
-    times = read_times(where, name, table[name].combine_chunks())
+    values = table[name].combine_chunks()
+    if DAY in table.column_names:
+        values = with_days(values, table[DAY].combine_chunks())
+        table = table.set_column(table.column_names.index(name), name, values)
+    times = read_times(where, name, values)
     table = table.append_column("seconds since 1970", pa.array(times.seconds_N))
     faults = [(pa.array(wrong_N), reason, name) for wrong_N, reason in times.faults]
     table = apply_tests(table, faults, problems)

@@ -154,6 +154,33 @@ def test_a_log_of_nothing_but_bad_times_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Date,Time,Query\n2026-01-31,10:00:00,couch\n2026-01-31,10:00:05,icebox\n",
+        "datum;time;suchbegriff\n31.01.2026;10:00;couch\n31.01.2026;10:00:05;icebox\n",
+        "date,time,q\n1/31/2026,10:00 AM,couch\n1/31/2026,10:00:05 AM,icebox\n",
+    ],
+)
+def test_a_day_and_a_time_of_day_may_be_two_columns(tmp_path: Path, text: str) -> None:
+    (tmp_path / "log.csv").write_text(text)
+    assert ReplayLog.read(tmp_path / "log.csv", SHOP).time_N.tolist() == [1_769_853_600, 1_769_853_605]
+
+
+def test_session_ids_stay_text_and_rounded_ones_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("time,query,session\n1769853600,couch,007\n1769853601,icebox,1.23457E+15\n")
+    log = ReplayLog.read(path, SHOP)
+    assert log.sessions == ["007", "1.23457E+15"]
+    assert "log.csv: session ids that a spreadsheet has rounded: 1 (such as" in log.report.notes[-1]
+
+
+def test_a_log_without_a_header_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("2026-01-31T10:00:00Z,couch\n2026-01-31T10:00:01Z,icebox\n")
+    with pytest.raises(DataError, match=r"no column for 'time'.*the first line looks like data"):
+        ReplayLog.read(tmp_path / "log.csv", SHOP)
+
+
+@pytest.mark.parametrize(
     ("suffix", "text"),
     [
         # BigQuery's CSV, numeric session ids

@@ -11,6 +11,7 @@ Read are (without a zone as UTC):
   Jan 31, 2026 @ 10:00:00.000 (Kibana), Sat Jan 31 10:00:00 2026;
 - seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size; 1.7698536E9;
 - 20260131, 2026013110, 202601311000 (GA4's date, dateHour, dateHourMinute) and 20260131100000;
+- a day and a time of day in two columns;
 - 31/01/2026 10:00 and 1/31/2026 10:00 AM, by the order that some value of the column needs; with dots the day is first.
 
 The form is decided for the column, never by cell: a time in another form is an invalid row, since 1/2/2026 in a column
@@ -32,6 +33,7 @@ from qr_env.shop.readers.time.forms import Floats, Integers, Written, match_form
 from qr_env.shop.readers.time.numbers import NUMBER, Numbers
 
 EARLIEST, LATEST = 631_152_000, 4_102_444_800  # 1990-01-01 and 2100-01-01
+ALONE = r"^\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?$"  # a time of day
 _SPACES = "\u00a0\u2009\u202f"
 Mask = npt.NDArray[np.bool_]
 ACCEPTED = "write it as 2026-01-31T10:00:00Z, or as seconds since 1970"
@@ -96,6 +98,14 @@ def read_times(where: str, name: str, values_N: pa.Array) -> Times:
     return times
 
 
+def with_days(values_N: pa.Array, days_N: pa.Array) -> pa.Array:
+    """Times of day with the day of another column before them, (N,) strings, where most values are times of day."""
+    alone = pc.match_substring_regex(values_N, ALONE)
+    if 2 * (pc.sum(alone).as_py() or 0) <= len(values_N):
+        return values_N
+    return pc.if_else(alone, pc.binary_join_element_wise(days_N, values_N, " "), values_N)
+
+
 def _plain(values_N: pa.Array) -> pa.Array:
     """Values without the keys of MongoDB's dates; no-break and thin spaces, as macOS writes before AM, are spaces."""
     if pc.any(pc.starts_with(values_N, "$")).as_py():
@@ -128,7 +138,7 @@ def _written(times: Times, name: str, written: Written, month_M: Integers, day_M
 
 def _rest(times: Times, name: str, values_N: pa.Array, known_N: Mask) -> None:
     """The cells without any form, then impossible times and years."""
-    alone_N = np.asarray(pc.match_substring_regex(values_N, r"^\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?$"))
+    alone_N = np.asarray(pc.match_substring_regex(values_N, ALONE))
     times.fault(alone_N & ~known_N, f"{name} has no day (join the columns of date and time)")
     times.fault(~known_N & ~alone_N, f"{name} is no time that is known ({ACCEPTED})")
     at_fault_N = np.zeros(len(values_N), np.bool_)
