@@ -21,6 +21,7 @@ from agents.examples.tasks import Example
 from agents.query_log.graph import Counts
 from agents.text.boolean_query import is_boolean, parse
 from agents.text.expansion import negations, rewrite_for_mode
+from qr_env.common.errors import DataError
 from qr_env.common.protocols import Agent
 from qr_env.common.types import Query
 from qr_env.language.tokenize import Tokenizer
@@ -37,23 +38,25 @@ PHRASE_WORDS = 3  # new words of one alternative
 CHUNK = 256  # queries of one call of the teacher
 _QUERY_NAMES = (*QUERY_NAMES, "original", "original_query", "source", "input", "prompt", "question", "instruction")
 _REWRITE_NAMES = (
-    *("rewritten", "rewritten_query", "query_rewrite", "rewrites", "new_query", "reformulation", "reformulated_query"),
+    *("rewritten", "rewritten_query", "query_rewrite", "new_query", "reformulation", "reformulated_query"),
     *("target", "output", "completion", "response", "qr_rewrite"),
 )
 REWRITES = Spec(
     "rewrites",
     (
         Column("query", _QUERY_NAMES, required=True, filled=True, empty="empty query"),
-        Column("rewrite", _REWRITE_NAMES, required=True, limit=TEXT_LIMIT),
+        Column("rewrite", _REWRITE_NAMES, limit=TEXT_LIMIT),
+        Column("rewrites", ("rewritten_queries", "alternatives", "candidates"), limit=TEXT_LIMIT),
     ),
 )
 
 
 def read_rewrites(path: str | Path, report: LoadReport) -> list[tuple[str, str]]:
-    """(query, rewrite) of each row of a file; "" for a missing rewrite.
+    """(query, rewrite) of each row of a file; "" for a missing rewrite, several for a list of rewrites.
 
     Args:
-        path: a table of any format that products may have, with the columns query and rewrite (names: `REWRITES`).
+        path: a table of any format that products may have, with the columns query and rewrite, or rewrites, several
+            with | between them or as a list (names: `REWRITES`).
         report: how it is read; takes notes and invalid rows.
 
     Raises:
@@ -61,7 +64,14 @@ def read_rewrites(path: str | Path, report: LoadReport) -> list[tuple[str, str]]
         DataError: no such file, an unknown kind of file, or a column is missing.
     """
     table = checked_table(Path(path), REWRITES, report)
-    return list(zip(table["query"].to_pylist(), table["rewrite"].to_pylist(), strict=True))
+    queries = table["query"].to_pylist()
+    if "rewrite" in table.column_names:
+        return list(zip(queries, table["rewrite"].to_pylist(), strict=True))
+    if "rewrites" not in table.column_names:
+        names = ", ".join((*REWRITES.columns[1].names, *REWRITES.columns[2].names))
+        raise DataError(f"{path}: no column for 'rewrite'; accepted names are {names}")
+    lists = ([text.strip() for text in cell.split("|")] for cell in table["rewrites"].to_pylist())
+    return [(query, text) for query, texts in zip(queries, lists, strict=True) for text in texts]
 
 
 def expansion_terms(

@@ -125,6 +125,16 @@ def test_rewrites_of_other_tools_are_read(tmp_path, name, text):
     assert read_rewrites(tmp_path / name, LoadReport()) == [("couch", "sofa")]
 
 
+def test_a_list_of_rewrites_is_several(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        '{"query": "couch", "rewrites": ["sofa", "settee"]}\n{"query": "lamp", "rewrites": []}\n'
+    )
+    (tmp_path / "a.csv").write_text("query,rewrites\ncouch,sofa | settee\nlamp,\n")
+    (tmp_path / "a.json").write_text('{"data": [{"q": "couch", "candidates": ["sofa", "settee"]}, {"q": "lamp"}]}')
+    for name in ("a.jsonl", "a.csv", "a.json"):
+        assert read_rewrites(tmp_path / name, LoadReport()) == [("couch", "sofa"), ("couch", "settee"), ("lamp", "")]
+
+
 def test_rewrites_may_be_packed_and_have_rows_skipped(tmp_path):
     path = tmp_path / "rewrites.csv.gz"
     path.write_bytes(gzip.compress(b"query,rewrite\ncouch,sofa\n,lamp\nstool,bar stool,3\nfridge,\n"))
