@@ -150,11 +150,13 @@ def _proposal(words: list[str]) -> str:
     values = sorted({value for word in words if (value := number(word)) is not None})
     if not values:
         return f"--grades '{','.join(f'{word}=LEVEL' for word in words[:4])}', a level for each"
-    low, high = values[0], values[-1]
+    low, high = min(values[0], 0.0), values[-1]
+    if (values[0], high) == (1.0, 5.0):
+        low = 1.0
     if high - low < len(LADDERS) and all(value == int(value) for value in values):
         ladder = LADDERS[int(high - low)]
         return f"--grades {','.join(f'{low + n:g}={level}' for n, level in enumerate(ladder))} if that fits"
-    cuts = [f"{low + (high - low) * part / 4:.4g}" for part in range(5)]
+    cuts = [f"{low + (max(high, 1.0) - low) * part / 4:.4g}" for part in range(5)]
     return f"--grades {','.join(f'{cuts[n]}..{cuts[n + 1]}={LEVELS[n][0]}' for n in (3, 2, 1, 0))} if that fits"
 
 

@@ -226,8 +226,13 @@ def _query_rows(path: Path, table: pa.Table, known: KnownIds, report: LoadReport
     columns = [name for name in ("query_id", "query") if name in table.column_names]
     if not columns:
         raise DataError(f"{path}: no column names the query; accepted are query_id, or query for its text")
-    found = {name: known.queries.rows(name, table[name]) for name in columns}
-    by = next((name for name in columns if found[name].null_count < len(table)), columns[0])
-    if by != columns[0]:
-        report.note(f"{path.name}: no query id is in {known.files['query']}; its rows are taken by the query's text")
-    return by, found[by]
+    by = columns[0]
+    query_N = known.queries.rows(by, table[by])
+    if len(columns) > 1 and len(table) and query_N.null_count == len(table):
+        by_text_N = known.queries.rows("query", table["query"])
+        if by_text_N.null_count < len(table):
+            report.note(
+                f"{path.name}: no query id is in {known.files['query']}; its rows are taken by the query's text"
+            )
+            return "query", by_text_N
+    return by, query_N
