@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 
 from qr_env.shop.readers.chunks import Problem, excerpt
-from qr_env.shop.readers.formats.table_file import TableFile
-from qr_env.shop.readers.formats.undecoded import Undecoded
+from qr_env.shop.readers.formats.opening.table_file import TableFile
+from qr_env.shop.readers.formats.opening.undecoded import Undecoded
 from qr_env.shop.readers.load_report import LoadReport
 
 Entry = tuple[str, list[str]]  # a word or phrase, and its synonyms

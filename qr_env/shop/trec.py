@@ -18,7 +18,7 @@ from qr_env.common.errors import DataError
 from qr_env.common.types import FloatArray, Hits, Query, RowArray
 from qr_env.shop.likely_reason import why_unknown
 from qr_env.shop.readers.chunks import Problem, excerpt
-from qr_env.shop.readers.formats.table_file import open_table
+from qr_env.shop.readers.formats.opening.table_file import open_table
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.formats.by_suffix import QRELS_SUFFIXES
-from qr_env.shop.readers.formats.table_file import table_name
+from qr_env.shop.readers.formats.opening.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.readers.tables import QRELS

@@ -3,9 +3,9 @@
     for chunk in read_chunks(Path("products.jsonl"), lambda keys: {"sku": "product_id", "name": "title"}, LoadReport()):
         print(chunk.columns["title"][0], chunk.lines[0])
 
-Each format has a file: `delimited.py`, `json_rows.py`, `parquet.py`, `trec_qrels.py`; `table_file.py` unpacks and
-decodes. Only unreadable rows are reported here: bytes of another encoding, a wrong number of fields, an unclosed quote,
-broken JSON. `rows.py` validates values.
+Each format has a folder or a file: `delimited`, `jsonl`, `parquet.py`, `trec_qrels.py`; `opening` unpacks and decodes.
+Only unreadable rows are reported here: bytes of another encoding, a wrong number of fields, an unclosed quote, broken
+JSON. `rows.py` validates values.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Chunk, Naming
-from qr_env.shop.readers.formats.delimited import csv_rows
-from qr_env.shop.readers.formats.json_rows import json_rows
+from qr_env.shop.readers.formats.delimited.rows import csv_rows
+from qr_env.shop.readers.formats.jsonl.rows import json_rows
+from qr_env.shop.readers.formats.opening.table_file import TableFile, open_table, table_name
+from qr_env.shop.readers.formats.opening.undecoded import Undecoded
 from qr_env.shop.readers.formats.parquet import parquet_chunks
 from qr_env.shop.readers.formats.row_block import RowBlock
-from qr_env.shop.readers.formats.table_file import TableFile, open_table, table_name
 from qr_env.shop.readers.formats.trec_qrels import SUFFIXES as TREC
 from qr_env.shop.readers.formats.trec_qrels import is_trec, trec_rows
-from qr_env.shop.readers.formats.undecoded import Undecoded
 from qr_env.shop.readers.load_report import LoadReport
 
 DELIMITED = (".csv", ".tsv", ".tab", ".psv")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import CHUNK_ROWS, Chunk, Naming
 from qr_env.shop.readers.flatten import column_text
-from qr_env.shop.readers.formats.table_file import TableFile
+from qr_env.shop.readers.formats.opening.table_file import TableFile
 
 
 def parquet_chunks(table: TableFile, naming: Naming) -> Iterator[Chunk]:

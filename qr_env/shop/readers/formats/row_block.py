@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from qr_env.shop.readers.chunks import CHUNK_ROWS, Chunk, Fields, Problem, Row
-from qr_env.shop.readers.formats.undecoded import Undecoded
+from qr_env.shop.readers.formats.opening.undecoded import Undecoded
 
 PIECE = 64  # rows that are encoded at once to find those that cannot be
 

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Any
 
 from qr_env.shop.readers.chunks import Naming, Row, excerpt
+from qr_env.shop.readers.formats.opening.table_file import TableFile
 from qr_env.shop.readers.formats.row_block import in_blocks
-from qr_env.shop.readers.formats.table_file import TableFile
 
 WIDTH = 4  # fields of a line
 SUFFIXES = (".trec", ".qrels")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from qr_env.common.errors import BadRowError, ConfigError, DataError
 from qr_env.shop.load import load_shop
-from qr_env.shop.readers.clean_text import NOTHING
 from qr_env.shop.readers.options import ReadOptions
+from qr_env.shop.readers.text.clean_text import NOTHING
 from qr_env.shop.shop import Shop, split_of
 from qr_env.shop.sources.files import read_folder, write_shop
 from tests.helpers.fakes import tiny_shop
@@ -403,7 +403,7 @@ def test_rows_and_lines_do_not_depend_on_the_size_of_a_block(
     )
     path = folder(tmp_path, f"product_id,title\n{rows}70,\n71,last,x")
     expected = read_folder(path, ReadOptions(on_bad_row="skip"))
-    monkeypatch.setattr("qr_env.shop.readers.formats.lines.BLOCK", block)
+    monkeypatch.setattr("qr_env.shop.readers.formats.delimited.lines.BLOCK", block)
     parts = read_folder(path, ReadOptions(on_bad_row="skip"))
     assert expected.report is not None
     assert parts.report is not None

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Naming, excerpt
-from qr_env.shop.readers.formats.dialect import ALONE, Dialect, find_dialect
-from qr_env.shop.readers.formats.tabbed import split_line
-from qr_env.shop.readers.formats.table_file import TableFile, table_name
-from qr_env.shop.readers.formats.undecoded import check_decoded
+from qr_env.shop.readers.formats.delimited.dialect import ALONE, Dialect, find_dialect
+from qr_env.shop.readers.formats.delimited.tabbed import split_line
+from qr_env.shop.readers.formats.opening.table_file import TableFile, table_name
+from qr_env.shop.readers.formats.opening.undecoded import check_decoded
 from qr_env.shop.readers.load_report import LoadReport
 
 HEADER_LINES = 10  # lines among which the header is looked for

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Naming
-from qr_env.shop.readers.formats.search_dump import HITS, unwrapped
+from qr_env.shop.readers.formats.jsonl.search_dump import HITS, unwrapped
 
 MAX_DEPTH = 4  # of the list inside objects, as in {"hits": {"hits": [...]}}
 Found = list[tuple[int, object]]  # position in the text and value of each element

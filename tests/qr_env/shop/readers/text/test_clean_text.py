@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from qr_env.retrieval.bm25 import BM25
-from qr_env.shop.readers.clean_text import NOTHING
 from qr_env.shop.readers.options import ReadOptions
+from qr_env.shop.readers.text.clean_text import NOTHING
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_folder, write_shop
 from qr_env.synthetic.queries import with_catalogue_queries

@@ -10,7 +10,7 @@ import re
 from functools import cached_property
 
 from qr_env.common.errors import DataError
-from qr_env.shop.readers.formats.table_file import TableFile
+from qr_env.shop.readers.formats.opening.table_file import TableFile
 
 SAMPLE = 4 * 1024 * 1024  # bytes of a file that are looked at
 _BROKEN = re.compile("[\udc80-\udcff]+")

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.shop.readers.columns import Column, Spec
-from qr_env.shop.readers.html_text import decode_entities, plain_text
 from qr_env.shop.readers.tally import Tallies
+from qr_env.shop.readers.text.html_text import decode_entities, plain_text
 
 # What programs write where they know nothing; compared with the whole cell.
 NOTHING = (

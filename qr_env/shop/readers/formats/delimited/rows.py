@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from qr_env.shop.readers.chunks import Naming, excerpt
-from qr_env.shop.readers.formats.dialect import ALONE, SAMPLE
-from qr_env.shop.readers.formats.header import Header, find_header
-from qr_env.shop.readers.formats.lines import Lines, Shape
-from qr_env.shop.readers.formats.quoted import FIELD_LIMIT, QuotedRows
+from qr_env.shop.readers.formats.delimited.dialect import ALONE, SAMPLE
+from qr_env.shop.readers.formats.delimited.header import Header, find_header
+from qr_env.shop.readers.formats.delimited.lines import Lines, Shape
+from qr_env.shop.readers.formats.delimited.quoted import FIELD_LIMIT, QuotedRows
+from qr_env.shop.readers.formats.delimited.tabbed import tab_blocks
+from qr_env.shop.readers.formats.opening.table_file import TableFile
 from qr_env.shop.readers.formats.row_block import RowBlock
-from qr_env.shop.readers.formats.tabbed import tab_blocks
-from qr_env.shop.readers.formats.table_file import TableFile
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.tally import Tallies
 

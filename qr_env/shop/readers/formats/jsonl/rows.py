@@ -19,11 +19,11 @@ from typing import IO, Any
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Fields, Naming, excerpt
 from qr_env.shop.readers.flatten import cell_text
-from qr_env.shop.readers.formats.json_document import document_values
+from qr_env.shop.readers.formats.jsonl.document import document_values
+from qr_env.shop.readers.formats.jsonl.search_dump import Value, documents
+from qr_env.shop.readers.formats.opening.table_file import TableFile, table_name
+from qr_env.shop.readers.formats.opening.undecoded import check_decoded
 from qr_env.shop.readers.formats.row_block import in_blocks
-from qr_env.shop.readers.formats.search_dump import Value, documents
-from qr_env.shop.readers.formats.table_file import TableFile, table_name
-from qr_env.shop.readers.formats.undecoded import check_decoded
 
 HEAD_ROWS = 1_000  # objects whose keys are the columns
 

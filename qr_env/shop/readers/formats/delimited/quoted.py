@@ -12,8 +12,8 @@ import csv
 from collections.abc import Iterable, Iterator
 
 from qr_env.shop.readers.chunks import excerpt
-from qr_env.shop.readers.formats.dialect import Dialect
-from qr_env.shop.readers.formats.lines import Lines, Shape, are_rows, is_row
+from qr_env.shop.readers.formats.delimited.dialect import Dialect
+from qr_env.shop.readers.formats.delimited.lines import Lines, Shape, are_rows, is_row
 from qr_env.shop.readers.formats.row_block import RowBlock
 from qr_env.shop.readers.tally import Tallies
 

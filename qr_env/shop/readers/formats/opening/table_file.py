@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import IO, cast
 
 from qr_env.common.errors import DataError
-from qr_env.shop.readers.formats.encodings import (
+from qr_env.shop.readers.formats.opening.encodings import (
     UTF8,
     check_encoding,
     is_utf8_all_the_same,
     marked_encoding,
     without_mark,
 )
-from qr_env.shop.readers.formats.magic import HEAD, what_is
+from qr_env.shop.readers.formats.opening.magic import HEAD, what_is
 
 Opener = Callable[[Path], IO[bytes]]
 PACKED = {".gz": cast(Opener, gzip.open), ".bz2": cast(Opener, bz2.open), ".xz": cast(Opener, lzma.open)}

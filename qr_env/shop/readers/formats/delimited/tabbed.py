@@ -13,7 +13,7 @@ import csv
 from collections.abc import Iterator
 
 from qr_env.shop.readers.chunks import Fields, excerpt
-from qr_env.shop.readers.formats.lines import Lines, Shape, are_rows
+from qr_env.shop.readers.formats.delimited.lines import Lines, Shape, are_rows
 from qr_env.shop.readers.formats.row_block import RowBlock
 from qr_env.shop.readers.tally import Tallies
 

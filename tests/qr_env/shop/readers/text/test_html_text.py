@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qr_env.shop.readers.html_text import decode_entities, plain_text
+from qr_env.shop.readers.text.html_text import decode_entities, plain_text
 
 
 @pytest.mark.parametrize(
