@@ -44,7 +44,7 @@ _REWRITE_NAMES = (
 REWRITES = Spec(
     "rewrites",
     (
-        Column("query", _QUERY_NAMES, required=True, filled=True, empty="empty query"),
+        Column("query", _QUERY_NAMES, clean="entities", required=True, filled=True, empty="empty query"),
         Column("rewrite", _REWRITE_NAMES, limit=TEXT_LIMIT),
         Column("rewrites", ("rewritten_queries", "alternatives", "candidates"), limit=TEXT_LIMIT),
     ),

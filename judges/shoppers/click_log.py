@@ -35,7 +35,7 @@ SPEC = Spec(
     (
         Column("session", _SESSIONS, required=True, filled=True, limit=256),
         Column("query_id", ("qid",), filled=True, limit=256),
-        Column("query", QUERY_NAMES, filled=True, unless=(("query", "user_query"),)),
+        Column("query", QUERY_NAMES, clean="entities", filled=True, unless=(("query", "user_query"),)),
         PAIR_PRODUCT_ID,
         Column(
             "position",

@@ -45,7 +45,7 @@ LOG = Spec(
         Column("time", _TIMES, required=True, filled=True, kind="time", limit=128),
         Column("day", ("date", "datum", "event_date", "log_date"), limit=64),
         # In OpenSearch's index ubi_queries "query" is what the engine was sent, and "user_query" what was typed.
-        Column("query", QUERY_NAMES, required=True, filled=True, unless=(("query", "user_query"),)),
+        Column("query", QUERY_NAMES, clean="entities", required=True, filled=True, unless=(("query", "user_query"),)),
         Column("session", _SESSIONS, limit=256),
     ),
 )
