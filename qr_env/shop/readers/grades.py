@@ -12,6 +12,7 @@ Read without a word: the letters and words of ESCI (also Partial), and 0 Irrelev
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from qr_env.shop.readers.load_report import shorten
 UNJUDGED = frozenset(("", "-1", "nan", "none", "null", "n/a", "#n/a", "na", "<na>", "unjudged", "unrated", "?", "-"))
 SCALE = {"0": 0, "1": 1, "2": 2, "3": 3}
 STRAYS = 0.01  # largest share of the graded rows that may be outside the scale
-TOPS = ("4", "5", "10", "100")  # best grades of other scales
+TOPS = (("4", "5", "10", "100"), ("4", "10", "100"))  # best grades of other scales without a 0, and with a 0
 MOST_VALUES = 12  # values that a message lists
 LADDERS = ("E", "IE", "ISE", "ICSE", "ICSEE", "IICSEE")  # levels of scales of 1 to 6 whole numbers, worst first
 
@@ -121,7 +122,7 @@ def _check_scale(path: Path, count: Counter[str], outside: Counter[str]) -> None
     on_scale = [word for word in count if word in SCALE]
     letters = any(word in LEVEL_WORDS for word in count)
     graded = sum(n for word, n in count.items() if word not in UNJUDGED)
-    if outside and not _are_strays(outside, graded):
+    if outside and not _are_strays(outside, graded, best=() if letters else TOPS[count["0"] > 0]):
         why = f"{_example(outside)} is none of 0–3, E, S, C, I, Exact, Substitute, Partial, Complement, Irrelevant"
     elif on_scale and not letters and max(on_scale) in ("1", "2"):
         why = "none of them is Exact on the scale 0–3, where 3 is"
@@ -134,15 +135,15 @@ def _check_scale(path: Path, count: Counter[str], outside: Counter[str]) -> None
     )
 
 
-def _are_strays(outside: Counter[str], graded: int) -> bool:
-    """Whether grades outside the scale are slips: 1 % of the rows at most, or one row that is no best grade of a scale.
+def _are_strays(outside: Counter[str], graded: int, best: Collection[str]) -> bool:
+    """Whether grades outside the scale are slips: 1 % of the rows at most, or one row that has no `best` grade.
 
-    Two 4s are none: they continue the scale 0–3, and a best grade may be rare.
+    Two 4s are none in a column of numbers: they continue the scale 0–3, and a best grade may be rare.
     """
     rows = outside.total()
-    if outside["4"] > 1 or rows == graded:
+    if rows == graded or (outside["4"] > 1 and "4" in best):
         return False
-    return rows <= STRAYS * graded or (rows == 1 and not any(word in TOPS for word in outside))
+    return rows <= STRAYS * graded or (rows == 1 and not any(word in best for word in outside))
 
 
 def _proposal(words: list[str]) -> str:

@@ -6,12 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agents.factory import AgentOptions, make_agent, reads_query_log
 from qr_env.common.errors import ConfigError
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
+from qr_env.synthetic.queries import GENERATED
 from runs.common.query_log import with_query_log
 from runs.evaluate import job
 from runs.evaluate.args import Args
@@ -47,6 +49,18 @@ def test_it_prints_a_table_and_writes_json_and_a_run_file(folder: Path, capsys: 
     assert "ms/query" in table
     assert again["summary"]["all"]["metrics"]["words ratio"]["mean"] is None
     assert len(again["values"]["nDCG@10"]) == 7
+
+
+def test_made_up_queries_are_said_in_the_first_line(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_shop(replace(shop, slices={GENERATED: np.ones(len(shop.queries), bool)}), tmp_path / "shop")
+    main(Args(shop=str(tmp_path / "shop"), cache=str(tmp_path), split="train", agent=("spell",)))
+    printed = capsys.readouterr().out
+    assert printed.startswith("Made-up queries and grades: no shopper typed these 7 train queries; ")
+    assert "7 queries, all made up" in printed
+    assert "Graded by made-up grades" in printed
+    assert "labels" not in printed
 
 
 def test_the_last_agents_rewrites_are_written_as_lucene_queries(folder: Path) -> None:

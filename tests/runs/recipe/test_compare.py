@@ -8,7 +8,7 @@ import pytest
 from runs.recipe.compare import Comparison, RunInfo
 from runs.recipe.page import claim_rows
 from runs.recipe.spec import Claim
-from runs.recipe.table import verdict_text
+from runs.recipe.table import print_comparison, verdict_text
 
 
 def comparison(claims=(), **agents):
@@ -47,6 +47,14 @@ def test_a_claim_on_a_scalar_needs_two_seeds():
     assert "one seed" in verdict_text(verdicts[0]) and "nan" not in verdict_text(verdicts[0])
     texts = [text for row in claim_rows(verdicts) for cell in row.cells for text in (cell.text, cell.small)]
     assert "one seed" in texts and "nan" not in "".join(texts)
+
+
+def test_made_up_queries_are_said_first(capsys):
+    values = np.linspace(0, 1, 200) * np.ones((2, 1))
+    made_up = replace(comparison(identity=values, agent=values), warning="Made-up queries and grades: all of them.")
+    print_comparison(made_up)
+    assert capsys.readouterr().out.startswith("Made-up queries and grades: all of them.\n")
+    assert next(iter(made_up.to_json())) == "warning"
 
 
 def test_pooling_averages_over_seeds_and_leaves_out_undefined_queries():

@@ -55,6 +55,8 @@ def test_scales_that_are_read_without_a_word(cells: str | list[str], levels: lis
         ("10 5", r"5 \(1 ×\), 10 \(1 ×\)", r"--grades 7\.5\.\.10=E,"),
         ("0.9", r"0\.9 \(1 ×\)", r"--grades 0\.75\.\.1=E,0\.5\.\.0\.75=S,"),
         ("-2 4 1", r"-2 \(1 ×\)", r"--grades 0=I,1=C,2=S,3=E,4=E if"),
+        ("1 3 5", r"5 \(1 ×\)", r"--grades 1=I,2=C,3=S,4=E,5=E if"),
+        ("0 3 10", r"10 \(1 ×\)", r"--grades 7\.5\.\.10=E,"),
         ("true false", r"true \(1 ×\)", r"'true=LEVEL,false=LEVEL'"),
     ],
 )
@@ -100,7 +102,16 @@ def test_a_name_that_cannot_be_used(named: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("cells", "unknown"),
-    [("3 0 7 2", 1), ("3 x", 1), ("E I maybe", 1), ("3 2.5 0", 1), ("3 " * 300 + "9 9 x", 3), ("3 " * 300 + "4", 1)],
+    [
+        ("3 0 7 2", 1),
+        ("3 0 5 2", 1),
+        ("E I S 4", 1),
+        ("3 x", 1),
+        ("E I maybe", 1),
+        ("3 2.5 0", 1),
+        ("3 " * 300 + "9 9 x", 3),
+        ("3 " * 300 + "4", 1),
+    ],
 )
 def test_a_grade_outside_the_scale_costs_its_pair_alone(cells: str, unknown: int) -> None:
     found = read(cells)
