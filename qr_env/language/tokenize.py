@@ -13,9 +13,9 @@ A word is what is written between spaces and signs; a term is what the index hol
   English shops Chinese and Japanese characters are one term each; no script is dropped.
 
 Other languages (`Tokenizer`; their stemmers and stop words: `codes.py`):
-- Words are stemmed with their accents, which Snowball's rules read, and folded after that. So accents that a shopper
-  leaves out cost nothing where the ending has none: "cafe" finds café, "lampara" lámpara; "iluminacao" does not
-  find iluminação, whose ending has. German ä, ae and a are one (Snowball's rule), and ß is ss.
+- Romance words lose their accents before they are stemmed, so that "cafetiere" and cafetière are one term; endings of
+  which Snowball's rules read the accent get it back (`_ENDINGS`). Other words are stemmed with their accents and folded
+  after that: what ends in an accent may need it. German ä, ae and a are one (Snowball's rule), and ß is ss.
 - In Russian and other Cyrillic text only ё is folded, to е; й and ї are letters of their own.
 - Arabic and Hebrew lose their vowel marks; Turkish I is the capital of ı. Digits of every script become 0 to 9.
 - French and Italian lose elided words ("l'eau" is "eau"); elsewhere 's is a part of its word ("levi's" is "levis").
@@ -101,6 +101,9 @@ class Tokenizer:
     def _stem(self, word: str) -> str:
         if word in self.stop_words:
             return ""
+        endings = _ENDINGS.get(self.language.code)
+        if endings is not None:
+            word = _with_ending(without_accents(word), endings)
         return without_accents(self._stemmer.stemWord(word) if self._stemmer else word)
 
     def _terms_of(self, word: str) -> tuple[str, ...]:
@@ -199,6 +202,24 @@ def _digits() -> dict[int, str]:
     """Decimal digits of every script → 0 … 9."""
     digits = (chr(at) for at in range(0x0660, 0x1FBFA) if unicodedata.category(chr(at)) == "Nd")
     return {ord(digit): str(unicodedata.decimal(digit)) for digit in digits}
+
+
+# Language → (ending without accents, its form for Snowball), applied in order: the accents that its rules read, and the
+# Portuguese plurals of -ão, for which it has no rule.
+_ENDINGS: dict[str, tuple[tuple[str, str], ...]] = {
+    "ca": (("cio", "ció"),),
+    "es": (("en", "én"),),
+    "fr": (("iere", "ière"), ("ieres", "ières"), ("ee", "ée"), ("ees", "ées")),
+    "it": (),
+    "pt": (("oes", "ao"), ("aes", "ao"), ("aos", "ao"), ("cao", "ção")),
+}
+
+
+def _with_ending(word: str, endings: tuple[tuple[str, str], ...]) -> str:
+    for bare, accented in endings:
+        if word.endswith(bare):
+            word = word.removesuffix(bare) + accented
+    return word
 
 
 # In bm25s' lists, but words of shops: sizes, and the French summer.
