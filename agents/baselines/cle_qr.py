@@ -31,6 +31,7 @@ from scipy.special import softmax
 
 from agents.query_log.purchase_log import DEPTH, PurchaseLog
 from agents.text.expansion import rewrite_for_mode
+from qr_env.common.arrays import load_array
 from qr_env.common.atomic_io import atomic_cache_folder
 from qr_env.common.errors import ConfigError
 from qr_env.common.hashing import sha256_text
@@ -300,4 +301,4 @@ def _stored_vectors(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
     if not path.is_file():
         with atomic_cache_folder(path.parent) as scratch:
             np.save(scratch / path.name, encoder.encode(texts, show_progress=True))
-    return np.asarray(np.load(path))
+    return load_array(path)

@@ -115,6 +115,8 @@ def load_checkpoint(folder: Path, suggester: Suggester | None = None) -> tuple[S
             f"{newest / STATE_FILE} holds objects other than plain values and tensors, which could run code: it is "
             "not read, start the run again"
         ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise RunFolderError(f"{newest / STATE_FILE} is damaged ({error}): start the run again") from error
     return Student.load(newest, trainable=True, suggester=suggester), state
 
 

@@ -29,6 +29,7 @@ from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
 from qr_env.common.packages import require
 from qr_env.models.hub import load_causal_lm
+from qr_env.models.no_code import LOAD_ERRORS, refuse_code, safe_loading
 from qr_env.models.progress import no_weight_bars
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 
@@ -187,23 +188,33 @@ class Student:
             )
         if wanted is not None and suggester is not None and wanted != suggester.settings:
             raise ConfigError(f"{folder} was trained with {wanted}, and is given suggestions of {suggester.settings}")
-        if (folder / "adapter_config.json").is_file():
-            require("peft", what="a student with LoRA adapters")
-            from peft import AutoPeftModelForCausalLM  # noqa: PLC0415 - for LoRA students only
-
-            with no_weight_bars():
-                model = AutoPeftModelForCausalLM.from_pretrained(folder, is_trainable=trainable)
-        else:
-            with no_weight_bars():
-                model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        _align(model)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model, tokenizer = _load_model(folder, trainable)
         if wanted is None:
             suggester = None
         elif suggester is None:
             suggester = Suggester(None, wanted)
         fields = {name: settings[name] for name in SAVED_FIELDS if name in settings}
         return cls(model.eval(), tokenizer, **fields, suggester=suggester)
+
+
+def _load_model(folder: Path, trainable: bool) -> tuple[Any, Any]:
+    """(model, tokenizer) of a folder, read as data. Raises ConfigError where they cannot be, or could run code."""
+    refuse_code(folder)
+    adapter = (folder / "adapter_config.json").is_file()
+    if adapter:
+        require("peft", what="a student with LoRA adapters")
+    try:
+        with no_weight_bars():
+            if adapter:
+                from peft import AutoPeftModelForCausalLM  # noqa: PLC0415 - for LoRA students only
+
+                model = AutoPeftModelForCausalLM.from_pretrained(folder, is_trainable=trainable, **safe_loading())
+            else:
+                model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **safe_loading())
+        _align(model)
+        return model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except LOAD_ERRORS as error:
+        raise ConfigError(f"{folder} does not load as a student: {error}") from error
 
 
 def _align(model: torch.nn.Module) -> None:

@@ -38,6 +38,7 @@ from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.hashing import sha256_files, sha256_text
 from qr_env.common.packages import require
 from qr_env.common.types import LEVELS, FloatArray
+from qr_env.models.no_code import refuse_code
 from qr_env.retrieval.base import default_threads
 from qr_env.retrieval.encoder import product_texts
 from qr_env.shop.shop import Shop
@@ -194,7 +195,8 @@ class CrossEncoderJudge:
         """Turns texts into model inputs."""
         from transformers import AutoTokenizer
 
-        return PairTokens(AutoTokenizer.from_pretrained(self.folder), self.calibration.max_length)
+        tokenizer = AutoTokenizer.from_pretrained(refuse_code(self.folder), trust_remote_code=False)
+        return PairTokens(tokenizer, self.calibration.max_length)
 
     @cached_property
     def _model(self) -> OnnxScorer | TorchScorer:

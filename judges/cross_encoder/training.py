@@ -31,6 +31,7 @@ from tqdm import tqdm
 from judges.cross_encoder.pair_tokens import Ids, PairTokens
 from qr_env.common.errors import ConfigError, JudgeError
 from qr_env.common.types import FloatArray, RowArray
+from qr_env.models.no_code import LOAD_ERRORS, refuse_code, safe_loading
 from qr_env.models.progress import no_weight_bars
 
 if TYPE_CHECKING:
@@ -152,11 +153,11 @@ def load_classifier(
     with torch.random.fork_rng(), no_weight_bars(), _no_warnings():
         torch.manual_seed(seed)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(refuse_code(folder), trust_remote_code=False)
             model = AutoModelForSequenceClassification.from_pretrained(
-                folder, num_labels=1, dtype=torch.float32, ignore_mismatched_sizes=True, **options
+                folder, num_labels=1, dtype=torch.float32, ignore_mismatched_sizes=True, **safe_loading(), **options
             )
-        except (OSError, ValueError, KeyError) as error:
+        except LOAD_ERRORS as error:
             raise JudgeError(f"{folder} does not load as a one-logit classifier: {error}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token

@@ -29,6 +29,7 @@ from qr_env.common.hashing import sha256_file
 from qr_env.common.messages import print_message
 from qr_env.common.packages import require
 from qr_env.models import wheels
+from qr_env.models.no_code import ALLOW, LOAD_ERRORS, pickles_allowed, refuse_code, safe_loading
 from qr_env.models.progress import no_weight_bars
 from qr_env.models.wheels import Wheel
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "qr_model.json"
 HUB_TIMEOUT_SECONDS = 5.0
-# Weights as safetensors (pickles only where a repository has nothing else), configuration and tokenizer; no ONNX etc.
+# Weights as safetensors (pickles only where they are allowed and there is nothing else), configuration, tokenizer.
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 _HUB_NOT = ["onnx/*", "openvino/*", "original/*", "consolidated*", "train_script.py", "data_config.json"]
 
@@ -99,6 +100,7 @@ def resolve(name: str, cache_dir: Path | str | None = None, full_check: bool = F
 
     Raises:
         DownloadError: the model cannot be downloaded, or a cached file is missing, truncated or changed.
+        ConfigError: its files could run code: weights in pickles alone, or Python of its own.
     """
     name = next((short for short, pinned in MODELS.items() if name and name == pinned.hub_id), name)
     local = Path(name).expanduser()
@@ -121,16 +123,17 @@ def model_folder(name: str, cache_dir: Path | str | None = None) -> Path:
 def check(folder: Path, full: bool = False) -> Path:
     """The folder, if all its files are as they were fetched; else DownloadError with the first bad file.
 
-    A folder without a manifest (not fetched by this project) only has to hold a `config.json`.
+    A folder without a manifest (not fetched by this project) only has to hold a `config.json`. Raises ConfigError where
+    reading it could run code (`qr_env.models.no_code`).
     """
     if not (folder / MANIFEST).is_file():
         if (folder / "config.json").is_file():
-            return folder
+            return refuse_code(folder)
         raise DownloadError(f"{folder} is no model in Hugging Face format: it holds no config.json")
     for name, known in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"].items():
         if fault := _fault(folder / name, known, full):
             raise DownloadError(f"{folder / name} {fault}; delete {folder} and run `qr models fetch {folder.name}`")
-    return folder
+    return refuse_code(folder)
 
 
 def load_causal_lm(name: str, cache_dir: Path | str | None = None, dtype: str = "float32") -> tuple[Any, Any]:
@@ -151,10 +154,10 @@ def load_causal_lm(name: str, cache_dir: Path | str | None = None, dtype: str = 
 
     folder = resolve(name, cache_dir)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         with no_weight_bars():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-    except (OSError, ValueError, KeyError, ImportError) as error:
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **safe_loading())
+    except LOAD_ERRORS as error:
         raise ConfigError(f"{name} ({folder}) does not load as a causal language model: {error}") from error
     _set_padding(model, tokenizer)
     return model, tokenizer
@@ -210,7 +213,13 @@ def _from_hub(hub_id: str, into: Path) -> str:
     try:
         info = HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_SECONDS)
         files = [file.rfilename for file in info.siblings or []]
-        pickles = [] if any(file.endswith(".safetensors") for file in files) else ["*.bin"]
+        safe = any(file.endswith(".safetensors") for file in files)
+        if not safe and any(file.endswith(".bin") for file in files) and not pickles_allowed():
+            raise ConfigError(
+                f"{hub_id} has its weights in pickles alone, which can run code when they are read: choose a model "
+                f"with safetensors, or, if you trust its maker, set {ALLOW}=1"
+            )
+        pickles = [] if safe else ["*.bin"]
         snapshot_download(
             hub_id,
             revision=info.sha,
@@ -219,6 +228,8 @@ def _from_hub(hub_id: str, into: Path) -> str:
             ignore_patterns=_HUB_NOT,
             etag_timeout=HUB_TIMEOUT_SECONDS,
         )
+    except ConfigError:
+        raise
     except HfHubHTTPError as error:
         code = error.response.status_code if error.response is not None else "no"
         raise DownloadError(f"the hub answered {code} for {hub_id} (gated models need `hf auth login`)") from error

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from qr_env.common.arrays import load_array
 from qr_env.common.atomic_io import atomic_cache_folder
-from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.errors import ConfigError
 from qr_env.common.hashing import sha256_files, sha256_text
 from qr_env.common.packages import require
 from qr_env.common.protocols import TextEncoder
 from qr_env.common.types import FloatArray, SearchText
+from qr_env.models.no_code import refuse_code, safe_loading
 from qr_env.models.progress import no_weight_bars
 from qr_env.retrieval.base import weighted_texts
 from qr_env.shop.shop import Shop
@@ -105,7 +107,13 @@ class Encoder:
         from sentence_transformers import SentenceTransformer
 
         with no_weight_bars():
-            return SentenceTransformer(str(self.model_dir), local_files_only=True).eval()
+            model = SentenceTransformer(
+                str(refuse_code(self.model_dir)),
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs=safe_loading(),
+            )
+            return model.eval()
 
     def _embed(self, texts: list[str], show_progress: bool) -> FloatArray:
         """Vectors of distinct texts; longest batches first, so that running out of memory shows early."""
@@ -175,11 +183,7 @@ def product_vectors(
     if not path.is_file():
         with atomic_cache_folder(path.parent) as scratch:
             np.save(scratch / path.name, _embed_products(shop, encoder, fields))
-    try:
-        vectors_CD = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete it to compute the vectors again") from error
-    return np.asarray(vectors_CD)
+    return np.asarray(load_array(path, mmap=True))
 
 
 def vectors_file(shop: Shop, encoder: TextEncoder, cache_dir: Path, fields: Sequence[str] = PRODUCT_FIELDS) -> Path:

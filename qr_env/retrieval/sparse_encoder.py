@@ -27,6 +27,7 @@ from tqdm import tqdm
 from qr_env.common.errors import ConfigError
 from qr_env.common.hashing import sha256_files
 from qr_env.common.packages import require
+from qr_env.models.no_code import LOAD_ERRORS, refuse_code, safe_loading
 from qr_env.models.progress import no_weight_bars
 
 if TYPE_CHECKING:
@@ -94,10 +95,10 @@ class SparseEncoder:
         from transformers import AutoModelForMaskedLM, AutoTokenizer
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.model_dir)
+            tokenizer = AutoTokenizer.from_pretrained(refuse_code(self.model_dir), trust_remote_code=False)
             with no_weight_bars():
-                model = AutoModelForMaskedLM.from_pretrained(self.model_dir, dtype=torch.float32)
-        except (OSError, ValueError, KeyError) as error:
+                model = AutoModelForMaskedLM.from_pretrained(self.model_dir, dtype=torch.float32, **safe_loading())
+        except LOAD_ERRORS as error:
             raise ConfigError(
                 f"{self.model_dir} does not load as a masked language model ({error}); name a SPLADE model"
             ) from error

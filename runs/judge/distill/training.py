@@ -17,6 +17,7 @@ from judges.cross_encoder.judge import Calibration, CrossEncoderJudge
 from judges.cross_encoder.pair_tokens import PairTokens
 from judges.cross_encoder.training import Examples, Loss, TrainSettings, load_classifier, soft_targets, train
 from judges.simple.thresholds import Levels
+from qr_env.common.arrays import load_arrays
 from qr_env.common.atomic_io import atomic_folder, atomic_write
 from qr_env.common.types import FloatArray, RowArray
 from qr_env.models.hub import resolve
@@ -44,8 +45,8 @@ class TeacherLists:
     @classmethod
     def read(cls, path: Path) -> TeacherLists:
         """The lists of a file that `write` made."""
-        with np.load(path) as file:
-            return cls(file["texts"].tolist(), file["rows_NK"], file["probs_NK4"])
+        arrays = load_arrays(path)
+        return cls(arrays["texts"].tolist(), arrays["rows_NK"], arrays["probs_NK4"])
 
     def write(self, path: Path) -> None:
         """Write a compressed .npz file, atomically."""

@@ -1,5 +1,7 @@
 """Checkpoints are atomic and pruned; loading names a damaged file."""
 
+import json
+import pickle
 import resource
 import shutil
 from contextlib import contextmanager, suppress
@@ -12,6 +14,8 @@ import torch
 from agents.factory import checkpoint_folder
 from agents.policy.checkpoint import (
     KEPT_CHECKPOINTS,
+    MANIFEST,
+    STATE_FILE,
     checkpoints,
     load_checkpoint,
     rng_state,
@@ -20,8 +24,10 @@ from agents.policy.checkpoint import (
     set_rng_state,
 )
 from agents.policy.student import Student
-from qr_env.common.errors import RunFolderError
+from qr_env.common.errors import ConfigError, RunFolderError
+from qr_env.common.hashing import sha256_file
 from tests.helpers.models import same_weights, small_student
+from tests.helpers.planted import Exploit
 
 
 def test_loading_returns_what_was_saved(tmp_path):
@@ -160,19 +166,27 @@ def test_a_saved_student_is_replaced_completely(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-class Exploit:
-    """Runs code when it is unpickled."""
-
-    def __reduce__(self):
-        return (print, ("code of a checkpoint was run",))
-
-
-def test_a_checkpoint_that_could_run_code_is_not_read(tmp_path, capsys):
-    folder = save_checkpoint(tmp_path, 1, small_student(), {"progress": {"episodes": Exploit()}})
-    with pytest.raises(RunFolderError, match="could run code"):
+def test_a_checkpoint_that_could_run_code_is_not_read(tmp_path):
+    mark = tmp_path / "code-was-run"
+    folder = save_checkpoint(tmp_path, 1, small_student(), {"progress": {"episodes": Exploit(mark)}})
+    with pytest.raises(RunFolderError, match=r"state.pt holds objects other than .* could run code"):
         load_checkpoint(tmp_path)
-    assert folder.is_dir()
-    assert "was run" not in capsys.readouterr().out
+    for content in (pickle.dumps(Exploit(mark), protocol=2), b"PK\x03\x04broken", b""):
+        (folder / STATE_FILE).write_bytes(content)
+        sums = json.loads((folder / MANIFEST).read_text()) | {STATE_FILE: sha256_file(folder / STATE_FILE)}
+        (folder / MANIFEST).write_text(json.dumps(sums))
+        with pytest.raises(RunFolderError, match=r"state.pt "):
+            load_checkpoint(tmp_path)
+    assert not mark.exists()
+
+
+def test_a_student_in_a_pickle_is_not_read(tmp_path):
+    folder, mark = save_checkpoint(tmp_path, 1, small_student(), {}), tmp_path / "code-was-run"
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Exploit(mark)))
+    with pytest.raises(ConfigError, match=r"pytorch_model.bin is a pickle, which can run code"):
+        Student.load(folder)
+    assert not mark.exists()
 
 
 def test_arrays_and_numbers_of_numpy_come_back_with_every_bit(tmp_path):
