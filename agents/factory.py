@@ -114,16 +114,22 @@ def make_agent(spec: str, options: AgentOptions) -> Agent:
 
         settings = offer_settings(saved_settings(spec))
         return Student.load(spec, suggester=make_suggester(options, settings) if settings else None)
+    check_name(spec)
+    return load_plugin("qr_env.agents", name, BUILDERS)(argument, options)
+
+
+def check_name(spec: str) -> None:
+    """Raise ConfigError unless `spec` is the name of a rewriter, with an argument where one is needed."""
+    name, _, argument = spec.partition(":")
     if name not in plugin_names("qr_env.agents", BUILDERS):
         raise ConfigError(
-            f"--agent {spec!r}: neither one of {KINDS} nor a checkpoint folder; another package can register more as "
+            f"agent={spec!r}: neither one of {KINDS} nor a checkpoint folder; another package can register more as "
             "entry points of the group 'qr_env.agents'"
         )
     if name in WITHOUT_ARGUMENT and argument:
-        raise ConfigError(f"--agent {spec!r}: {name} takes no argument; write {name!r}")
-    if name in NEED_LANGUAGE_MODEL and not argument:
-        raise ConfigError(f"--agent {spec!r}: name a language model: {name}:LM")
-    return load_plugin("qr_env.agents", name, BUILDERS)(argument, options)
+        raise ConfigError(f"agent={spec!r}: {name} takes no argument; write {name!r}")
+    if not argument and (way_out := NEED_ARGUMENT.get(name)):
+        raise ConfigError(f"agent={spec!r}: {way_out}")
 
 
 def reads_query_log(spec: str) -> bool:
@@ -210,18 +216,12 @@ def make_suggester(options: AgentOptions, settings: OfferSettings) -> Suggester:
 
 
 def _suggest_with(argument: str, options: AgentOptions) -> Agent:
-    if not argument:
-        raise ConfigError(f"--agent 'suggest-with': name sources, joined by '+', from {NAMES}")
     suggest = make_suggest(options, SuggestSettings(), argument.split("+"))
     suggest.name = f"suggest-with:{argument}"
     return suggest
 
 
 def _words(argument: str, options: AgentOptions) -> Agent:
-    if not argument:
-        raise ConfigError(
-            "--agent 'words': name the folder of a word policy: words:FOLDER (qr headroom --out writes it)"
-        )
     # torch takes seconds to import, and the other agents do not need it.
     from agents.policy.word_policy import WordPolicy  # noqa: PLC0415
 
@@ -233,8 +233,6 @@ def _oracle(argument: str, options: AgentOptions) -> Agent:
 
 
 def _rewrites(argument: str, options: AgentOptions) -> Agent:
-    if not argument:
-        raise ConfigError("--agent 'rewrites': name a file with columns query and rewrite: rewrites:FILE")
     return RewritesFromFile(argument, options.reading, options.shop)
 
 
@@ -296,4 +294,11 @@ BUILDERS: dict[str, AgentBuilder] = {
     "rewrites": _rewrites,
 }
 WITHOUT_ARGUMENT = ("identity", "spell", "repair", "rm3", "oracle", "cle-qr")
-NEED_LANGUAGE_MODEL = ("prompted", "few-shot", "query2doc")
+NEED_ARGUMENT = {  # name → what its argument is
+    "suggest-with": f"name sources, joined by '+', from {NAMES}",
+    "words": "name the folder of a word policy, words:FOLDER (qr headroom SHOP --out FOLDER writes it)",
+    "rewrites": "name a file with columns query and rewrite, rewrites:FILE",
+    "prompted": "name a language model, prompted:LM",
+    "few-shot": "name a language model, few-shot:LM",
+    "query2doc": "name a language model, query2doc:LM",
+}

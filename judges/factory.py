@@ -59,6 +59,7 @@ KINDS = (
     "auto", "labels", "blend[:1,3][,A=2]", "embedding", "coverage", "fields", "llm", "cross-encoder[:MODEL]",
     "replay[:FINGERPRINT]", "ensemble:A,B", "pessimistic:A,B", "degraded:KAPPA",
 )  # fmt: skip
+WITHOUT_ARGUMENT = ("auto", "labels", "embedding", "coverage", "fields", "llm")
 COMPOSED = ("blend", "ensemble", "pessimistic")  # names that hold other judges' names, separated by commas
 DISTILLED = Path("out/distill/student")  # where `qr judge distill` leaves its judge
 TIMEOUT = 600.0  # seconds: a model on a busy CPU answers after minutes, and a retry would only slow it down
@@ -112,7 +113,7 @@ def open_judge(spec: str, shop: Shop, options: JudgeOptions | None = None) -> Ju
 
 def build_auto(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
     """The judge that `auto_judge` names."""
-    _refuse_argument("auto", argument)
+    refuse_argument("auto", argument)
     return open_judge(auto_judge(shop), shop, options)
 
 
@@ -123,13 +124,13 @@ def auto_judge(shop: Shop) -> str:
 
 def build_labels(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
     """The shop's own grades."""
-    _refuse_argument("labels", argument)
+    refuse_argument("labels", argument)
     return LabelsJudge(shop, (options or JudgeOptions()).split)
 
 
 def build_embedding(shop: Shop, argument: str, options: JudgeOptions | None = None) -> EmbeddingJudge:
     """Similarity of query and product; its thresholds are fitted on training purchases where the shop has any."""
-    _refuse_argument("embedding", argument)
+    refuse_argument("embedding", argument)
     options = options or JudgeOptions()
     encoder = options.encoder or default_encoder()
     has_cache = getattr(encoder, "cache_dir", None) is not None
@@ -142,13 +143,13 @@ def build_embedding(shop: Shop, argument: str, options: JudgeOptions | None = No
 
 def build_coverage(shop: Shop, argument: str, options: JudgeOptions | None = None) -> CoverageJudge:
     """Share of the query's words that a title holds."""
-    _refuse_argument("coverage", argument)
+    refuse_argument("coverage", argument)
     return CoverageJudge(shop)
 
 
 def build_fields(shop: Shop, argument: str, options: JudgeOptions | None = None) -> FieldsJudge:
     """Likelihood of the query's words in every text field."""
-    _refuse_argument("fields", argument)
+    refuse_argument("fields", argument)
     return FieldsJudge(shop)
 
 
@@ -197,17 +198,22 @@ def _is_number(text: str) -> bool:
 
 def build_llm(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
     """A language model behind a server, with the verdict store."""
-    _refuse_argument("llm", argument)
+    refuse_argument("llm", argument)
     options = options or JudgeOptions()
     return ShopJudge(shop, LLMJudge(options.client(), options.model, prompt=options.prompt), open_store(options))
 
 
 def build_cross_encoder(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
     """A cross-encoder from a folder or hub name (default: the distilled judge), with the verdict store."""
+    model = CrossEncoderJudge.load(cross_encoder_folder(argument))
+    return ShopJudge(shop, model, open_store(options or JudgeOptions()))
+
+
+def cross_encoder_folder(argument: str) -> Path:
+    """The folder of the cross-encoder with this argument, fetched from the hub if it is not on disk."""
     if not argument and not DISTILLED.is_dir():
         raise ConfigError(f"judge 'cross-encoder': no {DISTILLED}: run qr judge distill, or name a folder")
-    model = CrossEncoderJudge.load(resolve(argument or str(DISTILLED)))
-    return ShopJudge(shop, model, open_store(options or JudgeOptions()))
+    return resolve(argument or str(DISTILLED))
 
 
 def build_replay(shop: Shop, argument: str, options: JudgeOptions | None = None) -> Judge:
@@ -252,7 +258,8 @@ BUILDERS: dict[str, Callable[[Shop, str, JudgeOptions | None], Judge]] = {
 }
 
 
-def _refuse_argument(kind: str, argument: str) -> None:
+def refuse_argument(kind: str, argument: str) -> None:
+    """Raise ConfigError if a judge that takes no argument is given one."""
     if argument:
         raise ConfigError(f"judge {kind!r} takes no argument, got {argument!r}; choose one of {', '.join(KINDS)}")
 

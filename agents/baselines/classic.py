@@ -46,7 +46,7 @@ class Oracle:
 
     def __init__(self, shop: Shop) -> None:
         if not shop.oracle:
-            raise ConfigError(f"{shop!r} has no oracle: use --shop generated, or leave 'oracle' out of --agent")
+            raise ConfigError(f"{shop!r} has no oracle: use the shop generated, or leave the agent 'oracle' out")
         texts = zip(shop.queries["query_id"].to_pylist(), shop.queries["query"].to_pylist(), strict=True)
         self._best = {text: shop.oracle[name] for name, text in texts if name in shop.oracle}
 

@@ -99,7 +99,7 @@ def load_checkpoint(folder: Path, suggester: Suggester | None = None) -> tuple[S
     """
     found = checkpoints(folder)
     if not found:
-        raise RunFolderError(f"no checkpoint in {folder}; start the run without --resume")
+        raise RunFolderError(f"no checkpoint in {folder}; start the run without `resume`")
     newest = found[-1]
     if (damaged := _damaged_file(newest)) is not None:
         way_out = (

@@ -144,7 +144,8 @@ class WordPolicy(nn.Module):
         """Read what `save` wrote. Raises ConfigError for a folder without a word policy, or one of other features."""
         if not (folder / SETTINGS_FILE).is_file():
             raise ConfigError(
-                f"{folder} holds no word policy ({SETTINGS_FILE} is missing): qr headroom --out trains one"
+                f"{folder} holds no word policy ({SETTINGS_FILE} is missing): qr headroom SHOP --out {folder} "
+                "trains one"
             )
         facts = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         if tuple(facts["features"]) != FEATURES or tuple(facts["shares"]) != SHARES:

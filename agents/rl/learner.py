@@ -252,7 +252,7 @@ class Learner(ABC):
         kind = state["kind"]
         if kind != type(self).__name__:
             raise ConfigError(
-                f"the checkpoint is {kind}'s; continue with --optimizer {kind.lower()}, or start a new --out"
+                f"the checkpoint is {kind}'s; continue with optimizer={kind.lower()!r}, or start a run in another `out`"
             )
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates, self.judge_weight = state["updates"], state["judge_weight"]

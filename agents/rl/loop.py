@@ -239,7 +239,7 @@ class Loop:
             self._save()
             raise JudgeError(
                 f"{failed:.0%} of the rewards were missing at update {self.progress.update}: the judge is down or "
-                "cannot grade these queries; repair it, then continue with --resume"
+                "cannot grade these queries; repair it, then continue with `resume`"
             )
 
     def _evaluate(self) -> None:

@@ -124,7 +124,7 @@ class Processes:
         if (made_by := len(others) + 1) != self.count:
             raise ConfigError(
                 f"the checkpoint was made by {made_by} process(es), and this run has {self.count}: continue with "
-                f"--num_processes {made_by} (torchrun --nproc-per-node {made_by}), or start a new --out"
+                f"--num_processes {made_by} (torchrun --nproc-per-node {made_by}), or start a run in another `out`"
             )
         return state if self.is_main else state | others[self.rank - 1]
 

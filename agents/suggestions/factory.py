@@ -76,12 +76,20 @@ def make_sources(names: Sequence[str], options: SourceOptions) -> list[Suggestio
 
 
 def _source(name: str, parts: _Parts) -> SuggestionSource:
+    check_source(name)
+    kind, _, argument = name.partition(":")
+    return BUILDERS[kind](argument, parts)
+
+
+def check_source(name: str) -> None:
+    """Raise ConfigError unless `name` is that of a source of suggestions, with an argument where one is needed."""
     kind, _, argument = name.partition(":")
     if kind not in BUILDERS:
         raise ConfigError(f"no source of suggestions {name!r}: choose from {NAMES}")
     if argument and kind in WITHOUT_ARGUMENT:
         raise ConfigError(f"source {name!r}: {kind} takes no argument; write {kind!r}")
-    return BUILDERS[kind](argument, parts)
+    if kind == "teacher" and not argument:
+        raise ConfigError("source 'teacher': name a language model: teacher:LM")
 
 
 class _Parts:
@@ -155,8 +163,6 @@ def _log(argument: str, parts: _Parts) -> SuggestionSource:
 
 
 def _teacher(argument: str, parts: _Parts) -> SuggestionSource:
-    if not argument:
-        raise ConfigError("source 'teacher': name a language model: teacher:LM")
     if parts.options.teacher is None:
         raise ConfigError("source 'teacher' needs a language model: SourceOptions(teacher=…) opens one by name")
     return TeacherSource(parts.options.teacher(argument), parts.stems)

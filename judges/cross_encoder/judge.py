@@ -239,7 +239,7 @@ def check_one_logit(folder: Path) -> None:
     if not kinds[0].endswith("ForSequenceClassification") or logits != 1:
         raise JudgeError(
             f"{folder} is {kinds[0]} with {logits} labels, not a cross-encoder with one logit; train one from it with "
-            "`qr judge distill --student`"
+            f"`qr judge distill --student {folder}`"
         )
 
 

@@ -244,7 +244,7 @@ def train(
         known_NK = torch.from_numpy(part.known_NK).to(model.device)
         loss = loss_function(list_scores(model, tokens, part), targets_NK, known_NK)
         if not torch.isfinite(loss):
-            raise JudgeError(f"training diverged at step {len(losses)} of {steps}: lower --lr (now {settings.lr})")
+            raise JudgeError(f"training diverged at step {len(losses)} of {steps}: lower `lr` (now {settings.lr})")
         if loss.requires_grad:
             optimizer.zero_grad()
             loss.backward()

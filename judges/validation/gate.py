@@ -148,14 +148,14 @@ class Gate:
         if not result.known:
             raise JudgeError(
                 f"{result}; at least {MIN_PAIRS} of train or dev queries are needed (test labels are for reporting): "
-                "give graded pairs of your own (--set judging.kappa_labels=FILE), or use it unchecked with min_kappa 0"
+                "give graded pairs of your own (kappa_labels=FILE), or use it unchecked with min_kappa 0"
             )
         least = f"min_kappa {self.min_kappa:g}"
         if self.min_pair_accuracy:
             least += f" or min_pair_accuracy {self.min_pair_accuracy:g}"
         raise JudgeError(
             f"{result}: below {least}; take another judge (qr judge calibrate compares them), "
-            "reduce its weight (judging.low_kappa=downweight), or lower the minimum"
+            "reduce its weight (low_kappa='downweight'), or lower the minimum"
         )
 
     def _result(self, name: str, kappa: Estimate, pair_accuracy: Estimate, pairs: int) -> GateResult:

@@ -32,11 +32,11 @@ def plant(shop: Shop, count: int, seed: int = 0) -> Shop:
     Raises ConfigError for a negative number, or a shop without queries or products.
     """
     if count < 0:
-        raise ConfigError(f"--plant {count}: a number of products, 0 or more")
+        raise ConfigError(f"plant={count}: a number of products, 0 or more")
     if not count:
         return shop
     if not shop.all_queries or not len(shop.products):
-        raise ConfigError(f"--plant {count}: {shop!r} needs queries and products to plant more")
+        raise ConfigError(f"plant={count}: {shop!r} needs queries and products to plant more")
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(shop.all_queries)).tolist()  # which of equally frequent queries is drawn
     asked = sorted((shop.all_queries[row] for row in shuffled), key=attrgetter("frequency"), reverse=True)

@@ -72,7 +72,7 @@ def labelled_sample(
         wanted = np.flatnonzero(np.isin(graded.row, rows_P))
         query_M, product_M = graded.row[wanted], graded.col[wanted]
     if not len(query_M):
-        raise JudgeError(f"{shop!r} has no labels for {', '.join(splits)} queries: name another --split, or a shop")
+        raise JudgeError(f"{shop!r} has no labels for {', '.join(splits)} queries: name another `split`, or a shop")
     chosen = rng.permutation(len(query_M))[:pairs]
     return group_by_query(shop, query_M[chosen], product_M[chosen])
 

@@ -57,14 +57,14 @@ def connect(file: Path, read_only: bool = False) -> sqlite3.Connection:
         if not file.exists():
             if read_only:
                 raise StoreError(
-                    f"{file}: there is no verdict store; name the right --store, or run with a judge first"
+                    f"{file}: there is no verdict store; name the right `store`, or run with a judge first"
                 )
             _create(file)
         writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
         if not writable and not read_only:
             # Raised here rather than after the first new verdict has been computed.
             raise StoreError(
-                f"{file} or its folder may not be written: change the permissions, copy it, or choose another --store"
+                f"{file} or its folder may not be written: change the permissions, copy it, or choose another `store`"
             )
         db = _open(_uri(file, "rw") if writable else read_uri(file))
         try:
@@ -121,7 +121,7 @@ def _create(file: Path) -> None:
         finally:
             new.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{file}: cannot be made ({error.strerror}); choose another --store") from error
+        raise StoreError(f"{file}: cannot be made ({error.strerror}); choose another `store`") from error
 
 
 def _check(db: sqlite3.Connection, file: Path) -> None:
@@ -130,11 +130,11 @@ def _check(db: sqlite3.Connection, file: Path) -> None:
     application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:
         kind = f"SQLite file of something else, with tables {sorted(tables)[:5]}" if tables else "empty file"
-        raise StoreError(f"{file}: not a verdict store but an {kind}; it was not changed, choose another --store")
+        raise StoreError(f"{file}: not a verdict store but an {kind}; it was not changed, choose another `store`")
     if version != VERSION:
         raise StoreError(
             f"{file}: a verdict store of version {version}, this program reads {VERSION}; it was not changed: update "
-            "qr-env, or choose another --store"
+            "qr-env, or choose another `store`"
         )
 
 
@@ -144,11 +144,11 @@ def store_errors(file: Path) -> Iterator[None]:
     advice = {
         sqlite3.SQLITE_FULL: "the disk is full; what was committed is safe: make room and run again",
         sqlite3.SQLITE_IOERR: "reading or writing failed; what was committed is safe: check the disk and run again",
-        sqlite3.SQLITE_READONLY: "is read-only here: make it writable, copy it, or choose another --store",
+        sqlite3.SQLITE_READONLY: "is read-only here: make it writable, copy it, or choose another `store`",
         sqlite3.SQLITE_CANTOPEN: "cannot be opened: check its permissions and those of its folder, or copy it with "
         "its -wal file to where you may write",
         sqlite3.SQLITE_BUSY: f"another process kept it locked for {BUSY_SECONDS:.0f} s: wait for it, or end it",
-        sqlite3.SQLITE_NOTADB: "is no SQLite file; it was not changed, choose another --store",
+        sqlite3.SQLITE_NOTADB: "is no SQLite file; it was not changed, choose another `store`",
         sqlite3.SQLITE_CORRUPT: "is damaged; move it away and save what can be read: "
         f"sqlite3 {file} .recover | sqlite3 new.sqlite",
     }

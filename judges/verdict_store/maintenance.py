@@ -39,7 +39,7 @@ def export(store: VerdictStore, file: Path, fingerprint: str | None = None) -> i
     A progress bar on standard error counts them.
     """
     if file.suffix not in (".parquet", ".jsonl"):
-        raise ConfigError(f"--export {file}: the name must end in .parquet or .jsonl")
+        raise ConfigError(f"export={str(file)!r}: the name must end in .parquet or .jsonl")
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f".{file.name}.{os.getpid()}")
     write = _write_parquet if file.suffix == ".parquet" else _write_jsonl
@@ -98,7 +98,7 @@ def merge(store: VerdictStore, other: Path) -> dict[str, int]:
     """
     other = store_file(other)
     if other.exists() and other.samefile(store.path):
-        raise ConfigError(f"--merge {other}: that is the store itself; name another one")
+        raise ConfigError(f"merge={str(other)!r}: that is the store itself; name another one")
     VerdictStore(other, read_only=True).close()  # raises before anything is written if it is no store
     counts = {"added": 0, "same": 0, "conflicts": 0}
     with store.reading() as db, store_errors(other):
@@ -172,7 +172,7 @@ def prune(
     }
     given = {text: value for text, value in criteria.items() if value is not None}
     if not given:
-        raise ConfigError("--prune needs a criterion: --fingerprint, --older-than or --unused")
+        raise ConfigError("`prune` needs a criterion: `fingerprint`, `older_than` or `unused`")
     if fingerprint is not None and fingerprint not in (known := [row["fingerprint"] for row in store.judges()]):
         raise ConfigError(f"{store.path}: no judge {fingerprint!r}; there are {known}")
     where, values = " AND ".join(given), list(given.values())

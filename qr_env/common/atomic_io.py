@@ -37,7 +37,7 @@ def saving(path: Path) -> Iterator[None]:
     except OSError as error:
         raise RunFolderError(
             f"{path} could not be written ({error}); what was saved before is intact: "
-            "free disk space, or repair the disk, and go on with --resume"
+            "free disk space, or repair the disk, then repeat the command, a run with `resume`"
         ) from error
 
 

@@ -96,7 +96,7 @@ def _download(remote: Remote, part: Path, target: Path, attempts: int, timeout: 
 def _failure_message(remote: Remote, target: Path, why: str) -> str:
     return (
         f"{remote.url} could not be downloaded ({why}). Try again, or download the file by hand to {target}, "
-        f"or name the folder that holds {remote.name} with --data DIR"
+        f"or name the folder that holds {remote.name} with data=DIR"
     )
 
 

@@ -112,5 +112,5 @@ class TextStore:
         except (sqlite3.Error, OSError) as error:
             raise StoreError(
                 f"{self.path}: cannot store texts here ({error}); committed texts are safe: free disk space, wait for "
-                "the process that holds the file, or name another --store"
+                "the process that holds the file, or name another `store`"
             ) from error

@@ -102,7 +102,8 @@ class EngineCheck:
         by = f"nDCG@10 by judge {self.judge!r}, {self.queries:,} queries"
         if not self.is_clear:
             return f"keep {self.baseline.spec}: no setting is clearly better ({self.gain} {by})"
-        return f"{_changes(self.baseline.settings, self.best.settings)}: {self.gain} {by}; --retriever {self.best.spec}"
+        changes = _changes(self.baseline.settings, self.best.settings)
+        return f"{changes}: {self.gain} {by}; qr online SHOP --retriever {self.best.spec}"
 
     def to_json(self) -> dict[str, object]:
         """Everything as JSON values."""

@@ -244,14 +244,14 @@ def choose_queries(
         ConfigError: no such split, or nothing is left.
     """
     if split not in SPLITS:
-        raise ConfigError(f"--split {split!r}: choose one of {', '.join(SPLITS)}")
+        raise ConfigError(f"split={split!r}: choose one of {', '.join(SPLITS)}")
     if limit is not None and limit < 1:
-        raise ConfigError(f"--limit {limit}: must be 1 or more")
+        raise ConfigError(f"limit={limit}: must be 1 or more")
     queries = typed_queries(shop, shop.split(split)) if typed_only else shop.split(split)
     gradable = np.flatnonzero(np.diff(shop.qrels.indptr)) if labelled else None
     chosen = queries if gradable is None else _with_rows(queries, gradable)
     if not chosen:
-        way_out = "give a judge (--judge embedding) or another --split" if queries else "choose another --split"
+        way_out = "give a judge, such as judge='embedding', or another `split`" if queries else "choose another `split`"
         raise ConfigError(f"{shop!r} has {len(queries)} {split} queries, none with a label: {way_out}")
     if limit is not None and limit < len(chosen):
         drawn = np.sort(np.random.default_rng(seed).permutation(len(chosen))[:limit])

@@ -84,7 +84,7 @@ def read_outcomes(source: Path | Iterable[str]) -> Outcomes:
             raise DataError(f"outcomes, line {number}: {line[:80]!r} is no outcome ({error!r})") from error
     outcomes = [row for _, _, row in sorted(rows, key=lambda row: row[:2])]
     if not outcomes:
-        raise DataError("outcomes: there is no line of a query; was the run made with --drift?")
+        raise DataError("outcomes: there is no line of a query; only a run with `drift` writes them")
     names = list(outcomes[0]["gain"])
     if ORACLE not in names or any(list(row["gain"]) != names for row in outcomes):
         raise DataError(f"outcomes: every line must have the gains of {names}, and {ORACLE!r} among them")

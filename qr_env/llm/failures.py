@@ -24,7 +24,7 @@ KEY_ADVICE = (
 WAY_OUT = {
     "connect": "is the judge's server up? `qr judge serve MODEL` starts one",
     "no_host": "check the name in the server's URL",
-    "timeout": "raise --timeout (the client's timeout), lower its concurrency, or name more servers",
+    "timeout": "raise the `timeout`, or name more servers",
     "tls": "give http:// if the server has no TLS; else name its authority's certificate by SSL_CERT_FILE",
     "proxy": "add the server to NO_PROXY, or correct the proxy's variable",
     "web_page": "this is a web page, perhaps of a login or a proxy: give the base URL of the API, which ends in /v1",

@@ -97,9 +97,7 @@ def _tiers(rank_N: FloatArray) -> FloatArray:
 def _shopper(figures: Feedback, name: str) -> FloatArray:
     values: FloatArray | None = getattr(figures, name)
     if values is None:
-        raise ConfigError(
-            f"this reward scheme has a {name} term: it needs a shopper, --shopper model or the environment's shopper="
-        )
+        raise ConfigError(f"this reward scheme has a {name} term: it needs a `shopper`")
     return values
 
 

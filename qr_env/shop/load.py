@@ -43,7 +43,7 @@ def load_shop(source: str, data: str | None = None, seed: int = 0, options: Read
     options = options or ReadOptions()
     options.check()
     if data is not None and source not in PUBLIC:
-        raise ConfigError(f"--data {data} is only for {', '.join(PUBLIC)}; {source!r} needs no data folder")
+        raise ConfigError(f"data={data!r} is only for {', '.join(PUBLIC)}; {source!r} needs no data folder")
     shop = _load(source, data or os.environ.get("QR_DATA"), seed, options)
     if shop.report is not None:
         shop.report.warn(shop.name)
@@ -53,7 +53,7 @@ def load_shop(source: str, data: str | None = None, seed: int = 0, options: Read
 def _load(source: str, data: str | None, seed: int, options: ReadOptions) -> Shop:
     if source in ("generated", BENCHMARK):
         if options.language and language(options.language).code != "en":
-            raise ConfigError(f"--language {options.language}: the generated shop is English; leave it out")
+            raise ConfigError(f"language={options.language!r}: the generated shop is English; leave it out")
         return generate(seed=seed)
     if source in PUBLIC:
         return PUBLIC[source](data, options)

@@ -104,7 +104,7 @@ def load_plan(spec: str) -> Plan:
         return PRESETS[spec]
     path = Path(spec)
     if not path.is_file():
-        raise ConfigError(f"--drift {spec}: no such file, and no preset; presets are {', '.join(PRESETS)}")
+        raise ConfigError(f"drift={spec!r}: no such file, and no preset; presets are {', '.join(PRESETS)}")
     try:
         values = yaml.safe_load(read_config_text(path)) or {}
         events = tuple(Event(**event) for event in values.pop("events", ()))

@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 import tyro
 
 from agents.examples.graph_pairs import GraphConfig
+from runs.common.judge_server import JudgeServerArgs
 from runs.common.reading import ReadArgs
 
 
@@ -189,7 +190,7 @@ class PairsArgs:
 
 
 @dataclass
-class LuceneArgs(ShopArgs):
+class LuceneArgs(JudgeServerArgs, ShopArgs):
     """Evaluate rewriters on a real Lucene, beside the embedded BM25 that they were built on.
 
     make lucene && qr bench lucene --shop my_folder --agent identity spell

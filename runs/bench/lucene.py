@@ -66,7 +66,9 @@ def bench(
     """The figures as JSON values, and the evaluations by engine and agent. folder: a new one, for Lucene's index."""
     settings = evaluate_args.Args(
         shop=args.shop, data=args.data, agent=args.agent, split=args.split, combine=args.combine, weight=args.weight,
-        judge=args.judge, limit=args.limit, seed=args.seed, encoder=args.encoder,
+        judge=args.judge, limit=args.limit, seed=args.seed, encoder=args.encoder, judge_url=args.judge_url,
+        judge_model=args.judge_model, judge_prompt=args.judge_prompt, judge_timeout=args.judge_timeout,
+        store=args.store,
     )  # fmt: skip
     combine, weight = resolve_combine(settings)
     shop = load_shop(args.shop, args.data, options=args.read_options())

@@ -24,6 +24,7 @@ import tyro
 from qr_env.common.errors import ConfigError, QrError, RunFolderError
 from qr_env.common.messages import print_message
 from qr_env.common.packages import missing_package
+from runs.common.flag_words import as_flags
 from runs.common.folder import CONFIG_FILE
 from runs.common.notes import printed_notes
 from runs.common.settings import Values, describe, field_docs, from_mapping, merged, read_assignments, read_yaml
@@ -68,7 +69,7 @@ def _run_verb(verb: str, argv: list[str]) -> None:
     settings = importlib.import_module(f"runs.{verb}.args")
     parts = getattr(settings, "PARTS", None)
     if parts is None:
-        with errors_as_exit_codes(), printed_notes():
+        with errors_as_exit_codes(settings.Args), printed_notes(settings.Args):
             args = parse(settings.Args, argv, f"qr {verb}", settings.__doc__)
             importlib.import_module(f"runs.{verb}.job").main(args)
         return
@@ -80,7 +81,7 @@ def _run_verb(verb: str, argv: list[str]) -> None:
         _reject_unknown(f"qr {verb}: no part {argv[0]!r}", usage, choices)
     else:
         args_type, module, text = parts[argv[0]]
-        with errors_as_exit_codes(), printed_notes():
+        with errors_as_exit_codes(args_type), printed_notes(args_type):
             args = parse(args_type, argv[1:], f"qr {verb} {argv[0]}", cleandoc(args_type.__doc__ or text))
             importlib.import_module(module).main(args)
 
@@ -105,22 +106,23 @@ def run(
     description: str | None = None,
 ) -> None:
     """Parse the settings and call `action` with them; for modules that are started as `python -m`."""
-    with errors_as_exit_codes(), printed_notes():
+    with errors_as_exit_codes(args_type), printed_notes(args_type):
         action(parse(args_type, list(sys.argv[1:] if argv is None else argv), prog, description))
 
 
 @contextmanager
-def errors_as_exit_codes() -> Iterator[None]:
-    """An expected error (`QrError`) inside the block prints one line on stderr and exits with code 1."""
+def errors_as_exit_codes(args_type: type) -> Iterator[None]:
+    """An expected error (`QrError`) inside the block prints one line on stderr and exits with code 1.
+
+    Settings that it names are written as the flags of the verb with these settings.
+    """
     try:
         yield
-    except QrError as error:
-        print_message(f"{type(error).__name__}: {error}")
-        sys.exit(1)
-    except ImportError as error:
-        if (missing := missing_package(error)) is None:
+    except (QrError, ImportError) as error:
+        expected = missing_package(error) if isinstance(error, ImportError) else error
+        if expected is None:
             raise
-        print_message(f"{type(missing).__name__}: {missing}")
+        print_message(f"{type(expected).__name__}: {as_flags(str(expected), args_type)}")
         sys.exit(1)
     except BrokenPipeError:
         # The reader of standard output (`head`, a pager) has closed it. Keep the interpreter from complaining at exit.
@@ -242,7 +244,7 @@ def _settings_of_run(config: Path) -> Values:
             "out": str(config.parent)
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunFolderError(f"{config} is damaged ({error}); start a new run in another --out") from error
+        raise RunFolderError(f"{config} is damaged ({error}); start a new run in another `out`") from error
 
 
 if __name__ == "__main__":

@@ -28,29 +28,32 @@ JsonDict = dict[str, object]
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Exclusive use of the folder inside the block; the folder is created, and removed if it stays empty.
+    """Exclusive use of the folder inside the block; folders that are created for it are removed if they stay empty.
 
     The kernel locks the folder itself: there is no lock file, and a killed process leaves no lock.
 
     Raises:
         RunFolderError: another process uses the folder, or its file system has no locks.
     """
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be made ({error.strerror}); name another `out`") from error
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunFolderError(f"another process works in {folder}; wait for it, or name another --out") from None
+            raise RunFolderError(f"another process works in {folder}; wait for it, or name another `out`") from None
         except OSError as error:
-            raise RunFolderError(f"{folder} cannot be locked ({error}); name an --out on a local disk") from error
+            raise RunFolderError(f"{folder} cannot be locked ({error}); name an `out` on a local disk") from error
         yield
     finally:
         os.close(handle)
-        if is_new:
-            with suppress(OSError):
-                folder.rmdir()
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
 
 
 def open_run(
@@ -60,7 +63,23 @@ def open_run(
     resume: bool,
     free: Collection[str] | None = None,
 ) -> None:
-    """Create the folder and write `config.json`; when resuming, check that it is the same run.
+    """Create the folder and write `config.json`; when resuming, `check_run` alone. Arguments and errors are its own."""
+    check_run(folder, args, facts, resume, free)
+    if not resume:
+        folder.mkdir(parents=True, exist_ok=True)
+        payload = {"args": _plain(args), "facts": facts, "environment": environment()}
+        with saving(folder / CONFIG_FILE):
+            atomic_write(folder / CONFIG_FILE, json.dumps(payload, indent=2, default=str) + "\n")
+
+
+def check_run(
+    folder: Path,
+    args: DataclassInstance,
+    facts: Mapping[str, object],
+    resume: bool,
+    free: Collection[str] | None = None,
+) -> None:
+    """Check that the folder holds no run or, when resuming, this one; writes nothing.
 
     Args:
         args: the verb's settings. facts: hashes of the shop, index and prompt; a resumed run must have the same.
@@ -72,14 +91,10 @@ def open_run(
     config = folder / CONFIG_FILE
     if not resume:
         if config.exists():
-            raise RunFolderError(f"{folder} holds a run already; continue it with --resume, or name another --out")
-        folder.mkdir(parents=True, exist_ok=True)
-        payload = {"args": _plain(args), "facts": facts, "environment": environment()}
-        with saving(config):
-            atomic_write(config, json.dumps(payload, indent=2, default=str) + "\n")
+            raise RunFolderError(f"{folder} holds a run already; continue it with `resume`, or name another `out`")
         return
     if not config.is_file():
-        raise RunFolderError(f"{folder} holds no run to resume (no {CONFIG_FILE}); start it without --resume")
+        raise RunFolderError(f"{folder} holds no run to resume (no {CONFIG_FILE}); start it without `resume`")
     started = json.loads(config.read_text(encoding="utf-8"))
     saved, now = started["facts"], dict(facts)
     if free is not None:
@@ -91,7 +106,7 @@ def open_run(
         if saved.get(name) != value:
             raise RunFolderError(
                 f"{folder} was run with another {name} ({saved.get(name)!r}, now {value!r}); continue with the run's "
-                "own, or start a new --out"
+                "own, or name another `out`"
             )
 
 

@@ -21,6 +21,7 @@ from qr_env.evaluation.result import plain_json
 
 SERVE_FILE = "serve.json"
 IDENTITY = "identity"
+AGAIN = "and write it again by `qr online SHOP --out FOLDER --resume`"
 
 
 @dataclass(frozen=True)
@@ -145,16 +146,17 @@ def read_serving_choice(folder: Path, products_hash: str | None = None) -> Servi
     path = folder / SERVE_FILE if folder.is_dir() else folder
     if not path.is_file():
         raise RunFolderError(
-            f"{path}: no such file; `qr online` writes it when a run ends, --resume ends a stopped one"
+            f"{path}: no such file; `qr online` writes it when a run ends; a stopped one is ended by "
+            "`qr online SHOP --out FOLDER --resume`"
         )
     try:
         choice = ADAPTER.validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise RunFolderError(f"{path}: {place}: {first['msg']}; remove it and write it again with --resume") from error
+        raise RunFolderError(f"{path}: {place}: {first['msg']}; remove it, {AGAIN}") from error
     if choice.gradings and choice.serve not in (candidate.name for candidate in choice.gradings[0].candidates):
-        raise RunFolderError(f"{path}: serves {choice.serve!r}, which is no candidate; write it again with --resume")
+        raise RunFolderError(f"{path}: serves {choice.serve!r}, which is no candidate; remove it, {AGAIN}")
     if products_hash is not None and choice.products_hash != products_hash:
         raise IndexMismatchError(
             f"{path} is of products {choice.products_hash[:12]}, the shop has {products_hash[:12]}: run `qr online` on "

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runs.common.judge_server import JudgeServerArgs
 from runs.common.reading import ReadArgs
 
 DEFAULT_ENCODER = "minilm-l6"
 
 
 @dataclass
-class Args(ReadArgs):
+class Args(JudgeServerArgs, ReadArgs):
     """Agents, queries, grades and outputs of an evaluation."""
 
     shop: str = "generated"
@@ -45,8 +46,6 @@ class Args(ReadArgs):
     judge: str = "labels"
     """source of the grades: labels, or a judge: blend[:1,3], embedding, coverage, llm, cross-encoder[:MODEL], replay,
     ensemble:A,B, pessimistic:A,B"""
-    judge_url: tuple[str, ...] = ()
-    """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
     select_judge: str = "embedding"
     """judge that selects in best-of-N, names as in --judge; if it is the judge that reports, the result is a ceiling"""
     store: Path | None = None

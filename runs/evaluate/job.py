@@ -130,7 +130,7 @@ def open_evaluator(args: Args, shop: Shop, retriever: str, combine: str, weight:
     has_encoder = retriever_uses_encoder(retriever) or needs_encoder(args.judge)
     encoder = open_encoder(args.encoder, cache_folder) if has_encoder else None
     engine = make_retriever(retriever, shop, cache_folder, encoder=encoder)
-    options = JudgeOptions(args.judge_url, store=args.store, encoder=encoder)
+    options = args.judge_options(encoder)
     judge = None if args.judge == "labels" else open_judge(args.judge, shop, options)
     return HeldOutEvaluator(shop, engine, args.split, combine, weight, judge, args.k, args.limit, args.seed)
 
@@ -153,7 +153,7 @@ def evaluate_agents(args: Args, evaluator: HeldOutEvaluator, log_shop: Shop) -> 
     """
     options = agent_options(
         evaluator, encoder=args.encoder, cache_folder=_cache_folder(args), select_judge=args.select_judge,
-        judge_url=args.judge_url, store=args.store, seed=args.seed, reading=args.read_options(),
+        judge_options=args.judge_options(), seed=args.seed, reading=args.read_options(),
     )  # fmt: skip
     evaluations: dict[str, Evaluation] = {}
     for spec in args.agent:
@@ -190,32 +190,29 @@ def agent_options(
     encoder: str = DEFAULT_ENCODER,
     cache_folder: Path | None = None,
     select_judge: str = "embedding",
-    judge_url: Sequence[str] = (),
-    store: Path | None = None,
+    judge_options: JudgeOptions | None = None,
     seed: int = 0,
     reading: ReadOptions | None = None,
 ) -> AgentOptions:
     """What agents are built from; encoder, selecting judge and servers are opened only if an agent asks for them."""
-    cache_folder = cache_folder or cache_root()
+    cache_folder, judge_options = cache_folder or cache_root(), judge_options or JudgeOptions()
     return AgentOptions(
         evaluator.shop,
         evaluator.retriever,
         evaluator.combine,
         evaluator.weight,
         encoder=partial(open_encoder, encoder, cache_folder),
-        judge=partial(_open_select_judge, select_judge, evaluator.shop, encoder, cache_folder, judge_url, store),
-        store=store or cache_folder,
+        judge=partial(_open_select_judge, select_judge, evaluator.shop, encoder, cache_folder, judge_options),
+        store=judge_options.store or cache_folder,
         cache_dir=cache_folder,
         seed=seed,
         reading=reading or ReadOptions(),
     )
 
 
-def _open_select_judge(
-    spec: str, shop: Shop, encoder: str, cache_folder: Path, judge_url: Sequence[str], store: Path | None
-) -> Judge:
+def _open_select_judge(spec: str, shop: Shop, encoder: str, cache_folder: Path, options: JudgeOptions) -> Judge:
     loaded = open_encoder(encoder, cache_folder) if needs_encoder(spec) else None
-    return open_judge(spec, shop, JudgeOptions(judge_url, store=store, encoder=loaded))
+    return open_judge(spec, shop, replace(options, encoder=loaded))
 
 
 def column_name(spec: str, taken: Mapping[str, Evaluation]) -> str:

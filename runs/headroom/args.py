@@ -25,11 +25,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from runs.common.judge_server import JudgeServerArgs
 from runs.common.reading import ReadArgs
 
 
 @dataclass
-class Args(ReadArgs):
+class Args(JudgeServerArgs, ReadArgs):
     """Shop, graded queries, judges and learning."""
 
     shop: Annotated[str, tyro.conf.arg(name="shop"), tyro.conf.Positional] = "generated"

@@ -17,7 +17,7 @@ from agents.factory import AgentOptions, make_suggest
 from agents.policy.word_policy import WordPolicy, WordPolicyConfig, train
 from agents.suggestions.rewriter import Evidence
 from agents.suggestions.settings import NO_GATE, SuggestSettings
-from judges.factory import JudgeOptions, open_judge
+from judges.factory import open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
@@ -96,7 +96,7 @@ def main(args: Args) -> None:
 
     rows = {"repair": variants["repair"], "suggest": variants["suggest"]}
     for name in args.judge:
-        judge = open_judge(name, shop, JudgeOptions(encoder=default_encoder()))
+        judge = open_judge(name, shop, args.judge_options(default_encoder()))
         make_simulator = partial(Simulator, shop, retriever, judge, Reward(Weights(change=args.change)))
         for seed in args.seeds:
             policy = WordPolicy(suggest, seed)

@@ -18,7 +18,7 @@ optimizer step is taken for all. They refuse --prompts that cannot be divided eq
 traffic.check_hits.
 
 A resumed run keeps the settings it was started with. Only these may be changed: --data, --on-bad-row, --encoding,
---updates, --forever, --tracker, --judge-url, --judge-store, --report-judge, judging.min_kappa,
+--updates, --forever, --tracker, --judge-url, --judge-store, --report-judge, judging.timeout, judging.min_kappa,
 judging.min_pair_accuracy, judging.low_kappa, judging.kappa_labels, evaluation.max_worse, evaluation.suggest,
 traffic.check_hits; and SHOP, if it is the same shop at another place.
 """
@@ -31,6 +31,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from judges.factory import TIMEOUT
 from judges.llm.prompt import GRADE
 from qr_env.reward.reward import Weights
 from runs.common.reading import ReadArgs
@@ -39,8 +40,8 @@ from runs.common.reading import ReadArgs
 # it logs, the place of its inputs (the shop's hash in config.json must be equal), and the threshold of the judge gate.
 FREE = (
     "shop", "data", "out", "resume", "on_bad_row", "encoding", "updates", "forever", "tracker", "judge_url",
-    "judge_store", "report_judge", "judging.min_kappa", "judging.min_pair_accuracy", "judging.low_kappa",
-    "judging.kappa_labels", "evaluation.max_worse", "evaluation.suggest", "traffic.check_hits",
+    "judge_store", "report_judge", "judging.timeout", "judging.min_kappa", "judging.min_pair_accuracy",
+    "judging.low_kappa", "judging.kappa_labels", "evaluation.max_worse", "evaluation.suggest", "traffic.check_hits",
 )  # fmt: skip
 
 
@@ -116,6 +117,8 @@ class JudgingSettings:
     prompt: str = GRADE
     """llm: a file of judges/llm/prompts/ by name (grade_v2; title_v1, without descriptions; list_v2, several products a
     request; json_v2; reason_v2), or a path."""
+    timeout: float = TIMEOUT
+    """llm: seconds that a server has for an answer."""
     sanitize: bool = False
     """Remove text that is written for a judge from product texts before the judge reads them."""
     min_kappa: float = 0.0

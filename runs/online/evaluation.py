@@ -128,7 +128,8 @@ def report_judge(setup: TrainingSetup, args: Args, labelled: bool) -> Judge | No
         print_message(f"no labels of held-out queries: reported by judge {spec!r}, trained by {args.judge!r}")
     if not set(judge_names(spec)).isdisjoint(judge_names(args.judge)):
         print_message(
-            f"reported by {spec}, which trained, alone or with others ({args.judge}): name another with --report-judge"
+            f"reported by {spec}, which trained, alone or with others ({args.judge}): another report judge "
+            "would be independent"
         )
     if spec == args.judge:
         return setup.judge

@@ -68,7 +68,7 @@ def check_report_judge(args: Args, setup: TrainingSetup) -> None:
     if args.report_judge == "labels" and not queries.labelled:
         none = "has a label" if queries.typed else "was typed by a shopper, and made-up grades are no labels"
         raise ConfigError(
-            f"--report-judge labels: no {queries.split} query of {setup.shop!r} {none}; name a judge, such as "
+            f"report_judge='labels': no {queries.split} query of {setup.shop!r} {none}; name a judge, such as "
             "embedding, or leave it out"
         )
 

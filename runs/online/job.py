@@ -19,6 +19,7 @@ from agents.rl.processes import SINGLE_PROCESS, Processes, process_group
 from agents.tracking.base import Trackers, make_tracker
 from judges.factory import auto_judge
 from qr_env.common.messages import print_message
+from qr_env.common.protocols import Stream
 from qr_env.environment.brute_force_check import BruteForceCheck
 from qr_env.environment.vector_env import QueryRewriteVectorEnv
 from qr_env.environment.wrapper import QueryRewriteWrapper
@@ -26,13 +27,14 @@ from qr_env.retrieval.factory import checked_retriever
 from qr_env.shop.shop import Shop
 from qr_env.traffic.stream import StreamShare
 from runs.common.engine_check import brief_check
-from runs.common.folder import open_run, run_config, run_lock
+from runs.common.folder import check_run, open_run, run_config, run_lock
 from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 from runs.online.args import FREE, Args
+from runs.online.checks import check_inputs, check_processes, check_settings, check_shop
 from runs.online.evaluation import TrainingEvaluation, print_exploits
 from runs.online.final_evaluation import check_report_judge, evaluate_and_report
-from runs.online.learners import check_processes, check_settings, make_optimizer, make_promotion, needs_reference
-from runs.online.setup import TrainingSetup, build_setup, load_shop_of, suggest_settings
+from runs.online.learners import make_optimizer, make_promotion, needs_reference
+from runs.online.setup import TrainingSetup, build_setup, load_shop_of
 from runs.online.traffic import OutcomeLogger, make_stream, report_hit_counts
 from runs.online.warm_start import write_warm_start, write_warm_start_in_subprocess
 from runs.report.drift import OUTCOMES_FILE
@@ -53,24 +55,31 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
     """Read the shop, warm start, learn online, evaluate and report."""
     args = replace(args, retriever=checked_retriever(args.retriever))
     check_settings(args)
-    suggest_settings(args)  # refuses a file that cannot be read
     check_processes(args, processes.count)
+    finished = processes.broadcast(is_finished, args)
+    if not finished:
+        processes.main_only(check_inputs, args)
     torch.manual_seed(args.seed)
     shop = processes.main_first(load_shop_of, args)
     if args.judge == "auto":
         args = replace(args, judge=auto_judge(shop))
-    processes.main_only(open_run, args.out, args, run_facts(shop), args.resume, FREE)
+    facts = run_facts(shop)
+    processes.main_only(check_run, args.out, args, facts, args.resume, FREE)
     if processes.is_main:
         print_message(f"{shop!r}; run folder {args.out}")
-    if processes.broadcast(is_finished, args):
+    if finished:
         processes.main_only(print_finished, args)
         return
+    check_shop(args, shop)
     setup = processes.main_first(build_setup, args, shop)
-    check_report_judge(args, setup)
+    stream = processes.main_first(make_stream, args, shop, setup.drift)
+    processes.main_only(check_report_judge, args, setup)
+    # Nothing before this line writes a run: a command that is refused leaves no folder.
+    processes.main_only(open_run, args.out, args, facts, args.resume, FREE)
     processes.main_only(print_exploits, args, setup)
     processes.main_only(print_engine_check, args, setup)
     processes.main_only(make_warm_start, args, setup, processes)
-    interrupted = learn_online(args, setup, processes)
+    interrupted = learn_online(args, setup, stream, processes)
     processes.main_only(report_interruption if interrupted else evaluate_and_report, args, setup)
 
 
@@ -83,7 +92,8 @@ def learn_in_recipe(args: Args, shop: Shop) -> bool:
     check_settings(args)
     torch.manual_seed(args.seed)
     open_run(args.out, args, run_facts(shop), args.resume, FREE)
-    return learn_online(args, build_setup(args, shop))
+    setup = build_setup(args, shop)
+    return learn_online(args, setup, make_stream(args, shop, setup.drift))
 
 
 def run_facts(shop: Shop) -> dict[str, object]:
@@ -125,7 +135,7 @@ def make_warm_start(args: Args, setup: TrainingSetup, processes: Processes) -> N
         processes.run_in_subprocess(write_warm_start_in_subprocess, args)
 
 
-def learn_online(args: Args, setup: TrainingSetup, processes: Processes = SINGLE_PROCESS) -> bool:
+def learn_online(args: Args, setup: TrainingSetup, stream: Stream, processes: Processes = SINGLE_PROCESS) -> bool:
     """The online stage, from the warm start or the newest checkpoint; True when it was interrupted."""
     folder, warm_folder = args.out / "checkpoints", args.out / "checkpoints" / "warm"
     state = None
@@ -141,7 +151,7 @@ def learn_online(args: Args, setup: TrainingSetup, processes: Processes = SINGLE
     if needs_reference(args.optimizer, args.learning):
         reference = Student.load(warm_folder).model.requires_grad_(False).to(accelerator.device)
     optimizer = make_optimizer(args, student, accelerator, reference)
-    envs, hit_check = open_environment(args, setup, student, processes)
+    envs, hit_check = open_environment(args, setup, stream, student, processes)
     resume_from = None if state is None else state["update"]
     tracker = processes.main_only(open_tracker, args, setup, resume_from) or Trackers([])
     updates = math.inf if args.forever else args.updates
@@ -178,14 +188,13 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def open_environment(
-    args: Args, setup: TrainingSetup, student: Student, processes: Processes
+    args: Args, setup: TrainingSetup, stream: Stream, student: Student, processes: Processes
 ) -> tuple[Environment, BruteForceCheck | None]:
     """The environment on this process's share of the stream, and the check of its result lists, if any.
 
     traffic.check_hits wraps it in a check of every result list, --drift in a log of what the student and its warm start
     gain on each query.
     """
-    stream = processes.main_first(make_stream, args, setup.shop, setup.drift)
     if processes.count > 1:
         stream = StreamShare(stream, processes.rank, processes.count)
     envs = setup.environment(stream, args.prompts // processes.count, args.group_size, args.max_turns)

@@ -1,4 +1,4 @@
-"""The optimizer and the promotion test of the settings, and checks that reject settings that cannot work."""
+"""The optimizer and the promotion test of the settings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from agents.rl.grpo import GRPO, GRPOConfig
 from agents.rl.learner import PolicyOptimizer
 from agents.rl.ppo import PPO, PPOConfig
 from agents.serving.promotion import Promotion, PromotionConfig
-from qr_env.common.errors import ConfigError
 from qr_env.common.plugins import load_plugin
-from qr_env.environment.brute_force_check import require_checkable
 from runs.online.args import Args, LearningSettings
 from runs.online.warm_start import learning_rate
 
@@ -72,12 +70,16 @@ def make_dpo(
     args: Args, student: Student, accelerator: Accelerator, reference: PreTrainedModel | None
 ) -> PolicyOptimizer:
     """Online direct preference optimization."""
+    return DPO(student.model, student.tokenizer, dpo_config(args), accelerator, reference)
+
+
+def dpo_config(args: Args) -> DPOConfig:
+    """Settings of DPO. Raises ConfigError for values that cannot be."""
     settings = args.learning
-    config = DPOConfig(
+    return DPOConfig(
         beta=settings.dpo_beta, margin=settings.dpo_margin, all_pairs=settings.dpo_all_pairs,
         reference_free=settings.reference_free, **_shared_config(args, epochs=1),
     )  # fmt: skip
-    return DPO(student.model, student.tokenizer, config, accelerator, reference)
 
 
 OPTIMIZERS = {"grpo": make_grpo, "ppo": make_ppo, "dpo": make_dpo}
@@ -106,69 +108,10 @@ def make_promotion(args: Args) -> Promotion | None:
     """The test that decides when the serving policy is replaced; None without --promotion on."""
     if args.promotion == "off":
         return None
+    return Promotion(promotion_config(args), args.out / "checkpoints", args.seed)
+
+
+def promotion_config(args: Args) -> PromotionConfig:
+    """Settings of the promotion test. Raises ConfigError for values that cannot be."""
     settings = args.serving
-    config = PromotionConfig(
-        settings.canary, settings.alpha, settings.queries, settings.spend, args.evaluation.every
-    )  # fmt: skip
-    return Promotion(config, args.out / "checkpoints", args.seed)
-
-
-def check_settings(args: Args) -> None:
-    """Refuse settings that cannot work, or would do nothing, before anything is written.
-
-    Raises:
-        ConfigError: a learning rate or a number of epochs that is not above 0, a KL target without a coefficient to
-            steer, several turns with dpo, an unknown optimizer, a share that is none, result lists that cannot be
-            checked.
-    """
-    load_plugin("qr_env.optimizers", args.optimizer, OPTIMIZERS)
-    settings = args.learning
-    if args.learning_rate is not None and not args.learning_rate > 0:
-        raise ConfigError(
-            f"--learning-rate {args.learning_rate:g}: must be above 0; left out it is the student's default"
-        )
-    if settings.epochs is not None and settings.epochs < 1:
-        raise ConfigError(
-            f"learning.epochs={settings.epochs}: must be 1 or more; left out it is the optimizer's default"
-        )
-    if settings.kl_target and not settings.kl_coef:
-        raise ConfigError(
-            f"learning.kl_target={settings.kl_target:g} with learning.kl_coef=0: a coefficient of 0 cannot be steered; "
-            "start it at learning.kl_coef=0.001, or leave learning.kl_target out"
-        )
-    if args.max_turns > 1 and args.optimizer == "dpo":
-        raise ConfigError(
-            "--max-turns > 1 with --optimizer dpo: on later turns a group's rewrites have no common prompt"
-        )
-    if not 0 <= args.evaluation.max_worse <= 1:
-        raise ConfigError(
-            f"evaluation.max_worse={args.evaluation.max_worse:g}: a share of queries, between 0 and 1; 0.1 is 10 %"
-        )
-    if args.traffic.check_hits:
-        require_checkable(args.retriever, args.combine, args.max_turns)
-
-
-def check_processes(args: Args, count: int) -> None:
-    """Refuse settings that several processes cannot share.
-
-    Raises:
-        ConfigError: prompts that cannot be divided equally; a component that would need to see all queries.
-    """
-    if count == 1:
-        return
-    if args.prompts % count:
-        raise ConfigError(
-            f"--prompts {args.prompts} on {count} processes: each takes as many; give a multiple of {count}, "
-            f"such as {count * max(1, round(args.prompts / count))}, or launch another number of processes"
-        )
-    need_all_queries = {
-        "--promotion on": args.promotion == "on",
-        f"--drift {args.drift}": args.drift,
-        "traffic.check_hits": args.traffic.check_hits,
-    }
-    for setting, is_given in need_all_queries.items():
-        if is_given:
-            raise ConfigError(
-                f"{setting} on {count} processes: it must see every query, and each process has a share; launch one "
-                "process, or leave it out"
-            )
+    return PromotionConfig(settings.canary, settings.alpha, settings.queries, settings.spend, args.evaluation.every)

@@ -234,7 +234,13 @@ def judge_options(args: Args) -> JudgeOptions:
     """Options of `open_judge`; verdicts are stored in the run's folder unless --judge-store names another."""
     settings, store = args.judging, args.judge_store or args.out / "verdicts"
     return JudgeOptions(
-        args.judge_url, settings.model, store, sanitize=settings.sanitize, prompt=settings.prompt, seed=args.seed
+        args.judge_url,
+        settings.model,
+        store,
+        sanitize=settings.sanitize,
+        prompt=settings.prompt,
+        seed=args.seed,
+        timeout=settings.timeout,
     )
 
 
@@ -244,9 +250,14 @@ def make_reward(scheme: str, weights: Weights, shopper: Shopper | None) -> Rewar
     With a shopper but no weight of click, cart or purchase, a purchase weighs `PURCHASE_WEIGHT`.
     """
     if scheme != "weights":
-        if scheme in NEED_SHOPPER and shopper is None:
-            raise ConfigError(f"--reward-scheme {scheme} rewards conversion: it needs --shopper model or llm")
+        require_shopper(scheme, "none" if shopper is None else shopper.name)
         return load_plugin("qr_env.rewards", scheme, PAPER_REWARDS)
     if shopper is not None and not weights.needs_shopper:
         weights = replace(weights, purchase=PURCHASE_WEIGHT)
     return Reward(weights)
+
+
+def require_shopper(scheme: str, shopper: str) -> None:
+    """Raise ConfigError for a reward scheme that rewards conversion where there is no shopper."""
+    if scheme in NEED_SHOPPER and shopper == "none":
+        raise ConfigError(f"reward_scheme={scheme!r} rewards conversion: it needs shopper='model', or 'llm'")

@@ -55,7 +55,7 @@ def make_stream(args: Args, shop: Shop, drift: Drift | None) -> Stream:
     traffic = args.traffic
     if args.replay is not None:
         if traffic.sessions or traffic.zipf:
-            raise ConfigError("traffic.sessions or traffic.zipf with --replay: a log has its own traffic, give one")
+            raise ConfigError("traffic.sessions or traffic.zipf with `replay`: a log has its own traffic, give one")
         log = ReplayLog.read(args.replay, shop, args.read_options(), drift, HELD_OUT)
         log.report.warn(str(args.replay))
         if log.left_out:

@@ -22,13 +22,14 @@ import tyro
 from agents.examples.engine_pairs import EngineConfig
 from agents.examples.graph_pairs import GraphConfig
 from qr_env.reward.reward import Weights
+from runs.common.judge_server import JudgeServerArgs
 from runs.common.reading import ReadArgs
 
 Task = Literal["rewrite", "quality", "title", "thought", "tagging"]
 
 
 @dataclass
-class PairConfig:
+class PairConfig(JudgeServerArgs):
     """Which pairs are made, and by what search engine and judge."""
 
     sources: tuple[str, ...] = ("log", "graph", "engine")
@@ -56,10 +57,6 @@ class PairConfig:
     judge: str = "auto"
     """judge: labels, blend[:1,3], embedding, coverage, llm, cross-encoder[:MODEL], replay, ensemble:A,B,
     pessimistic:A,B; auto takes labels if the shop has the grade of every pair (generated), else blend"""
-    judge_url: tuple[str, ...] = ()
-    """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
-    store: Path | None = None
-    """folder of the verdict store and the text store; what is stored is not requested again"""
     held_out: float = 0.1
     """share of the queries whose examples are held out for evaluation"""
     seed: int = 0

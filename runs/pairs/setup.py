@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from agents.examples.scoring import FeedbackScorer
 from agents.factory import AgentOptions, make_agent
-from judges.factory import JudgeOptions, auto_judge, needs_encoder, open_judge
+from judges.factory import auto_judge, needs_encoder, open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.protocols import Agent, Judge, Retriever, TextEncoder
 from qr_env.environment.simulator import Simulator
@@ -47,7 +47,7 @@ class PairSetup:
         if spec == "auto":
             spec = auto_judge(self.shop)
         encoder = self.encoder if needs_encoder(spec) else None
-        options = JudgeOptions(self.config.judge_url, store=self.config.store, split="train", encoder=encoder)
+        options = replace(self.config.judge_options(encoder), split="train")
         return open_judge(spec, self.shop, options)
 
     @cached_property

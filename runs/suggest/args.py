@@ -16,11 +16,12 @@ from typing import Annotated, Literal
 
 import tyro.conf
 
+from runs.common.judge_server import JudgeServerArgs
 from runs.common.reading import ReadArgs
 
 
 @dataclass
-class Args(ReadArgs):
+class Args(JudgeServerArgs, ReadArgs):
     """Shop, search engine, judge and queries of the choice."""
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SHOP")] = "generated"
@@ -32,10 +33,6 @@ class Args(ReadArgs):
     judge: str = "blend"
     """source of the grades, best one without labels: blend[:WEIGHTS], coverage, embedding, llm, cross-encoder[:MODEL],
     replay, ensemble:A,B, pessimistic:A,B"""
-    judge_url: tuple[str, ...] = ()
-    """llm: base URLs of its servers (default: $QR_JUDGE_URL)"""
-    store: Path | None = None
-    """folder of the verdict store; None keeps no verdict"""
     split: tuple[Literal["train", "dev"], ...] = ("train", "dev")
     """splits of the queries that choose; test queries never do"""
     limit: int = 1000

@@ -16,7 +16,7 @@ from rich.table import Table
 from agents.factory import AgentOptions, make_suggest
 from agents.suggestions.choice import Trial, agreement, choose, differences, grid, label_means, tried
 from agents.suggestions.settings import GATE_DEPTH, SuggestSettings
-from judges.factory import JudgeOptions, open_judge
+from judges.factory import open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
@@ -43,7 +43,7 @@ def main(args: Args) -> None:
     cache = Path(args.cache).expanduser() if args.cache else cache_root()
     encoder = partial(open_encoder, args.encoder, cache)
     retriever = make_retriever(args.retriever, shop, cache, encoder=encoder())
-    judge = open_judge(args.judge, shop, JudgeOptions(args.judge_url, store=args.store, encoder=encoder()))
+    judge = open_judge(args.judge, shop, args.judge_options(encoder()))
     default = SuggestSettings(titles=args.titles)
     agent = make_suggest(AgentOptions(shop, retriever, args.combine, args.weight, encoder=encoder), default)
     trials = tried(agent, retriever, queries, grid(default), judge)

@@ -44,12 +44,12 @@ class GradeNames:
         for part in text.split(","):
             grade, _, name = (side.strip().lower() for side in part.rpartition("="))
             if not grade or name not in LEVEL_WORDS:
-                raise ConfigError(f"--grades {text}: {part.strip()!r} names no level of a grade; {FORM}")
+                raise ConfigError(f"grades={text!r}: {part.strip()!r} names no level of a grade; {FORM}")
             level = LEVEL_WORDS[name]
             if ".." in grade:
                 ranges.append((*_range(text, grade), level))
             elif words.setdefault(plain_number(grade), level) != level:
-                raise ConfigError(f"--grades {text}: {grade!r} has two levels; name it once")
+                raise ConfigError(f"grades={text!r}: {grade!r} has two levels; name it once")
         return cls(words, tuple(ranges))
 
     def level(self, grade: str) -> int | None:
@@ -63,7 +63,7 @@ class GradeNames:
 def _range(text: str, grade: str) -> tuple[float, float]:
     low, high = (number(side.strip()) for side in grade.split("..", 1))
     if low is None or high is None or low > high:
-        raise ConfigError(f"--grades {text}: {grade!r} is no range LOWEST..HIGHEST of numbers; {FORM}")
+        raise ConfigError(f"grades={text!r}: {grade!r} is no range LOWEST..HIGHEST of numbers; {FORM}")
     return low, high
 
 

@@ -67,7 +67,7 @@ def read_grades(values: pa.ChunkedArray, lines_N: npt.NDArray[np.int64], path: P
     if names is None:
         _check_scale(path, count, outside)
     elif not any(names.level(word) is not None for word in words):
-        raise ConfigError(f"{path}: --grades {named} names none of its grades, which are {_listed(count)}")
+        raise ConfigError(f"{path}: grades={named!r} names none of its grades, which are {_listed(count)}")
     levels = pa.array([level[word] for word in words], pa.int8()).take(cells.indices)
     notes = _notes(path, count, outside, names)
     if outside:
@@ -80,7 +80,7 @@ def read_grades(values: pa.ChunkedArray, lines_N: npt.NDArray[np.int64], path: P
     if levels.null_count < len(levels) and not pc.any(pc.equal(levels, EXACT)).as_py():
         notes.append(
             f"{path.name}: no pair is Exact ({_listed(count)}): R@100 and RR@10 are 0, and nDCG@10 is of the "
-            "best level that there is; if the grades are of another scale, name it with --grades"
+            "best level that there is; if the grades are of another scale, name it by `grades`"
         )
     return ReadGrades(levels, notes)
 
@@ -150,15 +150,15 @@ def _proposal(words: list[str]) -> str:
     """Values of --grades that would read these grades, the best of them as Exact."""
     values = sorted({value for word in words if (value := number(word)) is not None})
     if not values:
-        return f"--grades '{','.join(f'{word}=LEVEL' for word in words[:4])}', a level for each"
+        return f"grades={','.join(f'{word}=LEVEL' for word in words[:4])!r}, a level for each"
     low, high = min(values[0], 0.0), values[-1]
     if (values[0], high) == (1.0, 5.0):
         low = 1.0
     if high - low < len(LADDERS) and all(value == int(value) for value in values):
         ladder = LADDERS[int(high - low)]
-        return f"--grades {','.join(f'{low + n:g}={level}' for n, level in enumerate(ladder))} if that fits"
+        return f"grades={','.join(f'{low + n:g}={level}' for n, level in enumerate(ladder))!r} if that fits"
     cuts = [f"{low + (max(high, 1.0) - low) * part / 4:.4g}" for part in range(5)]
-    return f"--grades {','.join(f'{cuts[n]}..{cuts[n + 1]}={LEVELS[n][0]}' for n in (3, 2, 1, 0))} if that fits"
+    return f"grades={','.join(f'{cuts[n]}..{cuts[n + 1]}={LEVELS[n][0]}' for n in (3, 2, 1, 0))!r} if that fits"
 
 
 def _listed(count: Counter[str]) -> str:
@@ -193,6 +193,6 @@ def _notes(path: Path, count: Counter[str], outside: Counter[str], names: GradeN
     if names is None and on_scale and min(on_scale) == "1" and not spam and not any(w in LEVEL_WORDS for w in count):
         notes.append(
             f"{path.name}: grades 1–3 are read on the scale 0–3 (1 Complement, 2 Substitute, 3 Exact); if 1 is the "
-            "lowest grade, give --grades 1=I,2=S,3=E"
+            "lowest grade, give grades='1=I,2=S,3=E'"
         )
     return notes

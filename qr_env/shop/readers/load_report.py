@@ -64,7 +64,7 @@ class LoadReport:
         for line, reason, value in sorted(problems, key=lambda problem: problem[0]):
             bad = BadRow(file, line, reason, value)
             if self.options.on_bad_row == "stop":
-                raise BadRowError(f"{bad} (pass --on-bad-row=skip to leave such rows out)")
+                raise BadRowError(f"{bad} (on_bad_row='skip' leaves such rows out)")
             self.bad_rows.append(bad)
 
     def note(self, text: str) -> None:

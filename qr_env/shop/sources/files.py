@@ -106,7 +106,7 @@ def read_files(
     elif qrels:
         matrix = read_qrels(qrels, known, report)
     elif report.options.grades:
-        report.note(f"--grades {report.options.grades} names grades, but there is no qrels file")
+        report.note(f"grades={report.options.grades!r} names grades, but there is no qrels file")
     purchase_table = PURCHASE_SCHEMA.empty_table()
     if purchases:
         purchase_table = read_purchases(purchases, known, report)
@@ -133,7 +133,7 @@ def _language(report: LoadReport, known: str, titles: pa.ChunkedArray, queries: 
     report.language = str(told)
     if told.code != "en":
         report.note(
-            f"language: {told}; --language sets another. The built-in models (encoders, language models) know "
+            f"language: {told}; `language` sets another. The built-in models (encoders, language models) know "
             "English best"
         )
     return told.code

@@ -9,14 +9,15 @@ from typing import Annotated, Literal
 import tyro
 
 from qr_env.common.errors import ConfigError
+from runs.common.judge_server import JudgeServerArgs
 from runs.common.reading import ReadArgs
 
 # Settings that a resumed run may change: they do not affect what is trained.
-FREE = ("out", "resume", "on_bad_row", "encoding", "report_shop", "report_data", "json", "judge_url")
+FREE = ("out", "resume", "on_bad_row", "encoding", "report_shop", "report_data", "json", "judge_url", "judge_timeout")
 
 
 @dataclass
-class DistillArgs(ReadArgs):
+class DistillArgs(JudgeServerArgs, ReadArgs):
     """Train the fast cross-encoder judge from a slow one, and measure how its quality grows with the graded lists.
 
     qr judge distill --shop generated --out out/distill                           # teacher fine-tuned on labels
@@ -75,10 +76,6 @@ class DistillArgs(ReadArgs):
     """dev queries for the map from scores to grades, and test queries to report on"""
     calibrate_on: Literal["auto", "labels", "teacher"] = "auto"
     """source of the grades that this map is fitted on; auto: labels where the teacher was trained on labels"""
-    judge_url: tuple[str, ...] = ()
-    """llm: base URLs of servers"""
-    judge_model: str | None = None
-    """llm: name of the model at the server"""
     store: Path | None = None
     """folder of the verdict store; default OUT/store"""
     report_shop: str | None = None

@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ class DistillRun:
             return CatalogueJudge(self.catalogue_lists[0], self.embedding_judge)
         if name == "train":
             return ShopJudge(self.shop, self._trained_teacher(), self.store)
-        options = JudgeOptions(urls=self.args.judge_url, model=self.args.judge_model, store=self.args.store_folder)
+        options = replace(self.args.judge_options(), store=self.args.store_folder)
         return open_judge(name, self.shop, options)
 
     def _trained_teacher(self) -> CrossEncoderJudge:

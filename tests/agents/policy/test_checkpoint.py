@@ -146,7 +146,7 @@ def test_a_full_disk_raises_and_changes_no_checkpoint(tmp_path, state):
 
 
 def test_resuming_without_a_checkpoint_is_refused(tmp_path):
-    with pytest.raises(RunFolderError, match="without --resume"):
+    with pytest.raises(RunFolderError, match="without `resume`"):
         load_checkpoint(tmp_path)
 
 

@@ -237,7 +237,7 @@ def test_a_second_ctrl_c_stops_at_once_and_leaves_the_last_checkpoint(tmp_path, 
 
 
 def test_a_judge_that_is_down_stops_the_run_and_changes_no_weight(tmp_path, student, guesser):
-    with pytest.raises(JudgeError, match=r"\d\d% of the rewards were missing at update 1:.*--resume"):
+    with pytest.raises(JudgeError, match=r"\d\d% of the rewards were missing at update 1:.*`resume`"):
         run(tmp_path, student, 10, envs=make_envs(FailingJudge()))
     assert same_weights(student.model, guesser.model)
     assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["update-000000", "update-000001"]

@@ -35,7 +35,7 @@ def test_graded_pairs_have_the_formats_and_scales_of_qrels(tmp_path: Path, name:
 
 def test_a_scale_that_must_be_named_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("query,product_id,grade\ncouch,p00,1\ncouch,p01,0\n")
-    with pytest.raises(DataError, match="--grades 0=I,1=E"):
+    with pytest.raises(DataError, match="grades='0=I,1=E'"):
         read_graded_pairs(tmp_path / "mine.csv", SHOP, LoadReport())
 
 

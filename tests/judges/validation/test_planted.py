@@ -49,7 +49,7 @@ def test_shares_of_lists_that_show_one() -> None:
 
 
 def test_impossible_numbers_are_refused() -> None:
-    with pytest.raises(ConfigError, match="--plant -1"):
+    with pytest.raises(ConfigError, match="plant=-1"):
         plant(SHOP, -1)
     silent = replace(SHOP, queries=SHOP.queries[:0], qrels=SHOP.qrels[:0], slices={})
     with pytest.raises(ConfigError, match="needs queries and products"):

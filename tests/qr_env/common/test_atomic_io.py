@@ -70,5 +70,5 @@ def test_two_processes_may_write_one_cache_folder(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_disk_is_a_run_folder_error(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"a\.json could not be written .*--resume"), saving(tmp_path / "a.json"):
+    with pytest.raises(RunFolderError, match=r"a\.json could not be written .*`resume`"), saving(tmp_path / "a.json"):
         atomic_write(tmp_path / "missing" / "a.json", "text")

@@ -92,7 +92,7 @@ def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path) -> None:
 def test_a_later_call_resumes_a_failed_download(server: Server, tmp_path: Path) -> None:
     server.cut = [100_000]
     remote = Remote(server.url, "file.bin", SHA)
-    with pytest.raises(DownloadError, match=r"ended after 100,000 of 512,000 bytes.*by hand.*file\.bin.*--data DIR"):
+    with pytest.raises(DownloadError, match=r"ended after 100,000 of 512,000 bytes.*by hand.*file\.bin.*data=DIR"):
         fetch(remote, tmp_path, attempts=1)
     assert names(tmp_path) == {"file.bin.part"}
     assert fetch(remote, tmp_path).read_bytes() == BODY

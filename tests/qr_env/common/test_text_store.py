@@ -66,5 +66,5 @@ def test_a_killed_process_loses_only_what_it_had_not_put(tmp_path: Path) -> None
 
 def test_a_file_that_is_no_store_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "texts.sqlite").write_text("shopping list " * 200)
-    with pytest.raises(StoreError, match="--store"):
+    with pytest.raises(StoreError, match="`store`"):
         TextStore(tmp_path)

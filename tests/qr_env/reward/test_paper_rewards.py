@@ -51,7 +51,7 @@ def test_the_original_earns_nothing_and_a_missing_verdict_is_missing(name):
 
 @pytest.mark.parametrize("name", NEED_SHOPPER)
 def test_conversion_needs_a_shopper(name):
-    with pytest.raises(ConfigError, match="--shopper model"):
+    with pytest.raises(ConfigError, match="needs a `shopper`"):
         PAPER_REWARDS[name](figures())
 
 

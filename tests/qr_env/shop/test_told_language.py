@@ -60,7 +60,7 @@ def test_a_read_shop_says_its_language_and_what_tells_it(tmp_path: Path) -> None
     shop = load_shop(str(write_files("de", tmp_path / "de")))
     assert shop.language == "de" and shop.report is not None
     assert shop.report.language.startswith("German (de), told by schwarz, weiß")
-    assert any(note.startswith("language: German (de)") and "--language" in note for note in shop.report.notes)
+    assert any(note.startswith("language: German (de)") and "`language` sets" in note for note in shop.report.notes)
     given = load_shop(str(tmp_path / "de"), options=ReadOptions(language="German"))
     assert given.report is not None and given.report.language == "German (de), given"
     assert given.hash == shop.hash
@@ -88,7 +88,7 @@ def test_the_language_is_part_of_the_hashes_and_of_a_written_shop(tmp_path: Path
 def test_unknown_languages_are_refused_before_files_are_read() -> None:
     with pytest.raises(ConfigError, match="no language 'jp': ja is Japanese"):
         load_shop("/nowhere", options=ReadOptions(language="jp"))
-    with pytest.raises(ConfigError, match="--language de: the generated shop is English"):
+    with pytest.raises(ConfigError, match="language='de': the generated shop is English"):
         load_shop("generated", options=ReadOptions(language="de"))
     with pytest.raises(ConfigError, match="no language"):
         replace(tiny_shop(), language="klingon")

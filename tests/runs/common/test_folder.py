@@ -29,7 +29,7 @@ def test_a_new_run_has_its_settings_facts_and_environment(tmp_path):
 def test_a_folder_with_a_run_is_refused_and_not_changed(tmp_path):
     open_run(tmp_path, Args(updates=3), FACTS, resume=False)
     before = (tmp_path / CONFIG_FILE).read_bytes()
-    with pytest.raises(RunFolderError, match="--resume"):
+    with pytest.raises(RunFolderError, match="`resume`"):
         open_run(tmp_path, Args(updates=9), FACTS, resume=False)
     assert (tmp_path / CONFIG_FILE).read_bytes() == before
 
@@ -56,6 +56,6 @@ def test_another_setting_is_refused_unless_it_is_free(tmp_path):
 
 
 def test_resuming_without_a_run_is_refused_and_creates_nothing(tmp_path):
-    with pytest.raises(RunFolderError, match="without --resume"):
+    with pytest.raises(RunFolderError, match="without `resume`"):
         open_run(tmp_path / "none", Args(), FACTS, resume=True)
     assert not (tmp_path / "none").exists()

@@ -10,6 +10,7 @@ import pytest
 from qr_env.shop.load import load_shop
 from runs.common.cli import main
 from runs.common.notes import READERS, printed_notes
+from runs.shop.args import Args
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_a_verb_prints_each_note_once(folder: str, capsys: pytest.CaptureFixture
 
 
 def test_a_file_that_is_read_again_is_told_once(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with printed_notes():
+    with printed_notes(Args):
         load_shop(folder)
         load_shop(folder)
     assert capsys.readouterr().err.count("note: products.csv: product_id ← Handle") == 1
@@ -38,7 +39,7 @@ def test_verbs_that_only_read_a_shop_print_them_too(
     folder: str, verb: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    with pytest.raises(SystemExit, match="1") if verb[0] == "evaluate" else printed_notes():
+    with pytest.raises(SystemExit, match="1") if verb[0] == "evaluate" else printed_notes(Args):
         main([*verb, folder])
     assert "note: products.csv: product_id ← Handle" in capsys.readouterr().err
 
@@ -55,7 +56,7 @@ def test_what_was_taken_is_told_even_if_a_row_then_stops_the_verb(
 def test_python_callers_hear_nothing_and_find_the_notes_in_the_report(
     folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with printed_notes(), printed_notes():
+    with printed_notes(Args), printed_notes(Args):
         pass
     assert not READERS.handlers
     report = load_shop(folder).report

@@ -99,7 +99,7 @@ def test_a_resumed_run_ends_the_same(settings: dict[str, Any], monkeypatch: pyte
     monkeypatch.setattr(stages, "train_judge", stopping)
     with pytest.raises(KeyboardInterrupt):
         main(DistillArgs(**settings))
-    with pytest.raises(RunFolderError, match="--resume"):
+    with pytest.raises(RunFolderError, match="`resume`"):
         main(DistillArgs(**settings))
     main(DistillArgs(**settings, resume=True))
     assert len(trained) == 4, "the interrupted student is trained again, and nothing else"

@@ -86,7 +86,7 @@ def test_made_up_queries_beside_labelled_ones_are_counted():
 
 
 def test_labels_are_refused_before_anything_is_learned_where_there_are_none():
-    with pytest.raises(ConfigError, match=r"--report-judge labels: no dev query of .* has a label"):
+    with pytest.raises(ConfigError, match=r"report_judge='labels': no dev query of .* has a label"):
         check_report_judge(Args(report_judge="labels"), setup_of(NO_TEST))
     with pytest.raises(
         ConfigError, match=r"no dev query of .* was typed by a shopper, and made-up grades are no labels"

@@ -102,7 +102,7 @@ def test_examples_have_the_contribution_of_each_word(finished):
 
 def test_a_second_start_is_refused(finished, shop_folder):
     before = (finished / "metrics.jsonl").read_bytes()
-    with pytest.raises(RunFolderError, match="--resume"):
+    with pytest.raises(RunFolderError, match="`resume`"):
         main(args(shop_folder, finished))
     assert (finished / "metrics.jsonl").read_bytes() == before
 

@@ -7,8 +7,9 @@ from accelerate import Accelerator
 
 from qr_env.common.errors import ConfigError
 from runs.online.args import Args, LearningSettings, TrafficSettings
+from runs.online.checks import check_settings
 from runs.online.job import main
-from runs.online.learners import check_settings, make_optimizer
+from runs.online.learners import make_optimizer
 from runs.online.warm_start import learning_rate
 from tests.helpers.models import small_student
 
@@ -28,7 +29,7 @@ def test_epochs_are_the_optimizers_own_unless_they_are_given(optimizer):
 @pytest.mark.parametrize("rate", [0.0, -1e-3, math.nan])
 def test_an_invalid_learning_rate_is_refused_and_not_replaced_by_the_default(tmp_path, rate):
     assert learning_rate(Args()) == 1e-3 and learning_rate(Args(learning_rate=2.0)) == 2.0
-    with pytest.raises(ConfigError, match=r"--learning-rate .* above 0"):
+    with pytest.raises(ConfigError, match=r"learning_rate=.* above 0"):
         main(Args(out=tmp_path / "run", learning_rate=rate))
     assert not (tmp_path / "run").exists()
 

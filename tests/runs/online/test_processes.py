@@ -17,7 +17,7 @@ from qr_env.shop.sources.files import write_shop
 from runs.common.query_log import load_training_shop
 from runs.online import job as online
 from runs.online.args import Args, EvaluationSettings, TrafficSettings, WarmStartSettings
-from runs.online.learners import check_processes
+from runs.online.checks import check_processes
 from runs.online.traffic import make_stream
 from tests.helpers.fakes import tiny_shop
 from tests.helpers.models import same_weights

@@ -189,7 +189,7 @@ def test_with_a_shopper_purchases_are_rewarded_by_default(shop_folder, tmp_path)
 
 def test_a_reward_scheme_is_found_by_name():
     assert make_reward("rank", Weights(), None) is PAPER_REWARDS["rank"]
-    with pytest.raises(ConfigError, match="--reward-scheme jd rewards conversion: it needs --shopper"):
+    with pytest.raises(ConfigError, match="reward_scheme='jd' rewards conversion: it needs shopper='model'"):
         make_reward("jd", Weights(), None)
     with pytest.raises(ConfigError, match="no 'fame'"):
         make_reward("fame", Weights(), None)
@@ -204,7 +204,7 @@ def test_the_automatic_report_judge_is_labels_or_one_that_did_not_train(capsys):
     assert "reported by judge 'coverage', trained by 'embedding'" in capsys.readouterr().err
     both = replace(unlabelled, judge=open_judge("embedding", SHOP, JudgeOptions(encoder=HashEncoder())))
     assert report_judge(both, Args(judge="embedding", report_judge="embedding"), False) is both.judge
-    assert "--report-judge" in capsys.readouterr().err
+    assert "which trained" in capsys.readouterr().err
     trained = ("labels", "blend", "ensemble:llm,coverage")
     assert [auto_reporter(name) for name in trained] == ["blend", "embedding", "embedding"]
 
@@ -220,4 +220,4 @@ def test_a_judge_that_helped_to_train_is_named_when_it_reports(monkeypatch, caps
     setup = TrainingSetup(replace(SHOP, qrels=SHOP.qrels * 0), None, None, Reward())
     assert report_judge(setup, Args(judge=trained, report_judge=reports), False) == "judge"
     printed = capsys.readouterr().err
-    assert ("name another with --report-judge" in printed and trained in printed) == warned
+    assert ("which trained" in printed and trained in printed) == warned

@@ -166,7 +166,7 @@ INVALID_PRODUCTS = [
 def test_each_invalid_product_is_named_by_line_and_reason(tmp_path: Path, rows: str, line: int, reason: str) -> None:
     path = folder(tmp_path, f"product_id,title,price\n{rows}")
     assert bad_rows_of(path) == [("products.csv", line, reason)]
-    with pytest.raises(BadRowError, match=rf"products\.csv:{line}: {reason}.*--on-bad-row=skip") as caught:
+    with pytest.raises(BadRowError, match=rf"products\.csv:{line}: {reason}.*on_bad_row='skip'") as caught:
         read_folder(path)
     assert len(str(caught.value)) < 500
     shop = read_folder(path, ReadOptions(on_bad_row="skip"))
@@ -348,7 +348,7 @@ def test_load_shop_rejects_invalid_arguments(tmp_path: Path) -> None:
         load_shop("nowhere")
     with pytest.raises(ConfigError, match="on_bad_row='warn'"):
         load_shop(str(tmp_path), options=ReadOptions(on_bad_row="warn"))
-    with pytest.raises(ConfigError, match="--data x is only for icecat, esci, wands"):
+    with pytest.raises(ConfigError, match="data='x' is only for icecat, esci, wands"):
         load_shop(str(tmp_path), data="x")
 
 

@@ -117,7 +117,7 @@ def test_binary_qrels_are_a_scale_that_must_be_named(tmp_path: Path) -> None:
     (tmp_path / "products.csv").write_text("product_id,title\n1,red sofa\n2,blue sofa\n3,red lamp\n")
     (tmp_path / "queries.csv").write_text("query_id,query,split\n1,sofa,test\n2,lamp,test\n")
     (tmp_path / "qrels.trec").write_text("1 0 1 1\n1 0 2 1\n1 0 3 0\n2 0 3 1\n")
-    with pytest.raises(DataError, match=r"qrels\.trec: the grades are 0 \(1 ×\), 1 \(3 ×\).*--grades 0=I,1=E"):
+    with pytest.raises(DataError, match=r"qrels\.trec: the grades are 0 \(1 ×\), 1 \(3 ×\).*grades='0=I,1=E'"):
         read_folder(tmp_path, SKIP)
     options = ReadOptions(grades="1=E")
     assert read_folder(tmp_path, options).qrels.toarray().tolist() == [[4, 4, 1], [0, 0, 4]]
@@ -129,7 +129,7 @@ def test_the_scale_is_of_all_files_of_a_folder_of_labels(tmp_path: Path) -> None
     (tmp_path / "qrels").mkdir()
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n7\t1\t1\n7\t2\t0\n")
     (tmp_path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n7\t1\t1\n7\t2\t2\n")
-    with pytest.raises(DataError, match=r"qrels: the grades are 0 \(1 ×\), 1 \(2 ×\), 2 \(1 ×\).*--grades 0=I,1=S,2=E"):
+    with pytest.raises(DataError, match=r"qrels: the grades are 0 \(1 ×\), 1 \(2 ×\), 2 \(1 ×\).*grades='0=I,1=S,2=E'"):
         read_folder(tmp_path)
     assert read_folder(tmp_path, ReadOptions(grades="1=S,2=E")).qrels.toarray().tolist() == [[3, 4]]
     (tmp_path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n7\t2\t3\n")
@@ -150,4 +150,4 @@ def test_grades_without_labels_are_said(tmp_path: Path) -> None:
     (tmp_path / "qrels.csv").unlink()
     shop = read_folder(tmp_path, ReadOptions(grades="1=E"))
     assert shop.report is not None
-    assert "--grades 1=E names grades, but there is no qrels file" in shop.report.notes
+    assert "grades='1=E' names grades, but there is no qrels file" in shop.report.notes

@@ -194,7 +194,7 @@ def test_without_network_the_error_describes_the_manual_download(
     monkeypatch.setattr(download, "urlopen", offline)
     monkeypatch.setattr(download.time, "sleep", lambda _: None)
     place = tmp_path / "cache" / "shops" / "wands" / "product.csv"
-    with pytest.raises(DownloadError, match=rf"unreachable.*by hand to {place}, or name .* --data DIR"):
+    with pytest.raises(DownloadError, match=rf"unreachable.*by hand to {place}, or name .* data=DIR"):
         load_shop("wands")
     write_wands(place.parent.with_name("put"))
     for name in ("product.csv", "query.csv", "label.csv"):

@@ -126,7 +126,7 @@ def _encoding(path: Path, sample: bytes, asked: str) -> tuple[str, str]:
         return marked, ""
     if not asked:
         if found := without_mark(sample[:64]):
-            raise DataError(f"{path}: this looks like UTF-16 without its byte-order mark; pass --encoding {found}")
+            raise DataError(f"{path}: this looks like UTF-16 without its byte-order mark; pass encoding={found!r}")
         return UTF8, ""
     if asked == UTF8 or not is_utf8_all_the_same(sample, asked):
         return asked, ""

@@ -1,7 +1,7 @@
 """Why a row is not in the encoding of its file, and which encoding the file may have instead.
 
 undecoded = Undecoded(file)
-undecoded.reason("caf\\udce9")     # "not UTF-8 (Windows-1252, it seems: it reads 'café'; pass --encoding cp1252)"
+undecoded.reason("caf\\udce9")     # "not UTF-8 (Windows-1252, it seems: it reads 'café'; pass encoding='cp1252')"
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ class Undecoded:
         name = "UTF-8" if self._file.encoding.startswith("utf-8") else self._file.encoding
         if self.guess == "cp1252":
             reading = repr(_windows(text)[:40])
-            return f"not {name} (Windows-1252, it seems: then it reads {reading}; pass --encoding cp1252)"
+            return f"not {name} (Windows-1252, it seems: then it reads {reading}; pass encoding='cp1252')"
         if self.guess == "other":
-            return f"not {name} (in another encoding: pass it as --encoding, such as cp1251, gb18030 or shift_jis)"
+            return f"not {name} (in another encoding: pass it as `encoding`, such as cp1251, gb18030 or shift_jis)"
         return f"not {name}"
 
     def note(self) -> str:
         """A note on all rows of the file; "" if there were none, or they are damaged."""
         if not self.rows or not self.guess:
             return ""
-        way = "--encoding cp1252 reads them" if self.guess == "cp1252" else "name its encoding with --encoding"
+        way = "encoding='cp1252' reads them" if self.guess == "cp1252" else "name its `encoding`"
         return f"{self._file.path.name}: rows that are not UTF-8: {self.rows:,}; {way}"
 
 

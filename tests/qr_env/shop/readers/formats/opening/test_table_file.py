@@ -152,9 +152,9 @@ def sqlite(folder: Path) -> bytes:
         (
             "products.csv",
             CSV.decode().encode("utf-16-le"),
-            "UTF-16 without its .* mark; pass --encoding utf-16-le",
+            "UTF-16 without its .* mark; pass encoding='utf-16-le'",
         ),
-        ("products.csv", CSV.decode().encode("utf-16-be"), "pass --encoding utf-16-be"),
+        ("products.csv", CSV.decode().encode("utf-16-be"), "pass encoding='utf-16-be'"),
         ("products.tar.gz", gzip.compress(CSV), "unknown format '.tar'"),
     ],
 )
@@ -179,13 +179,13 @@ WINDOWS = "product_id,title\n1,Café Table\n2,lamp\n3,Größe 5 €\n".encode("c
 
 def test_windows_1252_is_told_and_read_when_asked(tmp_path: Path) -> None:
     with pytest.raises(
-        BadRowError, match=r"products\.csv:2: not UTF-8 \(Windows-1252.*'Café Table'; pass --encoding cp1252"
+        BadRowError, match=r"products\.csv:2: not UTF-8 \(Windows-1252.*'Café Table'; pass encoding='cp1252'"
     ):
         shop_of(tmp_path, "products.csv", WINDOWS)
     shop = read_folder(tmp_path, ReadOptions(on_bad_row="skip"))
     assert shop.titles == ["lamp"]
     assert shop.report is not None
-    assert any("rows that are not UTF-8: 2; --encoding cp1252" in note for note in shop.report.notes)
+    assert any("rows that are not UTF-8: 2; encoding='cp1252'" in note for note in shop.report.notes)
     assert read_folder(tmp_path, ReadOptions(encoding="cp1252")).titles == ["Café Table", "lamp", "Größe 5 €"]
 
 
@@ -201,7 +201,7 @@ def test_windows_1252_is_told_and_read_when_asked(tmp_path: Path) -> None:
 )
 def test_another_encoding_is_told_and_read_when_named(tmp_path: Path, text: str, encoding: str) -> None:
     content = f"product_id,title\n1,{text}\n2,lamp\n".encode(encoding)
-    with pytest.raises(BadRowError, match=r"not UTF-8 .*--encoding"):
+    with pytest.raises(BadRowError, match=r"not UTF-8 .*encoding"):
         shop_of(tmp_path, "products.csv", content)
     assert read_folder(tmp_path, ReadOptions(encoding=encoding)).titles == [text, "lamp"]
 
