@@ -41,22 +41,22 @@ def test_scales_that_are_read_without_a_word(cells: str | list[str], levels: lis
 @pytest.mark.parametrize(
     ("cells", "listed", "way_out"),
     [
-        ("1 1 0", r"0 \(1 ×\), 1 \(2 ×\)", r"--grades 0=I,1=E if that fits"),
-        ("1 1 1", r"1 \(3 ×\)", r"--grades 0=I,1=E if that fits"),
-        ("0 1 2", r"2 \(1 ×\)", r"--grades 0=I,1=S,2=E if"),
-        ("0 1 2 3 4", r"4 \(1 ×\)", r"--grades 0=I,1=C,2=S,3=E,4=E if"),
-        ("0 3 4 4 -2 -1", r"-2 \(1 ×\), -1 \(1 ×\), 0", r"--grades 0=I,1=C,2=S,3=E,4=E if"),
-        ("1 2 3 4 5", r"5 \(1 ×\)", r"--grades 1=I,2=C,3=S,4=E,5=E if"),
-        ("1.0 0.0", r"0 \(1 ×\), 1 \(1 ×\)", r"--grades 0=I,1=E if"),
-        ("0.1 0.55 0.9 1.0", r"0\.55 \(1 ×\)", r"--grades 0\.75\.\.1=E,0\.5\.\.0\.75=S,"),
-        ([str(n) for n in range(101)], r"101 different numbers from 0 to 100;", r"--grades 75\.\.100=E,50\.\.75=S,"),
-        (["relevant", "bad"] * 5, r"relevant \(5 ×\), bad \(5 ×\)", r"--grades 'relevant=LEVEL,bad=LEVEL'"),
-        (["3"] * 500 + ["4"] * 2, r"3 \(500 ×\), 4 \(2 ×\)", r"--grades 0=I,1=C,2=S,3=E,4=E"),
-        ("10 5", r"5 \(1 ×\), 10 \(1 ×\)", r"--grades 7\.5\.\.10=E,"),
-        ("0.9", r"0\.9 \(1 ×\)", r"--grades 0\.75\.\.1=E,0\.5\.\.0\.75=S,"),
-        ("-2 4 1", r"-2 \(1 ×\)", r"--grades 0=I,1=C,2=S,3=E,4=E if"),
-        ("1 3 5", r"5 \(1 ×\)", r"--grades 1=I,2=C,3=S,4=E,5=E if"),
-        ("0 3 10", r"10 \(1 ×\)", r"--grades 7\.5\.\.10=E,"),
+        ("1 1 0", r"0 \(1 ×\), 1 \(2 ×\)", r"grades='0=I,1=E' if that fits"),
+        ("1 1 1", r"1 \(3 ×\)", r"grades='0=I,1=E' if that fits"),
+        ("0 1 2", r"2 \(1 ×\)", r"grades='0=I,1=S,2=E' if"),
+        ("0 1 2 3 4", r"4 \(1 ×\)", r"grades='0=I,1=C,2=S,3=E,4=E' if"),
+        ("0 3 4 4 -2 -1", r"-2 \(1 ×\), -1 \(1 ×\), 0", r"grades='0=I,1=C,2=S,3=E,4=E' if"),
+        ("1 2 3 4 5", r"5 \(1 ×\)", r"grades='1=I,2=C,3=S,4=E,5=E' if"),
+        ("1.0 0.0", r"0 \(1 ×\), 1 \(1 ×\)", r"grades='0=I,1=E' if"),
+        ("0.1 0.55 0.9 1.0", r"0\.55 \(1 ×\)", r"grades='0\.75\.\.1=E,0\.5\.\.0\.75=S,"),
+        ([str(n) for n in range(101)], r"101 different numbers from 0 to 100;", r"grades='75\.\.100=E,50\.\.75=S,"),
+        (["relevant", "bad"] * 5, r"relevant \(5 ×\), bad \(5 ×\)", r"grades='relevant=LEVEL,bad=LEVEL'"),
+        (["3"] * 500 + ["4"] * 2, r"3 \(500 ×\), 4 \(2 ×\)", r"grades='0=I,1=C,2=S,3=E,4=E'"),
+        ("10 5", r"5 \(1 ×\), 10 \(1 ×\)", r"grades='7\.5\.\.10=E,"),
+        ("0.9", r"0\.9 \(1 ×\)", r"grades='0\.75\.\.1=E,0\.5\.\.0\.75=S,"),
+        ("-2 4 1", r"-2 \(1 ×\)", r"grades='0=I,1=C,2=S,3=E,4=E' if"),
+        ("1 3 5", r"5 \(1 ×\)", r"grades='1=I,2=C,3=S,4=E,5=E' if"),
+        ("0 3 10", r"10 \(1 ×\)", r"grades='7\.5\.\.10=E,"),
         ("true false", r"true \(1 ×\)", r"'true=LEVEL,false=LEVEL'"),
     ],
 )
@@ -86,13 +86,13 @@ def test_a_named_scale(cells: str | list[str], named: str, levels: list[int | No
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ("1=X", r"--grades 1=X: '1=X' names no level"),
+        ("1=X", r"grades='1=X': '1=X' names no level"),
         ("=E", r"'=E' names no level"),
         ("0-4", r"'0-4' names no level of a grade; write GRADE=LEVEL"),
         ("1=E,1=I", "'1' has two levels"),
         ("4..1=E", r"'4\.\.1' is no range"),
         ("a..b=E", r"'a\.\.b' is no range"),
-        ("5=E", r"--grades 5=E names none of its grades, which are 0 \(1 ×\), 1 \(1 ×\)"),
+        ("5=E", r"grades='5=E' names none of its grades, which are 0 \(1 ×\), 1 \(1 ×\)"),
     ],
 )
 def test_a_name_that_cannot_be_used(named: str, message: str) -> None:
@@ -135,7 +135,7 @@ def test_no_exact_pair_is_said(cells: str, named: str) -> None:
 
 
 def test_a_scale_without_its_lowest_grade_is_read_and_said() -> None:
-    assert "if 1 is the lowest grade, give --grades 1=I,2=S,3=E" in read("1 2 3").notes[0]
+    assert "if 1 is the lowest grade, give grades='1=I,2=S,3=E'" in read("1 2 3").notes[0]
     assert read("2 3").notes == read("0 1 3").notes == []
 
 
