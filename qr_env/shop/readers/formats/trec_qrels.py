@@ -1,4 +1,4 @@
-"""Read TREC qrels: `query_id iteration product_id grade`, separated by white space.
+"""Read TREC qrels, `query_id iteration product_id grade`, and LETOR's lines, `grade qid:query_id 1:0.5 # product_id`.
 
 rows = trec_rows(open_table(Path("qrels.trec")), lambda header: {name: name for name in header})
 """
@@ -19,20 +19,32 @@ SUFFIXES = (".trec", ".qrels")
 LINE = re.compile(r"^\S+\s+\w+\s+\S+\s+-?\d+(\.\d+)?\s*$")  # the grade is a number, which no header has
 
 
+LETOR = re.compile(r"^(-?\d+(?:\.\d+)?)\s+qid:(\S+)\s(?:[^#]*)#\s*(\S+)\s*(.*?)\s*$")
+
+
 def is_trec(file: TableFile) -> bool:
     """Whether a file has TREC's lines: by its suffix, or because the first and most of the next lines are such."""
     if file.suffix in SUFFIXES:
         return True
     with file.text(newline=None) as handle:
-        found = [LINE.match(line) is not None for line in islice(handle, 50) if line.strip()]
+        found = [
+            LINE.match(line) is not None or LETOR.match(line) is not None for line in islice(handle, 50) if line.strip()
+        ]
     return bool(found) and found[0] and found.count(True) > 0.5 * len(found)
 
 
 def trec_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
     """First our column names, then blocks of rows, invalid ones with their reason."""
-    names = naming(["query_id", "product_id", "grade"])
-    yield [names["query_id"], names["product_id"], names["grade"]]
     with file.text(newline=None) as handle:
+        first = next((line for line in handle if line.strip()), "")
+        of_letor = LETOR.match(first) is not None
+    header = ["query_id", "product_id", "grade", *(["query"] if of_letor else [])]
+    names = naming(header)
+    yield [names[name] for name in header]
+    with file.text(newline=None) as handle:
+        if of_letor:
+            yield from in_blocks(_letor_row(n, line) for n, line in enumerate(handle, start=1) if line.strip())
+            return
         yield from in_blocks(_row(number, line) for number, line in enumerate(handle, start=1) if line.strip())
 
 
@@ -41,3 +53,12 @@ def _row(number: int, line: str) -> Row:
     if len(fields) == WIDTH:
         return number, [fields[0], fields[2], fields[3]], ""
     return number, f"ragged row ({len(fields)} fields, a TREC qrels line has {WIDTH})", excerpt(line)
+
+
+def _letor_row(number: int, line: str) -> Row:
+    """A line of LETOR with the product behind "#", as Quepid exports it, and the text of the query behind that."""
+    found = LETOR.match(line)
+    if found is None:
+        return number, "no line of LETOR (grade qid:query_id … # product_id)", excerpt(line)
+    grade, query_id, product_id, query = found.groups()
+    return number, [query_id, product_id, grade, query], ""

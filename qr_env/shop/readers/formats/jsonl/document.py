@@ -13,6 +13,7 @@ from pathlib import Path
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Naming
+from qr_env.shop.readers.formats.jsonl.judgments import nested_grades
 from qr_env.shop.readers.formats.jsonl.search_dump import HITS, unwrapped
 
 MAX_DEPTH = 4  # of the list inside objects, as in {"hits": {"hits": [...]}}
@@ -55,6 +56,8 @@ def _is_row(value: object, naming: Naming) -> bool:
 
 def _only_list(path: Path, text: str, start: int, document: object) -> Found:
     """The elements of the one list of objects in an object."""
+    if pairs := nested_grades(document):
+        return [(start, pair) for pair in pairs]
     lists = dict(_lists(path, text, start, "", 0))
     if not lists and isinstance(document, dict) and all(isinstance(cells, dict) for cells in document.values()):
         raise DataError(f"{path}: this JSON holds columns, not rows; pandas writes rows with to_json(orient='records')")

@@ -20,6 +20,7 @@ from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Fields, Naming, excerpt
 from qr_env.shop.readers.flatten import cell_text
 from qr_env.shop.readers.formats.jsonl.document import document_values
+from qr_env.shop.readers.formats.jsonl.judgments import expanded
 from qr_env.shop.readers.formats.jsonl.search_dump import Value, documents
 from qr_env.shop.readers.formats.opening.table_file import TableFile, table_name
 from qr_env.shop.readers.formats.opening.undecoded import check_decoded
@@ -38,7 +39,7 @@ class Broken:
 def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
     """First our column names, then blocks of rows. DataError where there is no object, or several lists of them."""
     with file.text(newline=None) as handle:
-        values = documents(_values(file, handle, naming))
+        values = documents(expanded(_values(file, handle, naming)))
         head = list(islice(values, HEAD_ROWS))
         keys = dict.fromkeys(key for _, value in head if isinstance(value, dict) for key in value)
         if not keys:
