@@ -20,7 +20,7 @@ from pathlib import Path
 from agents.baselines.solr_synonyms import Entry, parse_rule, solr_entries, split_synonyms
 from qr_env.common.errors import ConfigError, DataError
 from qr_env.shop.readers.chunks import Problem
-from qr_env.shop.readers.columns import TEXT_LIMIT, Column, Spec, plain_name
+from qr_env.shop.readers.columns.spec import TEXT_LIMIT, Column, Spec, plain_name
 from qr_env.shop.readers.formats.opening.table_file import TableFile, open_table
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.rows import checked_table

@@ -26,10 +26,10 @@ from qr_env.common.protocols import Agent
 from qr_env.common.types import Query
 from qr_env.language.tokenize import Tokenizer
 from qr_env.query_text.kept import plain
-from qr_env.shop.readers.columns import TEXT_LIMIT, Column, Spec
+from qr_env.shop.readers.columns.spec import TEXT_LIMIT, Column, Spec
+from qr_env.shop.readers.columns.tables import QUERY_NAMES
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.rows import checked_table
-from qr_env.shop.readers.tables import QUERY_NAMES
 from qr_env.shop.shop import Shop
 
 MAX_WORDS = 6  # words that a rewrite may add; longer ones are sentences

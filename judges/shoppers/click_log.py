@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 from qr_env.common.errors import DataError
 from qr_env.common.types import Query, RowArray
 from qr_env.shop.query_lookup import query_rows
-from qr_env.shop.readers.columns import Column, Spec
+from qr_env.shop.readers.columns.spec import Column, Spec
+from qr_env.shop.readers.columns.tables import ACTION_NAMES, PAIR_PRODUCT_ID, QUERY_NAMES
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
-from qr_env.shop.readers.tables import ACTION_NAMES, PAIR_PRODUCT_ID, QUERY_NAMES
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.events import EVENTS, events_of
 

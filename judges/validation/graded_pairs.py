@@ -22,10 +22,10 @@ from qr_env.common.types import Query
 from qr_env.shop.likely_reason import why_unknown
 from qr_env.shop.query_lookup import query_rows
 from qr_env.shop.readers.chunks import Problem
+from qr_env.shop.readers.columns.tables import QRELS
 from qr_env.shop.readers.grades import read_grades
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.rows import checked_table
-from qr_env.shop.readers.tables import QRELS
 from qr_env.shop.readers.values import apply_tests
 from qr_env.shop.shop import Shop
 

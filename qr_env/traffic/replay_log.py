@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 from qr_env.common.errors import ConfigError, DataError, IndexMismatchError
 from qr_env.common.text_keys import text_key
 from qr_env.common.types import JsonDict, Query
-from qr_env.shop.readers.columns import Column, Spec
+from qr_env.shop.readers.columns.spec import Column, Spec
+from qr_env.shop.readers.columns.tables import QUERY_NAMES
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
-from qr_env.shop.readers.tables import QUERY_NAMES
 from qr_env.shop.readers.time.numbers import ROUNDED
 from qr_env.shop.shop import Shop
 from qr_env.traffic.drift import Drift

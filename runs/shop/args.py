@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import tyro.conf
 
-from qr_env.shop.readers.tables import accepted_names
+from qr_env.shop.readers.columns.tables import accepted_names
 from runs.common.reading import ReadArgs
 
 __doc__ = f"""{__doc__}

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.shop.readers.cells import Cells
-from qr_env.shop.readers.columns import Column
+from qr_env.shop.readers.columns.spec import Column
 from qr_env.shop.readers.numbers import POINT, THOUSANDS, UNDECIDED, NumberColumn
 
 # What stands for a missing value.

@@ -18,15 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.shop.readers.chunks import Chunk, Problem
-from qr_env.shop.readers.columns import Column, Spec
-from qr_env.shop.readers.filler_rows import without_fillers
+from qr_env.shop.readers.columns.matching import Matching
+from qr_env.shop.readers.columns.spec import Column, Spec
 from qr_env.shop.readers.formats.by_suffix import read_chunks
 from qr_env.shop.readers.formats.opening.table_file import table_name
+from qr_env.shop.readers.left_out.filler_rows import without_fillers
+from qr_env.shop.readers.left_out.parts import Parts
+from qr_env.shop.readers.left_out.totals import Totals
 from qr_env.shop.readers.load_report import LoadReport, shorten
-from qr_env.shop.readers.matching import Matching
-from qr_env.shop.readers.parts import Parts
 from qr_env.shop.readers.text.clean_text import TextCleaner
-from qr_env.shop.readers.totals import Totals
 from qr_env.shop.readers.values import apply_tests, convert, has_nul
 
 RowTest = Callable[[pa.Table], list[tuple[pa.Array, str, str]]]

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from qr_env.shop.readers.cells import Cells
 from qr_env.shop.readers.chunks import Problem
-from qr_env.shop.readers.columns import Column
+from qr_env.shop.readers.columns.spec import Column
 from qr_env.shop.readers.flatten import without_lists
 from qr_env.shop.readers.load_report import shorten
 from qr_env.shop.readers.number_notes import number_note

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from qr_env.common.errors import DataError
-from qr_env.shop.readers.columns import plain_name
+from qr_env.shop.readers.columns.spec import plain_name
 from qr_env.shop.readers.formats.by_suffix import QRELS_SUFFIXES, TABLE_SUFFIXES, files_of
 from qr_env.shop.readers.formats.opening.table_file import PACKED_SUFFIXES, table_name
 

@@ -8,10 +8,11 @@
     qr shop my_folder --on-bad-row skip
 
 Only products and queries are required. Files may have the names of their exports (`file_names.py`) and columns the
-names of many systems (`readers/tables.py`); what was taken for what is noted in one line a file. Queries without ids
-get "q1", "q2", … by row; without a split, 80/10/10 by a hash of the text; without a frequency, 1. Equal texts are one
-query (`queries.py`). Grades of another scale than E, S, C, I and 0–3 must be named (`readers/grades.py`). Text is
-cleaned on reading (`readers/text/clean_text.py`): HTML, white space at both ends, words for nothing.
+names of many systems (`readers/columns/tables.py`); what was taken for what is noted in one line a file. Queries
+without ids get "q1", "q2", … by row; without a split, 80/10/10 by a hash of the text; without a frequency, 1. Equal
+texts are one query (`queries.py`). Grades of another scale than E, S, C, I and 0–3 must be named
+(`readers/grades.py`). Text is cleaned on reading (`readers/text/clean_text.py`): HTML, white space at both ends,
+words for nothing.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ import scipy.sparse as sp
 from qr_env.common.errors import ConfigError, DataError
 from qr_env.common.types import LEVELS, JsonDict
 from qr_env.language.codes import language
+from qr_env.shop.readers.columns.tables import PRODUCTS
 from qr_env.shop.readers.formats.opening.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
-from qr_env.shop.readers.tables import PRODUCTS
 from qr_env.shop.shop import PURCHASE_SCHEMA, Shop
 from qr_env.shop.sources.file_names import find_required, find_table
 from qr_env.shop.sources.pairs import KnownIds, read_purchases, read_qrels

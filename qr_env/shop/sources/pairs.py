@@ -24,10 +24,10 @@ from qr_env.common.errors import DataError
 from qr_env.common.types import JsonDict
 from qr_env.shop.likely_reason import why_unknown
 from qr_env.shop.readers.chunks import Problem
+from qr_env.shop.readers.columns.tables import PURCHASES, QRELS
 from qr_env.shop.readers.grades import read_grades
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.rows import checked_table
-from qr_env.shop.readers.tables import PURCHASES, QRELS
 from qr_env.shop.readers.values import apply_tests
 from qr_env.shop.shop import PURCHASE_SCHEMA, conform
 from qr_env.shop.sources.events import PURCHASE, events_of

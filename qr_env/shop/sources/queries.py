@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.common.text_keys import text_keys
+from qr_env.shop.readers.columns.tables import QUERIES
 from qr_env.shop.readers.load_report import LoadReport, shorten
 from qr_env.shop.readers.rows import checked_table
-from qr_env.shop.readers.tables import QUERIES
 from qr_env.shop.shop import JOINED_SCHEMA, QUERY_SCHEMA, SPLITS, conform, split_of
 
 RANKED_SPLITS = ("", *SPLITS)  # of equal texts the last of these splits wins

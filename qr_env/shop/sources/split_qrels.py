@@ -16,11 +16,11 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from qr_env.common.errors import DataError
+from qr_env.shop.readers.columns.tables import QRELS
 from qr_env.shop.readers.formats.by_suffix import QRELS_SUFFIXES
 from qr_env.shop.readers.formats.opening.table_file import table_name
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.rows import checked_table
-from qr_env.shop.readers.tables import QRELS
 from qr_env.shop.readers.values import SPLIT_NAMES
 from qr_env.shop.shop import SPLITS
 from qr_env.shop.sources.pairs import KnownIds, qrels_of, with_levels

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qr_env.shop.readers.columns import Column, Spec
+from qr_env.shop.readers.columns.spec import Column, Spec
 from qr_env.shop.readers.tally import Tallies
 from qr_env.shop.readers.text.html_text import decode_entities, plain_text
 

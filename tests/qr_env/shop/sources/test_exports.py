@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from qr_env.common.errors import BadRowError, DataError
-from qr_env.shop.readers.columns import Spec, plain_name
-from qr_env.shop.readers.tables import PRODUCTS, PURCHASES, QRELS, QUERIES
+from qr_env.shop.readers.columns.spec import Spec, plain_name
+from qr_env.shop.readers.columns.tables import PRODUCTS, PURCHASES, QRELS, QUERIES
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_folder
 

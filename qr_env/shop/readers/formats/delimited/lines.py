@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import IO
 
-from qr_env.shop.readers.totals import ROW_OF_TOTALS, is_totals
+from qr_env.shop.readers.left_out.totals import ROW_OF_TOTALS, is_totals
 
 BLOCK = 8 * 1024 * 1024  # characters that are parsed at once
 

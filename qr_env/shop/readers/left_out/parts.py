@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qr_env.shop.readers.matching import ATTRIBUTES, KEPT, KIND, OTHER_ID, PARENT, Matching
-from qr_env.shop.readers.property_pairs import SEPARATOR
+from qr_env.shop.readers.columns.matching import ATTRIBUTES, KEPT, KIND, OTHER_ID, PARENT, Matching
+from qr_env.shop.readers.columns.property_pairs import SEPARATOR
 
 TITLE = "title"
 PART_KINDS = ("sku", "rule", "variant", "variation", "image", "video")

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.common.errors import DataError
-from qr_env.shop.readers.columns import Column, Spec, bare_name, plain_name
-from qr_env.shop.readers.property_pairs import find_pairs, pair_texts
+from qr_env.shop.readers.columns.property_pairs import find_pairs, pair_texts
+from qr_env.shop.readers.columns.spec import Column, Spec, bare_name, plain_name
 
 PARENT = "parent~"
 OTHER_ID = "product_id~"  # of a column that stands in for empty ids; parents are named by it too

@@ -12,7 +12,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 
-from qr_env.shop.readers.columns import TEXT_LIMIT, Column, Spec
+from qr_env.shop.readers.columns.spec import TEXT_LIMIT, Column, Spec
 
 _IDS = (
     *("handle", "url_handle", "handle_id", "parent_asin", "asin", "sku", "object_id", "item_id", "docid", "doc_id"),

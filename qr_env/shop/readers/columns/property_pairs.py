@@ -11,7 +11,7 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qr_env.shop.readers.columns import plain_name
+from qr_env.shop.readers.columns.spec import plain_name
 
 SEPARATOR = " | "
 # Plain names of the two columns; the number is the same in both.
