@@ -222,8 +222,8 @@ def _with_ending(word: str, endings: tuple[tuple[str, str], ...]) -> str:
     return word
 
 
-# In bm25s' lists, but words of shops: sizes, and the French summer.
-_KEPT = frozenset("cdjlmnst") | {"été", "étés"}
+# In bm25s' lists, but words of shops: sizes, the French summer and sound, the Dutch jug.
+_KEPT = frozenset("cdjlmnst") | {"été", "étés", "son", "kan"}
 
 
 def _stop_words(of: Language) -> frozenset[str]:
