@@ -14,8 +14,8 @@ from qr_env.shop.readers.chunks import Problem
 from qr_env.shop.readers.columns.spec import Column
 from qr_env.shop.readers.flatten import without_lists
 from qr_env.shop.readers.load_report import shorten
-from qr_env.shop.readers.number_notes import number_note
-from qr_env.shop.readers.numbers import read_numbers
+from qr_env.shop.readers.number.column import read_numbers
+from qr_env.shop.readers.number.note import number_note
 from qr_env.shop.readers.time.column import read_times, with_days
 
 SPLIT_NAMES = {

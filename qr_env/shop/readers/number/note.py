@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from qr_env.shop.readers.cells import Cells
 from qr_env.shop.readers.columns.spec import Column
-from qr_env.shop.readers.numbers import POINT, THOUSANDS, UNDECIDED, NumberColumn
+from qr_env.shop.readers.number.column import POINT, THOUSANDS, UNDECIDED, NumberColumn
 
 # What stands for a missing value.
 INSTEAD = {"price": "unknown", "frequency": "taken as 1"}

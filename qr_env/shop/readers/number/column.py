@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.shop.readers.cells import Mask
-from qr_env.shop.readers.currencies import CURRENCY, THREE_DECIMALS
+from qr_env.shop.readers.number.currencies import CURRENCY, THREE_DECIMALS
 
 EMPTY = ("", "nan", "none", "null", "n/a", "na", "#n/a", "<na>", "-", "–", "—", "\\n")
 MAJORITY = 0.9  # of the clear cells

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from qr_env.shop.readers.numbers import COMMA, POINT, THOUSANDS, UNDECIDED, NumberColumn, read_numbers
+from qr_env.shop.readers.number.column import COMMA, POINT, THOUSANDS, UNDECIDED, NumberColumn, read_numbers
 
 
 def read(*cells: str, counts: bool = False) -> NumberColumn:
