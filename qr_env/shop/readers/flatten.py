@@ -222,7 +222,8 @@ def _first(value: dict[str, object], keys: tuple[str, ...]) -> object:
 
 
 def _object_text(value: dict[str, object], separator: str) -> str:
-    if value.keys() & set(NAME_KEYS) and value.keys() & set(VALUE_KEYS):
+    named, unit = value.keys() & set(NAME_KEYS), value.keys() & set(UNIT_KEYS)
+    if value.keys() & set(VALUE_KEYS) and (named or unit):
         text = _property_text(_first(value, NAME_KEYS), _first(value, VALUE_KEYS))
         return f"{text} {flat_text(_first(value, UNIT_KEYS))}".strip() if text else ""
     return separator.join(filter(None, (_property_text(key, item) for key, item in value.items())))

@@ -33,6 +33,7 @@ from qr_env.shop.readers.flatten import cell_text, column_text, flat_text, witho
         ({"id": 6, "name": "Size", "position": 0, "options": ["S", "M"]}, "Size: S, M"),
         ({"name": "weight", "value": 3.0, "unit": "kg"}, "weight: 3 kg"),
         ({"name": "Nord", "id": 7}, "name: Nord | id: 7"),
+        ({"weight": {"value": 3, "unit": "kg"}}, "weight: 3 kg"),
         ({"name": None, "value": "red"}, "red"),
     ],
 )
