@@ -71,8 +71,8 @@ def read_grades(values: pa.ChunkedArray, lines_N: npt.NDArray[np.int64], path: P
     levels = pa.array([level[word] for word in words], pa.int8()).take(cells.indices)
     notes = _notes(path, count, outside, names)
     if outside:
-        bad_N = np.isin(np.asarray(cells.indices), [n for n, word in enumerate(words) if word in outside])
-        first = int(np.flatnonzero(bad_N)[0])
+        found = pc.is_in(cells.cast(pa.string()), pa.array(list(outside), pa.string()))
+        first = pc.index(found, True).as_py()
         notes.append(
             f"{path.name}: grades outside the scale: {outside.total():,}; their pairs are unknown and left out "
             f"(first: {shorten(values[first].as_py())}, line {lines_N[first]})"
@@ -118,9 +118,9 @@ def _is_spam(word: str) -> bool:
 
 
 def _check_scale(path: Path, count: Counter[str], outside: Counter[str]) -> None:
-    """Raise DataError unless the column is of ESCI's letters, or of 0–3."""
+    """Raise DataError unless the column is of ESCI's letters (at least as often as of numbers), or of 0–3."""
     on_scale = [word for word in count if word in SCALE]
-    letters = any(word in LEVEL_WORDS for word in count)
+    letters = sum(count[word] for word in LEVEL_WORDS) >= max(1, sum(count[word] for word in on_scale))
     graded = sum(n for word, n in count.items() if word not in UNJUDGED)
     if outside and not _are_strays(outside, graded, best=() if letters else TOPS[count["0"] > 0]):
         why = f"{_example(outside)} is none of 0–3, E, S, C, I, Exact, Substitute, Partial, Complement, Irrelevant"

@@ -25,7 +25,7 @@ def read(cells: str | list[str], named: str = "") -> ReadGrades:
         ("3,0 2,0", [3, 2]),
         ("E s C i", [3, 2, 1, 0]),
         ("Exact partial Substitute COMPLEMENT irrelevant", [3, 2, 2, 1, 0]),
-        ("E 1 0", [3, 1, 0]),
+        ("E S 1 0", [3, 2, 1, 0]),
         ("3 -1 -2 -3", [3, None, 0, 0]),
         (["3", "\N{MINUS SIGN}1", "-1.0"], [3, None, None]),
         (["3", "", "nan", "N/A", "0"], [3, None, None, None, 0]),
@@ -57,6 +57,8 @@ def test_scales_that_are_read_without_a_word(cells: str | list[str], levels: lis
         ("-2 4 1", r"-2 \(1 ×\)", r"grades='0=I,1=C,2=S,3=E,4=E' if"),
         ("1 3 5", r"5 \(1 ×\)", r"grades='1=I,2=C,3=S,4=E,5=E' if"),
         ("0 3 10", r"10 \(1 ×\)", r"grades='7\.5\.\.10=E,"),
+        (["0", "1"] * 10 + ["E"], r"0 \(10 ×\), 1 \(10 ×\), e \(1 ×\)", r"grades='0=I,1=E' if"),
+        ("-2 4", r"-2 \(1 ×\), 4 \(1 ×\)", r"grades='0=I,1=C,2=S,3=E,4=E' if"),
         ("true false", r"true \(1 ×\)", r"'true=LEVEL,false=LEVEL'"),
     ],
 )
