@@ -209,8 +209,9 @@ class Args(ReadArgs):
     """Folder of the verdict store, which keeps every verdict; OUT/verdicts by default."""
     report_judge: str = "auto"
     """Who grades the final evaluation: auto is labels where there are any, otherwise the first of blend, coverage and
-    embedding that did not train; after blend, embedding. A message says so where it trained, alone or with others. A
-    judge that is named here is also used at every evaluation, for the report's Goodhart plot."""
+    embedding that did not train; after blend, embedding; on dense and hybrid engines coverage, since embedding
+    compares the engine's own vectors. A message says so where it trained, alone or with others. A judge that is
+    named here is also used at every evaluation, for the report's Goodhart plot."""
     shopper: Literal["none", "model", "llm"] = "none"
     """Simulated shopper who clicks and buys: computed from grades, prices and tastes, or played by the judge's server.
     Set reward.click, reward.cart, reward.purchase; without them a purchase weighs 0.5."""

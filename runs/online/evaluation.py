@@ -24,6 +24,7 @@ from qr_env.evaluation.made_up import MADE_UP_SHARE
 from qr_env.evaluation.result import weighted_means
 from qr_env.evaluation.scorers import TOP
 from qr_env.retrieval.combine import padded
+from qr_env.retrieval.factory import retriever_uses_encoder
 from qr_env.reward.feedback import feedback
 from qr_env.reward.text_figures import text_figures
 from runs.online.args import Args
@@ -124,7 +125,7 @@ def report_judge(setup: TrainingSetup, args: Args, labelled: bool) -> Judge | No
     if spec == "labels" or (spec == "auto" and labelled):
         return None
     if spec == "auto":
-        spec = auto_reporter(args.judge)
+        spec = auto_reporter(args.judge, retriever_uses_encoder(args.retriever))
         print_message(f"no labels of held-out queries: reported by judge {spec!r}, trained by {args.judge!r}")
     if not set(judge_names(spec)).isdisjoint(judge_names(args.judge)):
         print_message(
@@ -136,8 +137,14 @@ def report_judge(setup: TrainingSetup, args: Args, labelled: bool) -> Judge | No
     return open_judge(spec, setup.shop, judge_options(args))
 
 
-def auto_reporter(trained_by: str) -> str:
-    """The first of blend, coverage and embedding without a judge that trained; after all of them, embedding."""
+def auto_reporter(trained_by: str, engine_embeds: bool = False) -> str:
+    """The first of blend, coverage and embedding without a judge that trained; after all of them, embedding.
+
+    engine_embeds: the engine searches by vectors. A judge that compares the same vectors prefers what it finds for the
+    query as typed, whatever the rewrite; coverage reports then.
+    """
+    if engine_embeds:
+        return "coverage"
     trained = set(judge_names(trained_by))
     free = [name for name in ("blend", "coverage", "embedding") if trained.isdisjoint(judge_names(name))]
     return free[0] if free else "embedding"

@@ -207,6 +207,7 @@ def test_the_automatic_report_judge_is_labels_or_one_that_did_not_train(capsys):
     assert "which trained" in capsys.readouterr().err
     trained = ("labels", "blend", "ensemble:llm,coverage")
     assert [auto_reporter(name) for name in trained] == ["blend", "embedding", "embedding"]
+    assert auto_reporter("blend", engine_embeds=True) == "coverage"
 
 
 @pytest.mark.parametrize(("trained", "reports", "warned"), [
