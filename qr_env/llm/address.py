@@ -4,10 +4,10 @@
     address.bases            # ("http://localhost:8000/v1", "http://localhost:8000"), in the order of trying
     address.url(address.bases[0], "/models")
 
-A URL with a path is tried as it is, then with /v1 behind it; a bare host with /v1 first. One that ends in a version
-(/v1, /v1beta) is tried as it is, then without. What follows the base (/chat/completions, /models, …) is left out, a
-query string (`?api-version=…` of Azure) is sent with every request, and a missing scheme is http for a host with a port
-or of the own network, else https.
+A URL with a path is tried as it is, then with /v1 behind it, then with /v1 in its place (Ollama's is beside /api); a
+bare host with /v1 first. One that ends in a version (/v1, /v1beta) is tried as it is, then without. What follows the
+base (/chat/completions, /models, …) is left out, a query string (`?api-version=…` of Azure) is sent with every request,
+and a missing scheme is http for a host with a port or of the own network, else https.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENDINGS = re.compile(
     r"(/chat/completions|/completions|/embeddings|/responses|/models|(?<=/v1)/models/.+|/health|/version|/metrics|/docs"
     r"|/(de)?tokenize|/api/(chat|generate|tags))$"
 )
-BESIDE = ("/version", "/tokenize", "/detokenize")
+BESIDE = ("/version", "/tokenize", "/detokenize", "/metrics")
 VERSION = re.compile(r"/v\d+[a-z0-9]*$")
 AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 
@@ -109,7 +109,7 @@ def _paths(path: str, host: str) -> tuple[str, ...]:
         return ("/v1", "")
     if VERSION.search(path):
         return (path, VERSION.sub("", path))
-    return (path, path + "/v1")
+    return (path, path + "/v1", "/v1")
 
 
 def _split(text: str) -> SplitResult:

@@ -25,7 +25,8 @@ GONE = ("connect", "timeout", "proxy")  # tried again, then the end
 HOPELESS = ("no_host", "tls", "quota", "http_402", "http_407")
 ADAPTS = (400, 415, 422, 500, 501)  # statuses of a refusal that may name a field
 NAMES_SHOWN = 10
-NAME_IT = "with QR_JUDGE_MODEL (in Python model=)"
+GIVE_BASE = "give the URL that stands before /chat/completions, such as http://127.0.0.1:8000/v1"
+NAME_IT = "with QR_JUDGE_MODEL=NAME (in Python model=)"
 
 
 class Prober:
@@ -176,8 +177,18 @@ def _names(cards: Mapping[str, object]) -> str:
 def _found_nothing(prober: Prober, model: str | None, refusals: list[Failure]) -> str:
     """The message where no base URL lists models or generates."""
     telling = next((refusal for refusal in refusals if refusal.status != 404), refusals[0])
-    told = list(dict.fromkeys(str(refusal) for refusal in (telling, *refusals)))
+    kinds: dict[str, list[Failure]] = {}
+    for refusal in (telling, *refusals):
+        kinds.setdefault(refusal.kind, []).append(refusal)
+    told = "; ".join(_told_once(same) for same in kinds.values())
+    advice = GIVE_BASE if telling.status == 404 else way_out(telling) or GIVE_BASE
     name_it = f"; or, if it lists no models, name one {NAME_IT}" if model is None else ""
-    advice = way_out(telling) or "give the URL that stands before /chat/completions"
-    origin, words = prober.endpoint.address.origin, "; ".join(told)
-    return f"{origin}: no OpenAI-compatible API that answers. {words}. What to do: {advice}{name_it}"
+    origin = prober.endpoint.address.origin
+    return f"{origin}: no OpenAI-compatible API that answers. {told}. What to do: {advice}{name_it}"
+
+
+def _told_once(same: list[Failure]) -> str:
+    """The first of several failures of a kind, and the addresses of the others."""
+    first, *others = dict.fromkeys(failure.detail for failure in same)
+    also = [detail.partition(": ")[0] for detail in others]
+    return f"{same[0].kind}: {first}" + (f" (the same at {', '.join(dict.fromkeys(also))})" if also else "")

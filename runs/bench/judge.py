@@ -43,6 +43,7 @@ from qr_env.common.download import cache_root
 from qr_env.common.errors import DataError, StoreError
 from qr_env.common.protocols import Retriever
 from qr_env.common.types import GAINS, FloatArray
+from qr_env.llm.address import Address
 from qr_env.llm.client import Client
 from qr_env.llm.server import VLLMServer
 from qr_env.models.hub import resolve
@@ -232,7 +233,8 @@ def _store_seconds(judge: LLMJudge, pairs: Pairs, probs_N4: FloatArray) -> float
 def server_tokens(url: str) -> Floats:
     """(3,) tokens that the server has counted so far, by `TOKENS`; NaN where it is not vLLM."""
     with httpx.Client(trust_env=False, timeout=60.0) as http:
-        text = http.get(url.rstrip("/").removesuffix("/v1") + "/metrics").text
+        address = Address.parse(url)
+        text = http.get(address.url(address.bases[0], "/metrics")).text
     found = [re.findall(rf"^vllm:{counter} (\S+)$", text, re.MULTILINE) for counter in TOKENS.values()]
     return np.array([sum(map(float, values)) if values else np.nan for values in found], np.float64)
 

@@ -31,13 +31,14 @@ from qr_env.llm.address import Address, shown
         ("api.openai.com/v1", ("https://api.openai.com/v1", "https://api.openai.com")),
         (" <https://api.openai.com/v1> ", ("https://api.openai.com/v1", "https://api.openai.com")),
         ("HTTPS://api.deepseek.com", ("https://api.deepseek.com/v1", "https://api.deepseek.com")),
-        ("https://openrouter.ai/api", ("https://openrouter.ai/api", "https://openrouter.ai/api/v1")),
+        ("https://a.ai/api", ("https://a.ai/api", "https://a.ai/api/v1", "https://a.ai/v1")),
         ("https://api.groq.com/openai/v1", ("https://api.groq.com/openai/v1", "https://api.groq.com/openai")),
         (
             "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
             (
                 "https://generativelanguage.googleapis.com/v1beta/openai",
                 "https://generativelanguage.googleapis.com/v1beta/openai/v1",
+                "https://generativelanguage.googleapis.com/v1",
             ),
         ),
         (

@@ -17,7 +17,15 @@ pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("n
     ("prefix", "pasted"),
     [("/v1", tail) for tail in ("", "/", "/v1", "/v1/", "/v1/chat/completions", "/v1/models", "/docs")]
     + [("/v1beta/openai", "/v1beta/openai"), ("/v1beta/openai", "/v1beta/openai/chat/completions")]
-    + [("/api", "/api"), ("/api/v1", "/api"), ("/api/v3", "/api/v3"), ("", ""), ("", "/v1"), ("", "/chat/completions")],
+    + [
+        ("/api", "/api"),
+        ("/v1", "/api"),
+        ("/api/v1", "/api"),
+        ("/api/v3", "/api/v3"),
+        ("", ""),
+        ("", "/v1"),
+        ("", "/chat/completions"),
+    ],
 )
 def test_the_api_is_found_from_what_was_pasted(prefix: str, pasted: str) -> None:
     with OddServer(prefix) as server:

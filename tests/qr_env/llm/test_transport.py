@@ -25,7 +25,10 @@ PAGE = "<!DOCTYPE html><html><head><title>Sign in</title><style>a{}</style></hea
     [
         (Answer(200, PAGE, {"Content-Type": "text/html"}), "web_page.*Sign in Corp & Co.*base URL of the API"),
         (Answer(502, PAGE.replace("Sign in", "Bad Gateway")), "http_502: .*a web page, 'Bad Gateway"),
-        (Answer(404, PAGE.replace("Sign in", "Not Found")), "http_404: .*Not Found.*compare with its /v1/models"),
+        (
+            Answer(404, PAGE.replace("Sign in", "Not Found")),
+            "http_404: .*Not Found.*give the URL that stands before /chat",
+        ),
         (Answer(200, "hello"), "bad_json.*'hello'.*no OpenAI-compatible API"),
         (Answer(200, "[1, 2]"), "bad_json"),
         (Answer(200, {"error": "Unexpected endpoint or method."}), "Unexpected endpoint or method"),
