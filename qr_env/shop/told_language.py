@@ -68,10 +68,11 @@ class ToldLanguage:
     code: str
     """As in `qr_env.language.codes`."""
     evidence: str
-    """What tells it, as a part of a sentence."""
+    """What tells it, as a part of a sentence; "" for English where nothing tells another."""
 
     def __str__(self) -> str:
-        return f"{LANGUAGES[self.code].name} ({self.code}), told by {self.evidence}"
+        why = f"told by {self.evidence}" if self.evidence else "since nothing tells another"
+        return f"{LANGUAGES[self.code].name} ({self.code}), {why}"
 
 
 def tell_language(titles: Texts, queries: Texts = ()) -> ToldLanguage:
@@ -80,7 +81,7 @@ def tell_language(titles: Texts, queries: Texts = ()) -> ToldLanguage:
     scripts = [_script_of_text(text) for text in texts]
     counts = Counter(filter(None, scripts))
     if not counts:
-        return ToldLanguage("en", "nothing: there is no word")
+        return ToldLanguage("en", "")
     found, number = counts.most_common(1)[0]
     share = number / counts.total()
     if share < MOST:
@@ -151,8 +152,7 @@ def _by_words(texts: Sequence[str]) -> ToldLanguage:
     scores["en"] *= HOME_ADVANTAGE
     code, score = max(scores.items(), key=lambda item: (item[1], item[0]))
     if code == "en" or score < max(MIN_EVIDENCE, MIN_EVIDENCE_SHARE * words):
-        own = scores["en"] > 0
-        return ToldLanguage("en", "its words" if own else "nothing else: no word or letter of another language")
+        return ToldLanguage("en", "its words" if scores["en"] > 0 else "")
     examples = shown.get(code, Counter())
     listed = ", ".join(word for word, _ in examples.most_common(EXAMPLES)) or "its letters"
     return ToldLanguage(code, f"{listed} ({examples.total():,} of {words:,} words)")
