@@ -240,8 +240,8 @@ class Args(ReadArgs):
     """What changes in the stream: a preset (words, churn, busy, random) or a YAML file as in
     qr_env/traffic/drift_plan.py."""
     replay: Path | None = None
-    """A timestamped log to replay instead of drawing queries: CSV, JSONL or Parquet with time, query, session. Lines
-    that ask for the shop's dev or test queries are left out."""
+    """A timestamped log to replay instead of drawing queries: a table with time, query and, where known, session, such
+    as UBI's ubi_queries. Lines that ask for the shop's dev or test queries are left out."""
     plant: int = 0
     """Products planted in the searched catalogue, with titles written to be found and to please a judge; metrics and
     report then say how often the first ten show them. An experiment: the shop is another one, with vectors of its
