@@ -21,10 +21,19 @@ from agents.suggestions.settings import SuggestSettings
 from qr_env.common.errors import ConfigError
 from qr_env.common.packages import require
 from qr_env.models.checks import check_causal_lm
+from qr_env.shop.readers.options import ReadOptions
 
 
-def check_agent(spec: str) -> None:
+def is_best_of(spec: str) -> bool:
+    """Whether the agent needs a judge that selects."""
+    return BEST_OF.fullmatch(spec) is not None
+
+
+def check_agent(spec: str, reading: ReadOptions | None = None) -> None:
     """Raise what would keep the agent called `spec` from being made.
+
+    Args:
+        reading: how a file of rewrites is read.
 
     Raises:
         ConfigError: an unknown name, an argument that cannot be, a file that cannot be read, a missing package.
@@ -32,13 +41,15 @@ def check_agent(spec: str) -> None:
         DataError: a file of rewrites cannot be read.
     """
     if best_of := BEST_OF.fullmatch(spec):
-        check_agent(best_of[2])
+        check_agent(best_of[2], reading)
         return
     if checkpoint_folder(spec) is not None:
         require("torch", "transformers", what=f"the student {spec}")
         return
     check_name(spec)
     name, _, argument = spec.partition(":")
+    if name == "rewrites":
+        RewritesFromFile(argument, reading)
     if name in CHECKS:
         CHECKS[name](argument)
 
@@ -82,10 +93,6 @@ def _check_synonyms(argument: str) -> None:
     dictionary_file(argument or None)
 
 
-def _check_rewrites(argument: str) -> None:
-    RewritesFromFile(argument)
-
-
 def _check_cle_qr(argument: str) -> None:
     require("torch", "faiss", "sentence_transformers", what="cle-qr")
 
@@ -95,7 +102,6 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "suggest-with": _check_suggest_with,
     "words": _check_words,
     "synonyms": _check_synonyms,
-    "rewrites": _check_rewrites,
     "cle-qr": _check_cle_qr,
     "prompted": check_language_model,
     "few-shot": check_language_model,

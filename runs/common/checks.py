@@ -43,7 +43,10 @@ def check_output(name: str, path: str | Path | None) -> None:
     path = Path(path).expanduser()
     if path.is_dir():
         raise ConfigError(f"{name}={str(path)!r}: is a folder; name a file")
-    if fault := _fault(path.parent) or (_fault(path) if path.exists() else ""):
+    fault = _fault(path.parent)
+    if path.exists() and not os.access(path, os.W_OK):
+        fault = "it may not be written"
+    if fault:
         raise ConfigError(f"{name}={str(path)!r}: {fault}; name another file")
 
 
@@ -61,8 +64,8 @@ def check_run_folder(folder: Path, resume: bool) -> None:
 
 
 def _fault(path: Path) -> str:
-    """Why nothing can be written at this path, judged by the nearest folder above it that exists; "" if it can be."""
+    """Why nothing can be written in this folder, judged by the nearest one above it that exists; "" if it can be."""
     there = next(place for place in (path, *path.resolve().parents) if place.exists())
-    if there != path and not there.is_dir():
+    if not there.is_dir():
         return f"{there} is a file, no folder"
     return "" if os.access(there, os.W_OK) else f"{there} may not be written"

@@ -14,7 +14,9 @@ from typing import Any
 
 from rich.console import Console
 
+from agents.checks import check_agent, is_best_of
 from agents.factory import AgentOptions, checkpoint_folder, make_agent, reads_query_log
+from judges.checks import check_judge
 from judges.factory import JudgeOptions, needs_encoder, open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
@@ -31,6 +33,7 @@ from qr_env.shop.load import load_shop
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.shop.trec import read_run, write_run, write_topics
+from runs.common.checks import about, check_file, check_output
 from runs.common.folder import CONFIG_FILE
 from runs.common.output import write_json
 from runs.common.query_log import with_query_log
@@ -42,8 +45,7 @@ AGENT_KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms|s
 def main(args: Args) -> None:
     """Evaluate every agent with every search engine; print one table an engine, write what was asked for."""
     check_outputs(args)
-    for retriever in args.retriever:
-        checked_retriever(retriever)
+    check_inputs(args)
     combine, weight = resolve_combine(args)  # before anything is read: checkpoints may not fit in one table
     if args.lucene_out and combine == "union":
         raise ConfigError(
@@ -72,6 +74,31 @@ def check_outputs(args: Args) -> None:
     if (args.run_in or args.run_out or args.lucene_out) and len(args.retriever) > 1:
         names = ", ".join(args.retriever)
         raise ConfigError(f"--run-in, --run-out and --lucene-out are of one engine: name one --retriever, not {names}")
+
+
+def check_inputs(args: Args) -> None:
+    """Raise what is wrong with the engines, agents, judges and files that the flags name, before the shop is read.
+
+    Raises:
+        QrError: of the kind that the part itself would raise, after minutes.
+    """
+    for name in ("json", "run_out", "lucene_out"):
+        check_output(name, getattr(args, name))
+    if args.run_in:
+        check_file("run_in", args.run_in)
+    for retriever in args.retriever:
+        checked_retriever(retriever)
+    options = args.judge_options()
+    specs = {"judge": args.judge} | ({"select_judge": args.select_judge} if any(map(is_best_of, args.agent)) else {})
+    used = [*map(retriever_uses_encoder, args.retriever), *map(needs_encoder, specs.values())]
+    if any(used):
+        with about("encoder", args.encoder):
+            options = replace(options, encoder=open_encoder(args.encoder, _cache_folder(args)))
+    for name, spec in specs.items():
+        with about(name, spec):
+            check_judge(spec, options)
+    for spec in args.agent:
+        check_agent(spec, args.read_options())
 
 
 def resolve_combine(args: Args) -> tuple[str, float]:

@@ -17,6 +17,7 @@ from agents.factory import AgentOptions, make_suggest
 from agents.policy.word_policy import WordPolicy, WordPolicyConfig, train
 from agents.suggestions.rewriter import Evidence
 from agents.suggestions.settings import NO_GATE, SuggestSettings
+from judges.checks import check_judge
 from judges.factory import open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
@@ -30,6 +31,7 @@ from qr_env.evaluation.scorers import JudgeScorer
 from qr_env.retrieval.factory import default_encoder, make_retriever
 from qr_env.reward.reward import Reward, Weights
 from qr_env.shop.load import load_shop
+from runs.common.checks import about, check_output
 from runs.common.output import write_json
 from runs.headroom.args import Args
 
@@ -77,6 +79,10 @@ class Record:
 
 def main(args: Args) -> None:
     """Evaluate every row and print the table."""
+    check_output("json", args.json)
+    for spec in args.judge:
+        with about("judge", spec):
+            check_judge(spec, args.judge_options())
     shop = load_shop(args.shop, args.data, options=args.read_options())
     graded = load_shop(args.labels, options=args.read_options()) if args.labels else shop
     if graded.products_hash != shop.products_hash:

@@ -23,15 +23,19 @@ from qr_env.retrieval.factory import default_encoder, make_retriever, retriever_
 from qr_env.shop import load_shop
 from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.shop import Shop
+from runs.common.checks import check_output
 from runs.common.output import write_json
 from runs.common.timing import stamped
 from runs.judge.args import CalibrateArgs
+from runs.judge.checks import check_judges
 from runs.judge.page import ROWS, cell, gate_decision, write_judge_page
 
 
 def main(args: CalibrateArgs) -> None:
     """Grade the sample with every judge, print the table, write the page."""
     started = time.perf_counter()
+    check_output("page", args.page)
+    check_judges(args, judge_specs(args.judge))
     shop = load_shop(args.shop, args.data, options=args.read_options())
     split, sample = draw_sample(args, shop)
     reports = judge_reports(args, shop, sample)

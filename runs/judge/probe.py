@@ -27,6 +27,7 @@ from runs.common.output import write_json
 from runs.common.timing import stamped
 from runs.judge.args import ProbeArgs
 from runs.judge.calibrate import judge_specs
+from runs.judge.checks import check_judges
 
 Rates = Mapping[str, Mapping[str, Any]]  # kind of probe → "rate" and "lift" → value, low, high
 
@@ -34,6 +35,7 @@ Rates = Mapping[str, Mapping[str, Any]]  # kind of probe → "rate" and "lift" �
 def main(args: ProbeArgs) -> None:
     """Grade the probes with every judge, print one table, write the JSON report."""
     started = time.perf_counter()
+    check_judges(args, judge_specs(args.judge))
     shop = load_shop(args.shop, args.data, options=args.read_options())
     probes = ProbeSet.from_shop(shop, args.n, args.seed, args.split)
     judges: dict[str, dict[str, Rates]] = {}

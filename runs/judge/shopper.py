@@ -17,6 +17,7 @@ import rich
 from rich.table import Table
 from tqdm import tqdm
 
+from judges.checks import check_shopper
 from judges.factory import open_judge, open_store
 from judges.shoppers.click_log import read_click_log
 from judges.shoppers.click_models import MODELS
@@ -44,8 +45,10 @@ from qr_env.evaluation.evaluator import choose_queries
 from qr_env.retrieval.factory import default_encoder, make_retriever, retriever_uses_encoder
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
+from runs.common.checks import check_file
 from runs.common.output import write_json
 from runs.judge.args import ShopperArgs
+from runs.judge.checks import check_judges
 
 BATCH = 256  # lists in one call of the language model's shopper
 
@@ -78,6 +81,10 @@ def main(args: ShopperArgs) -> None:
     """Predict, compare, report."""
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit {args.limit}: must be at least 1")
+    if args.log is not None:
+        check_file("log", args.log)
+    check_judges(args, [args.judge])
+    check_shopper(args.shopper, args.options())
     shop = load_shop(args.shop, args.data, options=args.read_options())
     encoder = default_encoder() if retriever_uses_encoder(args.retriever) else None
     retriever = make_retriever(args.retriever, shop, cache_root(), encoder)

@@ -12,15 +12,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from agents.examples.tasks import Example, write_examples
+from judges.checks import check_judge
 from qr_env.shop.load import load_shop
+from runs.common.checks import about, check_output
 from runs.common.output import write_json
 from runs.common.query_log import with_query_log
 from runs.pairs.args import Args
+from runs.pairs.checks import check_pair_config
 from runs.pairs.stages import PairSet, make_pairs
 
 
 def main(args: Args) -> None:
     """Read the shop, make the pairs, write and print them."""
+    check_inputs(args)
     shop = with_query_log(load_shop(args.shop, args.data, options=args.read_options()))
     pairs = make_pairs(args, shop, args.read_options())
     write_examples(args.out, pairs.examples)
@@ -35,6 +39,16 @@ def main(args: Args) -> None:
     write_json(args.json, report)
     if args.json != "-":
         print_pairs(pairs, samples, str(args.out))
+
+
+def check_inputs(args: Args) -> None:
+    """Raise what is wrong with the judge, the agents, the sources and the files to write, before the shop is read."""
+    check_output("out", args.out)
+    check_output("json", args.json)
+    check_pair_config(args)
+    if args.judge != "auto":
+        with about("judge", args.judge):
+            check_judge(args.judge, args.judge_options())
 
 
 def sample(examples: list[Example], count: int, seed: int) -> list[Example]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from qr_env.common.errors import ConfigError
 from qr_env.evaluation.result import plain_json
 from qr_env.shop.load import load_shop
+from runs.common.checks import check_output, check_run_folder
 from runs.common.folder import open_run, run_lock
 from runs.common.output import write_json
 from runs.common.query_log import with_query_log
 from runs.recipe.args import Args
+from runs.recipe.checks import check_inputs
 from runs.recipe.compare import pool_seeds, run_info
 from runs.recipe.context import StageContext
 from runs.recipe.curve.measure import judge_curve
@@ -31,6 +33,9 @@ def main(args: Args) -> None:
     if not args.seeds or len(set(args.seeds)) < len(args.seeds):
         raise ConfigError(f"--seeds {args.seeds}: name at least one, and each once")
     assert args.out is not None
+    check_run_folder(args.out, args.resume)
+    check_output("json", args.json)
+    check_inputs(recipe)
     with run_lock(args.out):
         facts = {"recipe": path.stem, "shop": args.shop, "settings": str(asdict(recipe.settings))}
         open_run(args.out, args, facts, args.resume)

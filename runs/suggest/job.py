@@ -16,6 +16,7 @@ from rich.table import Table
 from agents.factory import AgentOptions, make_suggest
 from agents.suggestions.choice import Trial, agreement, choose, differences, grid, label_means, tried
 from agents.suggestions.settings import GATE_DEPTH, SuggestSettings
+from judges.checks import check_judge
 from judges.factory import open_judge
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
@@ -27,6 +28,7 @@ from qr_env.evaluation.tables import number
 from qr_env.retrieval.factory import make_retriever
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
+from runs.common.checks import about, check_output
 from runs.common.timing import stamped
 from runs.evaluate.job import open_encoder
 from runs.suggest.args import Args
@@ -38,6 +40,7 @@ SHOWN = 12  # best settings in the printed table
 def main(args: Args) -> None:
     """Try every setting, choose, compare with labels where there are any; write the file and print the table."""
     started = time.perf_counter()
+    check_inputs(args)
     shop = load_shop(args.source, args.data, options=args.read_options())
     queries = choosing_queries(shop, args)
     cache = Path(args.cache).expanduser() if args.cache else cache_root()
@@ -59,14 +62,24 @@ def main(args: Args) -> None:
     print_choice(facts, rows[trials.index(chosen)], args.out)
 
 
+def check_inputs(args: Args) -> None:
+    """Raise what is wrong with the judge, the encoder and the file to write, before the shop is read."""
+    check_output("out", args.out)
+    if args.limit < 1:
+        raise ConfigError(f"limit={args.limit}: must be 1 or more")
+    cache = Path(args.cache).expanduser() if args.cache else cache_root()
+    with about("encoder", args.encoder):
+        encoder = open_encoder(args.encoder, cache)
+    with about("judge", args.judge):
+        check_judge(args.judge, args.judge_options(encoder))
+
+
 def choosing_queries(shop: Shop, args: Args) -> list[Query]:
     """At most `limit` queries of the splits; a message where they are few.
 
     Raises:
         ConfigError: there is none.
     """
-    if args.limit < 1:
-        raise ConfigError(f"--limit {args.limit}: must be 1 or more")
     queries = drawn([query for query in shop.all_queries if query.split in args.split], args)
     if not queries:
         raise ConfigError(

@@ -90,7 +90,10 @@ class LoadReport:
         """Counts by reason with the first few line numbers of each; "" if no row was invalid."""
         if not self.bad_rows:
             return ""
-        lines = [f"{len(self.bad_rows):,} of {sum(self.rows.values()):,} rows were invalid and left out:"]
+        left_out = Counter(bad.file for bad in self.bad_rows)
+        files = [f"{Path(file).name} {count:,} of {self.rows.get(file, count):,}" for file, count in left_out.items()]
+        total = f"{len(self.bad_rows):,} of {sum(self.rows.values()):,}"
+        lines = [f"{total} rows were invalid and left out ({', '.join(files)}):"]
         for reason, count in self.by_reason().items():
             name, _, why = reason.partition(": ")
             same = (bad for bad in self.bad_rows if Path(bad.file).name == name and bad.reason.split(" (")[0] == why)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from judges.checks import check_judge
+from qr_env.common.packages import require
+from qr_env.models.hub import resolve
 from qr_env.shop import load_shop
 from qr_env.shop.shop import Shop
+from runs.common.checks import about, check_output, check_run_folder
 from runs.common.folder import open_run, run_lock
 from runs.common.output import write_json
 from runs.common.provenance import environment
@@ -17,7 +22,21 @@ from runs.judge.distill.stages import DistillRun
 def main(args: DistillArgs) -> None:
     """Read the shop and train the judge."""
     args.check()
+    check_inputs(args)
     distill_judge(args, load_shop(args.shop, args.data, options=args.read_options()))
+
+
+def check_inputs(args: DistillArgs) -> None:
+    """Raise what is wrong with folder, teacher, weights and packages, before the shop is read."""
+    check_run_folder(args.out, args.resume)
+    check_output("json", args.json)
+    require("torch", "transformers", what="qr judge distill")
+    for name in ("teacher_base", "student") if args.teacher == "train" else ("student",):
+        with about(name, getattr(args, name)):
+            resolve(getattr(args, name))
+    if args.teacher not in ("train", "self"):
+        with about("teacher", args.teacher):
+            check_judge(args.teacher, replace(args.judge_options(), store=args.store_folder))
 
 
 def distill_judge(args: DistillArgs, shop: Shop) -> None:
