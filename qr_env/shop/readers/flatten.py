@@ -34,8 +34,9 @@ NAME_KEYS = ("name", "key", "label", "k")
 VALUE_KEYS = ("value", "values", "options", "option", "v")
 UNIT_KEYS = ("unit", "units")
 AMOUNT_KEYS = ("amount", "value", "price", "$numberDecimal", "$numberDouble", "$numberInt", "$numberLong")
+CODE = re.compile("[A-Z]{3}")  # of a currency
 CURRENCY_KEYS = ("currency", "currencyCode", "currency_code")
-_WRITTEN_LIST = r"""^\[\s*(\]|["'\[{].*["'\]}]\s*\])$"""
+_WRITTEN_LIST = r"""^(\[\s*["'\[{].*["'\]}]\s*\]|\{\s*["'].*\})$"""
 _THREE_DECIMALS = r"^(-?\d{1,3}\.\d{3})$"
 
 
@@ -71,6 +72,8 @@ def flat_text(value: object, separator: str = SEPARATOR) -> str:
         return _object_text(value, separator)
     if isinstance(value, tuple) and len(value) == 2:  # an entry of a Parquet map
         return _property_text(*value)
+    if isinstance(value, set):  # {"oak","beech"}, as PostgreSQL writes a list
+        value = sorted(value, key=str)
     if isinstance(value, list):
         return separator.join(filter(None, (flat_text(item, separator) for item in value)))
     return str(value)
@@ -100,7 +103,7 @@ def column_text(values: pa.Array, name: str) -> tuple[pa.Array, list[tuple[int, 
 
 
 def without_lists(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, npt.NDArray[np.bool_]]:
-    """Text cells that are lists as JSON or Python writes them, "['oak', '120 cm']", as flat text.
+    """Text cells that are lists or objects as JSON or Python writes them, "['oak', '120 cm']", as flat text.
 
     Returns:
         (N,) strings, and (N,) which of them were lists.
@@ -212,6 +215,9 @@ def _amount(value: object) -> object:
         (value,) = value
     if not isinstance(value, dict):
         return value
+    if len(value) == 1:  # {"EUR": 5}, {"count": 5}
+        ((key, only),) = value.items()
+        return f"{flat_text(only)} {key}" if CODE.fullmatch(key) else only
     amount, currency = _first(value, AMOUNT_KEYS), _first(value, CURRENCY_KEYS)
     return value if amount is None else f"{flat_text(amount)} {flat_text(currency)}".strip()
 

@@ -68,7 +68,7 @@ class NumberColumn:
     empty_N: Mask
     """(N,) the cell has no value."""
     currency_N: Mask
-    """(N,) the cell names a currency."""
+    """(N,) the cell is a number with the name of a currency."""
     marked_N: Mask
     """(N,) the cell has marks that the rule gives their meaning."""
     other_N: Mask
@@ -100,7 +100,7 @@ def read_numbers(values: pa.ChunkedArray, counts: bool = False) -> NumberColumn:
         values=pa.array(numbers_N, from_pandas=True),
         unknown_N=_spread(~plain_N, unknown_M),
         empty_N=_spread(~plain_N, empty_M),
-        currency_N=_spread(~plain_N, currency_M),
+        currency_N=_spread(~plain_N, currency_M & ~np.isnan(numbers_M)),
         marked_N=_spread(~plain_N, forms.marked_M),
         other_N=_spread(~plain_N, other_M),
         rule=rule,

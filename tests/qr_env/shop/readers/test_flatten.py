@@ -55,6 +55,9 @@ def test_flat_text(value: object, text: str) -> None:
         ({"amount": "5.00", "currencyCode": "EUR"}, "price", "5.00 EUR"),
         ({"value": 5, "currency": "EUR"}, "price", "5 EUR"),
         ([{"amount": 5}], "price", "5"),
+        ({"EUR": 5}, "price", "5 EUR"),
+        ({"count": 5}, "frequency", "5"),
+        ({"min": 5, "max": 9}, "price", "min: 5 | max: 9"),
         (1.234, "title", "1.234"),
         ({"id": 7, "name": "Nord"}, "brand", "Nord"),
         ([{"id": 9, "name": "Home"}, {"id": 10, "name": "Tables"}], "category", "Home | Tables"),
@@ -120,6 +123,8 @@ def test_a_number_of_a_typed_file_never_looks_like_thousands() -> None:
         ('["oak", "120 cm"]', "oak | 120 cm"),
         ("[['Home', 'Tables']]", "Home | Tables"),
         ("[{'name': 'color', 'value': \"red\"}]", "color: red"),
+        ('{"color": "red"}', "color: red"),
+        ('{"oak","beech"}', "beech | oak"),
         ("['3\\d glasses']", "3\\d glasses"),
     ],
 )
@@ -130,7 +135,18 @@ def test_a_list_that_is_written_as_text_is_joined(cell: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["[OEM] part [new]", "['oak", "[12]", "[]", "['a' b]", "[" * 5_000 + "]", "['a', open('x')]"]
+    "cell",
+    [
+        "[OEM] part [new]",
+        "['oak",
+        "[12]",
+        "[]",
+        "{}",
+        "{size}",
+        "['a' b]",
+        "[" * 5_000 + "]",
+        "['a', open('x')]",
+    ],
 )
 def test_other_text_in_brackets_stays(cell: str) -> None:
     values, is_list_N = without_lists(pa.chunked_array([[cell]]))

@@ -104,3 +104,9 @@ def test_an_empty_column_and_several_chunks() -> None:
     assert len(read_numbers(pa.chunked_array([], pa.string())).values) == 0
     cells = pa.chunked_array([["1.234"], ["", "x"], [], ["2,5"]], pa.string())
     assert read_numbers(cells).values.to_pylist() == [1234, None, None, 2.5]
+
+
+def test_a_word_that_begins_like_a_currency_is_none() -> None:
+    column = read("Free", "fr 5", "kr")
+    assert column.values.to_pylist() == [None, 5, None]
+    assert column.currency_N.tolist() == [False, True, False]
