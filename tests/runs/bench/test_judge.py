@@ -21,7 +21,7 @@ def test_every_contender_is_measured(
 ) -> None:
     shop = tiny_shop()
     lists = [("red sofa", shop.titles[:4]), ("fridge", shop.titles[:4])]
-    monkeypatch.setattr(bench_judge, "load_shop", lambda *_: shop)
+    monkeypatch.setattr(bench_judge, "load_shop", lambda *_, **__: shop)
     monkeypatch.setattr(bench_judge, "make_retriever", lambda *_: WordRetriever(shop))
     monkeypatch.setattr(bench_judge, "draw_lists", lambda *_: lists)
     with FakeLLMServer() as server:
