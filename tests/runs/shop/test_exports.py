@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runs.common.cli import main
-from tests.helpers.exports import write_exports
+from tests.helpers.shops.exports import write_exports
 
 FILES = {
     "woocommerce": "products.csv",

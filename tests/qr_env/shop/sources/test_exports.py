@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from qr_env.shop.sources.files import read_folder
-from tests.helpers.shop_files import notes, read, rows
+from tests.helpers.shops.files import notes, read, rows
 
 WOO_HEADER = (
     'ID,Type,SKU,Name,Published,"Is featured?","Visibility in catalog","Short description",Description,'

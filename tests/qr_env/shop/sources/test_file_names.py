@@ -8,7 +8,7 @@ import pytest
 
 from qr_env.common.errors import DataError
 from qr_env.shop.sources.files import read_folder
-from tests.helpers.shop_files import notes, rows
+from tests.helpers.shops.files import notes, rows
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qr_env.common.errors import DataError
-from tests.helpers.shop_files import notes, read, rows
+from tests.helpers.shops.files import notes, read, rows
 
 
 @pytest.mark.parametrize(

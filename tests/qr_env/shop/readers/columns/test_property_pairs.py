@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.helpers.shop_files import read, rows
+from tests.helpers.shops.files import read, rows
 
 
 def test_several_properties_of_a_product(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.helpers.shop_files import read
+from tests.helpers.shops.files import read
 
 
 def test_trec_lines_in_a_tsv_and_a_header_of_four_columns(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qr_env.common.errors import BadRowError
-from tests.helpers.shop_files import notes, read, rows
+from tests.helpers.shops.files import notes, read, rows
 
 
 def test_an_untitled_product_of_shopify_is_still_a_dirty_row(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.helpers.shop_files import notes, read
+from tests.helpers.shops.files import notes, read
 
 
 def test_rows_of_totals_are_no_queries(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qr_env.shop.sources.files import read_folder
-from tests.helpers.shop_files import notes, read, rows
+from tests.helpers.shops.files import notes, read, rows
 
 DOCUMENTS = [
     {"_index": "shop", "_id": "7", "_score": 1, "_source": {"name": "red sofa", "categories": ["Home", "Sofas"]}},

@@ -1,6 +1,6 @@
 """Exports of one made-up catalogue in the published columns of four systems, each with Search Console's queries.
 
-python -m tests.helpers.exports out/exports      # then: qr shop out/exports/shopify
+python -m tests.helpers.shops.exports out/exports      # then: qr shop out/exports/shopify
 """
 
 from __future__ import annotations
