@@ -126,7 +126,7 @@ def test_the_report_is_printed_and_written(finished, tmp_path, capsys):
     assert "learning: headroom share" in printed and "words at 8" in printed
     made = json.loads((run / DRIFT_FILE).read_text())
     assert set(made["policies"]) == {"learning", "frozen"}
-    with pytest.raises(ConfigError, match="drift="):
+    with pytest.raises(ConfigError, match="make the run with --drift"):
         run_outcomes(tmp_path)
 
 
