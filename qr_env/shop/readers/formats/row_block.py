@@ -37,7 +37,10 @@ class RowBlock:
 
     def add(self, line: int, fields: Fields) -> None:
         """Add a readable row."""
-        self.add_lines(line, [fields])
+        self.fields.append(fields)
+        self.lines.append(line)
+        self.ordinals.append(self.count)
+        self.count += 1
 
     def add_lines(self, first: int, rows: Sequence[Fields]) -> None:
         """Add readable rows on consecutive lines."""

@@ -57,6 +57,7 @@ _ODD = (
     "\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufffc"
     "\ufffdÃÂâÐÑ"
 )
+_HAS_ODD = re.compile(f"[{_ODD}]")
 _EXTRA = {"": "", "entities": "&", "markup": r"&<\\"}
 _ODD_BYTES = {*range(1, 9), 11, 12, *range(14, 32), 127, 0xC2, 0xC3, 0xD8, 0xE1, 0xE2, 0xE3, 0xEF}
 
@@ -102,10 +103,11 @@ class TextCleaner:
                 self._tallies.add(ROUNDED, column.name, int(lines[row]), values[int(row)].as_py())
 
     def _clean_cell(self, text: str, column: Column, line: int) -> str:
-        if _MISREAD.search(text):
-            self._tallies.add(MISREAD, column.name, line, text)
-        if "\ufffd" in text:
-            self._tallies.add(LOST, column.name, line, text)
+        if not text.isascii():
+            if _MISREAD.search(text):
+                self._tallies.add(MISREAD, column.name, line, text)
+            if "\ufffd" in text:
+                self._tallies.add(LOST, column.name, line, text)
         before = text
         if column.clean == "markup":
             text = plain_text(text)
@@ -146,6 +148,6 @@ def _rows_to_look_at(values: pa.Array, level: str) -> npt.NDArray[np.int64]:
 
 
 def _without_unseen(text: str) -> str:
-    if text.isascii() and text.isprintable():
+    if not _HAS_ODD.search(text):
         return text
     return _STRAY_JOINER.sub("", _WORD_BREAK.sub(" ", text)).translate(_UNSEEN)

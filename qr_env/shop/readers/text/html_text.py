@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import partial
 from html.entities import html5
 
 ROUNDS = 4  # of decoding: "&amp;amp;lt;" was encoded three times
@@ -28,18 +29,20 @@ _INLINE = (
     "span strike strong sub sup time tt u var wbr"
 )
 # Start and end of what is no text.
-_DROPPED = (
-    ("<!--", "-->"),
-    *((rf"<{name}\b[^<>]*>", rf"</{name}\s*>") for name in ("script", "style", "svg", "template")),
-)
+_DROPPED = [
+    (re.compile(rf"<{name}\b[^<>]*>", re.I), re.compile(rf"</{name}\s*>", re.I))
+    for name in ("script", "style", "svg", "template")
+]
+_COMMENT = (re.compile("<!--"), re.compile("-->"))
+_HAS_DROPPED = re.compile("<(?:script|style|svg|template)", re.I)
 _NAMES = frozenset(f"{_BLOCKS} {_INLINE}".split())
-_SPACED = frozenset(_BLOCKS.split())
-_PAIRED = frozenset("abiqsu")
+_UNSPACED = frozenset(_INLINE.split())
+_IN_PAIRS = frozenset("abiqsu")  # alone they may be a size or a variable
 
 _VALUE = r"""\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>=`]+)"""
 _ATTRIBUTES = rf"(?:\s+[\w:@.-]+(?:{_VALUE})|\s+(?:hidden|checked|disabled|selected|controls|async|defer|nowrap))*\s*/?"
 _TAG = re.compile(rf"<(/?)([A-Za-z][A-Za-z0-9]*(?:[:-][\w.-]+)?)({_ATTRIBUTES})>")
-_NO_TEXT = re.compile(r"<!doctype[^<>]*>|<\?(?:xml|php)[^<>]*\?>|<!\[CDATA\[|\]\]>", re.I)
+_DECLARATION = re.compile(r"<!doctype[^<>]*>|<\?(?:xml|php)[^<>]*\?>|<!\[CDATA\[|\]\]>", re.I)
 _CUT_OFF = re.compile(r"<(?:/[a-z0-9]*|br\s*/?|[a-z][a-z0-9]*\s+[\w-]+=[^<>]*)$", re.I)
 _ENTITY = re.compile(
     r"&(?:#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,31};"
@@ -52,10 +55,12 @@ def plain_text(text: str) -> str:
     """The text without tags and entities, white space collapsed where there were any; other text as it is."""
     before = text
     for _ in range(ROUNDS):
-        again = decode_once(_without_tags(text))
+        again = decode_once(_without_tags(text) if "<" in text else text)
         if again == text:
             break
         text = again
+        if "&" not in text and "<" not in text:
+            break
     return text if text == before else _SPACES.sub(" ", text).strip()
 
 
@@ -82,33 +87,42 @@ def _decoded(entity: re.Match[str]) -> str:
 
 
 def _without_tags(text: str) -> str:
-    if "<" not in text:
-        return text
-    for start, end in _DROPPED:
-        text = _without_between(text, start, end)
-    text = _NO_TEXT.sub(" ", text)
-    closed = {name.lower() for slash, name, _ in _TAG.findall(text) if slash}
-    opened = {name.lower() for slash, name, _ in _TAG.findall(text) if not slash}
-    kept = _PAIRED - (closed & opened)
-    return _CUT_OFF.sub(" ", _TAG.sub(lambda tag: _instead(tag, kept), text))
+    if "<!--" in text:
+        text = _without_between(text, *_COMMENT)
+    if _HAS_DROPPED.search(text):
+        for start, end in _DROPPED:
+            text = _without_between(text, start, end)
+    if "<!" in text or "<?" in text:
+        text = _DECLARATION.sub(" ", text)
+    found = _TAG.findall(text)
+    closed = {name.lower() for slash, name, _ in found if slash}
+    paired = frozenset(name.lower() for slash, name, _ in found if not slash and name.lower() in closed)
+    return _CUT_OFF.sub(" ", _TAG.sub(partial(_instead, paired), text))
 
 
-def _without_between(text: str, start: str, end: str) -> str:
+def _without_between(text: str, start: re.Pattern[str], end: re.Pattern[str]) -> str:
     """The text without what stands between two patterns; without its rest where the end is cut off and it is code."""
     kept, at = [], 0
-    while first := re.compile(start, re.I).search(text, at):
-        last = re.compile(end, re.I).search(text, first.end())
-        if last is None and start != "<!--" and "{" not in text[first.end() :]:
+    while first := start.search(text, at):
+        last = end.search(text, first.end())
+        if last is None and first.group() != "<!--" and "{" not in text[first.end() :]:
             break
         kept.append(text[at : first.start()])
         at = last.end() if last else len(text)
     return " ".join([*kept, text[at:]])
 
 
-def _instead(tag: re.Match[str], kept: frozenset[str]) -> str:
-    """What stands in for a tag: a space, nothing, or the tag itself where it may be no tag."""
-    name = tag.group(2).lower()
-    if ":" in name or "-" in name:
-        return ""
-    certain = name in _NAMES and (name not in kept or tag.group(3).strip(" /"))
-    return tag.group() if not certain else " " if name in _SPACED else ""
+def _instead(paired: frozenset[str], tag: re.Match[str]) -> str:
+    """What stands in for a tag: a space, nothing, or the tag itself where it may be no tag.
+
+    `paired` are the names that are opened and closed in the text.
+    """
+    slash, name, attributes = tag.groups()
+    name = name.lower()
+    if name in paired or ":" in name:
+        certain = True
+    elif name in _NAMES:
+        certain = bool(slash or attributes.strip(" /")) or name not in _IN_PAIRS
+    else:
+        certain = "-" in name and bool(attributes.strip(" /"))
+    return tag.group() if not certain else "" if name in _UNSPACED or ":" in name else " "

@@ -98,5 +98,5 @@ def _cells(path: Path, lines: list[str], dialect: Dialect) -> tuple[list[str], i
     reader = csv.reader(lines, delimiter=dialect.delimiter, skipinitialspace=dialect.spaced, strict=True)
     try:
         return next(reader), reader.line_num
-    except csv.Error as error:
-        raise DataError(f"{path}:{dialect.header + 1}: the header cannot be read ({error})") from None
+    except csv.Error:
+        raise DataError(f"{path}:{dialect.header + 1}: a quote in the header is not closed") from None

@@ -103,11 +103,11 @@ def _json_fields(value: object, names: dict[str, str]) -> tuple[Fields | str, st
         return value.reason, value.text
     if not isinstance(value, dict):
         return "not a JSON object", excerpt(json.dumps(value, default=str))
-    fields: list[str | None] = []
-    for key, name in names.items():
-        field = value.get(key)
-        text = field if isinstance(field, str) or field is None else cell_text(field, name)
-        if text is None and field is not None:
+    fields = [value.get(key) for key in names]
+    for at, (field, name) in enumerate(zip(fields, names.values(), strict=True)):
+        if field is None or isinstance(field, str):
+            continue
+        fields[at] = cell_text(field, name)
+        if fields[at] is None:
             return f"{name} has the wrong type ({type(field).__name__})", excerpt(json.dumps(field, default=str))
-        fields.append(text)
     return fields, ""

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 HITS = "hits.hits"  # where a search response has its documents; its aggregations are lists of objects too
+WRAPPERS = frozenset(("_source", "fields", "event_attributes"))
 ACTIONS = ("index", "create", "update", "delete")
 Value = tuple[int, object]  # line, from 1, and what stands there
 
 
 def unwrapped(value: object) -> object:
     """The fields of a document with its `_id`; anything else as it is."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or WRAPPERS.isdisjoint(value):
         return value
     value = _event(value)
     parts = (value.get(key) for key in ("_source", "fields"))

@@ -89,6 +89,8 @@ def open_table(path: Path, encoding: str = "", stem: str = "") -> TableFile:
     name = Path(member) if member else Path(path.stem) if packed in PACKED else path
     if not start:
         raise DataError(f"{_place(path, member)}: the file is empty; the first line must name the columns")
+    if name.suffix.lower() in PACKED_SUFFIXES:
+        raise DataError(f"{_place(path, member)}: this is packed twice; unpack it once")
     parquet = name.suffix.lower() == ".parquet" and start.startswith(b"PAR1")
     if not parquet and (kind := what_is(start, name.name, name.stem)):
         raise DataError(f"{_place(path, member)}: this is {kind}")

@@ -37,6 +37,9 @@ from qr_env.shop.readers.text.html_text import decode_entities, plain_text
         ("Sofa <br", "Sofa"),
         ("Sofa</p", "Sofa"),
         ("<s>19</s> 15", "19 15"),
+        ("Oak</b> table</i>", "Oak table"),
+        ("<color>red</color><x-note>new</x-note>", "red new"),
+        ('<g-emoji class="x">star</g-emoji> lamp', "star lamp"),
         ("<input type=checkbox checked> yes", "yes"),
     ],
 )
