@@ -19,8 +19,8 @@ from qr_env.evaluation.engine_check import (
 from qr_env.retrieval.bm25 import BM25Settings
 from qr_env.retrieval.dense import Dense
 from qr_env.retrieval.factory import checked_retriever
-from tests.helpers.described_shop import described_shop
 from tests.helpers.fakes import HashEncoder, tiny_shop
+from tests.helpers.shops.described_shop import described_shop
 
 
 def test_a_description_that_holds_the_words_is_to_be_indexed() -> None:

@@ -17,7 +17,7 @@ from qr_env.query_text.spelling import SpellingIndex
 from qr_env.retrieval.bm25 import BM25, BM25Settings
 from qr_env.retrieval.field_counts import FieldCounts
 from qr_env.shop.shop import PURCHASE_SCHEMA, QUERY_SCHEMA, Shop
-from tests.helpers.languages import GOODS, language_shop
+from tests.helpers.shops.languages import GOODS, language_shop
 
 
 def shop_of(titles: list[str], language: str) -> Shop:

@@ -13,7 +13,7 @@ from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.sources.files import write_shop
 from qr_env.shop.told_language import tell_language
 from tests.helpers.fakes import tiny_shop
-from tests.helpers.languages import GOODS, titles, write_files
+from tests.helpers.shops.languages import GOODS, titles, write_files
 
 
 @pytest.mark.parametrize("code", GOODS)

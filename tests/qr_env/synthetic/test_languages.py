@@ -16,7 +16,7 @@ from qr_env.shop.load import load_shop
 from qr_env.synthetic.grammar import grammar
 from qr_env.synthetic.queries import with_catalogue_queries
 from qr_env.synthetic.typos import noisy_text, size_text, typo, typo_variant
-from tests.helpers.languages import GOODS, language_shop, titles
+from tests.helpers.shops.languages import GOODS, language_shop, titles
 
 FOREIGN = [code for code in GOODS if code not in ("de", "fr", "es")]
 

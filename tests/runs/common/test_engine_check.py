@@ -8,8 +8,8 @@ import pytest
 
 from runs.common import engine_check
 from runs.common.engine_check import brief_check, log_queries
-from tests.helpers.described_shop import described_shop
 from tests.helpers.fakes import tiny_shop
+from tests.helpers.shops.described_shop import described_shop
 
 
 def test_the_brief_check_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from runs.evaluate.job import language_of_runs, main
 from runs.online.job import run_facts
 from runs.shop.args import Args as ShopArgs
 from runs.shop.job import main as describe_shop
-from tests.helpers.languages import write_files
+from tests.helpers.shops.languages import write_files
 
 
 @pytest.mark.parametrize("code", ["de", "ja", "zh", "ko", "ar", "ru"])

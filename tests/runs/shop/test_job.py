@@ -13,8 +13,8 @@ from qr_env.retrieval.factory import checked_retriever
 from qr_env.shop.load import load_shop
 from qr_env.shop.sources.files import write_shop
 from runs.common.cli import main
-from tests.helpers.described_shop import described_shop
 from tests.helpers.fakes import tiny_shop
+from tests.helpers.shops.described_shop import described_shop
 
 
 @pytest.fixture
