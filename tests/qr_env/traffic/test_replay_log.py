@@ -149,7 +149,9 @@ def test_bad_times_have_their_lines_and_are_skipped_on_request(tmp_path: Path) -
 def test_a_log_of_nothing_but_bad_times_says_why(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("time,query\n46053.4,couch\n46053.5,icebox\n")
-    with pytest.raises(DataError, match=r"no usable line: 2 of 2 rows were invalid.*\n.*spreadsheet.*\n.*log\.csv:2: time is"):
+    with pytest.raises(
+        DataError, match=r"no usable line: 2 of 2 rows were invalid.*\n.*spreadsheet.*\n.*log\.csv:2: time is"
+    ):
         ReplayLog.read(path, options=ReadOptions(on_bad_row="skip"))
 
 
