@@ -43,7 +43,7 @@ _VALUE = r"""\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>=`]+)"""
 _ATTRIBUTES = rf"(?:\s+[\w:@.-]+(?:{_VALUE})|\s+(?:hidden|checked|disabled|selected|controls|async|defer|nowrap))*\s*/?"
 _TAG = re.compile(rf"<(/?)([A-Za-z][A-Za-z0-9]*(?:[:-][\w.-]+)?)({_ATTRIBUTES})>")
 _DECLARATION = re.compile(r"<!doctype[^<>]*>|<\?(?:xml|php)[^<>]*\?>|<!\[CDATA\[|\]\]>", re.I)
-_CUT_OFF = re.compile(r"<(?:/[a-z0-9]*|br\s*/?|[a-z][a-z0-9]*\s+[\w-]+=[^<>]*)$", re.I)
+_CUT_OFF = re.compile(r"<(?:/[a-z0-9]*|br\s*/?|[a-z][a-z0-9]*\s+[\w-]+=[^<>]*)\s*", re.I)
 _ENTITY = re.compile(
     r"&(?:#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,31};"
     r"|(?:amp|nbsp|quot|lt|gt|reg|copy|trade|deg)(?=\s|$))"
@@ -97,7 +97,15 @@ def _without_tags(text: str) -> str:
     found = _TAG.findall(text)
     closed = {name.lower() for slash, name, _ in found if slash}
     paired = frozenset(name.lower() for slash, name, _ in found if not slash and name.lower() in closed)
-    return _CUT_OFF.sub(" ", _TAG.sub(partial(_instead, paired), text))
+    return _without_cut_off(_TAG.sub(partial(_instead, paired), text))
+
+
+def _without_cut_off(text: str) -> str:
+    """The text without tags at its end that were cut off: a limit of characters ends in the middle of one."""
+    end = len(text)
+    while (start := text.rfind("<", 0, end)) >= 0 and _CUT_OFF.fullmatch(text, start, end):
+        end = start
+    return text if end == len(text) else f"{text[:end]} "
 
 
 def _without_between(text: str, start: re.Pattern[str], end: re.Pattern[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qr_env.shop.readers.text.html_text import decode_entities, plain_text
@@ -80,6 +80,8 @@ pieces = st.sampled_from(
 
 
 @given(st.lists(pieces, max_size=14).map("".join))
+@example("</</")
+@example("table </ </br")
 def test_plain_text_is_plain(text: str) -> None:
     """Cleaning what is clean changes nothing: a shop that is written and read again is the same."""
     once = plain_text(text)
