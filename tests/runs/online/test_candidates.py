@@ -80,7 +80,7 @@ def test_settings_of_a_file_are_taken(setup, with_model, tmp_path):
     settings.write(tmp_path / "mine.json")
     args = Args(evaluation=EvaluationSettings(suggest=tmp_path / "mine.json"))
     assert suggest_plan(args, setup).settings == settings
-    with pytest.raises(ConfigError, match=r"missing\.json holds no settings"):
+    with pytest.raises(ConfigError, match=r"missing\.json: No such file"):
         suggest_settings(Args(evaluation=EvaluationSettings(suggest=tmp_path / "missing.json")))
 
 

@@ -31,9 +31,9 @@ SMALL = {
     "group_size": 4,
 }
 REFUSED = {
-    "--prompts 5 on 2 .* multiple of 2, such as 4": {"prompts": 5},
-    "--promotion on on 2 .* launch one": {"promotion": "on"},
-    "--drift words on 2 .* launch one": {"drift": "words"},
+    "prompts=5 on 2 .* multiple of 2, such as 4": {"prompts": 5},
+    "promotion='on' on 2 .* launch one": {"promotion": "on"},
+    "drift='words' on 2 .* launch one": {"drift": "words"},
     r"traffic\.check_hits on 2 .* launch one": {"traffic": TrafficSettings(check_hits=True)},
 }
 
