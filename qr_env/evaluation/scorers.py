@@ -179,10 +179,10 @@ def list_figures(
 
 
 def _pair(before: GradedHits, after: GradedHits, k: int) -> tuple[Hits, Hits, Grades, Grades]:
-    """Both lists and their verdicts, truncated to k, in the argument order of `feedback`."""
-    (hits_b, grades_b), (hits_a, grades_a) = before, after
-    cut_b, cut_a = Grades(grades_b.probs_NK4[:, :k]), Grades(grades_a.probs_NK4[:, :k])
-    return combine.padded(hits_b, min(k, hits_b.rows_NK.shape[1])), combine.padded(hits_a, k), cut_b, cut_a
+    """Both lists and their verdicts, truncated to k where they are longer, in the argument order of `feedback`."""
+    hits_b, hits_a = (combine.padded(hits, min(k, hits.rows_NK.shape[1])) for hits, _ in (before, after))
+    grades_b, grades_a = (Grades(grades.probs_NK4[:, :k]) for _, grades in (before, after))
+    return hits_b, hits_a, grades_b, grades_a
 
 
 def likely_levels(grades: Grades, k: int = TOP) -> npt.NDArray[np.int8]:

@@ -226,6 +226,14 @@ def test_a_judge_scores_shops_without_labels(shop: Shop) -> None:
     np.testing.assert_array_equal(np.isnan(figures), hits.found_NK.any(axis=1))  # missing is not zero; empty is
 
 
+def test_lists_may_be_shorter_than_a_page(shop: Shop) -> None:
+    judge = LabelsJudge(shop)
+    for k in (1, 4):
+        evaluation = evaluate(shop, WordRetriever(shop), Spell(shop), judge=judge, split="train", k=k)
+        figures = evaluation.values
+        assert f"increment@{k}" in figures and np.isfinite(figures["diversity@10"]).all()
+
+
 def test_an_outage_of_the_judge_is_missing_and_not_an_error(shop: Shop) -> None:
     figures = HeldOutEvaluator(shop, WordRetriever(shop), judge=FailingJudge(), split="train").quick(Spell(shop))
     assert figures["judge nDCG@10"] == 0 and figures["kept"] > 0  # the mean over queries that find nothing
