@@ -6,12 +6,15 @@ dialect = find_dialect(["sep=;\\n", "sku;name\\n", "1;sofa\\n"])      # Dialect(
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from dataclasses import dataclass
 
 DELIMITERS = (",", "\t", ";", "|")
 SAMPLE = 50  # lines that are looked at
 ALONE = "\x1f"  # separator of a file with one column: it occurs in no text
+HEADER_RECORD = 10  # lines of a header at most, whose quoted cells may have line ends
+_OPENS = re.compile(r'(^|[,;|\t]) ?"')
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Dialect:
     """Whether comment lines stand before the header, as in exports of Google Analytics."""
     spaced: bool = False
     """Whether a space behind each separator is no part of the cell."""
+    lines: int = 1
+    """Lines of the header: quoted names of columns may have line ends."""
 
 
 def find_dialect(lines: list[str], start: int = 0) -> Dialect:
@@ -39,9 +44,23 @@ def find_dialect(lines: list[str], start: int = 0) -> Dialect:
         elif _is_comment(line):
             commented = True
         else:
-            mark = asked or separator(lines[at:])
-            return Dialect(mark, at, commented, line.count(f"{mark} ") == line.count(mark))
+            taken = _header_lines(lines[at:])
+            header = "".join(lines[at : at + taken])
+            mark = asked or separator([header, *lines[at + taken :]])
+            return Dialect(mark, at, commented, header.count(f"{mark} ") == header.count(mark), taken)
     return Dialect(",", 0)
+
+
+def _header_lines(lines: list[str]) -> int:
+    """Lines of the header, the first: more than 1 where a cell in quotes has line ends."""
+    quotes = 0
+    for taken, line in enumerate(lines[:HEADER_RECORD], start=1):
+        quotes += line.count('"')
+        if taken == 1 and not _OPENS.search(line):
+            break
+        if quotes % 2 == 0:
+            return taken
+    return 1
 
 
 def separator(lines: list[str]) -> str:
@@ -68,7 +87,7 @@ def _cells(line: str, mark: str) -> int:
     if mark == "\t":
         return line.count("\t") + 1
     try:
-        return len(next(csv.reader([line], delimiter=mark)))
+        return len(next(csv.reader(line.splitlines(keepends=True), delimiter=mark)))
     except (csv.Error, StopIteration):
         return line.count(mark) + 1
 

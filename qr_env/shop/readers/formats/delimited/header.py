@@ -86,14 +86,14 @@ def _left_out(path: Path, lines: int, first: str) -> str:
 
 def _named(file: TableFile, sample: list[str], dialect: Dialect, naming: Naming) -> Header:
     cells, lines = _cells(file.path, sample[dialect.header :], dialect)
-    cells = [cell.strip("\ufeff ") for cell in cells]
+    cells = [" ".join(cell.strip("\ufeff ").split()) for cell in cells]
     check_decoded(file, cells)
     return Header(dialect, cells, dialect.header + lines, naming(cells))
 
 
 def _cells(path: Path, lines: list[str], dialect: Dialect) -> tuple[list[str], int]:
     """The names of the columns, and the number of lines that they take."""
-    if dialect.delimiter in ("\t", ALONE):
+    if dialect.delimiter in ("\t", ALONE) and dialect.lines == 1:
         return split_line(lines[0], dialect.delimiter), 1
     reader = csv.reader(lines, delimiter=dialect.delimiter, skipinitialspace=dialect.spaced, strict=True)
     try:

@@ -11,6 +11,7 @@ from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_folder
 
+PRODUCTS = "product_id,title\n1,sofa\n"
 SKIP = ReadOptions(on_bad_row="skip")
 
 
@@ -49,6 +50,38 @@ def notes(shop: Shop) -> str:
 def test_separators_and_line_ends_are_found(tmp_path: Path, text: str, titles: list[str]) -> None:
     shop = shop_of(tmp_path, text)
     assert (shop.titles, bad_rows(shop)) == (titles, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('"Search\nterm",Clicks,"Impressions\n(30 days)"\nred sofa,3,"1,234"\nlamp,1,34\n', "queries.csv"),
+        ('"Search\r\nterm";"Impressions"\r\n"red sofa";1,234\r\nlamp;34\r\n', "queries.csv"),
+        ('"Search\nterm"\tImpressions\nred sofa\t1,234\nlamp\t34\n', "queries.tsv"),
+        ('# of May\n"Impressions\n\n(of the shop)"|"Search\rterm"\n1234|red sofa\n34|lamp\n', "queries.csv"),
+    ],
+)
+def test_names_of_columns_may_have_line_ends(tmp_path: Path, text: str, name: str) -> None:
+    (tmp_path / "products.csv").write_text("product_id,title\n1,sofa\n", encoding="utf-8")
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    shop = read_folder(tmp_path)
+    assert (shop.queries["query"].to_pylist(), shop.queries["frequency"].to_pylist()) == (
+        ["red sofa", "lamp"],
+        [1234, 34],
+    )
+    assert "query ← Search term" in notes(shop)
+
+
+def test_one_column_whose_name_has_a_line_end(tmp_path: Path) -> None:
+    assert shop_of(tmp_path, PRODUCTS, queries='"Search\nterm"\nred sofa\nlamp\n').queries["query"].to_pylist() == [
+        "red sofa",
+        "lamp",
+    ]
+
+
+def test_an_inch_in_the_name_of_a_column_opens_no_cell(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path, 'product_id\ttitle\twidth "\n1\tsofa\t3\n2\tlamp\t4\n', "products.tsv")
+    assert shop.titles == ["sofa", "lamp"]
 
 
 def test_the_separator_is_told_by_the_rows_not_by_the_suffix(tmp_path: Path) -> None:
