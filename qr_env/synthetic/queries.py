@@ -23,6 +23,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from qr_env.common.errors import ConfigError
+from qr_env.common.text_keys import text_key
 from qr_env.common.types import EXACT
 from qr_env.shop.shop import PURCHASE_SCHEMA, QUERY_SCHEMA, Shop
 from qr_env.synthetic.grammar import grammar
@@ -65,11 +66,11 @@ def with_catalogue_queries(shop: Shop, n: int, seed: int, like: Sequence[str] = 
     """The shop with up to n additional queries composed from its products: 90 % train, 10 % dev, never test.
 
     The shop's own queries come first, with unchanged splits, grades and purchases. Each new text differs from all
-    others, ignoring case. Frequencies follow Zipf's law, with ranks by how often a text was drawn. For each query its
-    source product and the most similar Exact product are purchased; at most 500 products with the intended words are
-    graded Exact (see the module). `slices["generated"]` marks the new queries. A catalogue too small for n different
-    texts gives fewer, with a warning: at most 20 per product. `qrels_complete` becomes False, since an ungraded product
-    is not known to be irrelevant.
+    others (`qr_env.common.text_keys`). Frequencies follow Zipf's law, with ranks by how often a text was drawn. For
+    each query its source product and the most similar Exact product are purchased; at most 500 products with the
+    intended words are graded Exact (see the module). `slices["generated"]` marks the new queries. A catalogue too small
+    for n different texts gives fewer, with a warning: at most 20 per product. `qrels_complete` becomes False, since an
+    ungraded product is not known to be irrelevant.
 
     Args:
         shop: its products are read, and its queries are kept.
@@ -90,7 +91,7 @@ def with_catalogue_queries(shop: Shop, n: int, seed: int, like: Sequence[str] = 
     if len(sampled_rows) > MAX_PRODUCTS:
         sampled_rows = np.sort(generator.choice(sampled_rows, MAX_PRODUCTS, replace=False))
     catalogue = learn(shop.products.take(sampled_rows), grammar(shop.language))
-    known_texts = {_folded(text) for text in shop.queries["query"].to_pylist()}
+    known_texts = {text_key(text) for text in shop.queries["query"].to_pylist()}
     count = min(n * CHOSEN_FROM if like else n, PER_PRODUCT * len(catalogue.items))
     drafts, drawn_N = _draw_drafts(catalogue, count, random.Random(seed), known_texts)
     if like and len(drafts) > n:
@@ -110,9 +111,13 @@ def _folded(text: str) -> str:
 def _draw_drafts(
     catalogue: Catalogue, n: int, rng: random.Random, known_texts: set[str]
 ) -> tuple[dict[str, Draft], npt.NDArray[np.int64]]:
-    """Text → draft of up to n different texts, and the draws of each; stops when under 1 % of the draws are new."""
+    """Text → draft of up to n different texts, and the draws of each; stops when under 1 % of the draws are new.
+
+    `known_texts` are `text_key`s; texts are the same where their keys are.
+    """
     weights = _source_weights(catalogue.items)
     drafts: dict[str, Draft] = {}
+    text_of: dict[str, str] = {}  # `text_key` → the text first drawn with it
     drawn: Counter[str] = Counter()
     while len(drafts) < n:
         before = len(drafts)
@@ -121,9 +126,10 @@ def _draw_drafts(
             draft = compose(item, catalogue, rng)
             words, language = catalogue.grammar.spoken(draft.words), catalogue.grammar.tokenizer.language
             text = noisy_text(words, rng, catalogue.words, language) if draft.style == "noisy" else " ".join(words)
-            if len(text) > 1 and (key := _folded(text)) not in known_texts:
-                drawn[key] += 1
-                drafts.setdefault(key, draft)
+            if len(text) > 1 and (key := text_key(text)) not in known_texts:
+                text = text_of.setdefault(key, _folded(text))
+                drawn[text] += 1
+                drafts.setdefault(text, draft)
         if len(drafts) - before < draws / 100:
             break
     if not drafts:

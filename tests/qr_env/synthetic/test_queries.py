@@ -98,6 +98,19 @@ def test_texts_are_new_and_distinct_ignoring_case() -> None:
     assert ids[12] == "gen-000000"
 
 
+def test_a_made_query_is_no_other_spelling_of_a_typed_one():
+    base = bridging_shop()
+    made = with_catalogue_queries(base, n=50, seed=1).queries["query"].to_pylist()
+    typed = "".join(chr(ord(letter) + 0xFEE0) if letter.isalpha() else letter for letter in made[0].upper())
+    row = {"query_id": ["own"], "query": [typed], "frequency": [1.0], "split": ["train"]}
+    own = pa.table(row, schema=QUERY_SCHEMA)
+    shop = with_catalogue_queries(
+        replace(base, queries=own, qrels=sp.csr_matrix((1, len(base.products)), dtype=np.int8)), n=50, seed=1
+    )
+    assert shop.queries["query"].to_pylist()[0] == typed
+    assert made[0] not in shop.queries["query"].to_pylist()
+
+
 def test_splits_frequencies_and_purchases() -> None:
     shop = with_catalogue_queries(bridging_shop(), n=400, seed=3)
     assert len(shop.queries) == 400
