@@ -33,6 +33,7 @@ from agents.query_log.graph import (
 from agents.text.expansion import rewrite_for_mode
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import Query
+from qr_env.evaluation.made_up import typed_queries
 from qr_env.language.tokenize import Tokenizer
 from qr_env.shop.shop import Shop
 
@@ -123,6 +124,8 @@ def graph_pairs(
     """
     gains = query_products(shop, queries, source)
     counts: Counts = {"queries in the graph": int((np.diff(gains.indptr) > 0).sum()), "edges": int(gains.nnz)}
+    if made_up := _made_up_edges(shop, queries, gains):
+        counts["edges of queries made from the catalogue"] = made_up
     gains, cut = capped(gains, config.max_queries)
     shared = config.min_shared or default_min_shared(gains)
     texts = [query.text for query in queries]
@@ -146,6 +149,13 @@ def graph_pairs(
         rewrites = [pair for pair, confirmed in zip(rewrites, confirmed_N.tolist(), strict=True) if confirmed]
     counts["kept"] = len(rewrites)
     return [Example("rewrite", q.text, text, source="graph", query_id=q.id) for q, text in rewrites], counts
+
+
+def _made_up_edges(shop: Shop, queries: Sequence[Query], gains: sp.csr_matrix) -> int:
+    """Edges of queries that were made from the catalogue: their grades and purchases are made up, too."""
+    typed = {query.row for query in typed_queries(shop, queries)}
+    made_up_P = np.array([query.row not in typed for query in queries], np.bool_)
+    return int(np.diff(gains.indptr)[made_up_P].sum())
 
 
 def _has_useful_words(pairs: Partners, words: _Words, combine: str) -> npt.NDArray[np.bool_]:

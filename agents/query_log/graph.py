@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from agents.query_log.word_model import incidence
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT, GAINS, SUBSTITUTE, FloatArray, Query
+from qr_env.evaluation.made_up import typed_queries
 from qr_env.language.tokenize import Tokenizer
 from qr_env.shop.shop import Shop
 
@@ -56,12 +57,14 @@ def query_products(shop: Shop, queries: Sequence[Query], source: str = "auto") -
 
     Args:
         queries: P queries; only their labels and purchases are read, so give the train split.
-        source: "labels", "purchases", or "auto": labels if any of the queries has labels.
+        source: "labels", "purchases", or "auto": labels if any query that a shopper typed has labels. With labels,
+            queries made from the catalogue count by their made-up grades.
     """
     if source not in ("auto", "labels", "purchases"):
         raise ConfigError(f"graph source {source!r}: choose auto, labels or purchases")
     levels = shop.qrels[[query.row for query in queries]] if queries else shop.qrels[:0]
-    if source == "labels" or (source == "auto" and levels.nnz):
+    typed = [query.row for query in typed_queries(shop, queries)]
+    if source == "labels" or (source == "auto" and shop.qrels[typed].nnz):
         gains = sp.csr_matrix((GAINS[levels.data - 1], levels.indices, levels.indptr), shape=levels.shape)
         gains.data[levels.data < SUBSTITUTE + 1] = 0.0
         gains.eliminate_zeros()

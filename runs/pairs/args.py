@@ -44,7 +44,8 @@ class PairConfig(JudgeServerArgs):
     queries: int = 1_500
     """train queries for log, engine and teachers, the most frequent first; 0 takes all"""
     edges: Literal["auto", "labels", "purchases"] = "auto"
-    """edges between queries and products in the graph; auto takes labels if the train split has any, else purchases"""
+    """edges between queries and products in the graph; auto takes labels if a train query that a shopper
+    typed has any, else purchases"""
     confirm: str = "engine"
     """filter of rewrites from graph, files and teachers: engine (reward above --engine.min-reward), llm:LM (a model's
     name, a folder or a server's URL: does it mean the same?), or none"""

@@ -1,5 +1,7 @@
 """The query graph: equal to slow counts, bounded, of the train split only; and the rewrites from it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,6 +11,7 @@ from agents.query_log import graph
 from agents.query_log.graph import capped, default_min_shared, most_similar, query_products
 from qr_env.common.errors import ConfigError
 from qr_env.common.types import EXACT
+from qr_env.synthetic.queries import with_catalogue_queries
 from runs.bench.pairs import generated_shop
 from tests.helpers.fakes import tiny_shop
 
@@ -62,6 +65,19 @@ def test_a_popular_product_keeps_its_most_specific_queries():
     assert (cut != gains).nnz == counts["edges cut from them"] == 2
     assert counts["products with too many queries"] == 1
     assert capped(gains, 4)[0] is gains
+
+
+def test_made_up_grades_are_no_labels_and_edges_of_made_up_queries_are_counted():
+    typed = tiny_shop()
+    unlabelled = replace(typed, qrels=sp.csr_matrix(typed.qrels.shape, dtype=np.int8), qrels_complete=False)
+    shop = with_catalogue_queries(unlabelled, 60, seed=0)
+    train = shop.split("train")
+    by_auto, by_purchases = query_products(shop, train), query_products(shop, train, "purchases")
+    assert (by_auto != by_purchases).nnz == 0 < by_auto.nnz < query_products(shop, train, "labels").nnz
+    _, counts = graph_pairs(shop, train)
+    made_up = counts["edges of queries made from the catalogue"]
+    assert 0 < made_up < counts["edges"]
+    assert "edges of queries made from the catalogue" not in graph_pairs(typed, typed.split("train"))[1]
 
 
 def test_the_graph_is_of_exact_and_substitute_labels_or_of_purchases():
