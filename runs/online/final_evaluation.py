@@ -21,6 +21,7 @@ from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.made_up import typed_queries
 from qr_env.evaluation.result import Evaluation
 from qr_env.evaluation.tables import comparison_table
+from qr_env.shop.shop import Shop
 from runs.common.folder import run_config
 from runs.common.serving_choice import ServingChoice, write_serving_choice
 from runs.online.args import Args
@@ -50,25 +51,25 @@ class FinalQueries:
     """whether any of them has a label; made-up queries have made-up grades, which are none"""
 
 
-def final_queries(setup: TrainingSetup) -> FinalQueries:
+def final_queries(shop: Shop) -> FinalQueries:
     """Typed test queries, else typed dev queries, else dev queries that were made from the catalogue."""
     for split in ("test", "dev"):
-        if typed := typed_queries(setup.shop, setup.shop.split(split)):
-            return FinalQueries(split, True, any(setup.shop.qrels[query.row].nnz for query in typed))
+        if typed := typed_queries(shop, shop.split(split)):
+            return FinalQueries(split, True, any(shop.qrels[query.row].nnz for query in typed))
     return FinalQueries("dev", False, False)
 
 
-def check_report_judge(args: Args, setup: TrainingSetup) -> None:
-    """Refuse --report-judge labels where no query of the final evaluation has a label, before anything is learned.
+def check_report_judge(args: Args, shop: Shop) -> None:
+    """Refuse --report-judge labels where no query of the final evaluation has a label, before anything is built.
 
     Raises:
         ConfigError: see above.
     """
-    queries = final_queries(setup)
+    queries = final_queries(shop)
     if args.report_judge == "labels" and not queries.labelled:
         none = "has a label" if queries.typed else "was typed by a shopper, and made-up grades are no labels"
         raise ConfigError(
-            f"report_judge='labels': no {queries.split} query of {setup.shop!r} {none}; name a judge, such as "
+            f"report_judge='labels': no {queries.split} query of {shop!r} {none}; name a judge, such as "
             "embedding, or leave it out"
         )
 
@@ -78,7 +79,7 @@ def open_report_evaluator(args: Args, setup: TrainingSetup, limit: int | None = 
 
     Made-up queries are scored by their made-up grades, which the evaluation calls so.
     """
-    queries = final_queries(setup)
+    queries = final_queries(setup.shop)
     judge = report_judge(setup, args, queries.labelled or not queries.typed)
     return setup.evaluator(queries.split, judge, limit, typed_only=queries.typed)
 
@@ -139,7 +140,7 @@ def serving_choice(
         if name not in NO_CANDIDATES
     ]
     gradings = []
-    queries, max_worse = final_queries(setup), args.evaluation.max_worse
+    queries, max_worse = final_queries(setup.shop), args.evaluation.max_worse
     if queries.typed:
         sources = [evaluations]
         if queries.labelled and evaluations["identity"].by != "labels":

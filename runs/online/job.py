@@ -71,9 +71,9 @@ def run_stages(args: Args, processes: Processes = SINGLE_PROCESS) -> None:
         processes.main_only(print_finished, args)
         return
     check_shop(args, shop)
+    check_report_judge(args, shop)
     setup = processes.main_first(build_setup, args, shop)
     stream = processes.main_first(make_stream, args, shop, setup.drift)
-    processes.main_only(check_report_judge, args, setup)
     # Nothing before this line writes a run: a command that is refused leaves no folder.
     processes.main_only(open_run, args.out, args, facts, args.resume, FREE)
     processes.main_only(print_exploits, args, setup)

@@ -47,9 +47,9 @@ ONLY_TRAIN = with_catalogue_queries(without_test_queries(SHOP, also=("dev",)), 6
 
 
 def test_typed_test_queries_then_typed_dev_queries_then_made_up_ones():
-    assert final_queries(setup_of(SHOP)) == FinalQueries("test", typed=True, labelled=True)
-    assert final_queries(setup_of(NO_TEST)) == FinalQueries("dev", typed=True, labelled=False)
-    assert final_queries(setup_of(ONLY_TRAIN)) == FinalQueries("dev", typed=False, labelled=False)
+    assert final_queries(SHOP) == FinalQueries("test", typed=True, labelled=True)
+    assert final_queries(NO_TEST) == FinalQueries("dev", typed=True, labelled=False)
+    assert final_queries(ONLY_TRAIN) == FinalQueries("dev", typed=False, labelled=False)
 
 
 def test_made_up_queries_do_not_stand_beside_typed_ones():
@@ -87,13 +87,13 @@ def test_made_up_queries_beside_labelled_ones_are_counted():
 
 def test_labels_are_refused_before_anything_is_learned_where_there_are_none():
     with pytest.raises(ConfigError, match=r"report_judge='labels': no dev query of .* has a label"):
-        check_report_judge(Args(report_judge="labels"), setup_of(NO_TEST))
+        check_report_judge(Args(report_judge="labels"), NO_TEST)
     with pytest.raises(
         ConfigError, match=r"no dev query of .* was typed by a shopper, and made-up grades are no labels"
     ):
-        check_report_judge(Args(report_judge="labels"), setup_of(ONLY_TRAIN))
-    check_report_judge(Args(report_judge="labels"), setup_of(SHOP))
-    check_report_judge(Args(report_judge="coverage"), setup_of(NO_TEST))
+        check_report_judge(Args(report_judge="labels"), ONLY_TRAIN)
+    check_report_judge(Args(report_judge="labels"), SHOP)
+    check_report_judge(Args(report_judge="coverage"), NO_TEST)
 
 
 def choice_of(shop, **settings):
