@@ -20,6 +20,16 @@ LEVEL_WORDS = {
     **dict.fromkeys(("c", "complement"), COMPLEMENT),
     **dict.fromkeys(("i", "irrelevant"), IRRELEVANT),
 }
+# What words of other scales mostly mean: proposed in messages, never read without being named.
+LIKELY = {
+    **dict.fromkeys(
+        ("perfect", "excellent", "exact match", "exakt", "yes", "true", "relevant", "highly relevant"), "E"
+    ),
+    **dict.fromkeys(("fully relevant", "very relevant", "very good", "best", "ideal", "vital", "key", "ja"), "E"),
+    **dict.fromkeys(("good", "partially relevant", "partly relevant", "partial match", "acceptable", "okay"), "S"),
+    **dict.fromkeys(("fair", "marginal", "marginally relevant", "slightly relevant", "somewhat relevant"), "C"),
+    **dict.fromkeys(("bad", "poor", "no", "false", "not relevant", "non relevant", "nonrelevant", "nein"), "I"),
+}
 FORM = "write GRADE=LEVEL with levels E, S, C and I, such as 0=I,1=E, 0..1=I,2..4=E or relevant=E,bad=I"
 
 
@@ -58,6 +68,11 @@ class GradeNames:
             return self.words.get(grade)
         value = number(grade)
         return None if value is None else next((r for low, high, r in self.ranges if low <= value <= high), None)
+
+
+def likely_level(grade: str) -> str:
+    """Letter of the level that a lower-case grade in words mostly means; "" where nobody can know."""
+    return LIKELY.get(" ".join(grade.replace("_", " ").replace("-", " ").split()), "")
 
 
 def _range(text: str, grade: str) -> tuple[float, float]:

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from qr_env.common.errors import ConfigError, DataError
 from qr_env.common.types import EXACT, IRRELEVANT, LEVELS
-from qr_env.shop.readers.grade_names import LEVEL_WORDS, GradeNames, number, plain_number
+from qr_env.shop.readers.grade_names import LEVEL_WORDS, GradeNames, likely_level, number, plain_number
 from qr_env.shop.readers.load_report import shorten
 
 UNJUDGED = frozenset(("", "-1", "nan", "none", "null", "n/a", "#n/a", "na", "<na>", "unjudged", "unrated", "?", "-"))
@@ -122,7 +122,9 @@ def _check_scale(path: Path, count: Counter[str], outside: Counter[str]) -> None
     on_scale = [word for word in count if word in SCALE]
     letters = sum(count[word] for word in LEVEL_WORDS) >= max(1, sum(count[word] for word in on_scale))
     graded = sum(n for word, n in count.items() if word not in UNJUDGED)
-    if outside and not _are_strays(outside, graded, best=() if letters else TOPS[count["0"] > 0]):
+    exact = any(LEVEL_WORDS.get(word, SCALE.get(word)) == EXACT for word in count)
+    strays = exact and _are_strays(outside, graded, best=() if letters else TOPS[count["0"] > 0])
+    if outside and not strays:
         why = f"{_example(outside)} is none of 0–3, E, S, C, I, Exact, Substitute, Partial, Complement, Irrelevant"
     elif on_scale and not letters and max(on_scale) in ("1", "2"):
         why = "none of them is Exact on the scale 0–3, where 3 is"
@@ -150,7 +152,9 @@ def _proposal(words: list[str]) -> str:
     """Values of --grades that would read these grades, the best of them as Exact."""
     values = sorted({value for word in words if (value := number(word)) is not None})
     if not values:
-        return f"grades={','.join(f'{word}=LEVEL' for word in words[:4])!r}, a level for each"
+        unread = {word: likely_level(word) for word in words if word not in LEVEL_WORDS}
+        parts = ",".join(f"{word}={level or 'LEVEL'}" for word, level in unread.items())
+        return f"grades={parts!r}{' if that fits' if all(unread.values()) else ', a letter for each LEVEL'}"
     low, high = min(values[0], 0.0), values[-1]
     if (values[0], high) == (1.0, 5.0):
         low = 1.0

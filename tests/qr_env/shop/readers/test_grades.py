@@ -50,7 +50,7 @@ def test_scales_that_are_read_without_a_word(cells: str | list[str], levels: lis
         ("1.0 0.0", r"0 \(1 ×\), 1 \(1 ×\)", r"grades='0=I,1=E' if"),
         ("0.1 0.55 0.9 1.0", r"0\.55 \(1 ×\)", r"grades='0\.75\.\.1=E,0\.5\.\.0\.75=S,"),
         ([str(n) for n in range(101)], r"101 different numbers from 0 to 100;", r"grades='75\.\.100=E,50\.\.75=S,"),
-        (["relevant", "bad"] * 5, r"relevant \(5 ×\), bad \(5 ×\)", r"grades='relevant=LEVEL,bad=LEVEL'"),
+        (["relevant", "bad"] * 5, r"relevant \(5 ×\), bad \(5 ×\)", r"grades='relevant=E,bad=I' if that fits"),
         (["3"] * 500 + ["4"] * 2, r"3 \(500 ×\), 4 \(2 ×\)", r"grades='0=I,1=C,2=S,3=E,4=E'"),
         ("10 5", r"5 \(1 ×\), 10 \(1 ×\)", r"grades='7\.5\.\.10=E,"),
         ("0.9", r"0\.9 \(1 ×\)", r"grades='0\.75\.\.1=E,0\.5\.\.0\.75=S,"),
@@ -59,7 +59,11 @@ def test_scales_that_are_read_without_a_word(cells: str | list[str], levels: lis
         ("0 3 10", r"10 \(1 ×\)", r"grades='7\.5\.\.10=E,"),
         (["0", "1"] * 10 + ["E"], r"0 \(10 ×\), 1 \(10 ×\), e \(1 ×\)", r"grades='0=I,1=E' if"),
         ("-2 4", r"-2 \(1 ×\), 4 \(1 ×\)", r"grades='0=I,1=C,2=S,3=E,4=E' if"),
-        ("true false", r"true \(1 ×\)", r"'true=LEVEL,false=LEVEL'"),
+        ("true false", r"true \(1 ×\)", r"'true=E,false=I' if that fits"),
+        (["Perfect", "Good", "Fair", "Poor"], "perfect", r"'perfect=E,good=S,fair=C,poor=I' if that fits"),
+        (["E", "Highly_Relevant", "I", "not-relevant"], "", r"'highly_relevant=E,not-relevant=I' if that fits"),
+        (["yes", "meh", "no"], "", r"'yes=E,meh=LEVEL,no=I', a letter for each LEVEL"),
+        (["Exact match", "Irrelevant", "Substitute", "Complement"], "", r"'exact match=E' if that fits"),
     ],
 )
 def test_any_other_scale_must_be_named(cells: str | list[str], listed: str, way_out: str) -> None:
