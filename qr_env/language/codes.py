@@ -64,6 +64,14 @@ _OTHER_CODES = {
     "nn": "no", "iw": "he", "in": "id", "ua": "uk", "at": "de", "br": "pt", "mx": "es", "gb": "en",
     "us": "en", "und": MIXED,
 }  # fmt: skip
+# What speakers call their language, where its English name is not near.
+_OWN_NAMES = {
+    "deutsch": "de", "français": "fr", "francais": "fr", "español": "es", "espanol": "es", "castellano": "es",
+    "italiano": "it", "português": "pt", "portugues": "pt", "nederlands": "nl", "svenska": "sv", "dansk": "da",
+    "norsk": "no", "suomi": "fi", "polski": "pl", "čeština": "cs", "magyar": "hu", "türkçe": "tr", "turkce": "tr",
+    "русский": "ru", "українська": "uk", "ελληνικά": "el", "العربية": "ar", "עברית": "he", "日本語": "ja",
+    "中文": "zh", "한국어": "ko", "ไทย": "th", "हिन्दी": "hi", "tiếng việt": "vi", "mandarin": "zh", "farsi": "fa",
+}  # fmt: skip
 
 
 def language(code: str) -> Language:
@@ -83,5 +91,5 @@ def language(code: str) -> Language:
 def _meant(code: str, named: dict[str, Language]) -> str:
     """The language that was meant, as a part of a sentence; "" where none is near."""
     near = difflib.get_close_matches(code, named, n=1, cutoff=0.75)
-    meant = LANGUAGES.get(_OTHER_CODES.get(code, "")) or (named[near[0]] if near else None)
+    meant = LANGUAGES.get(_OTHER_CODES.get(code) or _OWN_NAMES.get(code, "")) or (named[near[0]] if near else None)
     return f": {meant.code} is {meant.name}" if meant else ""

@@ -134,7 +134,16 @@ def test_every_language_has_what_it_names() -> None:
         assert found.terms("Sofa 12,5 cm")[-1] == "cm" and isinstance(found.stop_words, frozenset)
 
 
-@pytest.mark.parametrize(("code", "meant"), [("jp", "ja is Japanese"), ("germn", "de is German"), ("xx", "known are")])
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [
+        ("jp", "ja is Japanese"),
+        ("germn", "de is German"),
+        ("deutsch", "de is German"),
+        ("日本語", "ja is Japanese"),
+        ("xx", "known are"),
+    ],
+)
 def test_unknown_languages_are_refused_with_what_was_meant(code: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=rf"no language '{code}'.*{meant}"):
         language(code)
