@@ -47,7 +47,9 @@ def solr_entries(file: TableFile, report: LoadReport) -> list[Entry]:
     path = str(file.path)
     report.rows[path], report.kept[path] = rows, rows - len(problems)
     if alone:
-        report.note(f"{file.path.name}: lines with one word alone: {len(alone):,} (line {alone[0]:,})")
+        report.note(
+            f"{file.path.name}: lines without a comma or =>, which name no synonym: {len(alone):,} (line {alone[0]:,})"
+        )
     if note := undecoded.note():
         report.note(note)
     report.add(path, problems)

@@ -75,7 +75,7 @@ def test_rules_of_solr(tmp_path: Path) -> None:
     (tmp_path / "synonyms.txt").write_text(RULES)
     report = LoadReport()
     assert read_dictionary(tmp_path / "synonyms.txt", report) == WANTED
-    assert report.notes == ["synonyms.txt: lines with one word alone: 1 (line 6)"]
+    assert report.notes == ["synonyms.txt: lines without a comma or =>, which name no synonym: 1 (line 6)"]
 
 
 @pytest.mark.parametrize(
