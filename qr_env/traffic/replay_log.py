@@ -31,9 +31,14 @@ from qr_env.shop.shop import Shop
 from qr_env.traffic.drift import Drift
 from qr_env.traffic.stream import Arrival, fingerprint
 
+_DAYS = ("fecha", "data", "jour", "dato", "дата", "日期", "日付", "날짜")
 _TIMES = (
     *("timestamp", "ts", "datetime", "date_time", "event_time", "event_timestamp", "created_at", "searched_at"),
-    *("date_hour_and_minute", "date_hour_minute", "date_hour", "event_date", "date", "datum", "day"),
+    *("zeitpunkt", "zeitstempel", "horodatage", "date_heure", "fecha_hora", "data_ora", "data_hora", "日時"),
+    # Mostly a time of day, with the day in a column of its own.
+    *("time_of_day", "uhrzeit", "heure", "hora", "ora", "tijd", "tijdstip", "klockslag", "godzina", "время", "时间"),
+    *("時刻", "시간", "date_hour_and_minute", "date_hour_minute", "date_hour", "event_date", "date", "datum", "day"),
+    *_DAYS,
 )
 _SESSIONS = (
     *("session_id", "ga_session_id", "visit_id", "client_id", "user_pseudo_id", "user", "user_id", "visitor_id"),
@@ -43,7 +48,7 @@ LOG = Spec(
     "log",
     (
         Column("time", _TIMES, required=True, filled=True, kind="time", limit=128),
-        Column("day", ("date", "datum", "event_date", "log_date"), limit=64),
+        Column("day", ("date", "datum", "event_date", "log_date", *_DAYS), limit=64),
         # In OpenSearch's index ubi_queries "query" is what the engine was sent, and "user_query" what was typed.
         Column("query", QUERY_NAMES, clean="entities", required=True, filled=True, unless=(("query", "user_query"),)),
         Column("session", _SESSIONS, limit=256),

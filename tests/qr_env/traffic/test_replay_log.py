@@ -161,10 +161,15 @@ def test_a_log_of_nothing_but_bad_times_says_why(tmp_path: Path) -> None:
         "Date,Time,Query\n2026-01-31,10:00:00,couch\n2026-01-31,10:00:05,icebox\n",
         "datum;time;suchbegriff\n31.01.2026;10:00;couch\n31.01.2026;10:00:05;icebox\n",
         "date,time,q\n1/31/2026,10:00 AM,couch\n1/31/2026,10:00:05 AM,icebox\n",
+        "Datum;Uhrzeit;Suchbegriff\n31.01.2026;10:00;couch\n31.01.2026;10:00:05;icebox\n",
+        "Date,Heure,Requête\n31/01/2026,10:00,couch\n31/01/2026,10:00:05,icebox\n",
+        "日付,時刻,query\n2026年1月31日,10:00,couch\n2026年1月31日,10:00:05,icebox\n",
+        "data;ora;query\n31/01/2026;10:00;couch\n31/01/2026;10:00:05;icebox\n",
+        "Zeitpunkt;Suchbegriff\n31.01.2026 10:00;couch\n31.01.2026 10:00:05;icebox\n",
     ],
 )
 def test_a_day_and_a_time_of_day_may_be_two_columns(tmp_path: Path, text: str) -> None:
-    (tmp_path / "log.csv").write_text(text)
+    (tmp_path / "log.csv").write_text(text, encoding="utf-8")
     assert ReplayLog.read(tmp_path / "log.csv", SHOP).time_N.tolist() == [1_769_853_600, 1_769_853_605]
 
 

@@ -27,12 +27,14 @@ _CLOCK = (
 )
 _ZONE = (
     r"(?: ?(?P<zone>[Zz]|(?:UTC|GMT|UT)?[+-]\d{1,2}(?::?\d\d)?|[A-Z]{2,5}|[A-Z][A-Za-z_]+(?:/[A-Za-z0-9_+-]+)+))?"
-    r"(?: ?[\[(][^\])]*[\])])?\]?$"
+    r"(?: ?\[(?P<named>[A-Z][A-Za-z_]+(?:/[A-Za-z0-9_+-]+)+)\]| ?[\[(][^\])]*[\])])?\]?$"
 )
 _WEEKDAY = r"^\[?(?:[A-Za-z]{3,9},? +)?"
 _MONTH = r"(?P<month>\p{L}{3,9})\.?"
 FORMS = {
-    "year-month-day": r"^\[?(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})" + _CLOCK + _ZONE,
+    "year-month-day": (
+        r"^\[?(?P<year>\d{4})[-/.年년] ?(?P<month>\d{1,2})[-/.月월] ?(?P<day>\d{1,2})[.日일]?" + _CLOCK + _ZONE
+    ),
     "yearmonthdayThour": (
         r"^(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)T(?P<hour>\d\d)(?P<minute>\d\d)"
         r"(?:(?P<second>\d\d)(?P<fraction>[.,]\d{1,18})?)?" + _ZONE
@@ -167,6 +169,10 @@ def match_forms(values_N: pa.Array) -> dict[str, Written]:
         if matched_M.any():
             parts = parts.filter(pa.array(matched_M))
             texts = {field.name: pc.fill_null(parts.field(field.name), "") for field in parts.type}
+            if (
+                named := texts.pop("named", None)
+            ) is not None:  # 10:00[Europe/Berlin]; with an offset before it, that decides
+                texts["zone"] = pc.if_else(pc.equal(texts["zone"], ""), named, texts["zone"])
             found[name] = Written(left_M[matched_M], texts)
             left_M = left_M[~matched_M]
     return found

@@ -42,7 +42,7 @@ class Undecoded:
         self.rows += 1
         name = "UTF-8" if self._file.encoding.startswith("utf-8") else self._file.encoding
         if self.guess == "cp1252":
-            reading = repr(_windows(text)[:40])
+            reading = repr(_windows(text).strip()[:40])
             return f"not {name} (Windows-1252, it seems: then it reads {reading}; pass encoding='cp1252')"
         if self.guess == "other":
             return f"not {name} (in another encoding: pass it as `encoding`, such as cp1251, gb18030 or shift_jis)"
