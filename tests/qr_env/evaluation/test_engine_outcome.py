@@ -37,7 +37,7 @@ def test_a_clear_choice_names_every_change_and_the_retriever() -> None:
     assert check.is_clear and check.served is check.best
     assert check.sentence() == (
         "index the description, leave out the brand, title weight 10, b 0.4: +0.050 [+0.010, +0.090] nDCG@10 by judge "
-        f"'fields', 1,200 queries; --retriever {check.best.spec}"
+        f"'fields', 1,200 queries; qr online SHOP --retriever {check.best.spec}"
     )
     checked_retriever(check.best.spec)
     assert check.to_json()["is clear"] is True

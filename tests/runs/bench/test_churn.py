@@ -15,7 +15,7 @@ SHOP = generate(seed=2, n_products=4_000, n_queries=1_500)
 
 
 def test_no_error_while_a_tenth_of_the_shop_is_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr("runs.bench.churn.load_shop", lambda *_: SHOP)
+    monkeypatch.setattr("runs.bench.churn.load_shop", lambda *_, **__: SHOP)
     main(ChurnArgs(results=20_000, prompts=16, json=str(tmp_path / "churn.json")))
     report = json.loads((tmp_path / "churn.json").read_text())
     counts, errors = report["sizes"], report["errors"]
@@ -27,13 +27,13 @@ def test_a_search_that_ignores_the_assortment_is_detected(monkeypatch):
     search = BM25.search
     monkeypatch.setattr(BM25, "search", lambda self, queries, k, on_sale_C=None: search(self, queries, k))
     assert check(ChurnArgs(results=3_000, prompts=16), SHOP)["not on sale"] > 100
-    monkeypatch.setattr("runs.bench.churn.load_shop", lambda *_: SHOP)
+    monkeypatch.setattr("runs.bench.churn.load_shop", lambda *_, **__: SHOP)
     with pytest.raises(SystemExit):
         main(ChurnArgs(results=3_000, prompts=16))
 
 
 def test_errors_are_reported_and_set_exit_code_1(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(churn, "load_shop", lambda *_: SHOP)
+    monkeypatch.setattr(churn, "load_shop", lambda *_, **__: SHOP)
     monkeypatch.setattr(churn, "check", lambda args, _: {"results": args.results, **dict.fromkeys(ERRORS, 0)})
     main(ChurnArgs(results=7, json=str(tmp_path / "churn.json")))
     assert "not on sale 0  wrong 0  missing 0" in capsys.readouterr().out

@@ -23,7 +23,7 @@ def test_ratios_of_a_small_catalogue() -> None:
 
 
 def test_the_verb_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr("runs.bench.retrieval.load_shop", lambda *_: tiny_shop())
+    monkeypatch.setattr("runs.bench.retrieval.load_shop", lambda *_, **__: tiny_shop())
     out = tmp_path / "bench.json"
     retrieval.main(RetrievalArgs(encoder="", queries=20, rounds=1, json=str(out)))
     assert json.loads(out.read_text()).keys() >= {"ratios", "sizes", "commit", "versions", "machine"}

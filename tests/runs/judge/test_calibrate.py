@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return judges.get(spec, FailingJudge())
 
     monkeypatch.setattr(verb, "open_judge", open_judge)
+    monkeypatch.setattr(verb, "check_judges", lambda *_: None)  # it knows the real judges only
     return tmp_path / "shop"
 
 

@@ -44,5 +44,5 @@ def test_a_shop_without_a_log_is_refused(args: Args, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--split train dev"):
         job.main(args)
     args.source, args.limit = str(tmp_path / "shop"), 0
-    with pytest.raises(ConfigError, match="--limit 0"):
+    with pytest.raises(ConfigError, match="limit=0"):
         job.main(args)
