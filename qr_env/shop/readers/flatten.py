@@ -46,6 +46,8 @@ def cell_text(value: object, name: str) -> str | None:
     A number with three decimals gets a fourth in a column of numbers: "1.234" as text may mean 1,234.
     """
     name = name.rstrip("~")  # of a column that stands in
+    if isinstance(value, dict) and len(value) == 1:
+        value = _untyped(value)
     if name.endswith("_id"):
         return _id_text(value)
     if name not in NUMBER_COLUMNS:
@@ -195,6 +197,20 @@ def _id_text(value: object) -> str | None:
     while isinstance(value, list | dict) and len(value) == 1:
         (value,) = value.values() if isinstance(value, dict) else value
     return None if isinstance(value, list | dict) and value else flat_text(value)
+
+
+def _untyped(value: object) -> object:
+    """A value of DynamoDB's export without its types: "sofa" of {"S": "sofa"}; anything else as it is."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    ((kind, inner),) = value.items()
+    if kind in ("S", "N") and isinstance(inner, str):
+        return inner
+    if kind in ("L", "SS", "NS") and isinstance(inner, list):
+        return [_untyped(item) for item in inner]
+    if kind == "M" and isinstance(inner, dict):
+        return {key: _untyped(item) for key, item in inner.items()}
+    return None if kind == "NULL" and inner is True else value
 
 
 def _names(value: object) -> object:

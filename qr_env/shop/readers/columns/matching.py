@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.columns.property_pairs import find_pairs, pair_texts
 from qr_env.shop.readers.columns.spec import Column, Spec, bare_name, plain_name
+from qr_env.shop.readers.load_report import shorten
 
 PARENT = "parent~"
 OTHER_ID = "product_id~"  # of a column that stands in for empty ids; parents are named by it too
@@ -70,6 +71,7 @@ class Matching:
             if column.required and not chosen[column.name] and column.name not in self.fills:
                 raise DataError(_missing(self.path, header, column))
         self.grouped = bool(self.spec.key) and chosen[self.spec.key] in self.spec.groups
+        self.grouped |= any(name in places for name in self.spec.views)
         for hidden, names in ((PARENT, self.spec.parents), (KIND, self.spec.kinds)):
             place = next((places[name][0] for name in names if name in places), None)
             if place is not None:
@@ -106,6 +108,7 @@ class Matching:
         if left:
             more = f" and {len(left) - SHOWN:,} more" if len(left) > SHOWN else ""
             text += f"; not used: {', '.join(self._hinted(name) for name in left[:SHOWN])}{more}"
+            text += self._uncounted()
         return text
 
     def filled_note(self) -> str:
@@ -114,6 +117,11 @@ class Matching:
         counts = [f"{count:,} of {name} from {self._source(self.fills[name])}" for name, count in filled.items()]
         text = f"{self.path.name}: empty cells filled: {', '.join(counts)}"
         return text if counts else ""
+
+    def _uncounted(self) -> str:
+        """That no column counts searches, in a file whose rows could have a frequency; else ""."""
+        counted = any(column.kind == "frequency" and column.name not in self._ours() for column in self.spec.columns)
+        return "; no column says how often a query was searched, so each counts once" if counted else ""
 
     def _choose(self, column: Column, places: dict[str, list[int]]) -> str:
         """Enter the file's column for one of ours; returns the name under which it was found, "" if there is none."""
@@ -169,7 +177,8 @@ def _places(header: list[str]) -> dict[str, list[int]]:
 def _missing(path: Path, header: list[str], column: Column) -> str:
     """The message for a required column that the header lacks: the header, names alike, and what is accepted."""
     alike = [f"{name!r} is like {near!r}" for name in header if (near := _alike(plain_name(name), column))]
-    text = f"{path}: no column for {column.name!r} among {header}"
+    shown = ", ".join(shorten(name, 40) for name in header[:SHOWN]) + (", …" if len(header) > SHOWN else "")
+    text = f"{path}: no column for {column.name!r} among [{shown}]"
     if alike:
         text += f"; {', '.join(alike)}: rename it"
     if any(DATA.fullmatch(name.strip()) for name in header):

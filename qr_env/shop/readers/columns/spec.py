@@ -14,6 +14,9 @@ from typing import Literal
 
 TITLE_LIMIT = 2_000  # characters; the longest real title in ESCI, WANDS and Icecat is under 1,000
 TEXT_LIMIT = 100_000  # characters, for descriptions and attributes
+_IN_CURRENCY = re.compile(
+    "(?<=[a-z])(_in)?_(usd|eur|euro|gbp|chf|cad|aud|nzd|jpy|inr|cny|krw|brl|mxn|sek|nok|dkk|pln|czk|huf|ron|rub|zar|sgd)$"
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Spec:
     """Names of a column which says, where it is filled, that the row is part of another row's product."""
     groups: tuple[str, ...] = ()
     """Names of the key's column in exports that give a product several rows: a row that repeats a key is part of it."""
+    views: tuple[str, ...] = ()
+    """Names of a column for the shop's view, language or store: a row that repeats a key is the product in another."""
     kinds: tuple[str, ...] = ()
     """Names of a column which says what a row is: a product, or a variant, an image or a rule of one."""
     totals: str = ""
@@ -69,12 +74,13 @@ class Spec:
 
 
 def plain_name(name: str) -> str:
-    """A column's name without case, accents, punctuation and the prefixes of feeds and search engines.
+    """A column's name without case, accents, punctuation and what feeds, engines and their reports put around it.
 
     >>> [plain_name(name) for name in ("Body (HTML)", "productId", "g:sale_price", "_source.title", "_id", "Größe")]
     ['body_html', 'product_id', 'sale_price', 'title', '_id', 'große']
     """
     text = re.sub(r"^(g:|_source\.|fields\.|doc\.|product\.|item\.)", "", name.strip())
+    text = re.sub(r"(?i)^(last \d+ (hours|days|months) |top( \d+)? values of )|\.keyword\b|: (de|a)scending$", "", text)
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
     text = re.sub("(?<=[a-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFKD", text))  # of Latin letters
     text = re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", text))
@@ -83,5 +89,5 @@ def plain_name(name: str) -> str:
 
 
 def bare_name(name: str) -> str:
-    """`plain_name` without what stands in brackets: "price" for "Price (USD)" and "Price [EUR]"."""
-    return plain_name(re.sub(r"\(.*?\)|\[.*?\]", " ", name))
+    """`plain_name` without brackets and a currency at its end: "price" for "Price [$]", "price_eur", "Price in EUR"."""
+    return _IN_CURRENCY.sub("", plain_name(re.sub(r"\(.*?\)|\[.*?\]", " ", name)))

@@ -35,13 +35,24 @@ _PRODUCT_ID = Column(
     required=True,
     filled=True,
     limit=256,
-    fills=(("id", "sku"), ("id", "artikelnummer"), ("id", "ugs"), ("product_id", "product_code_sku")),
+    fills=(("id", "sku"), ("id", "artikelnummer"), ("id", "ugs"), ("product_id", "product_code_sku"), ("sku", "token")),
 )
 PAIR_PRODUCT_ID = Column("product_id", (*_IDS, "id"), required=True, filled=True, limit=256)
 _QUERY_ID = Column("query_id", ("qid", "topic", "topic_id"), filled=True, limit=256)
 QUERY_NAMES = (
     *("text", "query_text", "q", "user_query", "search_term", "search_terms", "search_query", "search_queries"),
-    *("search_keyword", "search_phrase", "search_string", "top_queries", "queries", "keyword", "keywords", "term"),
+    *(
+        "search_keyword",
+        "search_phrase",
+        "search_string",
+        "internal_search_term",
+        "site_search_term",
+        "top_queries",
+        "queries",
+        "keyword",
+        "keywords",
+        "term",
+    ),
     *("search", "haufigste_suchanfragen", "suchanfrage", "suchanfragen", "suchbegriff", "suchbegriffe"),
     *("requetes_les_plus_frequentes", "requete", "requetes", "terme_de_recherche", "consultas_principales"),
     *("consulta", "consultas", "termino_de_busqueda", "query_principali", "consultas_principais"),
@@ -149,6 +160,7 @@ PRODUCTS = Spec(
     key="product_id",
     parents=("parent", "parent_sku", "parent_id", "parent_product_id", "superior", "ubergeordnet", "variant_id"),
     groups=("handle", "url_handle", "handle_id"),
+    views=("store_view_code",),
     kinds=("item_type", "field_type", "item"),
 )
 QUERIES = Spec(
@@ -158,7 +170,7 @@ QUERIES = Spec(
         # In OpenSearch's index ubi_queries "query" is what the engine was sent, and "user_query" what was typed.
         Column(
             "query",
-            QUERY_NAMES,
+            (*QUERY_NAMES, "label", "key"),  # of Matomo, and of the buckets of Elasticsearch
             clean="entities",
             required=True,
             filled=True,
@@ -171,6 +183,7 @@ QUERIES = Spec(
             (
                 *("freq", "count", "query_count", "search_count", "searches", "total_searches", "search_volume"),
                 *("volume", "avg_monthly_searches", "total_unique_searches", "num_searches", "number_of_searches"),
+                *("no_of_searches", "doc_count", "count_of_records", "nb_visits"),
                 *("impressions", "impr", "impressionen", "impresiones", "impressioni", "vertoningen", "impressoes"),
                 *("goruntuleme", "zobrazeni", "visningar", "wyswietlenia", "表示回数", "展示次数", "노출수", "показы"),
                 *("event_count", "ereignisanzahl", "sessions"),

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qr_env.shop.readers.cells import Mask
-from qr_env.shop.readers.number.currencies import CURRENCY, THREE_DECIMALS
+from qr_env.shop.readers.number.currencies import CURRENCY, REMARK, THREE_DECIMALS
 
 EMPTY = ("", "nan", "none", "null", "n/a", "na", "#n/a", "<na>", "-", "–", "—", "\\n")
 MAJORITY = 0.9  # of the clear cells
@@ -175,6 +175,7 @@ def _bare(odd: pa.Array, counts: bool) -> tuple[pa.Array, Mask, Mask]:
         text = pc.replace_with_mask(text, pa.array(foreign_M), pa.array(plain, pa.string()))
     if counts:
         return _counts(text), np.zeros(len(text), bool), np.zeros(len(text), bool)
+    text = pc.replace_substring_regex(pc.replace_substring_regex(text, REMARK, ""), r"^'(\d)", r"\1")
     bare = pc.replace_substring_regex(text, rf"^([-+]?) ?{CURRENCY} ?", r"\1")
     bare = pc.replace_substring_regex(bare, rf" ?{CURRENCY}$", "")
     currency_M = np.asarray(pc.not_equal(bare, text), bool)

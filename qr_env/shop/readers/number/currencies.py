@@ -1,4 +1,4 @@
-"""Names of currencies beside a price, as a regular expression for lower-case text."""
+"""What stands beside a price, as regular expressions for lower-case text: names of currencies, and remarks on it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,25 @@ _CODES = (
     "pgk|php|pkr|pln|pyg|qar|ron|rsd|rub|rwf|sar|sbd|scr|sdg|sek|sgd|shp|sle|sos|srd|ssp|stn|svc|syp|szl|thb|"
     "tjs|tmt|tnd|top|try|ttd|twd|tzs|uah|ugx|usd|uyu|uzs|ves|vnd|vuv|wst|xaf|xcd|xof|xpf|yer|zar|zmw|zwg"
 )
-# Other names that shops print, the longer ones first; the class of currency signs covers "$" and "€".
+# Other names that shops print, the longer ones first.
 _LONG_NAMES = "dollars|euros|euro|yuan"
-_NAMES = "руб|грн|rmb|sfr|lei|บาท|dhs|ден|дин|din|kr|kč|kc|zł|zl|лв|rs|fr|ft|tl|rm|rp|dh|р|r|円|元|圓|원"
-CURRENCY = rf"(?:(?:[a-z]{{1,3}})?\$|\p{{Sc}}|(?:{_LONG_NAMES}|{_CODES}|{_NAMES})\.?)"
+_NAMES = (
+    r"د\.إ|ر\.س|د\.ك|د\.ب|ج\.م|درهم|ريال|"
+    "руб|грн|rmb|sfr|lei|บาท|dhs|ден|дин|din|kr|kč|kc|zł|zl|лв|rs|fr|ft|tl|rm|rp|dh|р|r|円|元|圓|원"
+)
+# Unicode's currency signs without those of a cent: 99¢ is no 99.
+_SIGNS = "[$£-¥֏؋৲৳૱௹฿៛₠-⃀﷼﹩＄￡￥￦]"
+CURRENCY = rf"(?:(?:[a-z]{{1,3}})?\$|{_SIGNS}|(?:{_LONG_NAMES}|{_CODES}|{_NAMES})\.?)"
 THREE_DECIMALS = "bhd|iqd|jod|kwd|lyd|omr|tnd"  # their prices have three decimals: 1.250 KWD is 1.25
+_TAX = (
+    r"(?:incl?|ex(?:cl?)?|inkl|exkl|zzgl)\.? ?(?:vat|tax|taxes|gst|mwst|ust|tva|iva|btw|moms)|ttc|税込み?|税抜き?|税別"
+)
+_EACH = "each|(?:/|per|pro|je) ?(?:each|ea|stk|stck|stück|stueck|piece|pcs?|item|unit)"
+REMARK = rf" ?[(（]?(?:{_TAX}|{_EACH})\.?[)）]?$"
+_SAME = (
+    *(("eur", "€ euro euros"), ("usd", "$ us$ dollars"), ("gbp", "£ ￡"), ("jpy", "¥ ￥ 円"), ("inr", "₹ rs")),
+    *(("rub", "₽ руб р"), ("pln", "zł zl"), ("czk", "kč kc"), ("try", "₺ tl"), ("krw", "₩ ￦ 원"), ("uah", "₴ грн")),
+    *(("chf", "sfr fr"), ("cny", "元 rmb yuan"), ("brl", "r$"), ("aud", "a$ au$"), ("cad", "c$ ca$"), ("thb", "฿ บาท")),
+)
+CODES = {name: code for code, names in _SAME for name in names.split()}
+"""Name of a currency, lower case → its code in lower case."""

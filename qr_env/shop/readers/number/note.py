@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 from qr_env.shop.readers.cells import Cells
 from qr_env.shop.readers.columns.spec import Column
 from qr_env.shop.readers.number.column import POINT, THOUSANDS, UNDECIDED, NumberColumn
+from qr_env.shop.readers.number.currencies import CODES, REMARK
 
+_AMOUNT = r"[-+\d.,:/'’‘´–—\s\x{a0}\x{202f}]+"
 # What stands for a missing value.
 INSTEAD = {"price": "unknown", "frequency": "taken as 1"}
 
@@ -42,7 +44,7 @@ def number_note(column: Column, numbers: NumberColumn, cells: Cells) -> str:
 def _format_fact(numbers: NumberColumn, cells: Cells) -> str:
     shown_N = numbers.marked_N & ~numbers.other_N
     if numbers.rule == POINT:
-        shown_N = shown_N & np.asarray(pc.match_substring(cells.values, ","), bool)
+        shown_N = shown_N & np.asarray(pc.match_substring_regex(cells.values, r",|\.\d{3}($|\D)"), bool)
     if not shown_N.any():
         return ""
     if numbers.rule == UNDECIDED:
@@ -56,7 +58,10 @@ def _format_fact(numbers: NumberColumn, cells: Cells) -> str:
 
 def _currency_fact(numbers: NumberColumn, cells: Cells) -> str:
     named = cells.values.filter(pa.array(numbers.currency_N))
-    names = pc.unique(pc.replace_substring_regex(named, r"[-+\d.,'’\s]+", "")).to_pylist()
+    spelled = pc.replace_substring_regex(pc.replace_substring_regex(named, f"(?i){REMARK}", ""), _AMOUNT, "")
+    # Of several spellings, € and EUR, the first is shown.
+    first = {CODES.get(name.lower(), name.lower()): name for name in reversed(pc.unique(spelled).to_pylist())}
+    names = list(first.values())[::-1]
     if len(names) > 1:
         listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         return cells.fact(numbers.currency_N, f"{{}} in {len(names)} currencies ({listed}), and not converted")

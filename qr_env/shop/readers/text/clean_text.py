@@ -25,7 +25,22 @@ from qr_env.shop.readers.text.html_text import decode_entities, plain_text
 NOTHING = (
     *("nan", "NaN", "NAN", "-nan", "None", "none", "NONE", "null", "NULL", "Null", "(null)", "(none)", "NaT", "<NA>"),
     *("N/A", "n/a", "N/a", "NA", "N.A.", "n.a.", "#N/A", "#NA", "#N/A N/A", "#VALUE!", "#REF!", "#NAME?", "#DIV/0!"),
-    *("undefined", "(not set)", "(not provided)", "\\N", "-", "--", "–", "—", "[]", "{}"),
+    *(
+        "undefined",
+        "(not set)",
+        "(not provided)",
+        "(other)",
+        "(empty)",
+        "(blank)",
+        "<empty search>",
+        "\\N",
+        "-",
+        "--",
+        "–",
+        "—",
+        "[]",
+        "{}",
+    ),
 )
 UNKNOWN = "cells that say nothing are read as unknown"
 KEPT = "cells that say nothing are kept"

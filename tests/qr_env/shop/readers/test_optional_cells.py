@@ -72,6 +72,9 @@ def test_the_last_cell_of_a_file_decides_for_its_first(tmp_path: Path, rows: int
     ("cells", "values", "note"),
     [
         (("$5", "16,50 €", "None"), [5, 16.5, None], "2 values are in 2 currencies ($, €), and not converted"),
+        (("12.–", "CHF 5.-", "5 Fr."), [12, 5, 5], "2 values are written with a currency, which is left out"),
+        (("5 €", "EUR 6", "7 Euro"), [5, 6, 7], "3 values are written with a currency, which is left out"),
+        (("1.299", "2.49", "3.50"), [1.299, 2.49, 3.5], "a point is the decimal mark ('1.299', line 2)"),
         (("1.234", "1,234", "7"), [None, None, 7], "points and commas are used both ways"),
         (("1.299", "899", "2.450"), [1299, 899, 2450], "separate thousands, as no value has a decimal mark"),
         (("12.50", "-3", "5 - 9"), [12.5, None, None], "2 values are no number ≥ 0, and unknown ('-3', line 3)"),

@@ -174,3 +174,23 @@ def test_amazon_metadata(tmp_path: Path) -> None:
     assert rows(shop, "product_id", "title", "description", "brand", "category", "attributes") == [
         ("B01", "Hair Spray", "Holds. | Shines.", "Acme", "All Beauty", "Size: 3 oz")
     ]
+
+
+def test_magento_has_a_row_for_each_view_of_the_shop(tmp_path: Path) -> None:
+    shop = read(
+        tmp_path,
+        "sku,store_view_code,product_type,categories,name,description,price\n"
+        "24-MB01,,simple,Gear,Joust Bag,The bag,34.000000\n"
+        "24-MB01,de,,,Jousttasche,Die Tasche,\n"
+        "24-MB01,fr,,,,,\n"
+        "24-MB02,,simple,Gear,Fusion Pack,,59.000000\n",
+        "query\nbag\n",
+    )
+    assert shop.titles == ["Joust Bag", "Fusion Pack"]
+    assert "left out: 2" in notes(shop)
+
+
+def test_square_has_items_without_an_sku(tmp_path: Path) -> None:
+    products = "Token,Item Name,SKU,Category,Price\nAB,Red sofa,RS,Sofas,12.50\nAC,Lamp,,Lamps,5.00\n"
+    shop = read(tmp_path, products, "query\nlamp\n")
+    assert rows(shop, "product_id", "title") == [("RS", "Red sofa"), ("AC", "Lamp")]

@@ -8,6 +8,7 @@ header.lines      # 2
 from __future__ import annotations
 
 import csv
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from qr_env.shop.readers.formats.opening.undecoded import check_decoded
 from qr_env.shop.readers.load_report import LoadReport
 
 HEADER_LINES = 10  # lines among which the header is looked for
+# A rule below the names of the columns, as psql, MySQL and Markdown print it.
+_PRINTED = re.compile(r"[+|]?[ :]?-{2,}[ :]*([+|][ :]*-{2,}[ :]*)+[+|]?|\|[ :]*-{2,}[ :]*\||\+-{2,}\+")
 NO_HEADER = ["id", "text"]  # columns of a file with numbers and texts that names none
 
 
@@ -44,7 +47,7 @@ def find_header(file: TableFile, sample: list[str], naming: Naming, report: Load
     A file with numbers and texts, separated by tabs, needs no header.
 
     Raises:
-        DataError: no line names the columns that are needed, or the file is JSON.
+        DataError: no line names the columns that are needed, the file is JSON or a printed table.
     """
     if not any(line.strip() for line in sample):
         raise DataError(f"{file.path}: the file is empty; the first line must name the columns")
@@ -53,6 +56,11 @@ def find_header(file: TableFile, sample: list[str], naming: Naming, report: Load
     if line[:1] in ("{", "[") and line[1:2] in ('"', "{", "}", "\n", "\r"):
         raise DataError(
             f"{file.path}: this is JSON, it begins with {excerpt(line)}; name it {table_name(file.path)[0]}.jsonl"
+        )
+    if any(_PRINTED.fullmatch(line.strip()) for line in sample[:HEADER_LINES]):
+        raise DataError(
+            f"{file.path}: this is a table as a terminal or Markdown shows it; export it as CSV (psql: \\copy … to "
+            "'FILE' csv header; MySQL: mysql --batch writes tabs)"
         )
     try:
         return _named(file, sample, first, naming)

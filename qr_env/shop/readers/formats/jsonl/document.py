@@ -15,6 +15,7 @@ from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Naming
 from qr_env.shop.readers.formats.jsonl.judgments import nested_grades
 from qr_env.shop.readers.formats.jsonl.search_dump import HITS, unwrapped
+from qr_env.shop.readers.formats.jsonl.shapes import error_in, rows_of
 
 MAX_DEPTH = 4  # of the list inside objects, as in {"hits": {"hits": [...]}}
 Found = list[tuple[int, object]]  # position in the text and value of each element
@@ -39,7 +40,7 @@ def document_values(path: Path, text: str, naming: Naming) -> Iterator[tuple[int
         return None
     if len(values) > 1 or _is_row(values[0][1], naming):
         return _with_lines(text, values)
-    return _with_lines(text, _only_list(path, text, start, values[0][1]))
+    return _with_lines(text, _only_list(path, text, start, values[0][1], naming))
 
 
 def _is_row(value: object, naming: Naming) -> bool:
@@ -51,20 +52,24 @@ def _is_row(value: object, naming: Naming) -> bool:
         naming(list(value))
     except DataError:
         return False
-    return not all(isinstance(cells, dict) for cells in value.values())
+    return not rows_of(value, naming) and not all(isinstance(cells, dict) for cells in value.values())
 
 
-def _only_list(path: Path, text: str, start: int, document: object) -> Found:
-    """The elements of the one list of objects in an object."""
-    if pairs := nested_grades(document):
-        return [(start, pair) for pair in pairs]
+def _only_list(path: Path, text: str, start: int, document: object, naming: Naming) -> Found:
+    """The elements of the one list of objects in an object, or the rows that its columns make."""
+    if rows := rows_of(document, naming) or nested_grades(document):
+        return [(start, row) for row in rows]
     lists = dict(_lists(path, text, start, "", 0))
+    if not lists and (error := error_in(document)):
+        raise DataError(f"{path}: this is a server's answer with an error, no table: {error}; download it again")
     if not lists and isinstance(document, dict) and all(isinstance(cells, dict) for cells in document.values()):
-        raise DataError(f"{path}: this JSON holds columns, not rows; pandas writes rows with to_json(orient='records')")
+        raise DataError(f"{path}: no rows in this JSON; pandas writes rows with to_json(orient='records')")
     if not lists:
         return [(start, document)]
     if HITS in lists:
         return lists[HITS]
+    if "schema.fields" in lists and "data" in lists:  # pandas, orient="table"
+        return lists["data"]
     if len(lists) > 1:
         raise DataError(
             f"{path}: this JSON holds several lists of objects ({', '.join(lists)}); keep the one that is meant"

@@ -22,6 +22,7 @@ from qr_env.shop.readers.flatten import cell_text
 from qr_env.shop.readers.formats.jsonl.document import document_values
 from qr_env.shop.readers.formats.jsonl.judgments import expanded
 from qr_env.shop.readers.formats.jsonl.search_dump import Value, documents
+from qr_env.shop.readers.formats.jsonl.shapes import error_in, inner_key
 from qr_env.shop.readers.formats.opening.table_file import TableFile, table_name
 from qr_env.shop.readers.formats.opening.undecoded import check_decoded
 from qr_env.shop.readers.formats.row_block import in_blocks
@@ -47,9 +48,20 @@ def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
                 f"{file.path}: no JSON object in its first {len(head)} lines; JSONL has one object per line"
             )
         check_decoded(file, list(keys))
-        names = naming(list(keys))
+        try:
+            names, inner = naming(list(keys)), ""
+        except DataError:
+            objects = [value for _, value in head]
+            if not (inner := inner_key(objects, naming)):
+                if len(head) == 1 and (error := error_in(objects[0])):
+                    raise DataError(
+                        f"{file.path}: this is a server's answer with an error, no table: {error}; download it again"
+                    ) from None
+                naming(list(keys))  # its message is about the outer keys
+            found = (value[inner] for value in objects if isinstance(value, dict))
+            names = naming(list(dict.fromkeys(key for value in found for key in value)))
         yield list(names.values())
-        yield from in_blocks((line, *_json_fields(value, names)) for line, value in chain(head, values))
+        yield from in_blocks((line, *_json_fields(value, names, inner)) for line, value in chain(head, values))
 
 
 def _values(file: TableFile, handle: IO[str], naming: Naming) -> Iterator[Value]:
@@ -98,9 +110,12 @@ def _parse_python(text: str) -> object:
         return Broken("broken JSON (a Python dictionary that is not closed)", excerpt(text))
 
 
-def _json_fields(value: object, names: dict[str, str]) -> tuple[Fields | str, str]:
+def _json_fields(value: object, names: dict[str, str], inner: str) -> tuple[Fields | str, str]:
+    """The cells of an object, or of the one that it holds under the key `inner`; else the reason and an excerpt."""
     if isinstance(value, Broken):
         return value.reason, value.text
+    if inner and isinstance(value, dict):
+        value = value.get(inner)
     if not isinstance(value, dict):
         return "not a JSON object", excerpt(json.dumps(value, default=str))
     fields = [value.get(key) for key in names]

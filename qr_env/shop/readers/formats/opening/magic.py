@@ -58,6 +58,8 @@ def what_is(start: bytes, name: str = "FILE", stem: str = "FILE") -> str:
         return _zip_kind(start, name)
     if start[257:262] == b"ustar":
         return "a tar archive: unpack it"
+    if start and not start.strip(b"\0"):
+        return "a file of zero bytes, from a copy that broke off perhaps: copy or download it again"
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "a Python pickle, which may run code and is never read: write it as Parquet"
     text = start.removeprefix(b"\xef\xbb\xbf")

@@ -14,6 +14,8 @@ from qr_env.shop.readers.formats.opening.table_file import TableFile
 
 SAMPLE = 4 * 1024 * 1024  # bytes of a file that are looked at
 _BROKEN = re.compile("[\udc80-\udcff]+")
+# A letter and a mark of Windows-1252 whose bytes are a character in UTF-8 too, as in “groß”.
+_BY_CHANCE = re.compile("[ÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞß][‚„…‘’“”•–—™®°»«]")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
 
 
@@ -32,7 +34,8 @@ class Undecoded:
             text = handle.read(SAMPLE).decode(self._file.encoding, "surrogateescape")
         runs = _BEYOND_ASCII.findall(text)
         broken = [run for run in runs if _BROKEN.search(run)]
-        if len(runs) > 1.2 * len(broken) or not self._file.encoding.startswith("utf-8"):
+        valid = sum(not _BY_CHANCE.fullmatch(_as_windows(run)) for run in runs) - len(broken)
+        if valid > max(1, 0.2 * len(broken)) or not self._file.encoding.startswith("utf-8"):
             return ""
         # Western words have single letters beyond ASCII; runs of them are Cyrillic, Greek, Chinese, …
         return "other" if sum(map(len, broken)) > 2.5 * len(broken) or not _windows(text) else "cp1252"
@@ -61,6 +64,11 @@ def check_decoded(file: TableFile, header: list[str]) -> None:
     for name in header:
         if _BROKEN.search(name):
             raise DataError(f"{file.path}: the column {name!a} is {Undecoded(file).reason(name)}")
+
+
+def _as_windows(run: str) -> str:
+    """The bytes of valid UTF-8 as Windows-1252; "" for others."""
+    return "" if _BROKEN.search(run) else run.encode().decode("cp1252", "replace")
 
 
 def _windows(text: str) -> str:

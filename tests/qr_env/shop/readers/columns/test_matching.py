@@ -33,6 +33,13 @@ from tests.helpers.shops.files import notes, read, rows
         ("Search term,Campaign,Impr.,Clicks,Avg. CPC", 100),
         ("Keyword,Trend,Avg. monthly searches,Competition,Bid", 100),
         ("Top queries,Clicks,CTR,Position,Device", 10),
+        ("Top queries,Last 28 days Clicks,Last 28 days Impressions,CTR,Previous 28 days Impressions", 100),
+        ("Internal Search Term,Exits,Searches,Share,Days", 100),
+        ("Label,Search results pages,Searches,% Search Exits,Days", 100),
+        ("Search Term,Product Clicks,No. of Searches,Share,Days", 100),
+        ('"Top 5 values of query.keyword",Products,Count of records,Share,Days', 100),
+        ("query.keyword: Descending,Products,Count,Share,Days", 100),
+        ("key,products,doc_count,share,days", 100),
     ],
 )
 def test_search_consoles_count_searches(tmp_path: Path, header: str, frequency: float) -> None:
@@ -65,3 +72,15 @@ def test_ms_marco_passages_without_titles(tmp_path: Path) -> None:
     shop = read(tmp_path, json.dumps({"id": 3, "contents": "word " * 100}), name="products.jsonl")
     ((product_id, title, description),) = rows(shop, "product_id", "title", "description")
     assert (product_id, len(title), len(description)) == ("3", 199, 499)
+
+
+def test_a_file_without_a_count_of_searches_is_said(tmp_path: Path) -> None:
+    shop = read(tmp_path, "product_id,title\n1,sofa\n", "query,Pageviews\nsofa,10\n")
+    assert "not used: Pageviews; no column says how often a query was searched, so each counts once" in notes(shop)
+
+
+def test_a_message_shows_a_part_of_a_long_header(tmp_path: Path) -> None:
+    header = ",".join([f"a column with a name so long that it is no name {number}" for number in range(99)])
+    with pytest.raises(DataError) as error:
+        read(tmp_path, f"{header}\n", "query\nsofa\n")
+    assert len(str(error.value)) < 4_000

@@ -110,3 +110,23 @@ def test_a_word_that_begins_like_a_currency_is_none() -> None:
     column = read("Free", "fr 5", "kr")
     assert column.values.to_pylist() == [None, 5, None]
     assert column.currency_N.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("12,99 € / Stk.", 12.99),
+        ("3,99 €/Stück", 3.99),
+        ("£12.99 inc VAT", 12.99),
+        ("£3.00 (ex. VAT)", 3),
+        ("￥1,980（税込）", 1980),
+        ("$5.00 each", 5),
+        ("د.إ 1,050.00", 1050),
+        ("'5.00", 5),
+        ("99¢", None),
+        ("12,99 €/kg", None),
+        ("from $5", None),
+    ],
+)
+def test_remarks_beside_a_price(cell: str, value: float | None) -> None:
+    assert read(cell).values.to_pylist() == [value]

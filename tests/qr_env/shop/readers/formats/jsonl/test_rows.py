@@ -62,12 +62,13 @@ def test_rows_of_a_document_have_their_lines(tmp_path: Path) -> None:
         (json.dumps([SOFA, LAMP])[:-20], r"products\.jsonl:1: broken JSON .*the rest of the list cannot be read"),
         (f"[\n{json.dumps(SOFA)}\n{json.dumps(LAMP)}\n]", r"products\.jsonl:3: broken JSON \(a comma"),
         (json.dumps({"products": [SOFA], "errors": [{"id": 3}]}), r"several lists of objects \(products, errors\)"),
-        (json.dumps({"product_id": {"0": 1}, "title": {"0": "sofa"}}), r"columns, not rows; .*orient='records'"),
+        (json.dumps({"sizes": {"0": 1}, "titles": {"0": "sofa"}}), r"no rows in this JSON; .*orient='records'"),
+        (json.dumps({"errors": [], "error": {"code": 401, "message": "no token"}}), r"an error, .*\"code\": 401"),
         ("[]", "no JSON object"),
         ("[1, 2]", "no JSON object"),
         ("7\n8\n", "this is not JSON, it begins with '7'"),
         ("'product_id'", "this is not JSON"),
-        (json.dumps({"message": "Not Found", "status": 404}), "no column for 'product_id'"),
+        (json.dumps({"message": "Not Found", "status": 404}), "a server's answer with an error, no table: 'Not Found'"),
     ],
 )
 def test_what_is_no_list_of_objects_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -253,3 +253,25 @@ def test_a_folder_of_parts_is_named(tmp_path: Path) -> None:
     (tmp_path / "products.parquet" / "part-00000.parquet").write_bytes(parquet())
     with pytest.raises(DataError, match=r"products.parquet: this is a folder of parts, as Spark writes them"):
         shop_of(tmp_path, "other.csv", CSV)
+
+
+def test_an_accident_of_bytes_hides_no_windows_1252(tmp_path: Path) -> None:
+    text = "product_id,title\n1,Café\n2,Tisch “groß”\n3,Lampe\n"  # ß” has the bytes of a character in UTF-8
+    (tmp_path / "queries.csv").write_text("query\nlamp\n")
+    (tmp_path / "products.csv").write_bytes(text.encode("cp1252"))
+    with pytest.raises(BadRowError, match="Windows-1252, it seems: then it reads 'Café'"):
+        read_folder(tmp_path)
+
+
+def test_zero_bytes_and_printed_tables_are_named(tmp_path: Path) -> None:
+    (tmp_path / "queries.csv").write_text("query\nlamp\n")
+    path = tmp_path / "products.csv"
+    path.write_bytes(bytes(5000))
+    with pytest.raises(DataError, match="a file of zero bytes"):
+        read_folder(tmp_path)
+    psql = " id | name\n----+------\n  1 | sofa\n(1 row)\n"
+    mysql = "+----+------+\n| id | name |\n+----+------+\n|  1 | sofa |\n+----+------+\n"
+    for text in (psql, mysql, "| id | name |\n|:---|---:|\n| 1 | sofa |\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="a table as a terminal or Markdown shows it; export it as CSV"):
+            read_folder(tmp_path)
