@@ -69,6 +69,7 @@ class Endpoint:
         self.in_flight = 0
         self.failures = 0
         self.closed_until = 0.0
+        self.busy_until = 0.0  # after a Retry-After
         self.down_since: float | None = None
 
     @property
@@ -166,9 +167,10 @@ class Client:
                 self.wait(failure, attempt)
 
     def ask(self, endpoint: Endpoint, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One request to one server, without retries: GET, or POST with a body. Raises Failure."""
+        """One request to one server, without retries, though its breaker be open: GET, or POST with a body. Raises
+        Failure."""
         with self._changed:
-            pause = endpoint.closed_until - time.monotonic()  # after a Retry-After
+            pause = endpoint.busy_until - time.monotonic()
             endpoint.in_flight += 1
         if pause > 0:
             self._stop.wait(pause)
@@ -241,7 +243,8 @@ class Client:
             else:
                 endpoint.answered()
             if failure is not None and failure.retry_after is not None:
-                endpoint.closed_until = max(endpoint.closed_until, now + min(failure.retry_after, self.patience))
+                endpoint.busy_until = max(endpoint.busy_until, now + min(failure.retry_after, self.patience))
+                endpoint.closed_until = max(endpoint.closed_until, endpoint.busy_until)
             self._changed.notify_all()
 
     def wait(self, failure: Failure, attempt: int) -> None:
