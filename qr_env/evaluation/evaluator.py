@@ -251,7 +251,12 @@ def choose_queries(
     gradable = np.flatnonzero(np.diff(shop.qrels.indptr)) if labelled else None
     chosen = queries if gradable is None else _with_rows(queries, gradable)
     if not chosen:
-        way_out = "give a judge, such as judge='embedding', or another `split`" if queries else "choose another `split`"
+        if not len(shop.queries):
+            raise ConfigError(f"{shop!r} has no queries to evaluate: put a queries file beside its products")
+        if not queries:
+            counts = ", ".join(f"{len(shop.split(name)):,} {name}" for name in SPLITS)
+            raise ConfigError(f"{shop!r} has no {split} queries ({counts}): choose another `split`")
+        way_out = "give a judge, such as judge='embedding', or another `split`"
         raise ConfigError(f"{shop!r} has {len(queries)} {split} queries, none with a label: {way_out}")
     if limit is not None and limit < len(chosen):
         drawn = np.sort(np.random.default_rng(seed).permutation(len(chosen))[:limit])

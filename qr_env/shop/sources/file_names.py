@@ -7,12 +7,13 @@ A file named like the table wins; they are also found under the names that expor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from qr_env.common.errors import DataError
 from qr_env.shop.readers.columns.spec import plain_name
-from qr_env.shop.readers.formats.by_suffix import QRELS_SUFFIXES, TABLE_SUFFIXES, files_of
+from qr_env.shop.readers.formats.by_suffix import DELIMITED, QRELS_SUFFIXES, TABLE_SUFFIXES, files_of
 from qr_env.shop.readers.formats.opening.table_file import PACKED_SUFFIXES, table_name
 
 # Stems in the form of `plain_name`; a "*" at the end stands for anything.
@@ -36,8 +37,12 @@ OTHER_NAMES = {
         "consultas",
         "zoekopdrachten",
     ),
+    "qrels": ("qrel", "qrels_*", "labels", "judgments", "judgements", "judgements_*", "judgments_*", "ratings"),
     "purchases": ("purchase", "orders", "ubi_events*"),
 }
+
+SURELY_TABLES = (".parquet", *DELIMITED, ".jsonl", ".ndjson", ".trec", ".qrels")  # a .txt or .json may be anything
+MOST_NAMES = 5
 
 
 def find_table(folder: Path, table: str) -> Path | None:
@@ -79,6 +84,23 @@ def find_required(folder: Path, table: str) -> Path:
             f"the folder {f'holds {names}' if names else 'is empty'}{only}"
         )
     return found
+
+
+def unread_note(folder: Path, read: Iterable[Path | None]) -> str:
+    """Which other tables the folder has, that no name gives to a table of the shop; "" if there are none."""
+    known = {path for path in read if path is not None}
+    left = [
+        path.name
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path not in known and table_name(path)[1] in SURELY_TABLES
+    ]
+    if not left:
+        return ""
+    more = f" and {len(left) - MOST_NAMES:,} more" if len(left) > MOST_NAMES else ""
+    return (
+        f"other tables in the folder, which are not read: {', '.join(left[:MOST_NAMES])}{more}; a shop is "
+        "products, queries, qrels (labels) and purchases"
+    )
 
 
 def _exports(folder: Path, table: str, suffixes: tuple[str, ...]) -> list[Path]:

@@ -35,7 +35,7 @@ from qr_env.shop.readers.load_report import LoadReport
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.readers.rows import checked_table
 from qr_env.shop.shop import PURCHASE_SCHEMA, Shop
-from qr_env.shop.sources.file_names import find_required, find_table
+from qr_env.shop.sources.file_names import find_required, find_table, unread_note
 from qr_env.shop.sources.pairs import KnownIds, read_purchases, read_qrels
 from qr_env.shop.sources.queries import NO_QUERIES, read_queries
 from qr_env.shop.sources.split_qrels import read_split_qrels
@@ -62,13 +62,16 @@ def read_folder(path: str | Path, options: ReadOptions | None = None) -> Shop:
         raise DataError(f"{path}: no such folder or file")
     extra = path / "shop.json"  # by `write_shop`
     known = _read_extra(extra) if extra.is_file() else {}
+    products, queries = find_required(path, "products"), find_required(path, "queries")
+    qrels, purchases = find_table(path, "qrels"), find_table(path, "purchases")
+    report.note(unread_note(path, (products, queries, qrels, purchases)))
     shop = read_files(
         path.resolve().name,
         report,
-        products=find_required(path, "products"),
-        queries=find_required(path, "queries"),
-        qrels=find_table(path, "qrels"),
-        purchases=find_table(path, "purchases"),
+        products=products,
+        queries=queries,
+        qrels=qrels,
+        purchases=purchases,
         join_queries=not known,  # `write_shop` wrote the shop as it was, and slices by row
         known_language=str(known.get("language", "")),
     )

@@ -71,7 +71,9 @@ def read_qrels(path: Path, known: KnownIds, report: LoadReport) -> sp.csr_matrix
         DataError: the grades are of a scale that must be named, no query or no product of the file is known, or the
             file cannot be read.
     """
-    (table,) = with_levels(path, [checked_table(path, QRELS, report)], report)
+    table = checked_table(path, QRELS, report)
+    report.note("" if len(table) else f"{path.name}: no row with a label")
+    (table,) = with_levels(path, [table], report)
     return qrels_of(path, table, known, report)
 
 
@@ -110,6 +112,7 @@ def read_purchases(path: Path, known: KnownIds, report: LoadReport) -> pa.Table:
     Raises as `read_qrels`.
     """
     table = checked_table(path, PURCHASES, report)
+    report.note("" if len(table) else f"{path.name}: no row with a purchase")
     if "action" in table.column_names:
         table = _bought(path, table, report)
     problems: list[Problem] = []

@@ -69,7 +69,9 @@ class Matching:
         for column in self.spec.columns:
             self._find_fill(column, chosen[column.name], places)
             if column.required and not chosen[column.name] and column.name not in self.fills:
-                raise DataError(_missing(self.path, header, column))
+                raise DataError(
+                    _missing(self.path, [name for name in header if name not in self.names], header, column)
+                )
         self.grouped = bool(self.spec.key) and chosen[self.spec.key] in self.spec.groups
         self.grouped |= any(name in places for name in self.spec.views)
         for hidden, names in ((PARENT, self.spec.parents), (KIND, self.spec.kinds)):
@@ -174,15 +176,20 @@ def _places(header: list[str]) -> dict[str, list[int]]:
     return places
 
 
-def _missing(path: Path, header: list[str], column: Column) -> str:
-    """The message for a required column that the header lacks: the header, names alike, and what is accepted."""
-    alike = [f"{name!r} is like {near!r}" for name in header if (near := _alike(plain_name(name), column))]
+def _missing(path: Path, left: list[str], header: list[str], column: Column) -> str:
+    """The message for a required column that the header lacks: the header, names alike, and what is accepted.
+
+    left: columns that are not taken for another of ours.
+    """
+    alike = [f"{name!r} is like {near!r}" for name in left if (near := _alike(plain_name(name), column))]
     shown = ", ".join(shorten(name, 40) for name in header[:SHOWN]) + (", …" if len(header) > SHOWN else "")
     text = f"{path}: no column for {column.name!r} among [{shown}]"
     if alike:
         text += f"; {', '.join(alike)}: rename it"
     if any(DATA.fullmatch(name.strip()) for name in header):
         text += "; the first line looks like data: put a line with the columns' names above it"
+    elif len(header) == len(left) == 1 and not alike:
+        text += f"; if the first line is data, put a line {column.name!r} above it"
     return f"{text}; accepted names are {', '.join(column.names)}"
 
 

@@ -16,8 +16,9 @@ from qr_env.shop.readers.columns.spec import TEXT_LIMIT, Column, Spec
 
 _IDS = (
     *("handle", "url_handle", "handle_id", "parent_asin", "asin", "sku", "object_id", "item_id", "docid", "doc_id"),
-    *("document_id", "corpus_id", "pid", "id_product", "product_code", "product_sku", "variant_sku", "item_sku"),
+    *("docno", "document_id", "corpus_id", "pid", "id_product", "product_code", "product_sku", "variant_sku"),
     *(
+        "item_sku",
         "item_number",
         "product_code_sku",
         "artikelnummer",

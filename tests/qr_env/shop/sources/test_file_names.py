@@ -46,3 +46,39 @@ def test_ms_marco_files_without_a_header(tmp_path: Path) -> None:
     (tmp_path / "queries.tsv").write_text("300674\thow many years did he live\n300674\twhat is a project\n")
     with pytest.raises(DataError, match="the first line looks like data"):
         read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "judgments.csv", "Ratings.csv", "qrels_test.csv"])
+def test_labels_under_other_names_are_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "products.csv").write_text("id,title\n1,sofa\n")
+    (tmp_path / "queries.csv").write_text("query_id,query\nq1,sofa\n")
+    (tmp_path / name).write_text("qid,iteration,docno,rel\nq1,0,1,3\n")
+    assert read_folder(tmp_path).qrels.nnz == 1
+
+
+def test_other_tables_and_tables_without_rows_are_told(tmp_path: Path) -> None:
+    (tmp_path / "products.csv").write_text("id,title\n1,sofa\n")
+    (tmp_path / "queries.csv").write_text("query_id,query\nq1,sofa\n")
+    (tmp_path / "README.txt").write_text("my shop")
+    (tmp_path / "qrels.csv").write_text("query_id,product_id,grade\n")
+    (tmp_path / "purchases.csv").write_text("query_id,product_id\n")
+    told = notes(read_folder(tmp_path))
+    assert "qrels.csv: no row with a label" in told and "purchases.csv: no row with a purchase" in told
+    assert "other tables" not in told
+    (tmp_path / "gold.tsv").write_text("q1\t1\t3\n")
+    assert "other tables in the folder, which are not read: gold.tsv;" in notes(read_folder(tmp_path))
+
+
+def test_texts_alone_without_a_header_are_refused_with_the_line_to_add(tmp_path: Path) -> None:
+    (tmp_path / "products.csv").write_text("id,title\n1,sofa\n")
+    (tmp_path / "queries.txt").write_text("red chair\nsofa\n")
+    with pytest.raises(DataError, match="if the first line is data, put a line 'query' above it; accepted"):
+        read_folder(tmp_path)
+
+
+def test_a_column_that_is_taken_is_not_proposed_for_another(tmp_path: Path) -> None:
+    (tmp_path / "products.csv").write_text("id,title\n1,sofa\n")
+    (tmp_path / "queries.csv").write_text("query_id,query\nq1,sofa\n")
+    (tmp_path / "qrels.csv").write_text("qid,thing,rel\nq1,1,3\n")
+    with pytest.raises(DataError, match=r"no column for 'product_id'(?!.*'qid' is like)"):
+        read_folder(tmp_path)
