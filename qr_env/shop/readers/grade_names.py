@@ -15,18 +15,16 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.types import COMPLEMENT, EXACT, IRRELEVANT, SUBSTITUTE
 
 LEVEL_WORDS = {
-    **dict.fromkeys(("e", "exact"), EXACT),
-    **dict.fromkeys(("s", "substitute", "partial"), SUBSTITUTE),
-    **dict.fromkeys(("c", "complement"), COMPLEMENT),
+    **dict.fromkeys(("e", "exact", "exact match"), EXACT),
+    **dict.fromkeys(("s", "substitute", "substitutes", "partial", "partial match"), SUBSTITUTE),
+    **dict.fromkeys(("c", "complement", "complements", "complementary"), COMPLEMENT),
     **dict.fromkeys(("i", "irrelevant"), IRRELEVANT),
 }
 # What words of other scales mostly mean: proposed in messages, never read without being named.
 LIKELY = {
-    **dict.fromkeys(
-        ("perfect", "excellent", "exact match", "exakt", "yes", "true", "relevant", "highly relevant"), "E"
-    ),
+    **dict.fromkeys(("perfect", "excellent", "exakt", "yes", "true", "relevant", "highly relevant"), "E"),
     **dict.fromkeys(("fully relevant", "very relevant", "very good", "best", "ideal", "vital", "key", "ja"), "E"),
-    **dict.fromkeys(("good", "partially relevant", "partly relevant", "partial match", "acceptable", "okay"), "S"),
+    **dict.fromkeys(("good", "partially relevant", "partly relevant", "acceptable", "okay"), "S"),
     **dict.fromkeys(("fair", "marginal", "marginally relevant", "slightly relevant", "somewhat relevant"), "C"),
     **dict.fromkeys(("bad", "poor", "no", "false", "not relevant", "non relevant", "nonrelevant", "nein"), "I"),
 }

@@ -62,6 +62,10 @@ def read_grades(values: pa.ChunkedArray, lines_N: npt.NDArray[np.int64], path: P
     words = cells.dictionary.to_pylist()
     counts = np.bincount(np.asarray(cells.indices), minlength=len(words)).tolist()
     count = Counter(dict(zip(words, counts, strict=True)))
+    notes: list[str] = []
+    if names is not None and _are_of_another_file(names, count):
+        notes.append(f"{path.name}: read on its own scale, as grades={named!r} is of another ({_listed(count)})")
+        names = None
     level = {word: _level(word, names) for word in words}
     outside = Counter({word: count[word] for word in words if level[word] is None and not is_unjudged(word, names)})
     if names is None:
@@ -69,7 +73,7 @@ def read_grades(values: pa.ChunkedArray, lines_N: npt.NDArray[np.int64], path: P
     elif not any(names.level(word) is not None for word in words):
         raise ConfigError(f"{path}: grades={named!r} names none of its grades, which are {_listed(count)}")
     levels = pa.array([level[word] for word in words], pa.int8()).take(cells.indices)
-    notes = _notes(path, count, outside, names)
+    notes += _notes(path, count, outside, names)
     if outside:
         found = pc.is_in(cells.cast(pa.string()), pa.array(list(outside), pa.string()))
         first = pc.index(found, True).as_py()
@@ -117,24 +121,40 @@ def _is_spam(word: str) -> bool:
     return value is not None and value <= -2 and value == int(value)
 
 
+def _are_of_another_file(names: GradeNames, count: Counter[str]) -> bool:
+    """Whether a column is of a scale that needs no names, and the names are of one that it has only parts of.
+
+    A shop's labels and a file of `qr judge calibrate --labels` may have two scales.
+    """
+    graded = [word for word in count if word not in UNJUDGED]
+    absent, unnamed = names.words.keys() - count.keys(), [word for word in graded if names.level(word) is None]
+    outside = Counter({word: count[word] for word in graded if _level(word, None) is None})
+    return bool(absent and unnamed) and not _scale_fault(count, outside)
+
+
 def _check_scale(path: Path, count: Counter[str], outside: Counter[str]) -> None:
-    """Raise DataError unless the column is of ESCI's letters (at least as often as of numbers), or of 0–3."""
-    on_scale = [word for word in count if word in SCALE]
-    letters = sum(count[word] for word in LEVEL_WORDS) >= max(1, sum(count[word] for word in on_scale))
-    graded = sum(n for word, n in count.items() if word not in UNJUDGED)
-    exact = any(LEVEL_WORDS.get(word, SCALE.get(word)) == EXACT for word in count)
-    strays = exact and _are_strays(outside, graded, best=() if letters else TOPS[count["0"] > 0])
-    if outside and not strays:
-        why = f"{_example(outside)} is none of 0–3, E, S, C, I, Exact, Substitute, Partial, Complement, Irrelevant"
-    elif on_scale and not letters and max(on_scale) in ("1", "2"):
-        why = "none of them is Exact on the scale 0–3, where 3 is"
-    else:
+    """Raise DataError where the scale must be named."""
+    if not (why := _scale_fault(count, outside)):
         return
     proposed = _proposal([word for word in count if word not in UNJUDGED and not _is_spam(word)])
     raise DataError(
         f"{path}: the grades are {_listed(count)}; {why}. Say what they mean: {proposed} "
         "(E Exact, S Substitute, C Complement, I Irrelevant)"
     )
+
+
+def _scale_fault(count: Counter[str], outside: Counter[str]) -> str:
+    """Why a column is neither of ESCI's letters (at least as often as of numbers), nor of 0–3; "" where it is."""
+    on_scale = [word for word in count if word in SCALE]
+    letters = sum(count[word] for word in LEVEL_WORDS) >= max(1, sum(count[word] for word in on_scale))
+    graded = sum(n for word, n in count.items() if word not in UNJUDGED)
+    exact = any(LEVEL_WORDS.get(word, SCALE.get(word)) == EXACT for word in count)
+    strays = exact and _are_strays(outside, graded, best=() if letters else TOPS[count["0"] > 0])
+    if outside and not strays:
+        return f"{_example(outside)} is none of 0–3, E, S, C, I, Exact, Substitute, Partial, Complement, Irrelevant"
+    if on_scale and not letters and max(on_scale) in ("1", "2"):
+        return "none of them is Exact on the scale 0–3, where 3 is"
+    return ""
 
 
 def _are_strays(outside: Counter[str], graded: int, best: Collection[str]) -> bool:

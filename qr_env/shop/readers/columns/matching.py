@@ -188,7 +188,7 @@ def _missing(path: Path, left: list[str], header: list[str], column: Column) -> 
         text += f"; {', '.join(alike)}: rename it"
     if any(DATA.fullmatch(name.strip()) for name in header):
         text += "; the first line looks like data: put a line with the columns' names above it"
-    elif len(header) == len(left) == 1 and not alike:
+    elif len(header) == len(left) == 1 and not alike and column.name == "query":
         text += f"; if the first line is data, put a line {column.name!r} above it"
     return f"{text}; accepted names are {', '.join(column.names)}"
 

@@ -25,6 +25,7 @@ def read(cells: str | list[str], named: str = "") -> ReadGrades:
         ("3,0 2,0", [3, 2]),
         ("E s C i", [3, 2, 1, 0]),
         ("Exact partial Substitute COMPLEMENT irrelevant", [3, 2, 2, 1, 0]),
+        (["Exact match", "Substitutes", "Complementary", "Partial match"], [3, 2, 1, 2]),
         ("E S 1 0", [3, 2, 1, 0]),
         ("3 -1 -2 -3", [3, None, 0, 0]),
         (["3", "\N{MINUS SIGN}1", "-1.0"], [3, None, None]),
@@ -63,7 +64,7 @@ def test_scales_that_are_read_without_a_word(cells: str | list[str], levels: lis
         (["Perfect", "Good", "Fair", "Poor"], "perfect", r"'perfect=E,good=S,fair=C,poor=I' if that fits"),
         (["E", "Highly_Relevant", "I", "not-relevant"], "", r"'highly_relevant=E,not-relevant=I' if that fits"),
         (["yes", "meh", "no"], "", r"'yes=E,meh=LEVEL,no=I', a letter for each LEVEL"),
-        (["Exact match", "Irrelevant", "Substitute", "Complement"], "", r"'exact match=E' if that fits"),
+        (["Exakt", "Irrelevant", "Substitute", "Complement"], "", r"'exakt=E' if that fits"),
     ],
 )
 def test_any_other_scale_must_be_named(cells: str | list[str], listed: str, way_out: str) -> None:
@@ -148,3 +149,16 @@ def test_a_scale_without_its_lowest_grade_is_read_and_said() -> None:
 def test_a_million_grades_are_read_quickly() -> None:
     cells = np.random.default_rng(0).integers(0, 4, 1_000_000).astype(str).tolist()
     assert len(read(cells).levels) == 1_000_000
+
+
+def test_names_of_another_files_scale_leave_a_file_its_own() -> None:
+    found = read("0 1 2 3", "0=I,4=E")
+    assert found.levels.to_pylist() == [0, 1, 2, 3]
+    assert found.notes == [
+        "qrels.csv: read on its own scale, as grades='0=I,4=E' is of another (0 (1 ×), 1 (1 ×), 2 (1 ×), 3 (1 ×))"
+    ]
+    assert read("0 4", "0=I,4=E").levels.to_pylist() == [0, 3]
+    assert read("0 1 2 3", "3=E,2=I").levels.to_pylist() == [0, None, 0, 3]  # a part of its own grades
+    assert read("0 1 2 3 4 4", "4=E,5=E").levels.to_pylist() == [0, None, None, None, 3, 3]
+    with pytest.raises(ConfigError, match="names none of its grades"):
+        read("1 0 1", "relevant=E")
