@@ -44,7 +44,7 @@ SPEC = Spec(
             filled=True,
             limit=8,
         ),
-        Column("event", ("action", *ACTION_NAMES, "clicked"), required=True),
+        Column("event", ("action", *ACTION_NAMES, "clicked", "click", "is_click", "is_clicked"), required=True),
     ),
 )
 

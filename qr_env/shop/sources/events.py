@@ -12,8 +12,18 @@ EVENTS = ("none", "click", "cart", "purchase")  # each includes the ones before 
 PURCHASE = EVENTS.index("purchase")
 # Words in lower case, with "_" for spaces and hyphens.
 WORDS = {
-    "none": ("", "impression", "view", "viewed", "view_item_list", "shown", "skip", "no_click", "0", "false"),
-    "click": ("clicked", "click_through", "item_click", "product_click", "select_item", "view_item", "1", "true"),
+    "none": ("", "impression", "view", "viewed", "view_item_list", "shown", "skip", "no_click", "0", "false", "no"),
+    "click": (
+        "clicked",
+        "click_through",
+        "item_click",
+        "product_click",
+        "select_item",
+        "view_item",
+        "1",
+        "true",
+        "yes",
+    ),
     "cart": ("add_to_cart", "addtocart", "cart_add", "add_to_basket", "basket", "atc"),
     "purchase": ("purchased", "buy", "bought", "order", "ordered", "conversion", "transaction", "checkout"),
 }

@@ -56,6 +56,7 @@ def test_bad_rows_stop_the_reader_or_drop_their_list(tmp_path: Path) -> None:
             "export.csv",
             "\ufeffSession ID;Query;SKU;Position;Clicked\r\n7;Red sofa;p00;1.0;1\r\n7;red  sofa;p01;2.0;0\r\n",
         ),
+        ("words.csv", "session,query,sku,rank,click\ns,red sofa,p00,1,Yes\ns,red sofa,p01,2,no\n"),
         ("log.tsv.gz", "list_id\tqid\tsku\tpos\tevent\na\tq02\tp00\t1\tAdd to cart\na\tq02\tp01\t2\t\n"),
     ],
 )

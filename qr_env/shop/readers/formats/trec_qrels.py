@@ -17,8 +17,7 @@ from qr_env.shop.readers.formats.row_block import in_blocks
 WIDTH = 4  # fields of a line
 SUFFIXES = (".trec", ".qrels")
 LINE = re.compile(r"^\S+\s+\w+\s+\S+\s+-?\d+(\.\d+)?\s*$")  # the grade is a number, which no header has
-
-
+LETOR_START = re.compile(r"^-?\d+(\.\d+)?\s+qid:\S+(\s|$)")
 LETOR = re.compile(r"^(-?\d+(?:\.\d+)?)\s+qid:(\S+)\s(?:[^#]*)#\s*(\S+)\s*(.*?)\s*$")
 
 
@@ -28,7 +27,9 @@ def is_trec(file: TableFile) -> bool:
         return True
     with file.text(newline=None) as handle:
         found = [
-            LINE.match(line) is not None or LETOR.match(line) is not None for line in islice(handle, 50) if line.strip()
+            LINE.match(line) is not None or LETOR_START.match(line) is not None
+            for line in islice(handle, 50)
+            if line.strip()
         ]
     return bool(found) and found[0] and found.count(True) > 0.5 * len(found)
 
@@ -37,7 +38,7 @@ def trec_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
     """First our column names, then blocks of rows, invalid ones with their reason."""
     with file.text(newline=None) as handle:
         first = next((line for line in handle if line.strip()), "")
-        of_letor = LETOR.match(first) is not None
+        of_letor = LETOR_START.match(first) is not None
     header = ["query_id", "product_id", "grade", *(["query"] if of_letor else [])]
     names = naming(header)
     yield [names[name] for name in header]
@@ -59,6 +60,6 @@ def _letor_row(number: int, line: str) -> Row:
     """A line of LETOR with the product behind "#", as Quepid exports it, and the text of the query behind that."""
     found = LETOR.match(line)
     if found is None:
-        return number, "no line of LETOR (grade qid:query_id … # product_id)", excerpt(line)
+        return number, "no line of LETOR with its product (grade qid:query_id … # product_id)", excerpt(line)
     grade, query_id, product_id, query = found.groups()
     return number, [query_id, product_id, grade, query], ""

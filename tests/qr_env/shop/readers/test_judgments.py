@@ -60,6 +60,12 @@ def _entries(matrix: Any) -> tuple[Any, Any, Any]:
     return pairs.row, pairs.col, pairs.data
 
 
+def test_letor_without_products_is_told_what_lacks(folder: Path) -> None:
+    (folder / "qrels.txt").write_text("3 qid:1 1:0.3 2:0.4\n0 qid:1 1:0.1 2:0.3\n")
+    with pytest.raises(BadRowError, match=r"qrels\.txt:1: no line of LETOR with its product \(grade qid:query_id … #"):
+        load_shop(str(folder))
+
+
 def test_a_line_that_is_not_of_letor_is_named(folder: Path) -> None:
     (folder / "qrels.txt").write_text("3 qid:q1 # d1\n0 qid:q1 1:0.1\n2 qid:q2 # d2\n")
     with pytest.raises(BadRowError, match=r"qrels\.txt:2: no line of LETOR"):
