@@ -33,6 +33,7 @@ SHOWN = 30  # unused columns named in the line
 ATTRIBUTES = "attributes"
 TITLE_OF_TEXT = 200  # characters of a text that stand in for a missing title
 DATA = re.compile(r"[\d.,:/+TZ -]*\d[\d.,:/+TZ -]*")  # a number, a price, a day or a time: no name of a column
+SEPARATOR = re.compile(r"^\w+([\^~: \x01!/§¦#])\w+(\1\w+)*$")  # of a header that is one cell
 ALIKE = 0.8  # difflib's ratio from which a name is said to be like another
 
 
@@ -123,7 +124,7 @@ class Matching:
     def _uncounted(self) -> str:
         """That no column counts searches, in a file whose rows could have a frequency; else ""."""
         counted = any(column.kind == "frequency" and column.name not in self._ours() for column in self.spec.columns)
-        return "; no column says how often a query was searched, so each counts once" if counted else ""
+        return "; no column says how often a query was searched, so each row counts as one search" if counted else ""
 
     def _choose(self, column: Column, places: dict[str, list[int]]) -> str:
         """Enter the file's column for one of ours; returns the name under which it was found, "" if there is none."""
@@ -186,6 +187,9 @@ def _missing(path: Path, left: list[str], header: list[str], column: Column) -> 
     text = f"{path}: no column for {column.name!r} among [{shown}]"
     if alike:
         text += f"; {', '.join(alike)}: rename it"
+    if len(header) == 1 and (mark := SEPARATOR.search(header[0])):
+        name = "spaces" if mark[1].isspace() else repr(mark[1])
+        text += f"; if {name} separate its columns, put the line sep={mark[1]} above it"
     if any(DATA.fullmatch(name.strip()) for name in header):
         text += "; the first line looks like data: put a line with the columns' names above it"
     elif len(header) == len(left) == 1 and not alike and column.name == "query":

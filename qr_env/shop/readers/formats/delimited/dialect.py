@@ -29,6 +29,8 @@ class Dialect:
     """Whether comment lines stand before the header, as in exports of Google Analytics."""
     spaced: bool = False
     """Whether a space behind each separator is no part of the cell."""
+    quote: str = '"'
+    """What surrounds cells: a double quote, or a single one where it surrounds each name of the header."""
     lines: int = 1
     """Lines of the header: quoted names of columns may have line ends."""
 
@@ -47,7 +49,8 @@ def find_dialect(lines: list[str], start: int = 0) -> Dialect:
             taken = _header_lines(lines[at:])
             header = "".join(lines[at : at + taken])
             mark = asked or separator([header, *lines[at + taken :]])
-            return Dialect(mark, at, commented, header.count(f"{mark} ") == header.count(mark), taken)
+            spaced = header.count(f"{mark} ") == header.count(mark)
+            return Dialect(mark, at, commented, spaced, _quote(header, mark), taken)
     return Dialect(",", 0)
 
 
@@ -90,6 +93,13 @@ def _cells(line: str, mark: str) -> int:
         return len(next(csv.reader(line.splitlines(keepends=True), delimiter=mark)))
     except (csv.Error, StopIteration):
         return line.count(mark) + 1
+
+
+def _quote(header: str, mark: str) -> str:
+    """The single quote where it surrounds each name, else the double one."""
+    names = header.strip().split(mark)
+    single = mark in ",;|" and all(len(name) > 2 and name[0] == name[-1] == "'" for name in names)
+    return "'" if single else '"'
 
 
 def _is_comment(line: str) -> bool:

@@ -60,7 +60,7 @@ def find_header(file: TableFile, sample: list[str], naming: Naming, report: Load
     if any(_PRINTED.fullmatch(line.strip()) for line in sample[:HEADER_LINES]):
         raise DataError(
             f"{file.path}: this is a table as a terminal or Markdown shows it; export it as CSV (psql: \\copy … to "
-            "'FILE' csv header; MySQL: mysql --batch writes tabs)"
+            "'FILE' csv header; MySQL in batch mode writes tabs)"
         )
     try:
         return _named(file, sample, first, naming)
@@ -103,7 +103,9 @@ def _cells(path: Path, lines: list[str], dialect: Dialect) -> tuple[list[str], i
     """The names of the columns, and the number of lines that they take."""
     if dialect.delimiter in ("\t", ALONE) and dialect.lines == 1:
         return split_line(lines[0], dialect.delimiter), 1
-    reader = csv.reader(lines, delimiter=dialect.delimiter, skipinitialspace=dialect.spaced, strict=True)
+    reader = csv.reader(
+        lines, delimiter=dialect.delimiter, quotechar=dialect.quote, skipinitialspace=dialect.spaced, strict=True
+    )
     try:
         return next(reader), reader.line_num
     except csv.Error:

@@ -29,7 +29,7 @@ class QuotedRows:
 
     def __init__(self, lines: Lines, dialect: Dialect, shape: Shape, tallies: Tallies) -> None:
         self._lines, self._shape, self._tallies = lines, shape, tallies
-        self._mark, self._spaced = dialect.delimiter, dialect.spaced
+        self._mark, self._spaced, self._quote = dialect.delimiter, dialect.spaced, dialect.quote
 
     def blocks(self) -> Iterator[RowBlock]:
         """All rows, invalid ones with their reason."""
@@ -39,7 +39,9 @@ class QuotedRows:
             yield block
 
     def _reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
-        return csv.reader(lines, delimiter=self._mark, skipinitialspace=self._spaced, strict=True)
+        return csv.reader(
+            lines, delimiter=self._mark, quotechar=self._quote, skipinitialspace=self._spaced, strict=True
+        )
 
     def _parse(self, lines: list[str], block: RowBlock) -> None:
         """Rows of the lines just taken: parsed at once if each line is one valid row, else in pieces."""

@@ -63,6 +63,8 @@ def names(keys: list[str], naming: Naming) -> dict[str, str] | None:
 
 def error_in(value: object) -> str:
     """An excerpt of the error that a server has answered with; "" if this is none."""
-    key = next((key for key in ERRORS if key in value), "") if isinstance(value, dict) else ""
-    found = value[key] if key and isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return ""
+    keys = {str(key).lower(): key for key in value}
+    found = next((value[keys[name]] for name in ERRORS if name in keys), None)
     return excerpt(found if isinstance(found, str) else json.dumps(found)) if found else ""

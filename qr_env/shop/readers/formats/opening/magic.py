@@ -38,7 +38,10 @@ SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x7fELF", "a program"),
     (b"-----BEGIN ", "a key or an encrypted message in PEM form"),
 )
-_HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script)\b", re.I | re.S)
+_HTML = re.compile(
+    rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script|meta|title|div|table|form|center|h1|p|pre)\b",
+    re.I | re.S,
+)
 _TITLE = re.compile(rb"<title[^>]*>\s*(.*?)\s*</title", re.I | re.S)
 _XML = re.compile(rb"\s*<(\?xml|rss|feed|error|urlset)\b", re.I)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,10 @@ def test_ms_marco_passages_without_titles(tmp_path: Path) -> None:
 
 def test_a_file_without_a_count_of_searches_is_said(tmp_path: Path) -> None:
     shop = read(tmp_path, "product_id,title\n1,sofa\n", "query,Pageviews\nsofa,10\n")
-    assert "not used: Pageviews; no column says how often a query was searched, so each counts once" in notes(shop)
+    assert (
+        "not used: Pageviews; no column says how often a query was searched, so each row counts as one search"
+        in notes(shop)
+    )
 
 
 def test_a_message_shows_a_part_of_a_long_header(tmp_path: Path) -> None:
@@ -84,3 +88,11 @@ def test_a_message_shows_a_part_of_a_long_header(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read(tmp_path, f"{header}\n", "query\nsofa\n")
     assert len(str(error.value)) < 4_000
+
+
+@pytest.mark.parametrize("mark", ["^", "~", ":", " "])
+def test_another_separator_is_told_and_read_when_named(tmp_path: Path, mark: str) -> None:
+    text = f"id{mark}name{mark}price\n1{mark}sofa{mark}5\n"
+    with pytest.raises(DataError, match=re.escape(f"put the line sep={mark}")):
+        read(tmp_path, text, "query\nsofa\n")
+    assert read(tmp_path, f"sep={mark}\n{text}", "query\nsofa\n").titles == ["sofa"]

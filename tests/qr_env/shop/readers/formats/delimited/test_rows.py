@@ -43,6 +43,7 @@ def notes(shop: Shop) -> str:
         ('"product_id";"title"\n"1";"sofa; red"\n', ["sofa; red"]),
         ("product_id,title\r1,sofa\r2,lamp\r", ["sofa", "lamp"]),
         ('product_id,title\r\n1,"so\r\nfa"\r\n2,lamp\r\n', ["so\r\nfa", "lamp"]),
+        ("'product_id';'title'\n'1';'sofa; 6'' wide'\n2;lamp\n", ["sofa; 6' wide", "lamp"]),
         ('product_id, title\n1, "sofa, red"\n2, lamp\n', ["sofa, red", "lamp"]),
         ('product_id,title,"price\n(EUR)"\n1,sofa,3\n', ["sofa"]),
     ],

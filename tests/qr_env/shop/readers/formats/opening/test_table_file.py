@@ -269,6 +269,10 @@ def test_zero_bytes_and_printed_tables_are_named(tmp_path: Path) -> None:
     path.write_bytes(bytes(5000))
     with pytest.raises(DataError, match="a file of zero bytes"):
         read_folder(tmp_path)
+    for page in ('<div class="error">Session expired</div>', "<table><tr><th>id</th></tr></table>"):
+        path.write_text(page)
+        with pytest.raises(DataError, match="an HTML page"):
+            read_folder(tmp_path)
     psql = " id | name\n----+------\n  1 | sofa\n(1 row)\n"
     mysql = "+----+------+\n| id | name |\n+----+------+\n|  1 | sofa |\n+----+------+\n"
     for text in (psql, mysql, "| id | name |\n|:---|---:|\n| 1 | sofa |\n"):
