@@ -15,7 +15,7 @@ from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Naming
 from qr_env.shop.readers.formats.jsonl.judgments import nested_grades
 from qr_env.shop.readers.formats.jsonl.search_dump import HITS, unwrapped
-from qr_env.shop.readers.formats.jsonl.shapes import ERRORS, error_in, rows_of
+from qr_env.shop.readers.formats.jsonl.shapes import ERRORS, empty_list, error_in, rows_of
 
 MAX_DEPTH = 4  # of the list inside objects, as in {"hits": {"hits": [...]}}
 Found = list[tuple[int, object]]  # position in the text and value of each element
@@ -63,6 +63,8 @@ def _only_list(path: Path, text: str, start: int, document: object, naming: Nami
     outer = {name.split(".")[0].lower() for name in lists}
     if outer <= set(ERRORS) and (error := error_in(document)):
         raise DataError(f"{path}: this is a server's answer with an error, no table: {error}; download it again")
+    if not lists and (name := empty_list(document)):
+        raise DataError(f"{path}: no rows in this JSON, its list {name!r} is empty")
     if not lists and isinstance(document, dict) and all(isinstance(cells, dict) for cells in document.values()):
         raise DataError(f"{path}: no rows in this JSON; pandas writes rows with to_json(orient='records')")
     if not lists:

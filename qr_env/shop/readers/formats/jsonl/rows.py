@@ -59,7 +59,7 @@ def json_rows(file: TableFile, naming: Naming) -> Iterator[Any]:
                     ) from None
                 naming(list(keys))  # its message is about the outer keys
             found = (value[inner] for value in objects if isinstance(value, dict))
-            names = naming(list(dict.fromkeys(key for value in found for key in value)))
+            names = naming(list(dict.fromkeys(key for value in found for key in value or ())))
         yield list(names.values())
         yield from in_blocks((line, *_json_fields(value, names, inner)) for line, value in chain(head, values))
 

@@ -15,6 +15,7 @@ from qr_env.common.errors import DataError
 from qr_env.shop.readers.chunks import Naming, excerpt
 
 ERRORS = ("error", "errors", "message", "detail", "fault", "exception")
+LISTS = ("hits", "docs", "documents", "products", "items", "results", "data", "records", "rows", "edges", "nodes")
 Row = dict[str, Any]
 
 
@@ -46,10 +47,20 @@ def inner_key(values: list[object], naming: Naming) -> str:
     objects = [value for value in values if isinstance(value, dict)]
     for key in objects[0] if objects else ():
         inner = [value.get(key) for value in objects]
-        if all(isinstance(found, dict) for found in inner):
+        if any(inner) and all(found is None or isinstance(found, dict) for found in inner):
             keys = list(dict.fromkeys(name for found in inner if isinstance(found, dict) for name in found))
             if names(keys, naming) is not None:
                 return str(key)
+    return ""
+
+
+def empty_list(document: object) -> str:
+    """Name of a list in which products, queries or the like would stand and which is empty; "" if there is none."""
+    for name, inner in document.items() if isinstance(document, dict) else ():
+        if inner == [] and name in LISTS:
+            return str(name)
+        if found := empty_list(inner):
+            return f"{name}.{found}"
     return ""
 
 

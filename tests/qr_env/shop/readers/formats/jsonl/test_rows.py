@@ -66,6 +66,10 @@ def test_rows_of_a_document_have_their_lines(tmp_path: Path) -> None:
         (json.dumps({"errors": [], "error": {"code": 401, "message": "no token"}}), r"an error, .*\"code\": 401"),
         (json.dumps({"error": {"root_cause": [{"type": "index_not_found"}]}, "status": 404}), "answer with an error"),
         (json.dumps({"Code": "AccessDenied", "Message": "Access Denied"}), "with an error, no table: 'Access Denied'"),
+        (
+            json.dumps({"took": 1, "hits": {"total": 0, "hits": []}}),
+            "no rows in this JSON, its list 'hits.hits' is empty",
+        ),
         ("[]", "no JSON object"),
         ("[1, 2]", "no JSON object"),
         ("7\n8\n", "this is not JSON, it begins with '7'"),

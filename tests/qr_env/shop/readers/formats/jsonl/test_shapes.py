@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import read_folder
 
@@ -54,3 +55,13 @@ def test_queries_by_their_ids(tmp_path: Path) -> None:
 
 def test_one_object_with_lists_is_one_product(tmp_path: Path) -> None:
     assert shop_of(tmp_path, '{"id": 7, "name": "red sofa", "features": ["soft", "wide"]}').titles == ["red sofa"]
+
+
+def test_a_wrapper_without_a_product_is_a_dirty_row(tmp_path: Path) -> None:
+    lines = (json.dumps({"node": node}) for node in (SOFA, None, LAMP))
+    (tmp_path / "queries.csv").write_text("query\nsofa\n")
+    (tmp_path / "products.jsonl").write_text("\n".join(lines))
+    shop = read_folder(tmp_path, ReadOptions(on_bad_row="skip"))
+    assert shop.titles == ["red sofa", "lamp"]
+    assert shop.report is not None
+    assert [(bad.line, bad.reason) for bad in shop.report.bad_rows] == [(2, "not a JSON object")]
