@@ -185,6 +185,7 @@ QUERIES = Spec(
                 *("freq", "count", "query_count", "search_count", "searches", "total_searches", "search_volume"),
                 *("volume", "avg_monthly_searches", "total_unique_searches", "num_searches", "number_of_searches"),
                 *("no_of_searches", "doc_count", "count_of_records", "nb_visits"),
+                *("anzahl", "suchvolumen", "haufigkeit"),
                 *("impressions", "impr", "impressionen", "impresiones", "impressioni", "vertoningen", "impressoes"),
                 *("goruntuleme", "zobrazeni", "visningar", "wyswietlenia", "表示回数", "展示次数", "노출수", "показы"),
                 *("event_count", "ereignisanzahl", "sessions"),

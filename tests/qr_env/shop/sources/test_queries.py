@@ -161,3 +161,10 @@ def test_an_id_of_two_texts_or_with_two_counts_is_an_invalid_row(tmp_path: Path,
         shop_of(tmp_path, queries)
     shop = read_folder(tmp_path, ReadOptions(on_bad_row="skip"))
     assert [query.text for query in shop.all_queries] == ["sofa", "x"]
+
+
+def test_a_german_log_counts_by_its_own_names(tmp_path: Path) -> None:
+    for name in ("Anzahl", "Suchvolumen", "Häufigkeit"):
+        (tmp_path / "products.csv").write_text("id,title\n1,sofa\n")
+        (tmp_path / "queries.csv").write_text(f"Suchbegriff;{name}\nsofa;1.234\nlampe;12\n", encoding="utf-8")
+        assert read_folder(tmp_path).queries["frequency"].to_pylist() == [1234, 12]
