@@ -146,7 +146,9 @@ def _top(prober: Prober) -> tuple[int, Position | None]:
     while True:
         free = _first_token(prober, wanted)
         refusal = prober.refusal
-        if free is not None or refusal is None or refusal.status not in REFUSED:
+        if free is not None or refusal is None:
+            break
+        if refusal.status not in REFUSED and "logprob" not in refusal.words:
             break
         named = [int(number) for number in re.findall(r"\d+", refusal.words) if LEAST_TOP <= int(number) < wanted]
         fewer = named or [number for number in FEWER if number < wanted]

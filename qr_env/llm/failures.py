@@ -36,6 +36,7 @@ WAY_OUT = {
     "http_404": "the server does not know the model or the path: compare with its /v1/models",
     "http_407": "the proxy wants a name and a password: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT",
     "http_413": "the texts are too long for the server: shorten them (max_product_tokens)",
+    **dict.fromkeys(("http_502", "http_503", "http_504"), "the server is starting or overloaded: try again later"),
     "http_429": "the server is too busy: lower the client's concurrency, or name more servers",
 }
 
@@ -97,7 +98,7 @@ def refused(status: int, url: str, body: str, headers: Mapping[str, str] | None 
     wait = _seconds(headers.get("Retry-After"))
     if (milliseconds := headers.get("Retry-After-Ms", "")).replace(".", "", 1).isdigit():
         wait = float(milliseconds) / 1000
-    return Failure(f"http_{status}", f"{url}: {words}", wait, words)
+    return Failure(f"http_{status}", f"{url}: {words or 'an empty answer'}", wait, words)
 
 
 def server_words(body: str) -> str:

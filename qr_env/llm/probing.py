@@ -22,6 +22,7 @@ from qr_env.llm.replies import read_choice
 TRIES = 3
 QUESTION = "Answer with one capital letter of the alphabet, nothing else."
 GONE = ("connect", "timeout", "proxy")  # tried again, then the end
+STARTING = (502, 503, 504)  # of a server that loads its model, or a gateway without one: tried again, then the end
 HOPELESS = ("no_host", "tls", "quota", "http_402", "http_407")
 ADAPTS = (400, 415, 422, 500, 501)  # statuses of a refusal that may name a field
 NAMES_SHOWN = 10
@@ -51,7 +52,8 @@ class Prober:
             attempt += 1
             if self.refusal.kind in HOPELESS:
                 raise JudgeError(with_way_out(self.refusal)) from self.refusal
-            busy, gone = self.refusal.status == 429, self.refusal.kind in GONE
+            busy = self.refusal.status == 429
+            gone = self.refusal.kind in GONE or self.refusal.status in STARTING
             if attempt <= (self.client.retries if busy else TRIES - 1) and self.refusal.transient:
                 self.client.wait(self.refusal, attempt)
             elif busy or gone:

@@ -53,7 +53,7 @@ class Transport:
         """The JSON object of the answer. Raises Failure."""
         with _failures(shown(url), shown(self._proxy[address])):
             response = self._connections().request(method, url, json=body, headers=self._headers[address])
-        text = self._without_secrets(response.text)
+        text = self._without_secrets(response.text.removeprefix("\ufeff"))
         if response.status_code != 200:
             raise refused(response.status_code, shown(url), text, response.headers)
         return _reply(shown(url), text, response.headers.get("Content-Type", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -212,3 +213,25 @@ def test_without_a_list_a_server_that_wants_a_name_says_so() -> None:
         with pytest.raises(JudgeError, match=r"you must provide a model parameter.*name one with QR_JUDGE_MODEL"):
             probe(server.url)
         assert probe(server.url, "m").top == 20
+
+
+def test_a_server_that_loads_its_model_is_named_soon() -> None:
+    with OddServer(answer=lambda _: refusal(503, "Loading model")) as server:
+        with pytest.raises(JudgeError, match=r"http_503: .*Loading model: the server is starting or overloaded"):
+            probe(server.url)
+        assert len(server.seen) == 3
+
+
+def test_a_byte_order_mark_before_json_is_left_out() -> None:
+    with OddServer() as server:
+        plain = server.respond
+        server.answer = lambda request: Answer(plain(request).status, "\ufeff" + json.dumps(plain(request).body))
+        assert probe(server.url).top == 20
+
+
+def test_a_limit_of_log_probabilities_may_be_an_error_of_the_server() -> None:
+    def check(request: Request) -> Answer | None:
+        return refusal(500, "at most 5 logprobs") if (request.body.get("top_logprobs") or 0) > 5 else None
+
+    with OddServer(check=check) as server:
+        assert probe(server.url).top == 5
