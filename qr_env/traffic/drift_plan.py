@@ -107,6 +107,8 @@ def load_plan(spec: str) -> Plan:
         raise ConfigError(f"drift={spec!r}: no such file, and no preset; presets are {', '.join(PRESETS)}")
     try:
         values = yaml.safe_load(read_config_text(path)) or {}
+        if not isinstance(values, dict):
+            raise TypeError("it holds no lines of `name: value`")
         events = tuple(Event(**event) for event in values.pop("events", ()))
         return Plan(events, **values)
     except (yaml.YAMLError, TypeError, AttributeError) as error:

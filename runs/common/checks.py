@@ -23,7 +23,8 @@ def about(name: str, value: object) -> Iterator[None]:
     try:
         yield
     except QrError as error:
-        raise type(error)(f"{name}={str(value)!r}: {error}") from error
+        setting = f"{name}={str(value)!r}: "
+        raise type(error)(setting + str(error).removeprefix(setting)) from error
 
 
 def check_file(name: str, path: str | Path) -> None:
@@ -48,6 +49,12 @@ def check_output(name: str, path: str | Path | None) -> None:
         fault = "it may not be written"
     if fault:
         raise ConfigError(f"{name}={str(path)!r}: {fault}; name another file")
+
+
+def check_folder(name: str, path: str | Path | None) -> None:
+    """Raise ConfigError if nothing can be written in the folder that the setting `name` holds; None names none."""
+    if path and (fault := _fault(Path(path).expanduser())):
+        raise ConfigError(f"{name}={str(path)!r}: {fault}; name another folder")
 
 
 def check_run_folder(folder: Path, resume: bool) -> None:

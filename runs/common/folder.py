@@ -35,6 +35,8 @@ def run_lock(folder: Path) -> Iterator[None]:
     Raises:
         RunFolderError: another process uses the folder, or its file system has no locks.
     """
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder} is a file; name another `out`")
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -107,8 +107,7 @@ def from_mapping(
 
 def _converted(hint: object, name: str, value: object, source: str) -> object:
     """`value` as the type `hint`; a single value for a tuple counts as a tuple of one."""
-    if get_origin(_bare(hint)) is tuple and not isinstance(value, list | tuple):
-        value = [value]
+    value = _tuples(hint, value)
     try:
         # The list makes pydantic apply the configuration to plain dataclasses, which have none of their own.
         return TypeAdapter(list[hint], config=STRICT_KEYS).validate_python([value])[0]  # type: ignore[valid-type]
@@ -120,6 +119,17 @@ def _converted(hint: object, name: str, value: object, source: str) -> object:
             known = _field_names(hint, path[1:-1])
             raise ConfigError(f"{source}: unknown settings ['{where}']; known are {known}") from None
         raise ConfigError(f"{source}: {where}: {first['input']!r}: {first['msg']}") from None
+
+
+def _tuples(hint: object, value: object) -> object:
+    """The value with a list of one for each single value whose type is a tuple, in groups of settings too."""
+    kind = _bare(hint)
+    if get_origin(kind) is tuple and not isinstance(value, list | tuple):
+        return [value]
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
+        hints = get_type_hints(kind, include_extras=True)
+        return {name: _tuples(hints.get(name), one) for name, one in value.items()}
+    return value
 
 
 def _field_names(hint: object, path: Sequence[str]) -> list[str]:

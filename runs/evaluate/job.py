@@ -33,13 +33,15 @@ from qr_env.shop.load import load_shop
 from qr_env.shop.readers.options import ReadOptions
 from qr_env.shop.shop import Shop
 from qr_env.shop.trec import read_run, write_run, write_topics
-from runs.common.checks import about, check_file, check_output
+from runs.common.checks import about, check_file, check_folder, check_output
 from runs.common.folder import CONFIG_FILE
 from runs.common.output import write_json
 from runs.common.query_log import with_query_log
 from runs.evaluate.args import DEFAULT_ENCODER, Args
 
 AGENT_KIND = re.compile(r"best-of-\d+:|(?:prompted|few-shot|query2doc|synonyms|suggest):")
+
+LEAST = {"k": 1, "limit": 1, "seed": 0}  # setting → its least value
 
 
 def main(args: Args) -> None:
@@ -84,10 +86,19 @@ def check_inputs(args: Args) -> None:
     """
     for name in ("json", "run_out", "lucene_out"):
         check_output(name, getattr(args, name))
+    check_folder("cache", args.cache)
+    check_folder("store", args.store)
     if args.run_in:
         check_file("run_in", args.run_in)
+    for name, least in LEAST.items():
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ConfigError(f"{name}={value}: must be {least} or more")
+    if args.weight is not None and not args.weight > 0:
+        raise ConfigError(f"weight={args.weight:g}: must be above 0; the rewrite's is 1")
     for retriever in args.retriever:
-        checked_retriever(retriever)
+        with about("retriever", retriever):
+            checked_retriever(retriever)
     options = args.judge_options()
     specs = {"judge": args.judge} | ({"select_judge": args.select_judge} if any(map(is_best_of, args.agent)) else {})
     used = [*map(retriever_uses_encoder, args.retriever), *map(needs_encoder, specs.values())]
@@ -98,7 +109,8 @@ def check_inputs(args: Args) -> None:
         with about(name, spec):
             check_judge(spec, options)
     for spec in args.agent:
-        check_agent(spec, args.read_options())
+        with about("agent", spec):
+            check_agent(spec, args.read_options())
 
 
 def resolve_combine(args: Args) -> tuple[str, float]:

@@ -20,6 +20,7 @@ from qr_env.models.checks import check_causal_lm
 from qr_env.reward.paper_rewards import PAPER_REWARDS
 from qr_env.shop.shop import Shop
 from qr_env.traffic.drift_plan import load_plan
+from qr_env.traffic.replay_log import ReplayLog
 from runs.common.checks import about, check_file, check_run_folder
 from runs.online.args import Args
 from runs.online.learners import OPTIMIZERS, dpo_config, promotion_config
@@ -40,9 +41,11 @@ def check_settings(args: Args) -> None:
             steer, several turns with dpo, an unknown optimizer, reward scheme or drift, a share that is none, result
             lists that cannot be checked, a number below its least value.
     """
-    load_plugin("qr_env.optimizers", args.optimizer, OPTIMIZERS)
+    with about("optimizer", args.optimizer):
+        load_plugin("qr_env.optimizers", args.optimizer, OPTIMIZERS)
     if args.reward_scheme != "weights":
-        load_plugin("qr_env.rewards", args.reward_scheme, PAPER_REWARDS)
+        with about("reward_scheme", args.reward_scheme):
+            load_plugin("qr_env.rewards", args.reward_scheme, PAPER_REWARDS)
     require_shopper(args.reward_scheme, args.shopper)
     check_least_values(args)
     settings = args.learning
@@ -122,11 +125,13 @@ def check_inputs(args: Args) -> None:
         QrError: of the kind that the part itself would raise, after minutes: ConfigError, JudgeError, DownloadError, …
     """
     check_run_folder(args.out, args.resume)
-    suggest_settings(args)  # refuses a file that cannot be read
+    with about("evaluation.suggest", args.evaluation.suggest):
+        suggest_settings(args)  # refuses a file that cannot be read
     check_sources(args.suggestions.sources)
     checked_trackers(args.tracker)
     if args.replay is not None:
         check_file("replay", args.replay)
+        ReplayLog.read(args.replay, options=args.read_options())  # refuses one without times or queries
     if args.judging.kappa_labels is not None:
         check_file("judging.kappa_labels", args.judging.kappa_labels)
     check_student(args)

@@ -8,6 +8,7 @@ from pathlib import Path
 from qr_env.common.errors import ConfigError
 from qr_env.evaluation.result import plain_json
 from qr_env.shop.load import load_shop
+from qr_env.shop.shop import Shop
 from runs.common.checks import check_output, check_run_folder
 from runs.common.folder import open_run, run_lock
 from runs.common.output import write_json
@@ -36,16 +37,16 @@ def main(args: Args) -> None:
     check_run_folder(args.out, args.resume)
     check_output("json", args.json)
     check_inputs(recipe)
+    loaded_shop = load_shop(args.shop, args.data, options=args.read_options())
     with run_lock(args.out):
         facts = {"recipe": path.stem, "shop": args.shop, "settings": str(asdict(recipe.settings))}
         open_run(args.out, args, facts, args.resume)
-        runs = run_stages(recipe, args, args.out)
+        runs = run_stages(recipe, args, args.out, loaded_shop)
         compare(path.stem, recipe, runs, args, args.out)
 
 
-def run_stages(recipe: Recipe, args: Args, out: Path) -> list[SeedRun]:
+def run_stages(recipe: Recipe, args: Args, out: Path, loaded_shop: Shop) -> list[SeedRun]:
     """Run all stages with each seed. All seeds share the shop, so that their results can be pooled."""
-    loaded_shop = load_shop(args.shop, args.data, options=args.read_options())
     shop = with_query_log(loaded_shop)
     runs = []
     for seed in args.seeds:

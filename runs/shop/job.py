@@ -21,6 +21,7 @@ from qr_env.retrieval.bm25_spec import settings_json
 from qr_env.shop.load import load_shop
 from qr_env.shop.shop import Shop
 from qr_env.shop.sources.files import write_shop
+from runs.common.checks import check_output
 from runs.common.engine_check import full_check, has_vectors
 from runs.common.output import write_json
 from runs.shop.args import Args
@@ -33,9 +34,8 @@ SAMPLE_COLUMNS = ("slice", "query", "oracle", "relevant title")
 
 def main(args: Args) -> None:
     """Load the shop; write, describe and print it."""
+    check_outputs(args)
     shop = load_shop(args.source, args.data, args.seed, args.read_options())
-    if args.engine_out is not None and not args.check_engine:
-        raise ConfigError("--engine-out writes what --check-engine finds: give --check-engine too")
     if args.write is not None:
         write_to_new_folder(shop, args.write)
     facts = describe(shop, args.split, args.samples, args.seed)
@@ -47,6 +47,17 @@ def main(args: Args) -> None:
         print_facts(facts)
         if check is not None:
             print_engine_check(check)
+
+
+def check_outputs(args: Args) -> None:
+    """Refuse files and folders that cannot be written, before the shop is read."""
+    if args.engine_out is not None and not args.check_engine:
+        raise ConfigError("--engine-out writes what --check-engine finds: give --check-engine too")
+    check_output("json", args.json)
+    check_output("engine_out", args.engine_out)
+    folder = args.write
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--write {folder} exists and is not empty; name a new folder")
 
 
 def run_engine_check(args: Args, shop: Shop) -> EngineCheck:
@@ -68,8 +79,6 @@ def run_engine_check(args: Args, shop: Shop) -> EngineCheck:
 
 def write_to_new_folder(shop: Shop, folder: Path) -> None:
     """Write the shop's files into a folder that is new or empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"--write {folder} exists and is not empty; name a new folder")
     write_shop(shop, folder)
     print_message(f"written: {folder.resolve()}")
 

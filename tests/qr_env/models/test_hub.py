@@ -164,8 +164,10 @@ def test_an_interrupted_hub_download_leaves_no_files(tmp_path: Path, monkeypatch
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"HF_HUB_OFFLINE.*pinned name: smollm2-135m, minilm-l6"):
         resolve("Qwen/Qwen2.5-0.5B")
-    with pytest.raises(DownloadError, match="no folder, no Hugging Face id"):
+    with pytest.raises(DownloadError, match=r"'\./nowhere/at/all': no such folder; give a local folder"):
         resolve("./nowhere/at/all")
+    with pytest.raises(DownloadError, match="'-x y': no folder and no Hugging Face id"):
+        resolve("-x y")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DownloadError, match=r"no config\.json"):
         resolve(str(tmp_path / "empty"))

@@ -231,7 +231,7 @@ def test_plans_are_read_and_invalid_ones_raise(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text("reserve: 0.2\nseed: 3\nevents:\n  - {kind: churn, at: 10, share: 0.1}\n  - {kind: typos, at: 5}\n")
     assert load_plan(str(path)) == Plan((Event("churn", 10, 0, 0.1), Event("typos", 5)), 0.2, 0, 3)
-    for text in ("events: [{kind: typos}]", "evry: 3", "- 1", "events: {", "events: 3"):
+    for text in ("events: [{kind: typos}]", "evry: 3", "- 1", "events: {", "events: 3", "a text"):
         path.write_text(text)
         with pytest.raises(ConfigError, match="is no plan"):
             load_plan(str(path))

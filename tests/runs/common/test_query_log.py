@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from qr_env.shop import load_shop
 from qr_env.shop.sources.files import write_shop
 from runs.common.query_log import load_training_shop, with_query_log
 from runs.recipe.args import Args as RecipeArgs
@@ -24,7 +25,9 @@ def folder(tmp_path):
 def test_every_seed_of_a_recipe_and_its_online_stages_learn_in_one_shop(folder, tmp_path):
     shop, out = str(folder / "shop"), tmp_path / "recipe"
     recipe = load_recipe(folder / "empty.yaml")
-    runs = run_stages(recipe, RecipeArgs(str(folder / "empty.yaml"), shop=shop, out=out, seeds=(3, 0)), out)
+    runs = run_stages(
+        recipe, RecipeArgs(str(folder / "empty.yaml"), shop=shop, out=out, seeds=(3, 0)), out, load_shop(shop)
+    )
     hashes = [run.context.shop.hash for run in runs]
     assert hashes == [load_training_shop(shop).hash] * 2
 

@@ -22,6 +22,8 @@ class Item:
 class Group:
     epochs: int = 1
     """passes"""
+    names: tuple[str, ...] = ()
+    """some names"""
 
 
 @dataclass
@@ -37,6 +39,11 @@ def test_values_are_converted_to_the_types_of_the_fields() -> None:
         Settings, {"items": {"text": 7, "weight": "1e-3"}, "learning": {"epochs": "2"}}, "file.yaml"
     )
     assert settings == Settings((Item("7", 0.001),), Group(2))
+
+
+@pytest.mark.parametrize("value", ["log", "[log]", "['log']"])
+def test_one_value_of_several_needs_no_brackets_in_a_group_either(value: str) -> None:
+    assert from_mapping(Settings, read_assignments([f"learning.names={value}"]), "--set").learning.names == ("log",)
 
 
 def test_an_unknown_name_inside_a_list_is_answered_with_the_known_ones() -> None:
@@ -68,4 +75,6 @@ def test_every_setting_is_listed_with_its_default_and_docstring() -> None:
         "    several",
         "learning.epochs: int = 1",
         "    passes",
+        "learning.names: tuple[str, ...] = ()",
+        "    some names",
     ]

@@ -55,7 +55,7 @@ BY_SETTINGS: list[tuple[dict[str, Any], type[QrError], str]] = [
     ({"drift": "storm"}, ConfigError, "drift=.storm.: no such file, and no preset; presets are words"),
     ({"retriever": "solr"}, ConfigError, "no 'solr' among .*bm25, dense, hybrid, splade"),
     ({"retriever": "bm25:none.json"}, ConfigError, r"none\.json: no such file"),
-    ({"student": "no/such/folder/here"}, DownloadError, "student='no/such/folder/here': .*no Hugging Face id"),
+    ({"student": "no/such/folder/here"}, DownloadError, "student='no/such/folder/here': .*no such folder"),
     ({"reward_scheme": "fame"}, ConfigError, "no 'fame' among"),
     ({"reward_scheme": "jd"}, ConfigError, "reward_scheme='jd' rewards conversion: it needs shopper='model'"),
     ({"optimizer": "adam"}, ConfigError, "no 'adam' among .*grpo, ppo, dpo"),
