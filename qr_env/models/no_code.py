@@ -23,6 +23,13 @@ ALLOW = "QR_ALLOW_PICKLES"
 # Names under which transformers, PEFT and sentence-transformers look for weights.
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
 
+# How a file under the name of safetensors begins that is something else.
+NO_SAFETENSORS = {
+    b"\x80": "a pickle",
+    b"PK": "a ZIP file of PyTorch, which holds a pickle",
+    b"version ": "a Git LFS pointer",
+}
+
 
 def pickles_allowed() -> bool:
     """Whether the user allows weights in pickles, by QR_ALLOW_PICKLES."""
@@ -50,6 +57,8 @@ def refuse_code(folder: Path | str) -> Path:
 
 def _refuse_pickles(folder: Path) -> None:
     """Raise ConfigError if the only weights of a folder are pickles."""
+    for weights in sorted(folder.glob("*.safetensors")):
+        _refuse_disguise(weights)
     pickles = sorted(path for pattern in PICKLED_WEIGHTS for path in folder.glob(pattern))
     if pickles and not any(folder.glob("*.safetensors")) and not pickles_allowed():
         raise ConfigError(
@@ -57,6 +66,15 @@ def _refuse_pickles(folder: Path) -> None:
             "copy of the model in safetensors (`model.save_pretrained` writes one), or, if you trust its maker, set "
             f"{ALLOW}=1"
         )
+
+
+def _refuse_disguise(weights: Path) -> None:
+    """Raise ConfigError if a file is no safetensors by its first bytes: eight for a length, then a JSON object."""
+    with weights.open("rb") as file:
+        start = file.read(9)
+    what = next((kind for mark, kind in NO_SAFETENSORS.items() if start.startswith(mark)), "")
+    if what and start[8:] != b"{":
+        raise ConfigError(f"{weights} is no safetensors file but {what}: it is not read; fetch the model again")
 
 
 def _modules(folder: Path) -> list[Path]:

@@ -163,3 +163,15 @@ def test_the_hub_is_not_asked_for_pickles(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ConfigError, match=r"someone/old has its weights in pickles alone.*QR_ALLOW_PICKLES=1"):
         resolve("someone/old")
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [(pickle.dumps({}), "a pickle"), (b"PK\x03\x04" + b"0" * 9, "holds a pickle"), (b"version https://git-lfs", "LFS")],
+)
+def test_another_file_under_the_name_of_safetensors_is_named(folder: Path, start: bytes, what: str) -> None:
+    (folder / "model.safetensors").write_bytes(start)
+    with pytest.raises(ConfigError, match=rf"model\.safetensors is no safetensors file but .*{what}"):
+        load_causal_lm(str(folder))
+    (folder / "model.safetensors").write_bytes(b"\x80" + b"\0" * 7 + b"{" + b" " * 127)
+    assert refuse_code(folder) == folder
