@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from qr_env.common.packages import missing_package
 from runs.common.flag_words import as_flags
 from runs.common.folder import CONFIG_FILE
 from runs.common.notes import printed_notes
+from runs.common.output import fitted
 from runs.common.settings import Values, describe, field_docs, from_mapping, merged, read_assignments, read_yaml
 
 ArgsT = TypeVar("ArgsT")
@@ -158,7 +160,8 @@ def parse(args_type: type[ArgsT], argv: list[str], prog: str | None = None, desc
     if options.assignments:
         layers.append(("--set", read_assignments(options.assignments)))
     if {"-h", "--help"} & set(argv):
-        print(f"{(description or args_type.__doc__ or '').strip()}\n\n{COMMON_FLAGS}")
+        text = (description or args_type.__doc__ or "").strip()
+        print(f"{fitted(text, shutil.get_terminal_size().columns)}\n\n{COMMON_FLAGS}")
     _suggest_set(args_type, argv)
     args = _parse_flags(args_type, argv, prog, layers)
     config = _config_to_resume(args)
