@@ -1,9 +1,11 @@
 """What `qr recipe` refuses before its first stage: judges, agents, weights, servers and packages that a recipe names.
 
-check_inputs(recipe)
+check_inputs(recipe, finished={"base"})
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from agents.checks import check_agent, check_language_model
 from judges.checks import check_judge, check_shopper
@@ -30,8 +32,8 @@ from runs.recipe.spec import (
 TRAINED_HERE = ("train", "self")  # teachers of a judge stage that are no judge's name
 
 
-def check_inputs(recipe: Recipe) -> None:
-    """Raise what would stop a stage of the recipe after hours.
+def check_inputs(recipe: Recipe, finished: Collection[str] = ()) -> None:
+    """Raise what would stop a stage of the recipe after hours; stages that are finished are left out.
 
     Raises:
         QrError: of the kind that the stage would raise, with the stage's name before its message.
@@ -40,8 +42,9 @@ def check_inputs(recipe: Recipe) -> None:
     for agent in recipe.baselines:
         check_agent(agent)
     for name, stage in recipe.stages.items():
-        with about("stage", name):
-            check_stage(stage)
+        if name not in finished:
+            with about("stage", name):
+                check_stage(stage)
 
 
 def check_stage(stage: Stage) -> None:

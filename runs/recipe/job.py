@@ -20,7 +20,7 @@ from runs.recipe.context import StageContext
 from runs.recipe.curve.measure import judge_curve
 from runs.recipe.load import find_recipe, load_recipe
 from runs.recipe.page import write_page
-from runs.recipe.pipeline import SeedRun
+from runs.recipe.pipeline import STAGE_FILE, SeedRun
 from runs.recipe.score import score_seed
 from runs.recipe.spec import Recipe
 from runs.recipe.table import print_comparison
@@ -36,13 +36,20 @@ def main(args: Args) -> None:
     assert args.out is not None
     check_run_folder(args.out, args.resume)
     check_output("json", args.json)
-    check_inputs(recipe)
+    check_inputs(recipe, finished_stages(recipe, args))
     loaded_shop = load_shop(args.shop, args.data, options=args.read_options())
     with run_lock(args.out):
         facts = {"recipe": path.stem, "shop": args.shop, "settings": str(asdict(recipe.settings))}
         open_run(args.out, args, facts, args.resume)
         runs = run_stages(recipe, args, args.out, loaded_shop)
         compare(path.stem, recipe, runs, args, args.out)
+
+
+def finished_stages(recipe: Recipe, args: Args) -> set[str]:
+    """Stages with a result of every seed, which need no server, weights or packages any more."""
+    assert args.out is not None
+    seeds = [args.out / f"seed-{seed}" for seed in args.seeds]
+    return {name for name in recipe.stages if all((seed / name / STAGE_FILE).is_file() for seed in seeds)}
 
 
 def run_stages(recipe: Recipe, args: Args, out: Path, loaded_shop: Shop) -> list[SeedRun]:

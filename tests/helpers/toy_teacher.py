@@ -83,11 +83,14 @@ def _handler(outer: ServedModel) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.reply(outer.answer(self.path, body))
+            if "prompt" in body:
+                self.reply(outer.answer(self.path, body))
+            else:
+                self.reply({"error": {"message": f"{self.path} is not served, only /v1/completions"}}, 404)
 
-        def reply(self, answer: dict[str, Any]) -> None:
+        def reply(self, answer: dict[str, Any], status: int = 200) -> None:
             reply = json.dumps(answer).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Length", str(len(reply)))
             self.end_headers()
             self.wfile.write(reply)
