@@ -9,6 +9,11 @@ import pytest
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are named "bytes": packed files hold the time, and pytest-xdist wants the same names in each process."""
+    return "bytes" if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("live"):
