@@ -11,15 +11,15 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import urlsplit
 
 from qr_env.llm.capabilities import Capabilities, probe_capabilities
 from qr_env.llm.client import Client
+from tests.helpers.loopback_server import LoopbackServer
 
 LETTERS = "ESCIBADXYZKLMNOPQRTU"
 
@@ -49,7 +49,7 @@ def refusal(status: int, message: str, **headers: str) -> Answer:
     return Answer(status, {"error": {"message": message}}, {name.replace("_", "-"): v for name, v in headers.items()})
 
 
-class OddServer:
+class OddServer(LoopbackServer):
     """The server.
 
     prefix: path of the API. models: names that it lists; None: it has no list. limit: log-probabilities that it sends;
@@ -70,18 +70,8 @@ class OddServer:
         self.prefix, self.models, self.limit, self.limit_message = prefix, models, limit, limit_message
         self.check, self.says, self.seen = check, says, list[Request]()
         self.answer = answer or self.respond
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.http.daemon_threads = True
-        self.host = f"127.0.0.1:{self.http.server_port}"
+        super().__init__(_handler(self))
         self.url = f"http://{self.host}{prefix}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.shutdown()
-        self.http.server_close()
 
     def asked(self) -> list[dict[str, Any]]:
         """Bodies of the requests for text."""

@@ -7,17 +7,17 @@ with ServedModel(model, tokenizer) as server:
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agents.policy.rollout import sample
+from tests.helpers.loopback_server import LoopbackServer
 
 
-class ServedModel:
+class ServedModel(LoopbackServer):
     """The server.
 
     Args:
@@ -31,16 +31,8 @@ class ServedModel:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_logprobs: int = 10_000) -> None:
         self.model, self.tokenizer, self.max_logprobs = model, tokenizer, max_logprobs
         self.seen: list[dict[str, Any]] = []
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        super().__init__(_handler(self))
+        self.url = f"http://{self.host}/v1"
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The reply to a request."""
