@@ -81,6 +81,7 @@ def _check_degraded(argument: str, options: JudgeOptions) -> None:
 CHECKS: dict[str, Callable[[str, JudgeOptions], None]] = {
     "llm": _check_llm,
     "embedding": _check_embedding,
+    "purchases": _check_embedding,
     "cross-encoder": _check_cross_encoder,
     "replay": _check_replay,
     "degraded": _check_degraded,

@@ -143,6 +143,10 @@ class EmbeddingJudge:
             chosen[n] = free[generator.integers(len(free))]
         return chosen
 
+    def product_vectors(self, rows: npt.NDArray[np.integer]) -> FloatArray:
+        """(C, D) vectors by product row; those of `rows` are computed, others may not be."""
+        return self._vectors(rows, self.encoder.encode(["width"]).shape[1])
+
     @cached_property
     def _texts(self) -> list[str]:
         """Product texts that are embedded, the same as in dense retrieval."""

@@ -33,7 +33,7 @@ def test_judges_by_name(tmp_path):
 def test_a_blend_takes_weights_and_further_judges(tmp_path):
     bert = small_bert(tmp_path / "bert")
     options = JudgeOptions(encoder=HashEncoder())
-    plain, weighted = (open_judge(spec, SHOP, options) for spec in ("blend", "blend:1,3"))
+    plain, weighted = (open_judge(spec, SHOP, options) for spec in ("blend:1,1", "blend:1,3"))
     assert [member.weight for member in plain.members] == [1, 1]
     assert [member.weight for member in weighted.members] == [1, 3]
     joined = open_judge(f"blend:1,3,cross-encoder:{bert}=2", SHOP, options)
