@@ -58,8 +58,12 @@ class Repaired:
         texts = [self._rewritten(query) for query in queries]
         return [[text] * n for text in texts]
 
+    def added_words(self, query: str) -> tuple[str, ...]:
+        """The repaired words that the query lacks."""
+        return self._repair.added_words(query)
+
     def _rewritten(self, query: str) -> str:
-        words = [(word, 1.0) for word in self._repair.added_words(query)]
+        words = [(word, 1.0) for word in self.added_words(query)]
         return with_added_words(query, words, self._combine, self._weight)
 
 

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from agents.checks import check_agent
 from agents.factory import AgentOptions, checkpoint_folder, make_agent, reads_query_log
@@ -29,28 +29,10 @@ from qr_env.shop.shop import Shop
 from runs.common.checks import about
 from runs.common.folder import CONFIG_FILE
 from runs.common.query_log import with_query_log
-from runs.common.reading import ReadArgs
+from runs.common.serving.args import RewriterArgs
 from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 
 DEFAULT_SHOP, DEFAULT_RETRIEVER = "generated", "bm25"
-
-
-@dataclass(kw_only=True)
-class RewriterArgs(ReadArgs):
-    """Flags that name a rewriter and the shop and engine that it is for."""
-
-    shop: str = ""
-    """generated, icecat, esci, wands, or the path of a folder or products file (default: the run's, else generated)"""
-    retriever: str = ""
-    """search engine that the rewrites are for: bm25[:SETTINGS], dense, hybrid (default: the run's, else bm25)"""
-    combine: Literal["", "replace", "expand", "union"] = ""
-    """how a rewrite is combined with the original query (default: as the rewriter was trained, else expand)"""
-    weight: float | None = None
-    """weight of the original's words in "expand" (default: as the rewriter was trained, else 1)"""
-    encoder: str = "minilm-l6"
-    """sentence encoder of dense, hybrid and the suggestions' second engine"""
-    cache: str | None = None
-    """folder that keeps indexes, vectors and suggestions between runs (default: $QR_CACHE, else ~/.cache/qr-env)"""
 
 
 @dataclass(frozen=True)
