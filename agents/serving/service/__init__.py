@@ -1,0 +1,1 @@
+"""The HTTP service that answers a shop's search with rewrites: `qr serve`."""

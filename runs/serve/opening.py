@@ -1,0 +1,72 @@
+"""Opening what the service answers from, at its start and at every reload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import PurePath
+
+from agents.serving.rewritten import Rewritten
+from agents.serving.service.parts import BASELINE, CANDIDATE, Loaded, RewriteMany
+from qr_env.common.errors import IndexMismatchError
+from runs.common.serving.rewriter import OpenRewriter, open_rewriter, plan_rewriter, version_of
+from runs.common.serving.rows import rewritten_batch
+from runs.serve.args import Args
+
+
+class Opening:
+    """Opens versions; rewriters whose files did not change are taken over."""
+
+    def __init__(self, args: Args) -> None:
+        self._args = args
+        self._opened: dict[str, OpenRewriter] = {}
+        self._rewriters: dict[str, RewriteMany] = {}
+
+    def open(self, before: Loaded | None) -> Loaded:
+        """Table, rules and rewriters as they are on disk now; `before` stays as it is."""
+        baseline = self._rewriter(BASELINE, self._args.agent, before)
+        rewriters = {BASELINE: self._rewriters[BASELINE]}
+        if self._args.candidate:
+            candidate = self._rewriter(CANDIDATE, self._args.candidate, before)
+            if (candidate.combine, candidate.weight) != (baseline.combine, baseline.weight):
+                raise IndexMismatchError(
+                    f"candidate={self._args.candidate!r} is searched by {candidate.combine} {candidate.weight:g}, "
+                    f"{self._args.agent!r} by {baseline.combine} {baseline.weight:g}: name combine and weight"
+                )
+            rewriters[CANDIDATE] = self._rewriters[CANDIDATE]
+        queries = baseline.shop.queries["query"]
+        return Loaded(
+            public_version(baseline.version),
+            rewriters,
+            baseline.shop,
+            baseline.retriever,
+            baseline.combine,
+            baseline.weight,
+            trial_query=queries[0].as_py() if len(queries) else "blue sofa",
+        )
+
+    def _rewriter(self, variant: str, agent: str, before: Loaded | None) -> OpenRewriter:
+        known = self._opened.get(variant)
+        if before is not None and known is not None:
+            plan = plan_rewriter(agent, self._args)
+            if version_of(plan.spec, known.shop) == known.version:
+                return known
+        opened = open_rewriter(agent, self._args)
+        self._opened[variant] = opened
+        self._rewriters[variant] = partial(rewritten_rows, opened)
+        return opened
+
+
+def rewritten_rows(opened: OpenRewriter, queries: Sequence[str]) -> list[Rewritten]:
+    """The rewrites of a batch."""
+    return rewritten_batch(opened, queries)
+
+
+def public_version(version: str) -> str:
+    """A version as clients see it: without the folders that a path in it names.
+
+    public_version("best-of-8:/srv/out/mine/best@1f2e") is "best-of-8:best@1f2e".
+    """
+    spec, _, content = version.rpartition("@")
+    kind, colon, path = spec.rpartition(":")
+    return f"{kind}{colon}{PurePath(path).name}@{content}"
