@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 
 from agents.serving.service.app import make_app
+from agents.serving.service.event_log import EventLog
 from agents.serving.service.server import address_of, listen, run
 from agents.serving.service.settings import ServiceSettings, check_reach
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
+from qr_env.common.privacy import open_key
 from runs.common.checks import check_file, check_folder
 from runs.common.serving.rewriter import plan_rewriter
 from runs.serve.args import Args
@@ -24,11 +27,13 @@ SHORTEST_TOKEN = 16
 def main(args: Args) -> None:
     """Check everything, listen, load, and answer until a signal ends it."""
     settings = check_inputs(args)
-    opening = Opening(args)
+    folder = args.experiment or args.log
+    key = open_key(folder) if folder is not None else secrets.token_bytes(32)
+    recorder = EventLog(folder, args.retention_days) if folder is not None else None
     listener = listen(args.host, args.port)
     sys.setswitchinterval(SWITCH_SECONDS)
     print_message(f"listening on {address_of(listener)}; /ready answers 200 when the rewriter is loaded")
-    run(make_app(opening.open, settings), settings, listener)
+    run(make_app(Opening(args).open, settings, recorder=recorder, key=key), settings, listener)
 
 
 def check_inputs(args: Args) -> ServiceSettings:

@@ -20,8 +20,9 @@ from starlette.responses import Response
 
 from agents.serving.service.limits import json_response, read_object
 from agents.serving.service.state import ServiceState, fresh_query_id, state_of
-from agents.serving.service.text import lucene_text, search_text
+from agents.serving.service.text import search_text
 from qr_env.common.types import JsonDict
+from qr_env.query_text.lucene import lucene_query
 
 NAMES = ("query", "query_text", "queryText", "input", "inputs", "text", "text_docs", "prompt")
 MOST_TEXTS = 32
@@ -60,7 +61,7 @@ async def _answered(state: ServiceState, text: str, session: str) -> JsonDict:
     combine, weight = (loaded.combine, loaded.weight) if loaded is not None else ("expand", 1.0)
     return {
         "response": search_text(one.query, one.rewrite, combine),
-        "query_string": lucene_text(one.query, one.rewrite, combine, weight),
+        "query_string": lucene_query(one.query, one.rewrite, weight, "replace" if combine == "replace" else "expand"),
         "rewrite": one.rewrite,
         "source": one.source,
         "query_id": query_id,
