@@ -80,7 +80,9 @@ def make_app(
         settings, counters, answerer, searches, Reloader(opener, answerer, counters), recorder, trial, key
     )
     life = _Life(state, worker)
-    app = Starlette(routes=ROUTES, lifespan=life.span, exception_handlers={HTTPException: _refusal})
+    app = Starlette(
+        routes=ROUTES, lifespan=life.span, exception_handlers={HTTPException: _refusal, Exception: _failure}
+    )
     app.router.redirect_slashes = False
     app.state.service = state
     return Guard(app, settings, counters, frozenset(route.path for route in ROUTES))
@@ -104,6 +106,11 @@ async def _refusal(request: Request, error: Exception) -> Response:
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    """Starlette raises the error again after this answer, and `Guard` logs its kind."""
+    return json_response({"error": "internal error"}, 500)
 
 
 class _Life:

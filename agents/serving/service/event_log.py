@@ -62,7 +62,7 @@ class EventLog:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / LOCK_FILE).open("wb")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._lock)
             cut_unfinished_lines(self.folder)
             self._files = {kind: _Segment(self.folder, kind) for kind in (QUERIES, EVENT_LINES)}
         except BlockingIOError as error:
@@ -202,6 +202,15 @@ def delete_old(folder: Path, days: float, besides: set[Path]) -> list[Path]:
 def segments(folder: Path) -> list[Path]:
     """The files of a log, oldest first."""
     return sorted([*folder.glob(f"{QUERIES}.*.ndjson"), *folder.glob(f"{EVENT_LINES}.*.ndjson")])
+
+
+def _lock(file: BinaryIO) -> None:
+    """Lock a file until it is closed. Raises BlockingIOError, with the file closed, where another process holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise
 
 
 def _sync_folder(folder: Path) -> None:
