@@ -33,7 +33,10 @@ def main(args: Args) -> None:
     listener = listen(args.host, args.port)
     sys.setswitchinterval(SWITCH_SECONDS)
     print_message(f"listening on {address_of(listener)}; /ready answers 200 when the rewriter is loaded")
-    run(make_app(Opening(args).open, settings, recorder=recorder, key=key), settings, listener)
+    service = make_app(Opening(args).open, settings, recorder=recorder, key=key)
+    run(service.app, settings, listener)
+    if service.state.failure is not None:
+        raise service.state.failure
 
 
 def check_inputs(args: Args) -> ServiceSettings:

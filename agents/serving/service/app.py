@@ -1,11 +1,11 @@
 """The service as an ASGI application.
 
-    app = make_app(opener, ServiceSettings(), recorder=log, trial=experiment, key=key)
-    uvicorn.run(app)
+    service = make_app(opener, ServiceSettings(), recorder=log, trial=experiment, key=key)
+    uvicorn.run(service.app)
 
 One process holds one application: batches, cache and counters are its own. Several processes are several services
 behind a load balancer, each on its own port with its own log folder; sessions are assigned by their hash, so that they
-agree where they share the pseudonyms' key (`--log`).
+agree where the folders hold the same key (`qr_env.common.privacy.open_key`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -56,6 +57,16 @@ ROUTES = (
 )
 
 
+@dataclass(frozen=True)
+class Service:
+    """An ASGI application and what it is made of."""
+
+    app: ASGIApp
+    """The application."""
+    state: ServiceState
+    """Its parts."""
+
+
 def make_app(
     opener: Opener,
     settings: ServiceSettings,
@@ -63,7 +74,7 @@ def make_app(
     recorder: Recorder | None = None,
     trial: Trial | None = None,
     key: bytes = b"",
-) -> ASGIApp:
+) -> Service:
     """The application.
 
     Args:
@@ -85,7 +96,7 @@ def make_app(
     )
     app.router.redirect_slashes = False
     app.state.service = state
-    return Guard(app, settings, counters, frozenset(route.path for route in ROUTES))
+    return Service(Guard(app, settings, counters, frozenset(route.path for route in ROUTES)), state)
 
 
 def _search_batch(jobs: Sequence[SearchJob]) -> list[list[JsonDict]]:
@@ -157,7 +168,7 @@ class _Life:
         try:
             await self._state.reloader.reload()
         except Exception as error:
-            log("start", outcome="failed", error=f"{type(error).__name__}: {error}")
+            self._state.failure = error
             signal.raise_signal(signal.SIGTERM)
 
     async def _decide(self) -> None:

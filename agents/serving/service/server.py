@@ -7,7 +7,9 @@ headers after `read_seconds`, that sends more than `MAX_HEADER` bytes of them, o
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -83,11 +85,19 @@ def run(app: ASGIApp, settings: ServiceSettings, listener: socket.socket) -> Non
         app, http=limited, ws="none", log_config=None, access_log=False, server_header=False, proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACE, lifespan="on",
     )  # fmt: skip
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, _stopped)  # uvicorn raises the signal again once it has stopped
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _stopped(number: int, frame: FrameType | None) -> None:
+    """The service has ended as it was told."""
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket, bound before anything is loaded. Raises ConfigError where host and port cannot be had."""
+    if not 0 <= port < 1 << 16:
+        raise ConfigError(f"port={port}: must be from 0, which takes a free one, to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)

@@ -41,6 +41,8 @@ class ServiceState:
     """A/B test; None: there is none."""
     key: bytes = b""
     """Of the pseudonyms."""
+    failure: Exception | None = None
+    """What kept the service from its first load."""
     closing: bool = False
     """Whether the service has been told to stop."""
 

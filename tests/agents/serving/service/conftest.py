@@ -100,8 +100,8 @@ def serving(rewriter):
     def start(loaded=None, recorder=None, trial=None, key=b"key", opener=None, **settings):
         settings.setdefault("deadline_ms", 2000.0)
         opener = opener or Opener(loaded or loaded_with(rewriter))
-        app = make_app(opener, ServiceSettings(**settings), recorder=recorder, trial=trial, key=key)
-        client = TestClient(app, raise_server_exceptions=False)
+        service = make_app(opener, ServiceSettings(**settings), recorder=recorder, trial=trial, key=key)
+        client = TestClient(service.app, raise_server_exceptions=False)
         client.__enter__()
         clients.append(client)
         for _ in range(500):
