@@ -13,10 +13,10 @@ from agents.serving.rewritten import Rewritten
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
 from runs.common.checks import check_file, check_folder, check_output
+from runs.common.serving.queries import AskedQuery, batches, read_table, standard_input
 from runs.common.serving.rewriter import OpenRewriter, open_rewriter, plan_rewriter
 from runs.common.serving.rows import rewritten_batch
 from runs.rewrite.args import Args
-from runs.rewrite.queries import AskedQuery, batches, read_table, standard_input
 
 
 def main(args: Args) -> None:

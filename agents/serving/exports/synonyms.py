@@ -31,7 +31,7 @@ class SolrSynonyms(TextFormat):
         if row.kept:
             return ""
         added = [word.word for word in row.words if word.source != "query" and word.weight > 0]
-        replaced = row.source == "override" or self.mode.combine == "replace"
+        replaced = self.mode.combine == "replace"
         right = [" ".join(word.word for word in row.words)] if replaced else [row.query, *added]
         entries = [escaped(text) for text in dict.fromkeys(right) if escaped(text)]
         if not escaped(row.query) or not entries or (not added and not replaced):

@@ -53,6 +53,8 @@ class RewriterPlan:
     """of the shop; "" is told from its texts"""
     data: str | None
     """folder of a named shop's files"""
+    trained_by: str = ""
+    """judge that the run was trained with; "" where unknown"""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def plan_rewriter(agent: str, args: RewriterArgs) -> RewriterPlan:
         weight=args.weight or (choice.original_weight if choice else None) or trained.get("weight") or ORIGINAL_WEIGHT,
         language=args.language or (run.get("language") or "" if not args.shop else ""),
         data=args.data or (run.get("data") if not args.shop else None),
+        trained_by=(choice.judge if choice else "") or run.get("judge") or "",
     )
     check(plan.combine, plan.weight)
     return plan

@@ -1,4 +1,4 @@
-"""The queries of `qr rewrite`, in batches, from the command line, a table, a text file or standard input."""
+"""The queries of `qr rewrite` and `qr table`, from a table, a text file or standard input, in batches."""
 
 from __future__ import annotations
 

@@ -1,0 +1,178 @@
+"""A table in one SQLite file, and its builder, which can be killed at any moment and goes on where it was.
+
+    with TableWriter(Path("rewrites.db"), plan) as writer:      # works in .rewrites.db.part
+        writer.add(entries); …
+        facts = writer.publish()                                # one rename: readers see the old table or the new one
+    table = SqliteTable.open(Path("rewrites.db"))
+
+Rows are committed in batches. A build that is started again with the same plan continues; one with another plan starts
+anew. The version is a SHA-256 of all rows in the order of their keys, so that it does not depend on how often a build
+was interrupted; it is checked when a table is opened. A reader keeps the file that it opened, whatever replaces it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from agents.serving.table.entry import TableEntry, TableFacts
+from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.text_keys import text_key
+from qr_env.common.types import JsonDict
+
+FORMAT = "qr-env rewrites 1"
+CREATE = (
+    "CREATE TABLE IF NOT EXISTS rewrites (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+)
+
+
+class SqliteTable:
+    """A published table; `open` reads one."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, facts: TableFacts) -> None:
+        self.path, self.facts = path, facts
+        self._connection, self._lock = connection, threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, verify: bool = True) -> SqliteTable:
+        """Open a table.
+
+        Args:
+            verify: compare the hash of its rows with the one that was written.
+
+        Raises:
+            ConfigError: no such file. DataError: it is no table, is not complete, or is damaged.
+        """
+        if not path.is_file():
+            raise ConfigError(f"table={str(path)!r}: no such file; qr table build writes one")
+        try:
+            connection = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+            )
+            about = dict(connection.execute("SELECT name, value FROM about"))
+            if about.get("format") != FORMAT or "version" not in about:
+                raise DataError(f"{path} is no finished table of {FORMAT!r}; build it again with qr table build")
+            facts = TableFacts(about["version"], int(about["rows"]), json.loads(about["plan"]), about["built"])
+            table = cls(path, connection, facts)
+            if verify and (version := hash_of(table.rows())) != facts.version:
+                connection.close()
+                raise DataError(
+                    f"{path} is damaged: its rows have the hash {version[:12]}, and {facts.version[:12]} was written; "
+                    "take a copy, or build it again with qr table build"
+                )
+        except (sqlite3.Error, ValueError, KeyError) as error:
+            raise DataError(
+                f"{path} cannot be read as a table ({error}); build it again with qr table build"
+            ) from error
+        return table
+
+    @property
+    def version(self) -> str:
+        """Hash of all rows."""
+        return self.facts.version
+
+    def look_up(self, queries: Sequence[str]) -> list[TableEntry | None]:
+        """The entry of each query, by its text key; None where there is none."""
+        found = (self._row(text_key(query)) for query in queries)
+        return [None if text is None else TableEntry.from_text(text) for text in found]
+
+    def _row(self, key: str) -> str | None:
+        with self._lock:
+            row = self._connection.execute("SELECT entry FROM rewrites WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """(key, entry as text) in the order of the keys."""
+        yield from self._connection.execute("SELECT key, entry FROM rewrites ORDER BY key")
+
+    def entries(self) -> Iterator[TableEntry]:
+        """All entries in the order of their keys."""
+        for _, text in self.rows():
+            yield TableEntry.from_text(text)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+class TableWriter:
+    """Builds `path`; see the module docstring. Use it as a context manager.
+
+    Args:
+        path: file of the table.
+        plan: what it is built from, JSON values; a build with another plan starts anew.
+    """
+
+    def __init__(self, path: Path, plan: JsonDict) -> None:
+        self.path, self.plan = path, plan
+        self.part = path.with_name(f".{path.name}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = self._opened()
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        written = json.dumps(self.plan, sort_keys=True)
+        try:
+            connection = sqlite3.connect(self.part)
+            for statement in CREATE:
+                connection.execute(statement)
+            row = connection.execute("SELECT value FROM about WHERE name = 'plan'").fetchone()
+        except sqlite3.DatabaseError:  # what a kill of another program left
+            self.part.unlink()
+            return self._opened()
+        if row is not None and row[0] != written:
+            connection.close()
+            self.part.unlink()
+            return self._opened()
+        connection.execute("INSERT OR REPLACE INTO about VALUES ('plan', ?)", (written,))
+        connection.commit()
+        return connection
+
+    def done(self) -> Collection[str]:
+        """Keys of the rows that an interrupted build has written."""
+        return {key for (key,) in self._connection.execute("SELECT key FROM rewrites")}
+
+    def add(self, entries: Iterable[TableEntry]) -> None:
+        """Write rows, in one transaction; a query that is there already is replaced."""
+        rows = [(text_key(entry.rewritten.query), entry.as_text()) for entry in entries]
+        with self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO rewrites VALUES (?, ?)", rows)
+
+    def entries(self) -> Iterator[TableEntry]:
+        """The rows so far, in the order of their keys."""
+        for (text,) in self._connection.execute("SELECT entry FROM rewrites ORDER BY key"):
+            yield TableEntry.from_text(text)
+
+    def publish(self) -> TableFacts:
+        """Finish the table, and put it into the place of the old one by one rename."""
+        version = hash_of(self._connection.execute("SELECT key, entry FROM rewrites ORDER BY key"))
+        (rows,) = self._connection.execute("SELECT COUNT(*) FROM rewrites").fetchone()
+        built = datetime.now(UTC).isoformat(timespec="seconds")
+        about = {"format": FORMAT, "version": version, "rows": str(rows), "built": built}
+        with self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
+        self._connection.close()
+        self.part.replace(self.path)
+        return TableFacts(version, rows, self.plan, built)
+
+
+def hash_of(rows: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 of (key, entry) rows in the order of the keys."""
+    digest = hashlib.sha256()
+    for key, text in rows:
+        digest.update(key.encode("utf-8", "surrogatepass") + b"\0" + text.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
