@@ -7,6 +7,7 @@ qr bench online --student tiny smollm2-135m            # one update, against TRL
 qr bench pairs                                         # the query graph of a large shop
 qr bench churn                                         # every hit while products change, against brute force
 qr bench lucene --agent identity spell                 # rewriters on a real Lucene, beside the embedded BM25
+qr bench serve out/mine                                # the HTTP service: hits, misses, memory
 qr bench promotion                                     # how often a candidate that is no better is promoted
 """
 
@@ -21,6 +22,7 @@ import tyro
 from agents.examples.graph_pairs import GraphConfig
 from runs.common.judge_server import JudgeServerArgs
 from runs.common.reading import ReadArgs
+from runs.common.serving.args import RewriterArgs
 
 
 @dataclass
@@ -248,6 +250,41 @@ class ReadBenchArgs:
     """write the report to this JSON file, "-" for standard output"""
 
 
+@dataclass
+class ServeBenchArgs(RewriterArgs):
+    """Measure `qr serve` over HTTP on loopback: hits, misses, memory, and `generate` behind the same server.
+
+    qr bench serve out/mine --table rewrites.db
+    qr bench serve out/mine --requests 1_000_000       # memory over a million requests
+
+    Hits are asked for by wrk where it is installed, in a closed loop; misses arrive at random (Poisson), each a query
+    that was never asked before, and are timed from when they should have been sent.
+    """
+
+    agent: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="AGENT")]
+    """run folder, checkpoint, or name of a rewriter"""
+    table: str = ""
+    """table of qr table build; without one, hits are remembered rewrites"""
+    seconds: float = 10.0
+    """of the load of hits, and of that of misses"""
+    connections: int = 8
+    """of the load of hits"""
+    rate: float = 50.0
+    """misses a second"""
+    heads: int = 1000
+    """queries that the hits are drawn from"""
+    deadline_ms: float = 1000.0
+    """of the measured service: long, so that the time of a miss is seen and not cut"""
+    requests: int = 0
+    """requests over which the memory is watched; 0 leaves it out"""
+    generate: bool = True
+    """whether the same misses are sent to the same service with transformers' generate"""
+    seed: int = 0
+    """of the arrivals"""
+    json: str | None = None
+    """write the report to this JSON file, "-" for standard output"""
+
+
 # part → (settings, module with main(args), help)
 PARTS: dict[str, tuple[type, str, str]] = {
     "retrieval": (RetrievalArgs, "runs.bench.retrieval", "search, against bm25s and FAISS called directly"),
@@ -258,5 +295,6 @@ PARTS: dict[str, tuple[type, str, str]] = {
     "pairs": (PairsArgs, "runs.bench.pairs", "time of the query graph at the size of a large shop"),
     "churn": (ChurnArgs, "runs.bench.churn", "errors in the hits while products change, against brute force"),
     "lucene": (LuceneArgs, "runs.bench.lucene", "rewriters on a real Lucene, beside the embedded BM25"),
+    "serve": (ServeBenchArgs, "runs.bench.serving.job", "qr serve over HTTP: hits, misses, memory, and generate"),
     "promotion": (PromotionArgs, "runs.bench.promotion", "how often candidates that are no better are promoted"),
 }

@@ -15,17 +15,20 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
 from qr_env.common.privacy import open_key
 from runs.common.checks import check_file, check_folder
-from runs.common.serving.rewriter import plan_rewriter
+from runs.common.serving.rewriter import open_rewriter, plan_rewriter
 from runs.serve.args import Args
-from runs.serve.opening import Opening
+from runs.serve.opening import Opening, OpenOne
 
 SWITCH_SECONDS = 5e-4  # after which Python's threads take turns: the event loop waits for the rewriter no longer
 TOKEN_VARIABLE = "QR_SERVE_TOKEN"
 SHORTEST_TOKEN = 16
 
 
-def main(args: Args) -> None:
-    """Check everything, listen, load, and answer until a signal ends it."""
+def main(args: Args, open_one: OpenOne = open_rewriter) -> None:
+    """Check everything, listen, load, and answer until a signal ends it.
+
+    open_one: opens a rewriter; `qr bench serve` puts another way to decode behind the same service.
+    """
     settings = check_inputs(args)
     folder = args.experiment or args.log
     key = open_key(folder) if folder is not None else secrets.token_bytes(32)
@@ -33,7 +36,7 @@ def main(args: Args) -> None:
     listener = listen(args.host, args.port)
     sys.setswitchinterval(SWITCH_SECONDS)
     print_message(f"listening on {address_of(listener)}; /ready answers 200 when the rewriter is loaded")
-    service = make_app(Opening(args).open, settings, recorder=recorder, key=key)
+    service = make_app(Opening(args, open_one).open, settings, recorder=recorder, key=key)
     run(service.app, settings, listener)
     if service.state.failure is not None:
         raise service.state.failure

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import PurePath
 
 from agents.serving.rewritten import Rewritten
 from agents.serving.service.parts import BASELINE, CANDIDATE, Loaded, RewriteMany
 from qr_env.common.errors import IndexMismatchError
+from runs.common.serving.args import RewriterArgs
 from runs.common.serving.rewriter import OpenRewriter, open_rewriter, plan_rewriter, version_of
 from runs.common.serving.rows import rewritten_batch
 from runs.serve.args import Args
+
+OpenOne = Callable[[str, RewriterArgs], OpenRewriter]
 
 
 class Opening:
     """Opens versions; rewriters whose files did not change are taken over."""
 
-    def __init__(self, args: Args) -> None:
-        self._args = args
+    def __init__(self, args: Args, open_one: OpenOne = open_rewriter) -> None:
+        self._args, self._open_one = args, open_one
         self._opened: dict[str, OpenRewriter] = {}
         self._rewriters: dict[str, RewriteMany] = {}
 
@@ -51,7 +54,7 @@ class Opening:
             plan = plan_rewriter(agent, self._args)
             if version_of(plan.spec, known.shop) == known.version:
                 return known
-        opened = open_rewriter(agent, self._args)
+        opened = self._open_one(agent, self._args)
         self._opened[variant] = opened
         self._rewriters[variant] = partial(rewritten_rows, opened)
         return opened

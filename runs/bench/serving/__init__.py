@@ -1,0 +1,1 @@
+"""`qr bench serve`: the HTTP service under load."""
