@@ -7,10 +7,12 @@ import secrets
 import sys
 from pathlib import Path
 
+from agents.serving.rules import Rules
 from agents.serving.service.app import make_app
 from agents.serving.service.event_log import EventLog
 from agents.serving.service.server import address_of, listen, run
 from agents.serving.service.settings import ServiceSettings, check_reach
+from agents.serving.table.opening import is_redis
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
 from qr_env.common.privacy import open_key
@@ -65,8 +67,8 @@ def check_inputs(args: Args) -> ServiceSettings:
             f"candidate={args.candidate!r}, experiment={str(args.experiment or '')!r}: an A/B test needs both"
         )
     if args.rules is not None:
-        check_file("rules", args.rules)
-    if args.table and "://" not in args.table:
+        Rules.read(args.rules)
+    if args.table and not is_redis(args.table):
         check_file("table", args.table)
     for name in ("log", "experiment", "cache"):
         check_folder(name, getattr(args, name))

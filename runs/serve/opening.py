@@ -7,7 +7,10 @@ from functools import partial
 from pathlib import PurePath
 
 from agents.serving.rewritten import Rewritten
+from agents.serving.rules import Rules
 from agents.serving.service.parts import BASELINE, CANDIDATE, Loaded, RewriteMany
+from agents.serving.table.entry import RewriteTable
+from agents.serving.table.opening import is_redis, open_table
 from qr_env.common.errors import IndexMismatchError
 from runs.common.serving.args import RewriterArgs
 from runs.common.serving.rewriter import OpenRewriter, open_rewriter, plan_rewriter, version_of
@@ -38,6 +41,7 @@ class Opening:
                 )
             rewriters[CANDIDATE] = self._rewriters[CANDIDATE]
         queries = baseline.shop.queries["query"]
+        table = opened_table(self._args.table, baseline) if self._args.table else None
         return Loaded(
             public_version(baseline.version),
             rewriters,
@@ -45,6 +49,9 @@ class Opening:
             baseline.retriever,
             baseline.combine,
             baseline.weight,
+            table=table,
+            table_is_remote=is_redis(self._args.table),
+            rules=Rules.read(self._args.rules) if self._args.rules is not None else None,
             trial_query=queries[0].as_py() if len(queries) else "blue sofa",
         )
 
@@ -58,6 +65,23 @@ class Opening:
         self._opened[variant] = opened
         self._rewriters[variant] = partial(rewritten_rows, opened)
         return opened
+
+
+def opened_table(place: str, opened: OpenRewriter) -> RewriteTable:
+    """The table; IndexMismatchError where its rewrites were judged for another way to search or other products."""
+    table = open_table(place)
+    now = {
+        "combine": opened.combine, "weight": opened.weight, "retriever": opened.plan.retriever,
+        "products_hash": opened.shop.products_hash,
+    }  # fmt: skip
+    for name, value in now.items():
+        if table.facts.plan.get(name, value) != value:
+            table.close()
+            raise IndexMismatchError(
+                f"table={place!r} was built for {name}={table.facts.plan[name]!r}, and {value!r} is served: build it "
+                "again with qr table build, or name the rewriter, shop and engine that it was built for"
+            )
+    return table
 
 
 def rewritten_rows(opened: OpenRewriter, queries: Sequence[str]) -> list[Rewritten]:

@@ -26,7 +26,7 @@ from agents.serving.rewritten import Rewritten, rewritten
 from agents.serving.service.batching import Batcher
 from agents.serving.service.logs import log
 from agents.serving.service.metrics import Metrics
-from agents.serving.service.parts import BASELINE, HOLDOUT, Loaded, Trial
+from agents.serving.service.parts import BASELINE, HOLDOUT, Entry, Loaded, RewriteMany, Trial
 from agents.serving.service.settings import ServiceSettings
 from agents.serving.service.text import clean_query
 from qr_env.common.types import JsonDict
@@ -162,13 +162,11 @@ class Answerer:
             return "empty"
         return "too_long" if len(query) > self._settings.max_query else ""
 
-    async def _looked_up(self, loaded: Loaded, query: str, started: float):  # type: ignore[no-untyped-def]
-        table = loaded.table
-        assert table is not None
-        if not getattr(table, "remote", False):
-            return table.look_up([query])[0]
-        loop = asyncio.get_running_loop()
-        found = loop.run_in_executor(None, table.look_up, [query])
+    async def _looked_up(self, loaded: Loaded, query: str, started: float) -> Entry | None:
+        assert loaded.table is not None
+        if not loaded.table_is_remote:
+            return loaded.table.look_up([query])[0]
+        found = asyncio.get_running_loop().run_in_executor(None, loaded.table.look_up, [query])
         return (await asyncio.wait_for(found, self._left(started)))[0]
 
     async def _from_rewriter(
@@ -196,7 +194,7 @@ class Answerer:
         return max(self._settings.deadline_ms / 1000 - (time.perf_counter() - started), 0.0)
 
     def _ruled(self, loaded: Loaded, chosen: Rewritten) -> Rewritten:
-        return chosen if loaded.rules is None else loaded.rules.apply(chosen)
+        return chosen if loaded.rules is None else loaded.rules.apply(chosen, loaded.combine)
 
     def _failed(self, query: str, reason: str, error: Exception) -> tuple[Rewritten, float, str]:
         log("fallback", reason=reason, error=type(error).__name__, query=query)
@@ -267,7 +265,7 @@ def _rewrite_batch(jobs: Sequence[_Job]) -> list[tuple[Rewritten, float]]:
     return [results[job] for job in jobs]
 
 
-def _rewriter(loaded: Loaded, variant: str):  # type: ignore[no-untyped-def]
+def _rewriter(loaded: Loaded, variant: str) -> RewriteMany:
     return loaded.rewriters.get(variant) or loaded.rewriters[BASELINE]
 
 

@@ -57,8 +57,8 @@ class RuleBook(Protocol):
         """The answer that a person fixed for this query; None where nobody did."""
         ...
 
-    def apply(self, rewritten: Rewritten) -> Rewritten:
-        """The rewrite without what the rules forbid."""
+    def apply(self, row: Rewritten, combine: str = "expand") -> Rewritten:
+        """The row without what the rules forbid; `combine`: how it is searched."""
         ...
 
 
@@ -134,6 +134,8 @@ class Loaded:
     """Weight of the query in "expand"."""
     table: Table | None = None
     """Precomputed rewrites of the baseline."""
+    table_is_remote: bool = False
+    """Whether looking up means waiting for a network: it is then done in a thread, under the deadline."""
     rules: RuleBook | None = None
     """Applied to every rewrite, of every variant."""
     choosers: dict[str, Chooser] = field(default_factory=dict)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from tqdm import tqdm
 
+from agents.serving.table.entry import TableEntry
+from agents.serving.table.opening import open_table
 from qr_env.common.errors import ConfigError
 from qr_env.shop.load import load_shop
 from runs.bench.args import ServeBenchArgs
 from runs.bench.output import named_values, publish
-from runs.bench.serving.load import closed_loop, open_loop
+from runs.bench.serving.load import Times, closed_loop, open_loop
 from runs.bench.serving.process import ServeProcess
 from runs.common.serving.rewriter import plan_rewriter
 
+LOOK_UPS = 20_000
 WARM = 20  # misses that are not timed
 
 
@@ -30,6 +34,9 @@ def main(args: ServeBenchArgs) -> None:
     typed = shop.queries.sort_by([("frequency", "descending"), ("query_id", "ascending")])["query"].to_pylist()
     heads, fresh = typed[: args.heads], fresh_queries(typed)
     measured: dict[str, Any] = {"figures": {}, "ratios": {}}
+    if args.table:
+        heads = table_queries(args)
+        measured["figures"]["look-up in process"] = look_ups(args, heads)
     with tempfile.TemporaryDirectory() as log, ServeProcess(flags(args, log)) as served:
         measured["figures"]["misses"] = misses(served, args, fresh)
         closed_loop(served.url, heads, 3, args.connections)  # every head query has been rewritten once
@@ -44,6 +51,29 @@ def main(args: ServeBenchArgs) -> None:
     measured["sizes"] = {"heads": len(heads), "connections": args.connections, "misses a second": args.rate}
     lines = [f"{name}: {named_values(values, ',.4g')}" for name, values in measured["figures"].items()]
     publish(measured, [*lines, named_values(measured["ratios"], ".2f")], args.json)
+
+
+def table_queries(args: ServeBenchArgs) -> list[str]:
+    """The most frequent queries of the table."""
+    table = open_table(args.table)
+    entries = sorted(table.entries(), key=_searches, reverse=True)[: args.heads]
+    table.close()
+    return [entry.rewritten.query for entry in entries]
+
+
+def _searches(entry: TableEntry) -> float:
+    return entry.rewritten.frequency
+
+
+def look_ups(args: ServeBenchArgs, queries: list[str]) -> dict[str, float]:
+    """Times of single look-ups in this process."""
+    table, times = open_table(args.table), Times()
+    for query in itertools.islice(itertools.cycle(queries), LOOK_UPS):
+        started = time.perf_counter()
+        table.look_up([query])
+        times.milliseconds.append((time.perf_counter() - started) * 1e3)
+    table.close()
+    return times.figures()
 
 
 def flags(args: ServeBenchArgs, log: str) -> list[str]:

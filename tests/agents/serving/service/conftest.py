@@ -66,7 +66,7 @@ class Rules:
     def override(self, query):
         return rewritten(query, self.by_hand[query], source="override") if query in self.by_hand else None
 
-    def apply(self, one):
+    def apply(self, one, combine="expand"):
         return Rewritten(one.query, source="original") if self.forbidden in one.rewrite else one
 
 
