@@ -8,6 +8,7 @@ qr bench pairs                                         # the query graph of a la
 qr bench churn                                         # every hit while products change, against brute force
 qr bench lucene --agent identity spell                 # rewriters on a real Lucene, beside the embedded BM25
 qr bench serve out/mine                                # the HTTP service: hits, misses, memory
+qr bench experiment                                    # A/B tests of equal, better and worse candidates
 qr bench promotion                                     # how often a candidate that is no better is promoted
 """
 
@@ -165,6 +166,25 @@ class PromotionArgs:
 
 
 @dataclass
+class ExperimentArgs:
+    """Simulate A/B tests on live traffic: candidates that sell as much, 10 % more and 10 % less, until decided.
+
+    qr bench experiment                     # 1,000 tests of each kind: how often is which promoted, after how long?
+    """
+
+    runs: int = 1_000
+    """tests of each kind"""
+    conversion: float = 0.25
+    """share of sessions of the baseline that buy"""
+    max_sessions: int = 80_000
+    """sessions after which an undecided candidate is rolled back"""
+    seed: int = 0
+    """seed of the draws"""
+    json: str | None = None
+    """write the report to this JSON file, "-" for standard output"""
+
+
+@dataclass
 class PairsArgs:
     """Time the query graph at the size of a large shop: 100,000 queries with 2 million labels.
 
@@ -296,5 +316,10 @@ PARTS: dict[str, tuple[type, str, str]] = {
     "churn": (ChurnArgs, "runs.bench.churn", "errors in the hits while products change, against brute force"),
     "lucene": (LuceneArgs, "runs.bench.lucene", "rewriters on a real Lucene, beside the embedded BM25"),
     "serve": (ServeBenchArgs, "runs.bench.serving.job", "qr serve over HTTP: hits, misses, memory, and generate"),
+    "experiment": (
+        ExperimentArgs,
+        "runs.bench.serving.experiment",
+        "how often an A/B test promotes an equal, a better, a worse candidate",
+    ),
     "promotion": (PromotionArgs, "runs.bench.promotion", "how often candidates that are no better are promoted"),
 }
