@@ -21,6 +21,7 @@ import numpy as np
 from qr_env.common.atomic_io import atomic_write, saving
 from qr_env.common.errors import ConfigError
 from qr_env.common.packages import require
+from qr_env.common.privacy import mask_query_texts
 from qr_env.evaluation.result import Evaluation
 
 TIMINGS = ("seconds",)  # metrics that are wall-clock times
@@ -104,8 +105,9 @@ class Trackers:
             tracker.log(metrics)
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Log samples whose `HIT_LISTS` are (product row, level) pairs."""
-        with_titles = [row | {name: self._hits(row[name]) for name in HIT_LISTS if name in row} for row in rows]
+        """Log samples whose `HIT_LISTS` are (product row, level) pairs. Personal data in queries is masked."""
+        masked = [mask_query_texts(row) for row in rows]
+        with_titles = [row | {name: self._hits(row[name]) for name in HIT_LISTS if name in row} for row in masked]
         for tracker in self.trackers:
             tracker.samples(with_titles)
 

@@ -25,11 +25,13 @@ import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from qr_env.common.errors import ConfigError
 
 EMAIL, PHONE, CARD = "<email>", "<phone>", "<card>"
 PSEUDONYM_DIGITS = 20
+QUERY_FIELDS = frozenset({"query", "rewrite", "queries", "rewrites", "user_query"})  # texts that shoppers typed
 KEY_FILE, KEY_BYTES = "pseudonym.key", 32
 
 _EMAIL = re.compile(r"[^\s@<>,;:\"()]{1,64}@[^\s@<>,;:\"()]{1,190}\.[^\W\d_]{2,24}")
@@ -63,6 +65,26 @@ def mask_text(text: str) -> str:
     if sum(map(str.isdecimal, text)) < 7:
         return text
     return _NUMBER.sub(_masked_phone, _CARD.sub(_masked_card, text))
+
+
+def mask_query_texts(value: Any) -> Any:
+    """A JSON value whose texts under `QUERY_FIELDS` are masked, at any depth; other texts, such as titles, stay."""
+    if isinstance(value, list | tuple):
+        return [mask_query_texts(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    masked = {
+        name: _masked_texts(one) if name in QUERY_FIELDS else mask_query_texts(one) for name, one in value.items()
+    }
+    if "words" in value and isinstance(value.get("query"), str) and masked["query"] != value["query"]:
+        masked["words"] = []  # the parts of a number, word by word
+    return masked
+
+
+def _masked_texts(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask_text(value)
+    return [_masked_texts(one) for one in value] if isinstance(value, list | tuple) else mask_query_texts(value)
 
 
 def _masked_card(found: re.Match[str]) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 
 from qr_env.common.atomic_io import atomic_write, saving
 from qr_env.common.errors import ConfigError, RunFolderError
+from qr_env.common.privacy import mask_query_texts
 from qr_env.evaluation.evaluator import HeldOutEvaluator
 from qr_env.evaluation.result import Evaluation
 from qr_env.shop.shop import Shop
@@ -42,7 +43,7 @@ def write_eval(
     seed: int = 0,
     evaluator: HeldOutEvaluator | None = None,
 ) -> Path:
-    """Write `eval.json`.
+    """Write `eval.json`, from which the report is made; personal data in queries and rewrites is masked.
 
     Args:
         folder: the run folder.
@@ -68,7 +69,7 @@ def write_eval(
         "examples": choose_examples(evaluations[agent], shop, seed, evaluator),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(payload, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(mask_query_texts(payload), indent=1, ensure_ascii=False, allow_nan=False)
     with saving(folder / EVAL_FILE):
         atomic_write(folder / EVAL_FILE, text + "\n")
     return folder / EVAL_FILE

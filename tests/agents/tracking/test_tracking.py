@@ -44,6 +44,15 @@ def test_numpy_numbers_and_nan_are_written(tmp_path):
     assert line["b"] != line["b"]
 
 
+def test_personal_data_in_queries_reaches_no_tracker(tmp_path):
+    tracker = make_tracker("none", tmp_path, {}, titles=["sofa by bob@mail.de"])
+    tracker.samples([ROW | {"query": "sofa bob@mail.de", "rewrite": "030 1234567", "hits_after": [(0, 3)]}])
+    tracker.close()
+    (line,) = lines(tmp_path / "samples.jsonl")
+    assert (line["query"], line["rewrite"]) == ("sofa <email>", "<phone>")
+    assert line["hits_after"][0]["title"] == "sofa by bob@mail.de"  # the catalogue is the shop's own text
+
+
 def test_a_resumed_run_deletes_the_lines_after_its_checkpoint(tmp_path):
     metrics, samples = log_updates(tmp_path, 5)
     tracker = make_tracker("none", tmp_path, {}, resume_from=3)

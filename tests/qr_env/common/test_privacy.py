@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qr_env.common.errors import ConfigError
-from qr_env.common.privacy import KEY_FILE, has_gtin_check, is_card, mask_text, open_key, passes_luhn, pseudonym
+from qr_env.common.privacy import (
+    KEY_FILE,
+    has_gtin_check,
+    is_card,
+    mask_query_texts,
+    mask_text,
+    open_key,
+    passes_luhn,
+    pseudonym,
+)
 
 PHONES = {
     "Germany": (
@@ -123,6 +132,18 @@ def test_long_hostile_texts_take_no_time():
         started = time.process_time()
         mask_text(text)
         assert time.process_time() - started < 20, text[:10]  # quadratic time would be hours
+
+
+def test_texts_of_shoppers_are_masked_at_any_depth_and_titles_stay():
+    value = {
+        "query": "sofa bob@mail.de", "words": [{"word": "bob@mail.de"}], "title": "sofa by bob@mail.de",
+        "agents": {"final": {"rewrites": ["couch 030 1234567"], "mean": 0.5}}, "examples": ({"rewrite": "a@b.de"},),
+    }  # fmt: skip
+    assert mask_query_texts(value) == {
+        "query": "sofa <email>", "words": [], "title": "sofa by bob@mail.de",
+        "agents": {"final": {"rewrites": ["couch <phone>"], "mean": 0.5}}, "examples": [{"rewrite": "<email>"}],
+    }  # fmt: skip
+    assert mask_query_texts({"query": "sofa", "words": [1]}) == {"query": "sofa", "words": [1]}
 
 
 def test_check_digits():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def test_eval_json_is_plain_json_and_names_are_checked(
         write_eval(tmp_path, {}, shop)
     with pytest.raises(ConfigError, match="'nobody'"):
         write_eval(tmp_path, evaluations, shop, agent="nobody")
+
+
+def test_personal_data_in_queries_is_masked(tmp_path: Path, shop: Shop, evaluations: dict[str, Evaluation]) -> None:
+    spell = evaluations["spell"]
+    queries = [dataclasses.replace(query, text=f"{query.text} bob@mail.de") for query in spell.queries]
+    typed = dataclasses.replace(spell, queries=queries, rewrites=["call 030 1234567"] * len(queries))
+    text = write_eval(tmp_path / "run", {"spell": typed}, shop).read_text()
+    assert "<email>" in text and "<phone>" in text
+    assert "bob@" not in text and "1234567" not in text
 
 
 def test_an_incomplete_last_line_is_dropped_and_a_broken_one_before_it_is_named(run_folder: Path) -> None:
