@@ -13,12 +13,13 @@ pseudonyms in everything that is stored or logged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro.conf
 
+from agents.serving.experiment.settings import ExperimentSettings
 from runs.common.serving.args import RewriterArgs
 
 
@@ -66,3 +67,5 @@ class Args(RewriterArgs):
     """time in which a client must have sent its request"""
     connections: int = 1000
     """connections at once"""
+    test: ExperimentSettings = field(default_factory=ExperimentSettings)
+    """stages, shares and risks of the A/B test"""

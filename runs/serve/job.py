@@ -7,6 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from agents.serving.experiment.experiment import Experiment
 from agents.serving.rules import Rules
 from agents.serving.service.app import make_app
 from agents.serving.service.event_log import EventLog
@@ -35,10 +36,11 @@ def main(args: Args, open_one: OpenOne = open_rewriter) -> None:
     folder = args.experiment or args.log
     key = open_key(folder) if folder is not None else secrets.token_bytes(32)
     recorder = EventLog(folder, args.retention_days) if folder is not None else None
+    trial = Experiment.open(args.experiment, args.test) if args.experiment is not None else None
     listener = listen(args.host, args.port)
     sys.setswitchinterval(SWITCH_SECONDS)
     print_message(f"listening on {address_of(listener)}; /ready answers 200 when the rewriter is loaded")
-    service = make_app(Opening(args, open_one).open, settings, recorder=recorder, key=key)
+    service = make_app(Opening(args, open_one).open, settings, recorder=recorder, trial=trial, key=key)
     run(service.app, settings, listener)
     if service.state.failure is not None:
         raise service.state.failure

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import PurePath
 
+from agents.serving.experiment.assignment import BASELINE, CANDIDATE
 from agents.serving.rewritten import Rewritten
 from agents.serving.rules import Rules
-from agents.serving.service.parts import BASELINE, CANDIDATE, Loaded, RewriteMany
+from agents.serving.service.parts import Loaded, RewriteMany
 from agents.serving.table.entry import RewriteTable
 from agents.serving.table.opening import is_redis, open_table
 from qr_env.common.errors import IndexMismatchError

@@ -22,11 +22,13 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from agents.serving.experiment.assignment import BASELINE, CANDIDATE, HOLDOUT
+from agents.serving.experiment.settings import SHADOW
 from agents.serving.rewritten import Rewritten, rewritten
 from agents.serving.service.batching import Batcher
 from agents.serving.service.logs import log
 from agents.serving.service.metrics import Metrics
-from agents.serving.service.parts import BASELINE, HOLDOUT, Entry, Loaded, RewriteMany, Trial
+from agents.serving.service.parts import Entry, Loaded, RewriteMany, Trial
 from agents.serving.service.settings import ServiceSettings
 from agents.serving.service.text import clean_query
 from qr_env.common.types import JsonDict
@@ -119,8 +121,25 @@ class Answerer:
         chosen, drawn, reason = found
         version = loaded.version if loaded is not None else ""
         answer = Answer(chosen, variant, probability * drawn, version, reason)
+        self._shadow(loaded, query, answer)
         self._count(answer, time.perf_counter() - started)
         return answer
+
+    def _shadow(self, loaded: Loaded | None, query: str, answer: Answer) -> None:
+        """Let the candidate of a shadow stage rewrite what the baseline answers, and count where they differ."""
+        if self.trial is None or loaded is None or answer.reason or self.trial.stage != SHADOW:
+            return
+        if (
+            answer.variant != BASELINE
+            or CANDIDATE not in loaded.rewriters
+            or 2 * self._jobs.depth > self._settings.queue
+        ):
+            return
+        job = _Job(loaded, CANDIDATE, query, -1)
+        future = self._jobs.submit(job) if job not in self._cache else None
+        if future is not None:
+            future.add_done_callback(_Remember(self, job))
+            future.add_done_callback(_Compare(self._metrics, answer.rewritten.rewrite))
 
     def _assigned(self, session_id: str) -> tuple[str, float]:
         if self.trial is None:
@@ -238,6 +257,20 @@ class _Remember:
     def __call__(self, future: asyncio.Future[tuple[Rewritten, float]]) -> None:
         if not future.cancelled() and future.exception() is None:
             self._answerer.remember(self._job, future.result())
+
+
+class _Compare:
+    """Callback that counts whether a candidate's rewrite differs from the one that was served."""
+
+    def __init__(self, metrics: Metrics, served: str) -> None:
+        self._metrics, self._served = metrics, served
+
+    def __call__(self, future: asyncio.Future[tuple[Rewritten, float]]) -> None:
+        if future.cancelled() or future.exception() is not None:
+            outcome = "error"
+        else:
+            outcome = "same" if future.result()[0].rewrite == self._served else "different"
+        self._metrics.shadow.labels(outcome).inc()
 
 
 def original(query: str) -> Rewritten:

@@ -31,6 +31,9 @@ class Metrics:
             "qr_requests", "Requests by path and status", ["path", "status"], registry=self.registry
         )
         self.events = Counter("qr_events", "Recorded lines by kind", ["action"], registry=self.registry)
+        self.shadow = Counter(
+            "qr_shadow", "Rewrites of a candidate that is not served yet", ["outcome"], registry=self.registry
+        )
         self.reloads = Counter("qr_reloads", "Loads of table and model", ["outcome"], registry=self.registry)
         self.waiting = Gauge("qr_queue_depth", "Queries that wait for the worker", ["queue"], registry=self.registry)
         self.cached = Gauge("qr_cache_size", "Rewrites that are remembered", registry=self.registry)

@@ -16,7 +16,6 @@ from qr_env.shop.shop import Shop
 from qr_env.traffic.ubi import ServedQuery, ShopperEvent
 
 RewriteMany = Callable[[Sequence[str]], list[Rewritten]]
-BASELINE, CANDIDATE, HOLDOUT = "baseline", "candidate", "holdout"
 
 
 class Entry(Protocol):
@@ -91,6 +90,11 @@ class Trial(Protocol):
         """The variant of a session; the same for the same session."""
         ...
 
+    @property
+    def stage(self) -> str:
+        """ "shadow", "canary", "promoted" or "rolled back"."""
+        ...
+
     def state(self) -> JsonDict:
         """Stage, counts and verdict of the test."""
         ...
@@ -123,7 +127,7 @@ class Loaded:
     version: str
     """Of the rewriter."""
     rewriters: dict[str, RewriteMany]
-    """Variant → rewriter; `BASELINE` is there always."""
+    """Variant → rewriter; "baseline" is there always."""
     shop: Shop
     """The products."""
     retriever: Retriever

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from agents.serving.service.limits import json_response
 from agents.serving.service.state import state_of
+from qr_env.evaluation.result import plain_json
 
 
 async def health(request: Request) -> Response:
@@ -30,12 +31,12 @@ async def metrics(request: Request) -> Response:
     """All counters, for Prometheus."""
     state = state_of(request)
     if state.trial is not None:
-        state.metrics.stage.info({"stage": str(state.trial.state().get("stage", ""))})
+        state.metrics.stage.info({"stage": state.trial.stage})
     return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def experiment(request: Request) -> Response:
     """Stage, counts and verdict of the A/B test; {"stage": "none"} without one."""
     trial = state_of(request).trial
-    values = trial.state() if trial is not None else {"stage": "none"}
-    return json_response(json.loads(json.dumps(values, default=str).replace("NaN", "null").replace("Infinity", "null")))
+    values = await asyncio.to_thread(trial.state) if trial is not None else {"stage": "none"}
+    return json_response(plain_json(values))

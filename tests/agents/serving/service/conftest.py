@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.testclient import TestClient
 
+from agents.serving.experiment.assignment import BASELINE
 from agents.serving.rewritten import Rewritten, rewritten
 from agents.serving.service.app import make_app
-from agents.serving.service.parts import BASELINE, Loaded
+from agents.serving.service.parts import Loaded
 from agents.serving.service.settings import ServiceSettings
 from tests.helpers.fakes import WordRetriever, tiny_shop
 

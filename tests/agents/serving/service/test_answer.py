@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from agents.serving.experiment.assignment import BASELINE, CANDIDATE, HOLDOUT
 from agents.serving.rewritten import rewritten
-from agents.serving.service.parts import BASELINE, CANDIDATE, HOLDOUT
-from tests.agents.serving.service.conftest import Entry, Rules, Table, counted, loaded_with
+from tests.agents.serving.service.conftest import Entry, Rewriter, Rules, Table, counted, loaded_with
 
 
 def ask(client, query, **more):
@@ -27,6 +27,8 @@ class Halves:
     """Sends sessions to the variant of `variant`, or fails."""
 
     variant: str | Exception
+
+    stage: str = "canary"
 
     def assign(self, session_id):
         if isinstance(self.variant, Exception):
@@ -160,3 +162,17 @@ def test_exploration_is_drawn_anew_and_its_probability_is_told(serving, rewriter
     answers = [ask(client, "couch") for _ in range(6)]
     assert {answer["rewrite"] for answer in answers} == {"sofa", ""}
     assert {answer["propensity"] for answer in answers} == {0.5}
+
+
+def test_a_candidate_in_the_shadow_rewrites_and_is_not_served(serving, rewriter):
+    loaded = loaded_with(rewriter)
+    loaded.rewriters[CANDIDATE] = Rewriter()
+    client = serving(loaded, trial=Halves(BASELINE, stage="shadow"))
+    loaded.rewriters[CANDIDATE].error = RuntimeError()
+    assert ask(client, "couch")["rewrite"] == "sofa^0.5"
+    time.sleep(0.1)
+    assert counted(client, "qr_shadow_total", outcome="error") == 1
+    loaded.rewriters[CANDIDATE] = rewriter
+    assert ask(client, "red couch")["rewrite"] == "sofa^0.5"
+    time.sleep(0.1)
+    assert counted(client, "qr_shadow_total", outcome="same") == 1
