@@ -42,6 +42,7 @@ VERBS = {
     "table": "precomputed rewrites: build, look up, compare and export a table for serving",
     "serve": "answer queries over HTTP: table, student, original; A/B test on live traffic",
     "ope": "estimate from a log of served rewrites what another rewriter would have earned",
+    "shoppers": "simulated shoppers with sessions and baskets: what rewriters sell, or visits to a service",
     "suggest": "choose the constants of the rewriter suggest for a shop, by a judge and without labels",
     "headroom": "what suggested words can gain in a shop at most, and where the signal ends",
     "shop": "describe a shop: sizes, difficulty, samples; write it as files",

@@ -92,7 +92,8 @@ def plan_rewriter(agent: str, args: RewriterArgs) -> RewriterPlan:
         QrError: the rewriter is unknown or damaged, or a setting is invalid.
     """
     name = Path(agent)
-    is_run = (name / SERVE_FILE).is_file() or name.name == SERVE_FILE or (name / CONFIG_FILE).is_file()
+    is_checkpoint = checkpoint_folder(agent) is not None  # it has a config.json of its own, the model's
+    is_run = not is_checkpoint and ((name / CONFIG_FILE).is_file() or SERVE_FILE in (name.name, *_names(name)))
     choice = read_serving_choice(name) if is_run else None
     spec = choice.agent_spec if choice else agent
     run = _run_settings(spec if choice is None else str(name))
@@ -113,11 +114,12 @@ def plan_rewriter(agent: str, args: RewriterArgs) -> RewriterPlan:
     return plan
 
 
-def open_rewriter(agent: str, args: RewriterArgs) -> OpenRewriter:
-    """Load shop, engine and rewriter."""
+def open_rewriter(agent: str, args: RewriterArgs, shop: Shop | None = None) -> OpenRewriter:
+    """Load shop, engine and rewriter. shop: the shop of these flags, where it is loaded already."""
     plan = plan_rewriter(agent, args)
     cache = Path(args.cache).expanduser() if args.cache else cache_root()
-    shop = load_shop(plan.shop, plan.data, options=replace(args.read_options(), language=plan.language))
+    if shop is None:
+        shop = load_shop(plan.shop, plan.data, options=replace(args.read_options(), language=plan.language))
     encoder = partial(default_encoder, args.encoder)
     retriever = make_retriever(plan.retriever, shop, cache)
     log_shop = with_query_log(shop) if reads_query_log(plan.spec) else shop
@@ -152,10 +154,15 @@ def _saved_settings(spec: str) -> dict[str, Any]:
     return saved_settings(folder)
 
 
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
 def _run_settings(path: str) -> dict[str, Any]:
     """Settings of the run that the folder, or a checkpoint in it, belongs to; {} where there is none."""
     place = Path(path.rpartition(":")[2]).resolve()
-    config = next((file for parent in (place, *place.parents) if (file := parent / CONFIG_FILE).is_file()), None)
+    above = place.parents if checkpoint_folder(path) is not None else (place, *place.parents)
+    config = next((file for parent in above if (file := parent / CONFIG_FILE).is_file()), None)
     if config is None:
         return {}
     try:
