@@ -90,6 +90,8 @@ class AgentOptions:
     """Folder or file that keeps generated texts; None keeps none."""
     cache_dir: Path | None = None
     """Folder that keeps the second engines and the suggested words; None keeps them in memory."""
+    keep_queries: bool = True
+    """Whether suggestions are stored there by the text of their query; a service of shoppers' queries stores none."""
     seed: int = 0
     """Of training and of drawn few-shot examples."""
     reading: ReadOptions = field(default_factory=ReadOptions)
@@ -197,6 +199,7 @@ def make_suggest(options: AgentOptions, settings: SuggestSettings, sources: Sequ
             encoder=options.encoder,
             teacher=partial(_prompted_model, TEACHER_PROMPT, options=options),
             cache_dir=options.cache_dir,
+            keep_queries=options.keep_queries,
         ),
     )
     source = found[0] if len(found) == 1 else MergedSource(found, options.shop.tokenizer)

@@ -61,6 +61,8 @@ class SourceOptions:
     """Opens the language model of teacher by its name, with a prompt for words."""
     cache_dir: Path | None = None
     """Where indexes and suggestions are kept between runs; None keeps them in memory."""
+    keep_queries: bool = True
+    """Whether suggestions are stored there by the text of their query."""
 
 
 def make_sources(names: Sequence[str], options: SourceOptions) -> list[SuggestionSource]:
@@ -112,7 +114,7 @@ class _Parts:
     @cached_property
     def store(self) -> TextStore | None:
         """Keeps suggestions on disk."""
-        folder = self.options.cache_dir
+        folder = self.options.cache_dir if self.options.keep_queries else None
         return None if folder is None else TextStore(folder / "suggestions" / FILE_NAME)
 
     def engine(self, spec: str) -> Retriever:

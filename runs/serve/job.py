@@ -18,16 +18,16 @@ from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
 from qr_env.common.privacy import open_key
 from runs.common.checks import check_file, check_folder
-from runs.common.serving.rewriter import open_rewriter, plan_rewriter
+from runs.common.serving.rewriter import plan_rewriter
 from runs.serve.args import Args
-from runs.serve.opening import Opening, OpenOne
+from runs.serve.opening import Opening, OpenOne, open_live
 
 SWITCH_SECONDS = 5e-4  # after which Python's threads take turns: the event loop waits for the rewriter no longer
 TOKEN_VARIABLE = "QR_SERVE_TOKEN"
 SHORTEST_TOKEN = 16
 
 
-def main(args: Args, open_one: OpenOne = open_rewriter) -> None:
+def main(args: Args, open_one: OpenOne = open_live) -> None:
     """Check everything, listen, load, and answer until a signal ends it.
 
     open_one: opens a rewriter; `qr bench serve` puts another way to decode behind the same service.

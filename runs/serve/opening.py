@@ -21,10 +21,15 @@ from runs.serve.args import Args
 OpenOne = Callable[[str, RewriterArgs], OpenRewriter]
 
 
+def open_live(agent: str, args: RewriterArgs) -> OpenRewriter:
+    """A rewriter that stores nothing of what it is asked."""
+    return open_rewriter(agent, args, keep_queries=False)
+
+
 class Opening:
     """Opens versions; rewriters whose files did not change are taken over."""
 
-    def __init__(self, args: Args, open_one: OpenOne = open_rewriter) -> None:
+    def __init__(self, args: Args, open_one: OpenOne = open_live) -> None:
         self._args, self._open_one = args, open_one
         self._opened: dict[str, OpenRewriter] = {}
         self._rewriters: dict[str, RewriteMany] = {}

@@ -24,9 +24,10 @@ from agents.policy.student import Student
 from qr_env.common.errors import ConfigError
 from runs.common.cli import run
 from runs.common.serving.args import RewriterArgs
-from runs.common.serving.rewriter import OpenRewriter, open_rewriter
+from runs.common.serving.rewriter import OpenRewriter
 from runs.serve.args import Args
 from runs.serve.job import main as serve
+from runs.serve.opening import open_live
 
 LOAD_SECONDS = 300.0
 
@@ -93,8 +94,8 @@ class GenerateStudent(Student):
 
 
 def open_generating(agent: str, args: RewriterArgs) -> OpenRewriter:
-    """As `open_rewriter`, for a student, which then decodes by `generate`."""
-    opened = open_rewriter(agent, args)
+    """As `open_live`, for a student, which then decodes by `generate`."""
+    opened = open_live(agent, args)
     if not isinstance(opened.agent, Student):
         raise ConfigError(f"agent={agent!r} is no student: generate=False leaves transformers' generate out")
     return replace(opened, agent=GenerateStudent(**vars(opened.agent)))

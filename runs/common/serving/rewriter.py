@@ -114,8 +114,13 @@ def plan_rewriter(agent: str, args: RewriterArgs) -> RewriterPlan:
     return plan
 
 
-def open_rewriter(agent: str, args: RewriterArgs, shop: Shop | None = None) -> OpenRewriter:
-    """Load shop, engine and rewriter. shop: the shop of these flags, where it is loaded already."""
+def open_rewriter(agent: str, args: RewriterArgs, shop: Shop | None = None, keep_queries: bool = True) -> OpenRewriter:
+    """Load shop, engine and rewriter.
+
+    shop: the shop of these flags, where it is loaded already.
+    keep_queries: whether the suggestions for each query are stored in the cache folder, under its text. A service keeps
+    none: what shoppers type may hold personal data, and a disk has no place on the path of a request.
+    """
     plan = plan_rewriter(agent, args)
     cache = Path(args.cache).expanduser() if args.cache else cache_root()
     if shop is None:
@@ -123,9 +128,10 @@ def open_rewriter(agent: str, args: RewriterArgs, shop: Shop | None = None) -> O
     encoder = partial(default_encoder, args.encoder)
     retriever = make_retriever(plan.retriever, shop, cache)
     log_shop = with_query_log(shop) if reads_query_log(plan.spec) else shop
+    stored = cache if keep_queries else None
     options = AgentOptions(
-        log_shop, retriever, plan.combine, plan.weight, encoder=encoder, store=cache, cache_dir=cache,
-        reading=args.read_options(),
+        log_shop, retriever, plan.combine, plan.weight, encoder=encoder, store=stored, cache_dir=cache,
+        keep_queries=keep_queries, reading=args.read_options(),
     )  # fmt: skip
     return OpenRewriter(make_agent(plan.spec, options), plan, version_of(plan.spec, shop), shop, retriever, options)
 
