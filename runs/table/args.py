@@ -32,8 +32,9 @@ class BuildArgs(JudgeServerArgs, RewriterArgs):
     qr table build out/mine --out 'redis://127.0.0.1:6379/0?name=rewrites'
 
     A table that is in OUT already is compared first, and stays where the new one would be worse for too much of the
-    traffic. Judged again are only queries whose rewrite changed. A build that was stopped goes on where it was. Queries
-    that hold an e-mail address, a phone or a card number are left out.
+    traffic; else it stays beside the new one as OUT.previous. With the same model and shop only queries that the old
+    table lacks are rewritten; judged are only those whose rewrite changed. A build that was stopped goes on where it
+    was. Queries that hold an e-mail address, a phone or a card number are left out.
     """
 
     agent: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="AGENT")]
@@ -52,8 +53,12 @@ class BuildArgs(JudgeServerArgs, RewriterArgs):
     """loss of the judge's nDCG@10 that counts as none"""
     strict: int = 100
     """number of most frequent queries whose rewrites must be proven to be no worse, by the interval"""
+    repeats: int = 1
+    """times that the judge is asked about a list, for one that answers differently each time (llm without --store)"""
     rules: Path | None = None
     """the merchandiser's rules, a YAML file (agents/serving/rules.py): never, protected, forbidden, overrides"""
+    previous: str = ""
+    """table to compare with and to take over from, a file or URL (default: the one in OUT)"""
     max_worse: float = 0.02
     """refuse to replace the table in OUT where more than this share of the traffic would get an answer judged worse"""
     force: bool = False

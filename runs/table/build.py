@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from agents.serving.rewritten import Rewritten
 from agents.serving.rules import Rules
 from agents.serving.table.compare import Comparison, compare
-from agents.serving.table.entry import TableEntry, TableFacts
-from agents.serving.table.guard import GuardSettings, judge_rows
+from agents.serving.table.entry import RewriteTable, TableEntry, TableFacts
+from agents.serving.table.guard import GuardSettings
 from agents.serving.table.opening import is_redis, open_table
-from agents.serving.table.redis_table import connect, parse_url, publish_to_redis
+from agents.serving.table.redis_table import connect, has_table, parse_url, publish_to_redis
 from agents.serving.table.sqlite_table import SqliteTable, TableWriter
 from judges.checks import check_judge
 from judges.factory import auto_judge, needs_encoder, open_judge
 from qr_env.common.download import cache_root
-from qr_env.common.errors import ConfigError
+from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.hashing import sha256_text
 from qr_env.common.messages import print_message
-from qr_env.common.privacy import mask_text
-from qr_env.common.protocols import Judge, TextEncoder
+from qr_env.common.protocols import TextEncoder
 from qr_env.common.text_keys import text_key
-from qr_env.common.types import Hits, JsonDict, Query
-from qr_env.retrieval.combine import search
+from qr_env.common.types import JsonDict
 from qr_env.retrieval.factory import default_encoder, retriever_uses_encoder
 from runs.common.checks import about, check_file, check_folder, check_output
 from runs.common.output import write_json
-from runs.common.serving.queries import AskedQuery, read_table
 from runs.common.serving.rewriter import OpenRewriter, open_rewriter, plan_rewriter
-from runs.common.serving.rows import rewritten_batch
 from runs.common.timing import stamped
 from runs.online.evaluation import auto_reporter
 from runs.table.args import BuildArgs
-from runs.table.text import comparison_lines
-
-DEPTH = 10  # results that are judged and kept
+from runs.table.entries import Before, Build, fired_rules, write_entries
+from runs.table.queries import Chosen, choose_queries
+from runs.table.text import comparison_lines, rule_lines
 
 
 def main(args: BuildArgs) -> None:
@@ -46,18 +40,18 @@ def main(args: BuildArgs) -> None:
     check_inputs(args)
     started = time.perf_counter()
     rules = Rules.read(args.rules) if args.rules else Rules()
-    opened = open_rewriter(args.agent, args)
-    judge_spec = guard_judge(args, opened)
-    judge = open_judge(judge_spec, opened.shop, args.judge_options(encoder_of(args, judge_spec)))
-    asked = with_overrides(choose_queries(args, opened), rules)
-    strict = max(asked[min(args.strict, len(asked)) - 1].frequency, 1.0) if args.strict else 0.0
-    guard = GuardSettings(args.tolerance, strict)
     path = file_of(args)
-    old = SqliteTable.open(path) if path.is_file() else None
-    plan = plan_of(args, opened, judge_spec, rules, guard, asked)
+    old = previous_table(args, path)
+    opened = open_rewriter(args.agent, args)
+    chosen = choose_queries(args, opened, rules)
+    judge_spec = guard_judge(args, opened, chosen)
+    judge = open_judge(judge_spec, opened.shop, args.judge_options(encoder_of(args, judge_spec)))
+    strict = frozenset(text_key(one.text) for one in chosen.queries[: args.strict] if one.frequency)
+    plan = plan_of(args, opened, judge_spec, rules, chosen)
+    guard = GuardSettings(args.tolerance, args.repeats)
+    build = Build(opened, judge, rules, guard, strict, Before.of(old, plan))
     with TableWriter(path, plan) as writer:
-        build = Build(opened, judge, rules, guard, product_ids(opened))
-        write_entries(writer, build, asked, args.batch, old)
+        write_entries(writer, build, chosen.queries, args.batch)
         entries = list(writer.entries())
         comparison = compare(old.entries(), entries, args.tolerance) if old else None
         if comparison is not None:
@@ -65,7 +59,7 @@ def main(args: BuildArgs) -> None:
         facts = writer.publish()
     if is_redis(args.out):
         publish_to_redis(SqliteTable.open(path), args.out)
-    report(args, facts, entries, rules, comparison, time.perf_counter() - started)
+    report(args, facts, entries, build.counts, comparison, time.perf_counter() - started)
 
 
 def check_inputs(args: BuildArgs) -> None:
@@ -84,7 +78,7 @@ def check_inputs(args: BuildArgs) -> None:
         raise ConfigError(f"head={args.head} and coverage={args.coverage}: give one of the two")
     if args.coverage is not None and not 0 < args.coverage <= 1:
         raise ConfigError(f"coverage={args.coverage}: must be above 0 and at most 1")
-    for name, least in (("head", 1), ("batch", 1), ("strict", 0)):
+    for name, least in (("head", 1), ("batch", 1), ("strict", 0), ("repeats", 1)):
         value = getattr(args, name)
         if value is not None and value < least:
             raise ConfigError(f"{name}={value}: must be {least} or more")
@@ -97,11 +91,38 @@ def check_inputs(args: BuildArgs) -> None:
             check_judge(args.judge, args.judge_options())
 
 
-def guard_judge(args: BuildArgs, opened: OpenRewriter) -> str:
+def previous_table(args: BuildArgs, path: Path) -> RewriteTable | None:
+    """The table that is compared and taken over from: `previous`, else the one in the place of the new one.
+
+    Raises:
+        QrError: it is damaged, and `force` is not given.
+    """
+    if args.previous:
+        return open_table(args.previous)
+    if is_redis(args.out):
+        return open_table(args.out) if has_table(args.out) else None
+    if not path.is_file():
+        return None
+    if args.force:
+        return usable(path)
+    return open_table(path)
+
+
+def usable(path: Path) -> RewriteTable | None:
+    """The table, None where it cannot be read: with `force` it is replaced whatever it is."""
+    try:
+        return open_table(path)
+    except DataError as error:
+        print_message(f"note: {error}")
+        return None
+
+
+def guard_judge(args: BuildArgs, opened: OpenRewriter, chosen: Chosen) -> str:
     """Name of the judge of the guard; it is said where it is not named."""
     if args.judge != "auto":
         return args.judge
-    if auto_judge(opened.shop) == "labels":
+    graded = {text_key(query.text) for query in opened.shop.all_queries}
+    if auto_judge(opened.shop) == "labels" and all(text_key(one.text) in graded for one in chosen.queries):
         return "labels"
     spec = auto_reporter(opened.plan.trained_by, retriever_uses_encoder(opened.plan.retriever))
     trained = f", trained by {opened.plan.trained_by!r}" if opened.plan.trained_by else ""
@@ -119,154 +140,18 @@ def file_of(args: BuildArgs) -> Path:
     if not is_redis(args.out):
         return Path(args.out).expanduser()
     root = Path(args.cache).expanduser() if args.cache else cache_root()
-    return root / "tables" / f"{parse_url(args.out)[1]}.db"
+    return root / "tables" / f"{parse_url(args.out)[1]}-{sha256_text(args.out, 8)}.db"
 
 
-def choose_queries(args: BuildArgs, opened: OpenRewriter) -> list[AskedQuery]:
-    """The queries of the table, the most frequent first, each once, without those that hold personal data.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if args.log is not None:
-        asked = read_table(args.log, args.read_options())
-    else:
-        asked = [AskedQuery(query.text, query.frequency) for query in opened.shop.all_queries]
-    searches: dict[str, float] = {}
-    texts: dict[str, str] = {}
-    masked = 0
-    for one in asked:
-        if mask_text(one.text) != one.text:
-            masked += 1
-            continue
-        key = text_key(one.text)
-        texts.setdefault(key, one.text)
-        searches[key] = searches.get(key, 0.0) + one.frequency
-    if masked:
-        print_message(f"note: {masked:,} queries hold an e-mail address, a phone or a card number: left out")
-    order = sorted((-count, key) for key, count in searches.items())
-    chosen = [AskedQuery(texts[key], -count) for count, key in order]
-    if not chosen:
-        raise ConfigError(f"{opened.shop!r} has no query to build a table of: name a log")
-    return head(chosen, args.head, args.coverage)
-
-
-def with_overrides(asked: list[AskedQuery], rules: Rules) -> list[AskedQuery]:
-    """The queries and, with frequency 0, those that only the rules' overrides name: exports need them too."""
-    known = {text_key(one.text) for one in asked}
-    return asked + [AskedQuery(query, 0.0) for query in sorted(rules.overrides) if query not in known]
-
-
-def head(asked: list[AskedQuery], number: int | None, coverage: float | None) -> list[AskedQuery]:
-    """The first `number` of them, or as many as cover this share of all searches."""
-    if coverage is None:
-        return asked[:number]
-    wanted, total = coverage * sum(one.frequency for one in asked), 0.0
-    for at, one in enumerate(asked):
-        total += one.frequency
-        if total >= wanted - 1e-9:
-            return asked[: at + 1]
-    return asked
-
-
-def plan_of(
-    args: BuildArgs,
-    opened: OpenRewriter,
-    judge: str,
-    rules: Rules,
-    guard: GuardSettings,
-    asked: Sequence[AskedQuery],
-) -> JsonDict:
+def plan_of(args: BuildArgs, opened: OpenRewriter, judge: str, rules: Rules, chosen: Chosen) -> JsonDict:
     """What the table is built from; an interrupted build of another plan is not continued."""
     return {
         "agent": args.agent, "model": opened.version, "shop": opened.shop.name, "shop_hash": opened.shop.hash,
         "products_hash": opened.shop.products_hash, "retriever": opened.plan.retriever, "combine": opened.combine,
-        "weight": opened.weight, "judge": judge, "rules": rules.version, "tolerance": guard.tolerance,
-        "strict": guard.strict, "queries": len(asked), "searches": sum(one.frequency for one in asked),
+        "weight": opened.weight, "judge": judge, "repeats": args.repeats, "rules": rules.version,
+        "tolerance": args.tolerance, "strict": args.strict, "queries": len(chosen.queries), "log": chosen.hash,
+        "searches": sum(one.frequency for one in chosen.queries), "log_searches": chosen.searches,
     }  # fmt: skip
-
-
-def product_ids(opened: OpenRewriter) -> list[str]:
-    """Product ids by row."""
-    ids: list[str] = opened.shop.products["product_id"].to_pylist()
-    return ids
-
-
-@dataclass
-class Build:
-    """What makes entries of queries."""
-
-    opened: OpenRewriter
-    """Rewriter and engine."""
-    judge: Judge
-    """Of the guard."""
-    rules: Rules
-    """Of the merchandiser."""
-    guard: GuardSettings
-    """When a rewrite passes."""
-    product_ids: list[str]
-    """By product row."""
-
-    def __post_init__(self) -> None:
-        self._queries = {text_key(query.text): query for query in self.opened.shop.all_queries}
-
-    def rewritten(self, asked: Sequence[AskedQuery]) -> list[Rewritten]:
-        """The rewrites after the rules."""
-        rows = rewritten_batch(self.opened, [one.text for one in asked], [one.frequency for one in asked])
-        return [self.rules.apply(row, self.opened.combine) for row in rows]
-
-    def judged(self, rows: Sequence[Rewritten]) -> list[TableEntry]:
-        """The entries: both lists searched and judged."""
-        texts = [row.query for row in rows]
-        original = self._search(texts, texts)
-        changed = self._search(texts, [row.rewrite for row in rows])
-        queries = [self._queries.get(text_key(text), Query(-1, "", text)) for text in texts]
-        return judge_rows(rows, queries, original, changed, self.product_ids, self.judge, self.guard)
-
-    def _search(self, queries: Sequence[str], rewrites: Sequence[str]) -> Hits:
-        opened = self.opened
-        return search(opened.retriever, queries, rewrites, opened.combine, opened.weight, DEPTH)
-
-
-def write_entries(
-    writer: TableWriter, build: Build, asked: Sequence[AskedQuery], batch: int, old: SqliteTable | None
-) -> None:
-    """Write the entries that an interrupted build lacks; what the old table knows of unchanged rewrites is reused."""
-    done = writer.done()
-    left = [one for one in asked if text_key(one.text) not in done]
-    reusable = old if old is not None and judged_alike(old.facts, writer.plan) else None
-    reused = 0
-    with tqdm(total=len(asked), initial=len(asked) - len(left), desc="table", unit="query") as bar:
-        for part in parts(left, batch):
-            rows = build.rewritten(part)
-            known = [reused_entry(reusable, row, build.guard) for row in rows]
-            fresh = iter(build.judged([row for row, entry in zip(rows, known, strict=True) if entry is None]))
-            writer.add(next(fresh) if entry is None else entry for entry in known)
-            reused += sum(entry is not None for entry in known)
-            bar.update(len(part))
-    if reused:
-        print_message(f"{reused:,} of {len(left):,} entries have the rewrite of the old table: not judged again")
-
-
-def parts(asked: Sequence[AskedQuery], size: int) -> Iterator[Sequence[AskedQuery]]:
-    """Slices of at most `size`."""
-    for start in range(0, len(asked), size):
-        yield asked[start : start + size]
-
-
-def judged_alike(facts: TableFacts, plan: JsonDict) -> bool:
-    """Whether engine, products, judge and guard are those of the old table, so that its verdicts hold."""
-    names = ("products_hash", "shop_hash", "retriever", "combine", "weight", "judge", "tolerance", "strict")
-    return all(facts.plan.get(name) == plan[name] for name in names)
-
-
-def reused_entry(old: SqliteTable | None, row: Rewritten, guard: GuardSettings) -> TableEntry | None:
-    """The old entry, with the new model's name, where it has the same rewrite by the same source and frequency."""
-    entry = old.look_up([row.query])[0] if old is not None else None
-    if entry is None or (entry.rewritten.rewrite, entry.rewritten.source) != (row.rewrite, row.source):
-        return None
-    strict_before, strict_now = (one >= guard.strict for one in (entry.rewritten.frequency, row.frequency))
-    return replace(entry, rewritten=row) if strict_before == strict_now or not guard.strict else None
 
 
 def refuse_worse(args: BuildArgs, comparison: Comparison, part: Path) -> None:
@@ -284,7 +169,7 @@ def report(
     args: BuildArgs,
     facts: TableFacts,
     entries: Sequence[TableEntry],
-    rules: Rules,
+    counts: Counter[str],
     comparison: Comparison | None,
     seconds: float,
 ) -> None:
@@ -294,10 +179,12 @@ def report(
     served = [entry for entry in rewritten if entry.passed]
     traffic = sum(entry.rewritten.frequency for entry in served)
     gains = [(entry.judged.gain or 0.0) * entry.rewritten.frequency for entry in served]
+    rules = fired_rules(entries)
     figures: JsonDict = {
         "table": args.out, "version": facts.version, "queries": facts.rows, "rewritten": len(rewritten),
         "served": len(served), "served_traffic": traffic / searches if searches else 0.0,
-        "mean_gain": sum(gains) / searches if searches else 0.0, "rules": dict(rules.fired),
+        "mean_gain": sum(gains) / searches if searches else 0.0, "rules": rules,
+        "asked_rewriter": counts["rewritten"], "asked_judge": counts["judged"],
         "seconds": round(seconds, 1), "plan": facts.plan,
     }  # fmt: skip
     if comparison is not None:
@@ -305,12 +192,13 @@ def report(
     write_json(args.json, stamped(figures))
     if args.json == "-":
         return
-    fired = ", ".join(f"{name} {count:,}" for name, count in rules.fired.items())
     print(
         f"{facts.rows:,} queries, {len(rewritten):,} rewritten, {len(served):,} of them served: "
         f"{figures['served_traffic']:.1%} of the traffic; judged {figures['mean_gain']:+.4f} nDCG@10 over all of it"
     )
-    if fired:
-        print(f"rules that changed an answer: {fired}")
+    print(
+        f"rewriter asked for {counts['rewritten']:,} queries, judge for {counts['judged']:,}; the others are of the "
+        "table before, or of the build that was interrupted"
+    )
+    print("\n".join(rule_lines(rules)), end="\n" if rules else "")
     print(f"{args.out}   version {facts.version[:12]}   {seconds:.1f} s")
-    open_table(args.out).close()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from agents.serving.table.compare import Change, Comparison
 from agents.serving.table.entry import TableEntry
+
+SHOWN_RULES = 20
 
 
 def comparison_lines(found: Comparison) -> list[str]:
@@ -38,6 +42,7 @@ def entry_lines(query: str, entry: TableEntry | None) -> list[str]:
         words = "  ".join(f"{word.word}^{word.weight:g} ({word.source})" for word in row.words)
         lines.append(f"  words        {words}")
     lines.append(f"  guard        {'passed' if entry.passed else 'NOT passed'}: {entry.why}")
+    lines += [f"  rule         {rule}" for rule in entry.rules]
     if judged.original is not None and judged.rewrite is not None:
         lines.append(f"  nDCG@10      {judged.original:.3f} as typed, {judged.rewrite:.3f} rewritten, by the judge")
     lines.append(f"  as typed     {' '.join(judged.original_ids) or '(nothing found)'}")
@@ -45,3 +50,12 @@ def entry_lines(query: str, entry: TableEntry | None) -> list[str]:
         lines.append(f"  rewritten    {' '.join(judged.rewrite_ids) or '(nothing found)'}")
     lines.append(f"  {row.frequency:g} searches, by {row.source} {row.model}")
     return lines
+
+
+def rule_lines(rules: Mapping[str, int]) -> list[str]:
+    """Rules and how many entries each changed; [] without any."""
+    shown = list(rules.items())[:SHOWN_RULES]
+    lines = [f"  {count:6,} × {rule}" for rule, count in shown]
+    if len(rules) > len(shown):
+        lines.append(f"  … and {len(rules) - len(shown):,} rules more: --json has all")
+    return ["rules that changed an answer:", *lines] if lines else []

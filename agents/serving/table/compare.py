@@ -25,7 +25,8 @@ class Change:
     frequency: float
     """Searches, by the new table where it has the query."""
     gain: float | None
-    """Judge's nDCG@10 of the new answer − of the old; None where a verdict is missing."""
+    """Judge's nDCG@10 of the new answer − of the old; None where a verdict is missing, or where one table lacks the
+    query: its answer is then the rewriter's."""
 
     @property
     def weighed(self) -> float:
@@ -50,7 +51,7 @@ class Comparison:
     changed_searches: float = 0.0
     """of those whose answer differs"""
     worse_searches: float = 0.0
-    """of those whose new answer is judged worse than the old"""
+    """of those whose new answer is judged worse than the old, unless the merchandiser's rules decided it"""
 
     @property
     def changed_share(self) -> float:
@@ -98,7 +99,8 @@ def compare(old: Iterable[TableEntry], new: Iterable[TableEntry], tolerance: flo
         change = Change(some.rewritten.query, *texts, frequency, _gain(ours, theirs))
         found.changes.append(change)
         found.changed_searches += frequency
-        if change.gain is not None and change.gain < -tolerance:
+        by_rule = theirs is not None and bool(theirs.rules)
+        if change.gain is not None and change.gain < -tolerance and not by_rule:
             found.worse_searches += frequency
     return found
 
@@ -110,7 +112,14 @@ def served(entry: TableEntry | None) -> str:
     return entry.rewritten.rewrite
 
 
+def served_gain(entry: TableEntry) -> float | None:
+    """Judged gain of what is served over the query as typed: 0 where it is the query itself; None unknown."""
+    return entry.judged.gain if served(entry) else 0.0
+
+
 def _gain(old: TableEntry | None, new: TableEntry | None) -> float | None:
     """Of the answers, each relative to the query as typed, by its own table's judge."""
-    gains = [0.0 if not served(entry) else entry.judged.gain if entry else None for entry in (old, new)]
-    return None if gains[0] is None or gains[1] is None else gains[1] - gains[0]
+    if old is None or new is None:
+        return None
+    before, after = served_gain(old), served_gain(new)
+    return None if before is None or after is None else after - before

@@ -46,6 +46,8 @@ class TableEntry:
     """Why it passed, or why not, for people."""
     judged: Judged = field(default_factory=Judged)
     """What engine and judge saw."""
+    rules: tuple[str, ...] = ()
+    """The merchandiser's rules that changed the rewriter's answer, as `Rules.check` names them."""
 
     def as_text(self) -> str:
         """The row as one line of JSON."""
@@ -58,7 +60,7 @@ class TableEntry:
         row, judged = values["rewritten"], values["judged"]
         row["words"] = tuple(AddedWord(**word) for word in row["words"])
         ids = {name: tuple(judged[name]) for name in ("original_ids", "rewrite_ids")}
-        return cls(Rewritten(**row), values["passed"], values["why"], Judged(**judged | ids))
+        return cls(Rewritten(**row), values["passed"], values["why"], Judged(**judged | ids), tuple(values["rules"]))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ over the products i of either list, with d_i and d_i' their discounts in the que
 absent): products that both lists show at the same rank say nothing. The 95 % interval is Δ ± 1.96 √V. It holds the
 judge's own doubt about single products, and not its errors that all products share.
 
+A judge that answers differently each time is asked `repeats` times, and the mean of its probabilities is taken: the
+variance of that mixture is the mean of the v_k plus the variance of the g_k between the answers.
+
 A rewrite passes where Δ ≥ −`tolerance`; for the most frequent queries, where a loss is dear, where the interval's lower
 end is ≥ −`tolerance`. A missing verdict in either list is no proof: the query is searched as typed.
 """
@@ -17,14 +20,15 @@ end is ≥ −`tolerance`. A missing verdict in either list is no proof: the que
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from agents.serving.rewritten import Rewritten
 from agents.serving.table.entry import Judged, TableEntry
 from qr_env.common.protocols import Judge
+from qr_env.common.text_keys import text_key
 from qr_env.common.types import GAINS, FloatArray, Hits, Query, RowArray
 
 DEPTH = 10
@@ -37,8 +41,8 @@ class GuardSettings:
 
     tolerance: float = 0.01
     """loss of the judge's nDCG@10 that counts as none: a judge's grades move a little with every change"""
-    strict: float = 0.0
-    """queries at least as frequent must be proven not worse, by the interval; 0: none"""
+    repeats: int = 1
+    """times that the judge is asked"""
 
 
 def judge_rows(
@@ -49,6 +53,7 @@ def judge_rows(
     product_ids: Sequence[str],
     judge: Judge,
     settings: GuardSettings,
+    strict: Set[str] = frozenset(),
 ) -> list[TableEntry]:
     """The entries of P rows.
 
@@ -56,14 +61,35 @@ def judge_rows(
         queries: P queries as the judge reads them.
         original: (P, K) hits of the queries as typed, K ≥ 10. changed: those of the rewrites.
         product_ids: by product row.
+        strict: text keys of the queries whose rewrites must be proven to be no worse.
     """
     lists = [hits.rows_NK[:, :DEPTH] for hits in (original, changed)]
-    graded = judge.grade([*queries, *queries], np.concatenate(lists))
-    probs = np.split(graded.probs_NK4, 2)
+    probs = np.split(mean_probs(judge, [*queries, *queries], np.concatenate(lists), settings.repeats), 2)
     return [
-        _entry(row, [part[at] for part in lists], [part[at] for part in probs], product_ids, settings)
+        _entry(
+            row,
+            [part[at] for part in lists],
+            [part[at] for part in probs],
+            product_ids,
+            settings,
+            text_key(row.query) in strict,
+        )
         for at, row in enumerate(rows)
     ]
+
+
+def mean_probs(judge: Judge, queries: Sequence[Query], rows_NK: RowArray, repeats: int) -> FloatArray:
+    """Mean of the verdicts of several gradings, (N, K, 4); NaN where none of them has one."""
+    total_NK4 = judge.grade(queries, rows_NK).probs_NK4
+    if repeats == 1:
+        return total_NK4
+    known_NK4 = (~np.isnan(total_NK4)).astype(np.float32)
+    total_NK4 = np.nan_to_num(total_NK4)
+    for _ in range(repeats - 1):
+        probs_NK4 = judge.grade(queries, rows_NK).probs_NK4
+        known_NK4 += ~np.isnan(probs_NK4)
+        total_NK4 = total_NK4 + np.nan_to_num(probs_NK4)
+    return np.where(known_NK4 > 0, total_NK4 / np.maximum(known_NK4, 1), np.nan).astype(np.float32)
 
 
 def _entry(
@@ -72,16 +98,25 @@ def _entry(
     probs_K4: Sequence[FloatArray],
     product_ids: Sequence[str],
     settings: GuardSettings,
+    strict: bool,
 ) -> TableEntry:
     ids = [tuple(product_ids[at] for at in one.tolist() if at >= 0) for one in rows_K]
     if row.kept:
-        return TableEntry(row, True, "searched as typed", Judged(ids[0], ids[0]))
+        return decided(TableEntry(row, judged=Judged(ids[0], ids[0])), settings, strict)
     judged = compared(rows_K, probs_K4)
     judged = Judged(ids[0], ids[1], judged.original, judged.rewrite, judged.low, judged.high)
-    if row.source == "override":
-        return TableEntry(row, True, "decided by a person", judged)
-    passed, why = verdict(judged, row.frequency, settings)
-    return TableEntry(row, passed, why, judged)
+    return decided(TableEntry(row, judged=judged), settings, strict)
+
+
+def decided(entry: TableEntry, settings: GuardSettings, strict: bool) -> TableEntry:
+    """The entry with the guard's decision, from what engine and judge saw."""
+    if entry.rewritten.kept:
+        passed, why = True, "searched as typed"
+    elif entry.rewritten.source == "override":
+        passed, why = True, "decided by a person"
+    else:
+        passed, why = verdict(entry.judged, settings, strict)
+    return replace(entry, passed=passed, why=why)
 
 
 def compared(rows_K: Sequence[RowArray], probs_K4: Sequence[FloatArray]) -> Judged:
@@ -116,14 +151,14 @@ def compared(rows_K: Sequence[RowArray], probs_K4: Sequence[FloatArray]) -> Judg
     return Judged((), (), before, after, after - before - spread, after - before + spread)
 
 
-def verdict(judged: Judged, frequency: float, settings: GuardSettings) -> tuple[bool, str]:
-    """(whether the rewrite passes, why)."""
+def verdict(judged: Judged, settings: GuardSettings, strict: bool) -> tuple[bool, str]:
+    """(whether the rewrite passes, why); strict: it must be proven to be no worse."""
     gain, low = judged.gain, judged.low
     if gain is None or low is None:
         return False, "a verdict is missing"
     text = f"judged {gain:+.3f} [{low:+.3f} {judged.high:+.3f}]"
     if gain < -settings.tolerance:
         return False, f"{text}: worse than the query as typed"
-    if settings.strict and frequency >= settings.strict and low < -settings.tolerance:
-        return False, f"{text}: not proven to be no worse, as a query of {frequency:g} searches must be"
-    return True, text
+    if strict and low < -settings.tolerance:
+        return False, f"{text}: not proven to be no worse, as one of the most frequent queries must be"
+    return True, f"{text}, proven to be no worse" if strict else text

@@ -13,13 +13,13 @@ def open_table(place: str | Path, verify: bool = True) -> RewriteTable:
     """The table at a path, or in Redis.
 
     Args:
-        verify: compare a file's rows with the hash that was written.
+        verify: compare the rows with the hash that was written.
 
     Raises:
         ConfigError: there is none. DataError: it is no table, is incomplete or damaged.
     """
     if is_redis(place):
-        return RedisTable.open(str(place))
+        return RedisTable.open(str(place), verify)
     return SqliteTable.open(Path(place), verify)
 
 

@@ -7,26 +7,32 @@
 
 Rows are committed in batches. A build that is started again with the same plan continues; one with another plan starts
 anew. The version is a SHA-256 of all rows in the order of their keys, so that it does not depend on how often a build
-was interrupted; it is checked when a table is opened. A reader keeps the file that it opened, whatever replaces it.
+was interrupted; it is checked when a table is opened. A reader keeps the file that it opened, whatever replaces it. The
+table before stays beside the new one as NAME.previous. SQLite instead of LMDB: runs/results/table.md.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 from agents.serving.table.entry import TableEntry, TableFacts
-from qr_env.common.errors import ConfigError, DataError
+from qr_env.common.atomic_io import saving
+from qr_env.common.errors import ConfigError, DataError, RunFolderError
+from qr_env.common.hashing import sha256_text
 from qr_env.common.text_keys import text_key
 from qr_env.common.types import JsonDict
 
-FORMAT = "qr-env rewrites 1"
+FORMAT = "qr-env rewrites 2"
+MAPPED = (1 << 31) - (1 << 16)  # bytes of a file that are read as memory, SQLite's most: a system call a page is slower
 CREATE = (
     "CREATE TABLE IF NOT EXISTS rewrites (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -56,16 +62,22 @@ class SqliteTable:
             connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
             )
+            connection.execute(f"PRAGMA mmap_size={MAPPED}")
             about = dict(connection.execute("SELECT name, value FROM about"))
-            if about.get("format") != FORMAT or "version" not in about:
+            if about.get("format") != FORMAT or "seal" not in about:
                 raise DataError(f"{path} is no finished table of {FORMAT!r}; build it again with qr table build")
+            if about.pop("seal") != seal_of(about):
+                raise DataError(
+                    f"{path} is damaged: its description is not what was written; take {path.name}.previous, or build "
+                    "it again with qr table build"
+                )
             facts = TableFacts(about["version"], int(about["rows"]), json.loads(about["plan"]), about["built"])
             table = cls(path, connection, facts)
             if verify and (version := hash_of(table.rows())) != facts.version:
                 connection.close()
                 raise DataError(
                     f"{path} is damaged: its rows have the hash {version[:12]}, and {facts.version[:12]} was written; "
-                    "take a copy, or build it again with qr table build"
+                    f"take {path.name}.previous, or build it again with qr table build"
                 )
         except (sqlite3.Error, ValueError, KeyError) as error:
             raise DataError(
@@ -126,21 +138,46 @@ class TableWriter:
 
     def _opened(self) -> sqlite3.Connection:
         written = json.dumps(self.plan, sort_keys=True)
-        try:
-            connection = sqlite3.connect(self.part)
-            for statement in CREATE:
-                connection.execute(statement)
-            row = connection.execute("SELECT value FROM about WHERE name = 'plan'").fetchone()
-        except sqlite3.DatabaseError:  # what a kill of another program left
-            self.part.unlink()
-            return self._opened()
-        if row is not None and row[0] != written:
+        with self._writing():
+            connection = sqlite3.connect(self.part, timeout=1.0)
+            try:
+                connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+                with connection:  # takes the lock, which is held until the end of the build
+                    for statement in CREATE:
+                        connection.execute(statement)
+                    row = connection.execute("SELECT value FROM about WHERE name = 'plan'").fetchone()
+                    same = row is None or row[0] == written
+                    if same:
+                        connection.execute("INSERT OR REPLACE INTO about VALUES ('plan', ?)", (written,))
+            except sqlite3.OperationalError:
+                connection.close()
+                raise
+            except sqlite3.DatabaseError:  # no database: what another program left
+                same = False
+            if same:
+                return connection
             connection.close()
-            self.part.unlink()
+            self._delete_part()
             return self._opened()
-        connection.execute("INSERT OR REPLACE INTO about VALUES ('plan', ?)", (written,))
-        connection.commit()
-        return connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what the disk or another build refuses into a named error."""
+        try:
+            with saving(self.path):
+                yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                raise RunFolderError(f"{self.path} is being built by another process: wait for it") from error
+            raise RunFolderError(
+                f"{self.path} could not be written ({error}); the table before is intact: free disk space, or repair "
+                "the disk, and repeat the command: the build goes on"
+            ) from error
+
+    def _delete_part(self) -> None:
+        """With its journal, which SQLite would otherwise apply to a file of the same name."""
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            self.part.with_name(self.part.name + suffix).unlink(missing_ok=True)
 
     def done(self) -> Collection[str]:
         """Keys of the rows that an interrupted build has written."""
@@ -149,7 +186,7 @@ class TableWriter:
     def add(self, entries: Iterable[TableEntry]) -> None:
         """Write rows, in one transaction; a query that is there already is replaced."""
         rows = [(text_key(entry.rewritten.query), entry.as_text()) for entry in entries]
-        with self._connection:
+        with self._writing(), self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO rewrites VALUES (?, ?)", rows)
 
     def entries(self) -> Iterator[TableEntry]:
@@ -158,16 +195,43 @@ class TableWriter:
             yield TableEntry.from_text(text)
 
     def publish(self) -> TableFacts:
-        """Finish the table, and put it into the place of the old one by one rename."""
+        """Finish the table, and put it into the place of the old one by one rename, once its bytes are on the disk."""
         version = hash_of(self._connection.execute("SELECT key, entry FROM rewrites ORDER BY key"))
         (rows,) = self._connection.execute("SELECT COUNT(*) FROM rewrites").fetchone()
         built = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"format": FORMAT, "version": version, "rows": str(rows), "built": built}
-        with self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
-        self._connection.close()
-        self.part.replace(self.path)
+        about["seal"] = seal_of(about | {"plan": json.dumps(self.plan, sort_keys=True)})
+        with self._writing():
+            with self._connection:
+                self._connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
+            self._connection.close()
+            _sync(self.part)
+            self._keep_previous()
+            self.part.replace(self.path)
+            _sync(self.path.parent)
         return TableFacts(version, rows, self.plan, built)
+
+    def _keep_previous(self) -> None:
+        """Give the old file a second name by a link, so that its own name is there at every moment."""
+        previous, link = (self.path.with_name(f"{dot}{self.path.name}.previous") for dot in ("", "."))
+        link.unlink(missing_ok=True)
+        with suppress(OSError):  # there is no old file, or the file system has no links
+            os.link(self.path, link)
+            link.replace(previous)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def seal_of(about: Mapping[str, str]) -> str:
+    """SHA-256 of a table's description, without its seal."""
+    return sha256_text(json.dumps({name: value for name, value in about.items() if name != "seal"}, sort_keys=True))
 
 
 def hash_of(rows: Iterable[tuple[str, str]]) -> str:
