@@ -41,10 +41,6 @@ class Args(RewriterArgs):
     """folder for served queries and events, in the files of User Behavior Insights"""
     retention_days: float = 30.0
     """days after which files of the log are deleted; 0 keeps them"""
-    explore: float = 0.0
-    """share of answers that are drawn among the rewriter's candidates; their probability is logged for qr ope"""
-    candidates: int = 4
-    """rewrites among which --explore draws"""
     host: str = "127.0.0.1"
     """address to listen on; one that others can reach needs a token"""
     port: int = 8080

@@ -58,7 +58,6 @@ def check_inputs(args: Args) -> ServiceSettings:
         read_seconds=args.read_seconds,
         connections=args.connections,
         token=read_token(args.token_file),
-        explore=args.explore,
     )
     check_reach(args.host, settings.token)
     plan_rewriter(args.agent, args)
@@ -76,8 +75,6 @@ def check_inputs(args: Args) -> ServiceSettings:
         check_folder(name, getattr(args, name))
     if not 0 <= args.retention_days < 1e5:
         raise ConfigError(f"retention_days={args.retention_days}: must be 0 (keep) or more")
-    if args.candidates < 2:
-        raise ConfigError(f"candidates={args.candidates}: must be 2 or more")
     return settings
 
 

@@ -37,8 +37,6 @@ class ServiceSettings:
     """Connections at once; further ones are closed."""
     token: str = ""
     """Secret that clients send as `Authorization: Bearer …`; "" asks for none."""
-    explore: float = 0.0
-    """Share of answers drawn at random from the rewriter's candidates."""
 
     def __post_init__(self) -> None:
         positive = {
@@ -52,8 +50,6 @@ class ServiceSettings:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be above 0 and below a million")
         if self.cache < 0:
             raise ConfigError(f"cache={self.cache}: must be 0 or more")
-        if not 0 <= self.explore <= 1:
-            raise ConfigError(f"explore={self.explore}: must be between 0 and 1")
 
 
 def check_reach(host: str, token: str) -> None:
