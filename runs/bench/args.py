@@ -8,6 +8,7 @@ qr bench pairs                                         # the query graph of a la
 qr bench churn                                         # every hit while products change, against brute force
 qr bench lucene --agent identity spell                 # rewriters on a real Lucene, beside the embedded BM25
 qr bench serve out/mine                                # the HTTP service: hits, misses, memory
+qr bench ope                                           # do off-policy intervals cover the truth?
 qr bench experiment                                    # A/B tests of equal, better and worse candidates
 qr bench promotion                                     # how often a candidate that is no better is promoted
 """
@@ -185,6 +186,31 @@ class ExperimentArgs:
 
 
 @dataclass
+class OpeBenchArgs(ReadArgs):
+    """Coverage of the intervals of off-policy evaluation, on logs of a simulated shop whose truth is known.
+
+    qr bench ope                            # 200 logs of each size, four policies, three estimators
+    """
+
+    shop: str = "generated"
+    """generated, or another shop of which every grade is known"""
+    logs: int = 200
+    """logs of each size"""
+    sizes: tuple[int, ...] = (2_000, 10_000)
+    """searches of a log"""
+    queries: int = 300
+    """queries of the shop's test split"""
+    epsilon: float = 0.4
+    """share of the answers that are drawn evenly"""
+    clip: float = 50.0
+    """largest weight"""
+    seed: int = 0
+    """of queries and logs"""
+    json: str | None = None
+    """write the report to this JSON file, "-" for standard output"""
+
+
+@dataclass
 class PairsArgs:
     """Time the query graph at the size of a large shop: 100,000 queries with 2 million labels.
 
@@ -321,5 +347,6 @@ PARTS: dict[str, tuple[type, str, str]] = {
         "runs.bench.serving.experiment",
         "how often an A/B test promotes an equal, a better, a worse candidate",
     ),
+    "ope": (OpeBenchArgs, "runs.bench.serving.ope", "coverage of off-policy evaluation's intervals on known truth"),
     "promotion": (PromotionArgs, "runs.bench.promotion", "how often candidates that are no better are promoted"),
 }

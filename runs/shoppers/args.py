@@ -35,6 +35,8 @@ class Args(JudgeServerArgs, ReadArgs):
     """base URL of a running qr serve, which is visited instead"""
     token: str = ""
     """secret of that service (default: $QR_SERVE_TOKEN)"""
+    explore: float = 0.0
+    """share of the answers that are drawn among a rewriter's candidates, with known probabilities, for qr ope"""
     users: int = 1_000
     """users, each with a profile and a rate of visits"""
     days: int = 7

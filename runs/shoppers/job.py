@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from agents.serving.exploration import Explorer
 from judges.checks import check_judge
 from judges.factory import auto_judge, needs_encoder, open_judge
 from judges.shoppers.click_models import MODELS
@@ -71,6 +72,8 @@ def check_inputs(args: Args) -> None:
     for name, least in (("users", 1), ("days", 1), ("concurrency", 1)):
         if getattr(args, name) < least:
             raise ConfigError(f"{name}={getattr(args, name)}: must be {least} or more")
+    if not 0 <= args.explore <= 1:
+        raise ConfigError(f"explore={args.explore}: must be between 0 and 1")
     check_output("json", args.json)
     check_folder("out", args.out)
     check_folder("cache", args.cache)
@@ -110,7 +113,8 @@ def open_searcher(args: Args, name: str, shop: Shop) -> Searcher:
         run = f"{args.seed}-{time.time_ns():x}"
         return ServiceSearcher(args.url, shop, run, token, args.concurrency, args.rps)
     opened = open_rewriter(name, rewriter_args(args), shop)
-    return AgentSearcher(name, opened.agent, opened.retriever, opened.combine, opened.weight)
+    explorer = Explorer(opened.agent, args.explore) if args.explore else None
+    return AgentSearcher(name, opened.agent, opened.retriever, opened.combine, opened.weight, explorer)
 
 
 def column_name(name: str, taken: Mapping[str, CommerceTable]) -> str:
