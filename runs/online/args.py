@@ -39,7 +39,7 @@ from runs.common.reading import ReadArgs
 # Settings that a resumed run may change, because they do not influence what was learned: the length of the run, where
 # it logs, the place of its inputs (the shop's hash in config.json must be equal), and the threshold of the judge gate.
 FREE = (
-    "shop", "data", "out", "resume", "on_bad_row", "encoding", "updates", "forever", "tracker", "judge_url",
+    "shop", "data", "out", "resume", "on_bad_row", "encoding", "feedback", "updates", "forever", "tracker", "judge_url",
     "judge_store", "report_judge", "judging.timeout", "judging.min_kappa", "judging.min_pair_accuracy",
     "judging.low_kappa", "judging.kappa_labels", "evaluation.max_worse", "evaluation.suggest", "traffic.check_hits",
 )  # fmt: skip
@@ -242,6 +242,9 @@ class Args(ReadArgs):
     replay: Path | None = None
     """A timestamped log to replay instead of drawing queries: a table with time, query and, where known, session, such
     as UBI's ubi_queries. Lines that ask for the shop's dev or test queries are left out."""
+    feedback: tuple[Path, ...] = ()
+    """Logs of served rewrites (folders of qr serve --log, UBI files) to learn from beside the judge: what shoppers
+    bought and clicked for train queries, by probability and rank (judges/shoppers/feedback.py), counts as bought."""
     plant: int = 0
     """Products planted in the searched catalogue, with titles written to be found and to please a judge; metrics and
     report then say how often the first ten show them. An experiment: the shop is another one, with vectors of its

@@ -21,6 +21,7 @@ from qr_env.reward.paper_rewards import PAPER_REWARDS
 from qr_env.shop.shop import Shop
 from qr_env.traffic.drift_plan import load_plan
 from qr_env.traffic.replay_log import ReplayLog
+from qr_env.traffic.ubi import QUERIES
 from runs.common.checks import about, check_file, check_run_folder
 from runs.online.args import Args
 from runs.online.learners import OPTIMIZERS, dpo_config, promotion_config
@@ -129,6 +130,9 @@ def check_inputs(args: Args) -> None:
         suggest_settings(args)  # refuses a file that cannot be read
     check_sources(args.suggestions.sources)
     checked_trackers(args.tracker)
+    for folder in args.feedback:
+        if not folder.is_dir() or not any(folder.glob(f"{QUERIES}*")):
+            raise ConfigError(f"feedback={str(folder)!r}: no folder with {QUERIES}*.ndjson; qr serve --log writes one")
     if args.replay is not None:
         check_file("replay", args.replay)
         ReplayLog.read(args.replay, options=args.read_options())  # refuses one without times or queries

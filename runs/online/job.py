@@ -34,7 +34,7 @@ from runs.online.checks import check_inputs, check_processes, check_settings, ch
 from runs.online.evaluation import TrainingEvaluation, print_exploits
 from runs.online.final_evaluation import check_report_judge, evaluate_and_report
 from runs.online.learners import make_optimizer, make_promotion, needs_reference
-from runs.online.setup import TrainingSetup, build_setup, load_shop_of
+from runs.online.setup import TrainingSetup, build_setup, learned_from_feedback, load_shop_of
 from runs.online.traffic import OutcomeLogger, make_stream, report_hit_counts
 from runs.online.warm_start import write_warm_start, write_warm_start_in_subprocess
 from runs.report.drift import OUTCOMES_FILE
@@ -91,6 +91,7 @@ def learn_in_recipe(args: Args, shop: Shop) -> bool:
     args = replace(args, retriever=checked_retriever(args.retriever))
     check_settings(args)
     torch.manual_seed(args.seed)
+    shop = learned_from_feedback(args, shop)
     open_run(args.out, args, run_facts(shop), args.resume, FREE)
     setup = build_setup(args, shop)
     return learn_online(args, setup, make_stream(args, shop, setup.drift))

@@ -19,6 +19,7 @@ from agents.query_log.word_model import word_model
 from agents.suggestions.settings import SuggestSettings, TitleEngine
 from agents.suggestions.suggester import OfferSettings, Suggester
 from judges.factory import JudgeOptions, default_encoder, needs_encoder, open_judge, open_shopper, uses_language_model
+from judges.shoppers.feedback import read_feedback, with_feedback
 from judges.validation.gate import Gate, GateResult
 from judges.validation.planted import plant
 from qr_env.common.download import cache_root
@@ -156,7 +157,17 @@ class TrainingSetup:
 def load_shop_of(args: Args) -> Shop:
     """The shop of the settings, with queries to learn from, and with the products of --plant."""
     shop = load_training_shop(args.shop, args.data, args.read_options(), args.suggestions.titles != "none")
+    shop = learned_from_feedback(args, shop)
     return plant(shop, args.plant, args.seed)
+
+
+def learned_from_feedback(args: Args, shop: Shop) -> Shop:
+    """The shop, with what shoppers bought and clicked in the logs of --feedback as purchases of its train queries."""
+    if not args.feedback:
+        return shop
+    feedback = read_feedback(args.feedback, shop, args.read_options())
+    print_message(f"feedback: {feedback}")
+    return with_feedback(shop, feedback)
 
 
 def build_setup(args: Args, shop: Shop) -> TrainingSetup:

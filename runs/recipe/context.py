@@ -88,6 +88,11 @@ class StageContext:
         return build_setup(self.online_args(self.folder), self.shop)
 
     @cached_property
+    def serving_evaluator(self) -> HeldOutEvaluator:
+        """Evaluation on dev queries by the recipe's judge alone, as a shop without labels decides what it serves."""
+        return self.setup.evaluator("dev", self.setup.judge, EvaluationSettings().dev_queries, typed_only=True)
+
+    @cached_property
     def dev_evaluator(self) -> HeldOutEvaluator:
         """Evaluation on dev queries between stages: by labels if there are any, else by the recipe's judge."""
         judge = None if self.setup.has_labels("dev") else self.setup.judge

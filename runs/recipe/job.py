@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from judges.shoppers.feedback import without_purchases
 from qr_env.common.errors import ConfigError
 from qr_env.evaluation.result import plain_json
 from qr_env.shop.load import load_shop
@@ -54,7 +55,7 @@ def finished_stages(recipe: Recipe, args: Args) -> set[str]:
 
 def run_stages(recipe: Recipe, args: Args, out: Path, loaded_shop: Shop) -> list[SeedRun]:
     """Run all stages with each seed. All seeds share the shop, so that their results can be pooled."""
-    shop = with_query_log(loaded_shop)
+    shop = with_query_log(loaded_shop if recipe.settings.purchases else without_purchases(loaded_shop))
     runs = []
     for seed in args.seeds:
         folder = out / f"seed-{seed}"

@@ -39,6 +39,8 @@ class Settings:
     """weight of the original's words in "expand"; the rewrite's is 1"""
     max_new_tokens: int = 10
     """maximum length of a rewrite, tokens"""
+    purchases: bool = True
+    """whether the shop's own purchases are known; if not, it is a shop that has none and learns from feedback"""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class OnlineStage:
     """coefficient of the KL penalty against the initial student"""
     promotion: Literal["off", "on"] = "off"
     """whether a candidate must pass the paired sequential test before it serves"""
+    feedback: tuple[str, ...] = ()
+    """stages `visits` whose logged clicks and purchases are learned from (`qr online --feedback`)"""
 
 
 @dataclass(frozen=True)
@@ -197,10 +201,38 @@ class JudgeStage:
     """dev queries for calibration and test queries for the report"""
 
 
-Stage = BaseStage | PairsStage | SFTStage | DistillStage | ImitateStage | PROStage | OnlineStage | JudgeStage
+@dataclass(frozen=True)
+class VisitsStage:
+    """Simulated shoppers visit the shop, and what they did is logged (runs/recipe/circle/visits.py)."""
+
+    agent: str
+    """stage of the student that serves, or identity"""
+    before: str = ""
+    """stage of the student that served before, and goes on where `agent` is judged worse on dev queries"""
+    users: int = 3_000
+    """users"""
+    days: int = 1
+    """days"""
+    first_day: int = 0
+    """number of the first day, for the times of the log"""
+    visits_a_week: float = 2.0
+    """mean rate of a user's visits"""
+    explore: float = 0.0
+    """share of the answers that are drawn among the student's candidates, with known probabilities"""
+    split: Literal["train", "dev", "test"] = "train"
+    """split of the queries that shoppers type"""
+    flatten: float = 0.5
+    """0 draws needs by the shop's frequencies; 1 draws all queries evenly"""
+    draw: int = 0
+    """another number draws other shoppers"""
+
+
+Stage = (
+    BaseStage | PairsStage | SFTStage | DistillStage | ImitateStage | PROStage | OnlineStage | JudgeStage | VisitsStage
+)
 STAGE_KINDS: Mapping[str, type[Stage]] = {
     "base": BaseStage, "pairs": PairsStage, "sft": SFTStage, "distill": DistillStage, "imitate": ImitateStage,
-    "pro": PROStage, "online": OnlineStage, "judge": JudgeStage,
+    "pro": PROStage, "online": OnlineStage, "judge": JudgeStage, "visits": VisitsStage,
 }  # fmt: skip
 
 
@@ -266,7 +298,9 @@ def stage_inputs(stage: Stage) -> list[str]:
         case PROStage():
             return [stage.start]
         case OnlineStage():
-            return [stage.start, *STAGE_REFERENCE.findall(stage.judge)]
+            return [stage.start, *STAGE_REFERENCE.findall(stage.judge), *stage.feedback]
+        case VisitsStage():
+            return [name for name in (stage.agent, stage.before) if name and name != "identity"]
         case PairsStage() | JudgeStage():
             return []
 

@@ -30,6 +30,7 @@ from runs.judge.distill.job import distill_judge
 from runs.online.job import learn_in_recipe
 from runs.pairs.args import PairConfig
 from runs.pairs.stages import make_pairs
+from runs.recipe.circle.visits import run_visits
 from runs.recipe.context import PAIRS_FILE, StageContext
 from runs.recipe.spec import (
     BaseStage,
@@ -42,6 +43,7 @@ from runs.recipe.spec import (
     PROStage,
     SFTStage,
     Stage,
+    VisitsStage,
     is_url,
 )  # fmt: skip
 from runs.report.job import write_report
@@ -66,6 +68,8 @@ def run_stage(stage: Stage, context: StageContext, folder: Path) -> Metrics:
             return run_online(stage, context, folder)
         case JudgeStage():
             return run_judge(stage, context, folder)
+        case VisitsStage():
+            return run_visits(stage, context, folder)
 
 
 def run_base(stage: BaseStage, context: StageContext, folder: Path) -> Metrics:
@@ -172,7 +176,7 @@ def run_online(stage: OnlineStage, context: StageContext, folder: Path) -> Metri
         args, updates=stage.updates, learning_rate=stage.learning_rate, resume=(folder / "config.json").is_file(),
         optimizer=stage.optimizer, shopper=stage.shopper, promotion=stage.promotion,
         learning=replace(args.learning, anchor_coef=stage.anchor_coef, kl_coef=stage.kl_coef),
-        reward=replace(args.reward, **stage.reward),
+        reward=replace(args.reward, **stage.reward), feedback=tuple(context.folder / name for name in stage.feedback),
     )  # fmt: skip
     if learn_in_recipe(args, context.shop):
         raise KeyboardInterrupt  # the user stopped the online run, so the recipe stops too
