@@ -41,6 +41,11 @@ class Args(RewriterArgs):
     """folder for served queries and events, in the files of User Behavior Insights"""
     retention_days: float = 30.0
     """days after which files of the log are deleted; 0 keeps them"""
+    explore: float = 0.0
+    """share of the rewriter's answers that are drawn evenly among its candidates; the probability is logged for qr ope.
+    Queries of the table are not explored"""
+    candidates: int = 4
+    """searches among which --explore draws, the query as typed among them"""
     host: str = "127.0.0.1"
     """address to listen on; one that others can reach needs a token"""
     port: int = 8080

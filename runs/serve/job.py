@@ -75,6 +75,8 @@ def check_inputs(args: Args) -> ServiceSettings:
         check_folder(name, getattr(args, name))
     if not 0 <= args.retention_days < 1e5:
         raise ConfigError(f"retention_days={args.retention_days}: must be 0 (keep) or more")
+    if not 0 <= args.explore <= 1 or args.candidates < 2:
+        raise ConfigError(f"explore={args.explore}: from 0 to 1; candidates={args.candidates}: 2 or more")
     return settings
 
 

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import PurePath
 
 from agents.serving.experiment.assignment import BASELINE, CANDIDATE
+from agents.serving.exploration import Explorer
 from agents.serving.rewritten import Rewritten
 from agents.serving.rules import Rules
-from agents.serving.service.parts import Loaded, RewriteMany
+from agents.serving.service.parts import Chooser, Loaded, RewriteMany
 from agents.serving.table.entry import RewriteTable
 from agents.serving.table.opening import is_redis, open_table
 from qr_env.common.errors import IndexMismatchError
@@ -57,9 +58,14 @@ class Opening:
             baseline.weight,
             table=table,
             table_is_remote=is_redis(self._args.table),
+            choosers=self._choosers(list(rewriters)),
             rules=Rules.read(self._args.rules) if self._args.rules is not None else None,
             trial_query=queries[0].as_py() if len(queries) else "blue sofa",
         )
+
+    def _choosers(self, variants: list[str]) -> dict[str, Chooser]:
+        explore, most = self._args.explore, self._args.candidates
+        return {one: Explorer(self._opened[one].agent, explore, most) for one in variants} if explore else {}
 
     def _rewriter(self, variant: str, agent: str, before: Loaded | None) -> OpenRewriter:
         known = self._opened.get(variant)

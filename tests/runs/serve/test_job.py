@@ -26,7 +26,7 @@ def test_defaults():
     "values",
     [
         {"host": "0.0.0.0"}, {"host": "::"}, {"table": "missing.db"}, {"candidate": "spell"}, {"deadline_ms": 0.0},
-        {"queue": 0}, {"max_body": 1}, {"retention_days": -1.0}, {"remember": -1},
+        {"explore": 1.5}, {"candidates": 1}, {"queue": 0}, {"max_body": 1}, {"retention_days": -1.0}, {"remember": -1},
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused(values):

@@ -32,6 +32,12 @@ def test_a_rewriter_that_did_not_change_is_taken_over(shop):
     assert list((shop / "cache").rglob("*.sqlite")) == []  # nothing of what shoppers type is stored
 
 
+def test_exploration_draws_with_known_probability(shop):
+    chooser = Opening(args(shop, explore=0.5, candidates=2)).open(None).choosers["baseline"]
+    drawn = dict(chooser.choose(["runing shoos"] * 50, range(50)))
+    assert drawn == {"running shoes": 0.75, "": 0.25}
+
+
 def test_rules_are_read_at_each_reload(shop, tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text("overrides: {sofa: couch}\n")
