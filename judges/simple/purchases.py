@@ -3,8 +3,8 @@
     judge = PurchasesJudge(shop, embedding)                    # embedding: judges.simple.embedding.EmbeddingJudge
     grades = judge.grade(queries, hits.rows_NK)                # NaN for a query after which nothing was bought
 
-The score is the greatest cosine between the product and another one that was bought for the query in the train split;
-it is never compared with itself, so that one odd purchase does not prove itself. The query's own words do not count: a
+The score is the greatest cosine between the product and another one that was bought for the query, in the train or dev
+split; it is never compared with itself, so that one odd purchase does not prove itself. The query's own words do not count: a
 product that is called otherwise is graded by what it is, which similarity of query and title cannot see. The cumulative
 link model of `thresholds.py` gives the levels; its thresholds are fitted to purchases.
 """
@@ -20,14 +20,15 @@ from judges.simple.thresholds import Thresholds, fit_thresholds, level_probs
 from qr_env.common.types import FloatArray, Grades, Query, RowArray
 from qr_env.shop.shop import Shop
 
-SPLIT = "train"  # purchases of other splits are held out
+# Purchases for dev queries choose among a run's checkpoints, and no student learns from dev queries; test is held out.
+SPLITS = ("train", "dev")
 
 
 class PurchasesJudge:
     """Grades by the nearest product that was bought for the query.
 
     Args:
-        shop: whose products are graded; its train queries' purchases are read.
+        shop: whose products are graded; purchases for its train and dev queries are read.
         embedding: gives the product vectors.
         thresholds: None fits them to the purchases.
     """
@@ -36,7 +37,8 @@ class PurchasesJudge:
 
     def __init__(self, shop: Shop, embedding: EmbeddingJudge, thresholds: Thresholds | None = None) -> None:
         self.shop, self.embedding = shop, embedding
-        query_N, product_N = shop.purchase_rows(split=SPLIT)
+        pairs = [shop.purchase_rows(split=split) for split in SPLITS]
+        query_N, product_N = (np.concatenate(columns) for columns in zip(*pairs, strict=True))
         order = np.argsort(query_N, kind="stable")
         asked_U, start_U = np.unique(query_N[order], return_index=True)
         parts = np.split(product_N[order].astype(np.int32), start_U[1:])
@@ -73,9 +75,9 @@ class PurchasesJudge:
 
     def _fitted(self) -> Thresholds:
         """Thresholds from `EmbeddingJudge.purchase_pairs`; the defaults where nothing was bought."""
-        if not self._bought:
+        if not len(self.shop.purchase_rows(split="train")[0]):
             return Thresholds()
-        query_rows, rows_N, levels_N = self.embedding.purchase_pairs(SPLIT)
+        query_rows, rows_N, levels_N = self.embedding.purchase_pairs("train")
         score_N = self._score(query_rows, np.asarray(rows_N, np.int32)[:, None])[:, 0]
         known_N = ~np.isnan(score_N)
         return fit_thresholds(score_N[known_N], np.asarray(levels_N)[known_N], Thresholds())

@@ -29,11 +29,11 @@ def judge() -> PurchasesJudge:
 
 
 def test_the_score_is_the_cosine_with_the_nearest_other_product_that_was_bought() -> None:
-    train = SHOP.split("train")
+    asked = [*SHOP.split("train"), *SHOP.split("dev")]
     vectors = EmbeddingJudge(SHOP, HashEncoder()).product_vectors(ROWS)
-    scores = judge().score(train, np.tile(ROWS, (len(train), 1)))
-    query_N, product_N = SHOP.purchase_rows(split="train")
-    for query, found in zip(train, scores, strict=True):
+    scores = judge().score(asked, np.tile(ROWS, (len(asked), 1)))
+    query_N, product_N = SHOP.purchase_rows()
+    for query, found in zip(asked, scores, strict=True):
         bought = product_N[query_N == query.row].tolist()
         for row in ROWS.tolist():
             others = [float(vectors[row] @ vectors[other]) for other in bought if other != row]
