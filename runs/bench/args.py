@@ -10,6 +10,7 @@ qr bench lucene --agent identity spell                 # rewriters on a real Luc
 qr bench serve out/mine                                # the HTTP service: hits, misses, memory
 qr bench ope                                           # do off-policy intervals cover the truth?
 qr bench experiment                                    # A/B tests of equal, better and worse candidates
+qr bench table                                         # the file of a table, against LMDB
 qr bench promotion                                     # how often a candidate that is no better is promoted
 """
 
@@ -331,6 +332,28 @@ class ServeBenchArgs(RewriterArgs):
     """write the report to this JSON file, "-" for standard output"""
 
 
+@dataclass
+class TableBenchArgs:
+    """Measure a table's file against LMDB with the same entries: building, size, opening, look-ups cold and warm.
+
+    qr bench table
+    qr bench table --entries 1_000_000 --readers 8
+
+    A look-up's 99th percentile is to be at most 1 ms in process. Needs the package lmdb.
+    """
+
+    entries: tuple[int, ...] = (100_000, 1_000_000)
+    """sizes of the tables"""
+    lookups: int = 20_000
+    """random queries that are looked up, each time"""
+    readers: int = 4
+    """processes that look up at once"""
+    folder: Path | None = None
+    """where the files are written for the time of the measurement; default: the system's temporary folder"""
+    json: str | None = None
+    """write the report to this JSON file, "-" for standard output"""
+
+
 # part → (settings, module with main(args), help)
 PARTS: dict[str, tuple[type, str, str]] = {
     "retrieval": (RetrievalArgs, "runs.bench.retrieval", "search, against bm25s and FAISS called directly"),
@@ -342,6 +365,7 @@ PARTS: dict[str, tuple[type, str, str]] = {
     "churn": (ChurnArgs, "runs.bench.churn", "errors in the hits while products change, against brute force"),
     "lucene": (LuceneArgs, "runs.bench.lucene", "rewriters on a real Lucene, beside the embedded BM25"),
     "serve": (ServeBenchArgs, "runs.bench.serving.job", "qr serve over HTTP: hits, misses, memory, and generate"),
+    "table": (TableBenchArgs, "runs.bench.serving.table", "the file of a table against LMDB: look-ups, size, building"),
     "experiment": (
         ExperimentArgs,
         "runs.bench.serving.experiment",

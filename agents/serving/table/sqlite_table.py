@@ -92,10 +92,11 @@ class SqliteTable:
 
     def look_up(self, queries: Sequence[str]) -> list[TableEntry | None]:
         """The entry of each query, by its text key; None where there is none."""
-        found = (self._row(text_key(query)) for query in queries)
+        found = (self.stored(text_key(query)) for query in queries)
         return [None if text is None else TableEntry.from_text(text) for text in found]
 
-    def _row(self, key: str) -> str | None:
+    def stored(self, key: str) -> str | None:
+        """The entry of a text key, as it is stored."""
         with self._lock:
             row = self._connection.execute("SELECT entry FROM rewrites WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
