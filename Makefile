@@ -43,7 +43,7 @@ check: .venv/.ready-test
 	@touch $@
 
 .venv/.ready-test: .venv/.ready-train
-	$(PIP) -e '.[train,dense,onnx,wandb,serve,redis,test]'
+	$(PIP) -e '.[train,dense,onnx,wandb,serve,redis,fast,test]'
 	@touch $@
 
 .venv/.weights: .venv/.ready-train

@@ -17,7 +17,7 @@ few-shot:LM             the same with examples from the shop's query log
 rewrites:FILE           rewrites of a file with columns query and rewrite (agents/baselines/from_file.py)
 query2doc:LM            a passage about a product that the query may mean, written by the language model
 best-of-N:AGENT         the best of an agent's rewrites and the original, selected by a judge; N searches a query
-FOLDER                  a trained student's checkpoint
+FOLDER                  a trained student's checkpoint, or one that `qr models export` converted
 NAME[:ARGUMENT]         a rewriter that another package registers in the entry-point group `qr_env.agents`
 
 A builder is `(argument: str, options: AgentOptions) -> Agent`; `argument` is what follows the first colon, "" for none.
@@ -36,6 +36,9 @@ from agents.baselines.classic import RM3, Identity, Oracle, Spell
 from agents.baselines.cle_qr import CleQR
 from agents.baselines.from_file import RewritesFromFile
 from agents.baselines.synonyms import Synonyms
+from agents.policy.fast.facts import is_exported
+from agents.policy.fast.student import FastStudent
+from agents.policy.saved_settings import offer_settings, saved_settings
 from agents.prompted.agent import PromptedAgent
 from agents.prompted.generation import PromptedModel
 from agents.prompted.language_model import LanguageModel, open_language_model
@@ -111,11 +114,14 @@ def make_agent(spec: str, options: AgentOptions) -> Agent:
         return _best_of(int(best_of[1]), best_of[2], options)
     name, _, argument = spec.partition(":")
     if current_version(Path(spec)).is_dir() and name not in BUILDERS:
-        # torch takes seconds to import, and the other agents do not need it.
-        from agents.policy.student import Student, offer_settings, saved_settings  # noqa: PLC0415
-
         settings = offer_settings(saved_settings(spec))
-        return Student.load(spec, suggester=make_suggester(options, settings) if settings else None)
+        suggester = make_suggester(options, settings) if settings else None
+        if is_exported(current_version(Path(spec))):
+            return FastStudent.load(spec, suggester)
+        # torch takes seconds to import, and the other agents do not need it.
+        from agents.policy.student import Student  # noqa: PLC0415
+
+        return Student.load(spec, suggester=suggester)
     check_name(spec)
     return load_plugin("qr_env.agents", name, BUILDERS)(argument, options)
 

@@ -7,7 +7,7 @@ student.rewrite(["couch navy blue", "keep coffee hot"])
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from agents.policy.prompt import (
     text_ids,
 )
 from agents.policy.rollout import Rollout, sample
-from agents.suggestions.suggester import Offer, OfferSettings, Suggester
+from agents.policy.saved_settings import SETTINGS_FILE, offer_settings, saved_settings
+from agents.suggestions.suggester import Offer, Suggester
 from qr_env.common.atomic_io import current_version
 from qr_env.common.errors import ConfigError
 from qr_env.common.packages import require
@@ -33,7 +34,6 @@ from qr_env.models.no_code import LOAD_ERRORS, refuse_code, safe_loading
 from qr_env.models.progress import no_weight_bars
 from qr_env.retrieval.combine import ORIGINAL_WEIGHT
 
-SETTINGS_FILE = "student.json"
 ALIGNMENT = 64  # bytes, of PyTorch's CPU allocator
 SAVED_FIELDS = ("name", "max_new_tokens", "combine", "weight")
 
@@ -226,26 +226,6 @@ def _align(model: torch.nn.Module) -> None:
     for parameter in model.parameters():
         if parameter.data_ptr() % ALIGNMENT:
             parameter.data = parameter.data.clone()
-
-
-def saved_settings(folder: str | Path) -> dict[str, Any]:
-    """The settings that `Student.save` wrote, `SAVED_FIELDS` and the prompt template, without reading the weights.
-
-    Raises:
-        ConfigError: the folder holds no student.
-    """
-    file = current_version(Path(folder)) / SETTINGS_FILE
-    if not file.is_file():
-        raise ConfigError(f"{folder} holds no student ({SETTINGS_FILE} is missing); name a checkpoint folder")
-    settings: dict[str, Any] = json.loads(file.read_text())
-    return settings
-
-
-def offer_settings(saved: Mapping[str, Any]) -> OfferSettings | None:
-    """Settings of the suggester in the settings that `Student.save` wrote; None for a student that sees none."""
-    if "suggester" not in saved:
-        return None
-    return OfferSettings.from_json(saved["suggester"])
 
 
 def pretrained_student(name: str, max_new_tokens: int, lora_rank: int = 0) -> Student:

@@ -4,9 +4,9 @@
     grades = judge.grade(queries, hits.rows_NK)                # NaN for a query after which nothing was bought
 
 The score is the greatest cosine between the product and another one that was bought for the query, in the train or dev
-split; it is never compared with itself, so that one odd purchase does not prove itself. The query's own words do not count: a
-product that is called otherwise is graded by what it is, which similarity of query and title cannot see. The cumulative
-link model of `thresholds.py` gives the levels; its thresholds are fitted to purchases.
+split; it is never compared with itself, so that one odd purchase does not prove itself. The query's own words do not
+count: a product that is called otherwise is graded by what it is, which similarity of query and title cannot see. The
+cumulative link model of `thresholds.py` gives the levels; its thresholds are fitted to purchases.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ PACKAGES: dict[str, tuple[str, str]] = {
     "httptools": ("httptools", "serve"),
     "uvloop": ("uvloop", "serve"),
     "prometheus_client": ("prometheus-client", "serve"),
+    "redis": ("redis", "redis"),
+    "ctranslate2": ("ctranslate2", "fast"),
     "wandb": ("wandb", "wandb"),
     "wandb_workspaces": ("wandb-workspaces", "dashboard"),
     "tensorboard": ("tensorboard", "tensorboard"),

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from agents.checks import check_agent, is_best_of
 from agents.factory import AgentOptions, checkpoint_folder, make_agent, reads_query_log
+from agents.policy.saved_settings import saved_settings
 from judges.checks import check_judge
 from judges.factory import JudgeOptions, needs_encoder, open_judge
 from qr_env.common.download import cache_root
@@ -140,9 +141,6 @@ def saved_settings_of(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
     folders = [folder for spec in specs if (folder := checkpoint_folder(spec)) is not None]
     if not folders:
         return {}
-    # torch takes seconds to import, and agents without a checkpoint do not need it.
-    from agents.policy.student import saved_settings  # noqa: PLC0415
-
     return {str(folder): saved_settings(folder) for folder in folders}
 
 

@@ -10,12 +10,16 @@ from qr_env.common.errors import ConfigError
 from qr_env.models.hub import MANIFEST, MODELS, model_folder, resolve
 from runs.common.output import write_json
 from runs.models.args import Args
+from runs.models.export import export
 
 Report = dict[str, dict[str, str]]  # model → state, folder, source, and for known models what they are
 
 
 def main(args: Args) -> None:
     """Fetch or list, and print one line a model."""
+    if args.action == "export":
+        export(args)
+        return
     if args.action == "fetch" and not args.names:
         raise ConfigError("qr models fetch needs a name: qr models fetch smollm2-135m minilm-l6")
     report = fetch_models(args) if args.action == "fetch" else list_models(args.cache)

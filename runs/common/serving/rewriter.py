@@ -17,6 +17,7 @@ from typing import Any
 
 from agents.checks import check_agent
 from agents.factory import AgentOptions, checkpoint_folder, make_agent, reads_query_log
+from agents.policy.saved_settings import saved_settings
 from qr_env.common.atomic_io import current_version
 from qr_env.common.download import cache_root
 from qr_env.common.errors import ConfigError
@@ -154,9 +155,6 @@ def _saved_settings(spec: str) -> dict[str, Any]:
     folder = checkpoint_folder(spec)
     if folder is None:
         return {}
-    # torch takes seconds to import, and agents without a checkpoint do not need it.
-    from agents.policy.student import saved_settings  # noqa: PLC0415
-
     return saved_settings(folder)
 
 

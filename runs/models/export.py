@@ -1,0 +1,101 @@
+"""`qr models export`: convert a student for serving, and compare it with its checkpoint; settings: runs/models/args.py."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from agents.checks import check_agent
+from agents.policy.fast.export import export_student
+from qr_env.common.errors import ConfigError
+from qr_env.common.protocols import Agent
+from qr_env.common.types import JsonDict
+from runs.common.checks import about, check_folder
+from runs.common.output import write_json
+from runs.common.serving.args import RewriterArgs
+from runs.common.serving.rewriter import OpenRewriter, open_rewriter
+from runs.common.timing import stamped
+from runs.models.args import Args
+
+TIMED = 100  # queries that are rewritten one at a time by both
+
+
+def export(args: Args) -> None:
+    """Convert, compare, print; the folder stays only where enough rewrites are equal."""
+    if len(args.names) != 1 or args.out is None:
+        raise ConfigError("qr models export CHECKPOINT --out FOLDER: name one checkpoint, and out")
+    check_folder("out", args.out)
+    with about("checkpoint", args.names[0]):
+        check_agent(args.names[0])
+    started = time.perf_counter()
+    facts = export_student(Path(args.names[0]), args.out, args.quantization)
+    converted = time.perf_counter() - started
+    figures = compared(args, args.names[0], args.out) | {"seconds to convert": converted, "source": facts.source}
+    write_json(args.json, stamped({"verb": "models export", "quantization": facts.quantization, **figures}))
+    if figures["equal"] < args.min_equal and not args.force:
+        shutil.rmtree(args.out)
+        raise ConfigError(
+            f"only {figures['equal']:.1%} of {figures['queries']:,} rewrites are the checkpoint's (min_equal="
+            f"{args.min_equal:g}): take quantization='float32', or force"
+        )
+    if args.json != "-":
+        print(
+            f"{args.out}: {figures['equal']:.2%} of {figures['queries']:,} rewrites equal; one query "
+            f"{figures['exported p50 ms']:.2f} ms (p50), {figures['exported p99 ms']:.2f} (p99); the checkpoint "
+            f"{figures['checkpoint p50 ms']:.2f}, {figures['checkpoint p99 ms']:.2f}: "
+            f"{figures['checkpoint p50 ms'] / figures['exported p50 ms']:.1f} times as fast"
+        )
+
+
+def compared(args: Args, checkpoint: str, exported: Path) -> JsonDict:
+    """Share of equal rewrites, and both latencies of one query at a time, milliseconds; suggestions are known before."""
+    flags = RewriterArgs(shop=args.shop, cache=str(args.cache) if args.cache else None)
+    original = open_rewriter(checkpoint, flags)
+    fast = open_rewriter(str(exported), flags, original.shop)
+    queries = sample_queries(original, args.queries)
+    rewrites = [[group[0] for group in rewritten(one.agent, queries)] for one in (original, fast)]
+    equal = np.mean([one == other for one, other in zip(*rewrites, strict=True)])
+    timed = queries[:TIMED]
+    ours, theirs = (latencies(one.agent, timed) for one in (fast, original))
+    return {
+        "queries": len(queries),
+        "equal": float(equal),
+        **{f"exported p{p} ms": float(np.percentile(ours, p)) for p in (50, 99)},
+        **{f"checkpoint p{p} ms": float(np.percentile(theirs, p)) for p in (50, 99)},
+    }
+
+
+def sample_queries(opened: OpenRewriter, count: int) -> list[str]:
+    """Different queries of the shop, test queries first."""
+    shop = opened.shop
+    texts = [query.text for split in ("test", "dev", "train") for query in shop.split(split)]
+    found = list(dict.fromkeys(texts))[:count]
+    if not found:
+        raise ConfigError(f"{shop!r} has no query to compare the two by: name another shop")
+    return found
+
+
+def rewritten(agent: Agent, queries: Sequence[str]) -> list[list[str]]:
+    """The rewrites, with a progress bar."""
+    found: list[list[str]] = []
+    with tqdm(total=len(queries), desc="compare", unit="query") as bar:
+        for start in range(0, len(queries), 256):
+            part = queries[start : start + 256]
+            found += agent.rewrite(part)
+            bar.update(len(part))
+    return found
+
+
+def latencies(agent: Agent, queries: Sequence[str]) -> list[float]:
+    """Milliseconds of each query by itself."""
+    found = []
+    for query in queries:
+        started = time.perf_counter()
+        agent.rewrite([query])
+        found.append(1_000 * (time.perf_counter() - started))
+    return found
