@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 from agents.serving.rewritten import AddedWord, Rewritten
@@ -34,6 +34,10 @@ class Judged:
         return None if self.original is None or self.rewrite is None else self.rewrite - self.original
 
 
+ROW_NAMES = tuple(one.name for one in fields(Rewritten))
+JUDGED_NAMES = tuple(one.name for one in fields(Judged))
+
+
 @dataclass(frozen=True, slots=True)
 class TableEntry:
     """A row of a table."""
@@ -51,7 +55,14 @@ class TableEntry:
 
     def as_text(self) -> str:
         """The row as one line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+        row, judged = ({name: getattr(one, name) for name in names} for one, names in self._parts())
+        row["words"] = [{"word": one.word, "weight": one.weight, "source": one.source} for one in self.rewritten.words]
+        values = {"rewritten": row, "judged": judged, "passed": self.passed, "why": self.why, "rules": self.rules}
+        return json.dumps(values, ensure_ascii=False, sort_keys=True)
+
+    def _parts(self) -> tuple[tuple[object, tuple[str, ...]], ...]:
+        """What holds values, with their names; `dataclasses.asdict` would copy them, which takes most of the time."""
+        return (self.rewritten, ROW_NAMES), (self.judged, JUDGED_NAMES)
 
     @classmethod
     def from_text(cls, text: str | bytes) -> TableEntry:

@@ -21,6 +21,7 @@ from agents.serving.table.sqlite_table import SqliteTable, TableWriter
 from qr_env.common.errors import ConfigError, DataError, RunFolderError
 
 ROWS = 4_000
+KILLS = int(os.environ.get("QR_KILLS", "4"))
 PLAN = {"model": "m", "combine": "expand"}
 
 
@@ -174,7 +175,7 @@ def test_a_build_killed_at_any_moment_leaves_the_old_table_and_ends_as_an_undist
     path, rng = tmp_path / "t.db", np.random.default_rng(0)
     old = built(path)
     killed = 0
-    for _ in range(4):
+    for _ in range(KILLS):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, env=os.environ)
         assert process.stdout is not None and process.stdout.readline() == b"started\n"
         time.sleep(rng.uniform(0, 0.15))
