@@ -110,7 +110,7 @@ def product_feedback(logs: Sequence[UbiLog], shop: Shop) -> Feedback:
     worth, clicks = _events(logs)
     theta = PositionBased().by_rank(max((len(one.product_ids) for _, one in served), default=1))
     sums: dict[tuple[int, int], list[float]] = {}
-    for (query_row, one), weight in zip(served, weight_N.tolist(), strict=True):
+    for (query_row, one), weight in zip(served, weight_N[: len(served)].tolist(), strict=True):
         for rank, name in enumerate(one.product_ids):
             if name not in products:
                 counts["products"] += 1
