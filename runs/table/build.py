@@ -10,7 +10,7 @@ from pathlib import Path
 from agents.serving.rules import Rules
 from agents.serving.table.compare import Comparison, compare
 from agents.serving.table.entry import RewriteTable, TableEntry, TableFacts
-from agents.serving.table.guard import GuardSettings
+from agents.serving.table.guard import UNPROVEN, GuardSettings
 from agents.serving.table.opening import is_redis, open_table
 from agents.serving.table.redis_table import connect, has_table, parse_url, publish_to_redis
 from agents.serving.table.sqlite_table import SqliteTable, TableWriter
@@ -184,6 +184,7 @@ def report(
         "table": args.out, "version": facts.version, "queries": facts.rows, "rewritten": len(rewritten),
         "served": len(served), "served_traffic": traffic / searches if searches else 0.0,
         "mean_gain": sum(gains) / searches if searches else 0.0, "rules": rules,
+        "unproven": sum(entry.why.endswith(UNPROVEN) for entry in entries),
         "asked_rewriter": counts["rewritten"], "asked_judge": counts["judged"],
         "seconds": round(seconds, 1), "plan": facts.plan,
     }  # fmt: skip
@@ -200,5 +201,10 @@ def report(
         f"rewriter asked for {counts['rewritten']:,} queries, judge for {counts['judged']:,}; the others are of the "
         "table before, or of the build that was interrupted"
     )
+    if unproven := figures["unproven"]:
+        print(
+            f"{unproven:,} of the {args.strict:,} most frequent queries are searched as typed although their rewrites "
+            "are judged no worse: not proven; --strict 0 serves them, qr table look shows them"
+        )
     print("\n".join(rule_lines(rules)), end="\n" if rules else "")
     print(f"{args.out}   version {facts.version[:12]}   {seconds:.1f} s")

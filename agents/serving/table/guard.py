@@ -32,6 +32,7 @@ from qr_env.common.text_keys import text_key
 from qr_env.common.types import GAINS, FloatArray, Hits, Query, RowArray
 
 DEPTH = 10
+UNPROVEN = "not proven to be no worse, as one of the most frequent queries must be"
 NORMAL_95 = 1.96
 
 
@@ -160,5 +161,5 @@ def verdict(judged: Judged, settings: GuardSettings, strict: bool) -> tuple[bool
     if gain < -settings.tolerance:
         return False, f"{text}: worse than the query as typed"
     if strict and low < -settings.tolerance:
-        return False, f"{text}: not proven to be no worse, as one of the most frequent queries must be"
+        return False, f"{text}: {UNPROVEN}"
     return True, f"{text}, proven to be no worse" if strict else text
