@@ -35,7 +35,7 @@ ArgsT = TypeVar("ArgsT")
 
 VERBS = {
     "online": "train a student online: warm start, reinforcement learning on the query stream, evaluation, report",
-    "recipe": "reproduce a published system stage by stage: minielm, beque, jd, walmart, offline, judge_quality",
+    "recipe": "reproduce a published system stage by stage: minielm, beque, jd, walmart; offline, judge_quality …",
     "pairs": "make training pairs of query and rewrite from a shop's query log",
     "evaluate": "score a rewriter on held-out queries against the raw query",
     "rewrite": "rewrite queries of a file or standard input with any rewriter, as text, JSONL, CSV, Parquet or Lucene",

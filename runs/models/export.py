@@ -1,4 +1,4 @@
-"""`qr models export`: convert a student for serving, and compare it with its checkpoint; settings: runs/models/args.py."""
+"""`qr models export`: convert a student, and compare it with its checkpoint; settings: `runs/models/args.py`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from agents.checks import check_agent
 from agents.policy.fast.export import export_student
+from agents.policy.prompt import parse_completions
+from agents.policy.student import Student
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent
 from qr_env.common.types import JsonDict
@@ -45,15 +48,17 @@ def export(args: Args) -> None:
         )
     if args.json != "-":
         print(
-            f"{args.out}: {figures['equal']:.2%} of {figures['queries']:,} rewrites equal; one query "
-            f"{figures['exported p50 ms']:.2f} ms (p50), {figures['exported p99 ms']:.2f} (p99); the checkpoint "
-            f"{figures['checkpoint p50 ms']:.2f}, {figures['checkpoint p99 ms']:.2f}: "
-            f"{figures['checkpoint p50 ms'] / figures['exported p50 ms']:.1f} times as fast"
+            f"{args.out}: {figures['equal']:.2%} of {figures['queries']:,} rewrites equal\n"
+            f"one query, ms (p50, p99): exported {figures['exported p50 ms']:.2f}, {figures['exported p99 ms']:.2f}; "
+            f"checkpoint {figures['checkpoint p50 ms']:.2f}, {figures['checkpoint p99 ms']:.2f}; transformers' "
+            f"generate {figures['generate p50 ms']:.2f}, {figures['generate p99 ms']:.2f}: "
+            f"{figures['generate p50 ms'] / figures['exported p50 ms']:.1f} times as fast as generate"
         )
 
 
 def compared(args: Args, checkpoint: str, exported: Path) -> JsonDict:
-    """Share of equal rewrites, and both latencies of one query at a time, milliseconds; suggestions are known before."""
+    """Share of equal rewrites; milliseconds of one query at a time, suggestions being known, of the exported student,
+    the checkpoint, and transformers' `generate` on the checkpoint's model."""
     flags = RewriterArgs(shop=args.shop, cache=str(args.cache) if args.cache else None)
     original = open_rewriter(checkpoint, flags)
     fast = open_rewriter(str(exported), flags, original.shop)
@@ -62,11 +67,14 @@ def compared(args: Args, checkpoint: str, exported: Path) -> JsonDict:
     equal = np.mean([one == other for one, other in zip(*rewrites, strict=True)])
     timed = queries[:TIMED]
     ours, theirs = (latencies(one.agent, timed) for one in (fast, original))
+    assert isinstance(original.agent, Student)
+    generated = latencies(Generating(original.agent), timed)
     return {
         "queries": len(queries),
         "equal": float(equal),
         **{f"exported p{p} ms": float(np.percentile(ours, p)) for p in (50, 99)},
         **{f"checkpoint p{p} ms": float(np.percentile(theirs, p)) for p in (50, 99)},
+        **{f"generate p{p} ms": float(np.percentile(generated, p)) for p in (50, 99)},
     }
 
 
@@ -89,6 +97,28 @@ def rewritten(agent: Agent, queries: Sequence[str]) -> list[list[str]]:
             found += agent.rewrite(part)
             bar.update(len(part))
     return found
+
+
+class Generating:
+    """A student that decodes by transformers' `generate`, as one would without this project."""
+
+    def __init__(self, student: Student) -> None:
+        self.name, self._student = "generate", student
+
+    def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
+        """The greedy rewrite of each query."""
+        student = self._student
+        tokens = student.tokenizer(student.prompts(queries), return_tensors="pt", padding=True, padding_side="left")
+        with torch.no_grad():
+            ids = student.model.generate(  # type: ignore[operator]
+                input_ids=tokens["input_ids"],
+                attention_mask=tokens["attention_mask"],
+                max_new_tokens=student.max_new_tokens,
+                do_sample=False,
+                pad_token_id=student.tokenizer.pad_token_id,
+            )
+        texts = parse_completions(student.tokenizer, ids[:, tokens["input_ids"].shape[1] :].tolist())
+        return [[text] for text in texts]
 
 
 def latencies(agent: Agent, queries: Sequence[str]) -> list[float]:

@@ -8,9 +8,10 @@
 
 Recipes: minielm (arXiv 2501.18056), beque (2311.03758), jd (2603.02555), walmart (2505.07105); offline: everything that
 can be learned from the query log, then the query stream; judge_quality: how good a judge must be before reinforcement
-learning pays (36 runs of 300 updates with --seeds 0 1 2). A recipe lists its stages (`runs/recipe/spec.py`), the
-students to compare, and the paper's claims about them. Every stage has a folder in OUT/seed-N and runs once. At the end
-come a table, the paper's claims with this run's results, and OUT/report.html.
+learning pays (42 runs of 300 updates with --seeds 0 1 2); circle: serve, log, learn, promote, for three days. A recipe
+lists its stages (`runs/recipe/spec.py`), the students to compare, and the paper's claims about them. Every stage has a
+folder in OUT/seed-N and runs once. At the end come a table, the paper's claims with this run's results, and
+OUT/report.html.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Args(ReadArgs):
     """The recipe, the shop and the seeds."""
 
     recipe: Annotated[str, tyro.conf.Positional]
-    """minielm, beque, jd, walmart, offline, judge_quality, or a YAML file of your own"""
+    """minielm, beque, jd, walmart, offline, judge_quality, circle, or a YAML file of your own"""
     shop: str = "generated"
     """generated, icecat, esci, wands, or a folder of your own"""
     out: Path | None = None

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agents.policy.fast.facts import FastFacts
 from agents.policy.prompt import SUGGESTED_TEMPLATE, TEMPLATE, parse_text, prompt_text
 from agents.policy.saved_settings import offer_settings, saved_settings
@@ -76,37 +78,52 @@ class FastStudent:
 
     def rewrite(self, queries: Sequence[str], n: int = 1, seed: int = 0) -> list[list[str]]:
         """The most probable rewrite of each query, then n − 1 sampled ones; the seed fixes the samples."""
-        import ctranslate2  # noqa: PLC0415 - loaded already
-
         prompts = self._prompts(queries)
-        rewrites = [[text] for text in self._texts(self._decode(prompts, 1), queries)]
-        if n > 1:
-            ctranslate2.set_random_seed(seed)
-            for _ in range(n - 1):
-                sampled = self._texts(self._decode(prompts, 0), queries)
-                for group, text in zip(rewrites, sampled, strict=True):
-                    group.append(text)
+        rewrites = [[text] for text in self._texts(self._decode(prompts), queries)]
+        rng = np.random.default_rng(seed)
+        for _ in range(n - 1):
+            for group, text in zip(rewrites, self._texts(self._sample(prompts, rng), queries), strict=True):
+                group.append(text)
         return rewrites
 
-    def _prompts(self, queries: Sequence[str]) -> list[list[str]]:
+    def _prompts(self, queries: Sequence[str]) -> list[Any]:
+        """Encodings of the prompts."""
         offers = [None] * len(queries) if self.suggester is None else self.suggester.offers(queries)
         texts = list(map(prompt_text, queries, offers))
-        encoded = self._tokenizer.encode_batch(texts, add_special_tokens=False) if texts else []
-        return [one.tokens for one in encoded]
+        return list(self._tokenizer.encode_batch(texts, add_special_tokens=False)) if texts else []
 
-    def _decode(self, prompts: list[list[str]], top_k: int) -> list[list[int]]:
-        """Token ids of one completion each; top_k 1 is greedy, 0 samples from all tokens."""
+    def _decode(self, prompts: Sequence[Any]) -> list[list[int]]:
+        """Token ids of the most probable completion of each prompt."""
         if not prompts:
             return []
         found = self._generator.generate_batch(
-            prompts,
+            [one.tokens for one in prompts],
             max_batch_size=BATCH,
             max_length=self.max_new_tokens,
             include_prompt_in_result=False,
-            sampling_topk=top_k,
+            sampling_topk=1,
             end_token=[self.facts.eos_token],
         )
         return [one.sequences_ids[0] for one in found]
+
+    def _sample(self, prompts: Sequence[Any], rng: np.random.Generator) -> list[list[int]]:
+        """Token ids of one completion of each prompt, drawn from the model's probabilities.
+
+        CTranslate2's own sampling cannot be repeated: its random numbers are a thread's, seeded once. Here a random
+        number of `rng` is added to each logit (Gumbel 1954: the argmax is a draw), a position at a time.
+        """
+        end = self._tokenizer.token_to_id(self.facts.eos_token)
+        rows = [list(one.ids) for one in prompts]
+        active = list(range(len(rows)))
+        for _ in range(self.max_new_tokens):
+            if not active:
+                break
+            logits = np.array(self._generator.forward_batch([rows[at] for at in active]))
+            for place, at in enumerate(active):
+                last = logits[place, len(rows[at]) - 1]
+                rows[at].append(int((last + rng.gumbel(size=last.shape)).argmax()))
+            active = [at for at in active if rows[at][-1] != end]
+        return [row[len(one.ids) :] for row, one in zip(rows, prompts, strict=True)]
 
     def _texts(self, ids: list[list[int]], queries: Sequence[str]) -> list[str]:
         texts = [parse_text(text) for text in self._tokenizer.decode_batch(ids, skip_special_tokens=True)]

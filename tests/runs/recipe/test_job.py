@@ -11,6 +11,7 @@ from agents.policy.student import Student
 from agents.supervised.distill_http import TOP
 from qr_env.common.errors import RunFolderError
 from qr_env.shop.sources.files import write_shop
+from qr_env.traffic.ubi import read_ubi
 from runs.recipe.args import Args
 from runs.recipe.job import main
 from runs.recipe.spec import STAGE_KINDS, JudgeStage
@@ -97,3 +98,19 @@ def test_a_teacher_may_be_behind_a_server(finished, tmp_path):
     assert metrics["tokens"] > 0 and np.isfinite([metrics["loss_last"], metrics["teacher"]]).all()
     texts = {example.query: example.response for example in read_examples(seed_folder / "imitated" / "pairs.parquet")}
     assert texts == {query: teacher.rewrite([query])[0][0] for query in texts} and texts
+
+
+def test_the_log_has_probabilities_and_the_figures_what_was_sold(finished) -> None:
+    folder = finished / "out" / "seed-0" / "day"
+    log = read_ubi(folder)
+    assert log.queries and {0.0} != {one.propensity for one in log.queries}
+    assert any(one.propensity < 1 for one in log.queries)
+    metrics = json.loads((folder / "stage.json").read_text())["metrics"]
+    assert metrics["served"] in (SMALL["stages"]["day"]["agent"], SMALL["stages"]["day"]["before"])
+    assert metrics["promoted"] == (metrics["served"] == "pro") and metrics["low"] <= metrics["judged difference"]
+    assert metrics["searches"] == len(log.queries) and metrics["transactions"] >= 0
+
+
+def test_shoppers_of_train_queries_teach_the_next_student(finished) -> None:
+    config = json.loads((finished / "out" / "seed-0" / "live" / "config.json").read_text())
+    assert config["args"]["feedback"] == [str(finished / "out" / "seed-0" / "day")]

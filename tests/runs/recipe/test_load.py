@@ -46,7 +46,7 @@ def test_an_invalid_recipe_is_refused(tmp_path, change, message):
 
 
 def test_unknown_recipes_and_profiles_are_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match="beque, jd, judge_quality, minielm, offline, walmart"):
+    with pytest.raises(ConfigError, match="beque, circle, jd, judge_quality, minielm, offline, walmart"):
         find_recipe("bequee")
     with pytest.raises(ConfigError, match="it has cpu"):
         load_recipe(write_recipe(tmp_path, SMALL), "gpu")
