@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.serving.exports.base import TextFormat, one_line
@@ -64,9 +65,11 @@ class Separated(TextFormat):
         values["words"] = " ".join(f"{one.word}^{one.weight:g}({one.source})" for one in row.words)
         return self._written([values[name] for name in COLUMNS])
 
-    def _written(self, cells: object) -> str:
+    def _written(self, cells: Sequence[object]) -> str:
         target = io.StringIO()
-        csv.writer(target, delimiter=self.delimiter, lineterminator="\n").writerow(cells)  # type: ignore[arg-type]
+        # The csv module quotes only the line break that it writes itself, and readers end a record at any.
+        quoting = csv.QUOTE_ALL if any("\r" in str(cell) for cell in cells) else csv.QUOTE_MINIMAL
+        csv.writer(target, delimiter=self.delimiter, lineterminator="\n", quoting=quoting).writerow(cells)
         return target.getvalue()
 
 

@@ -37,11 +37,7 @@ def word_sources(agent: Agent, queries: Sequence[str]) -> dict[str, dict[str, st
             for query, offer in zip(queries, offers, strict=True)
         }
     if isinstance(agent, Suggest):
-        return {
-            evidence.query: {item.word: item.source for item in evidence.words}
-            | dict.fromkeys(evidence.repaired, "repair")
-            for evidence in agent.evidence(queries)
-        }
+        return {evidence.query: _sources(evidence) for evidence in agent.evidence(queries)}
     if isinstance(agent, Repaired):
         return {query: dict.fromkeys(agent.added_words(query), "repair") for query in queries}
     return {}
