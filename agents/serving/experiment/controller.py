@@ -49,6 +49,8 @@ class SessionOutcomes:
     """Probability of that, outside the holdout."""
     value_N4: Floats
     """One column for each of `METRICS`."""
+    time_N: Floats
+    """When each began, seconds since 1970."""
 
     def __len__(self) -> int:
         return len(self.candidate_N)
@@ -76,7 +78,7 @@ class Controller:
     def __init__(self, settings: ExperimentSettings) -> None:
         self.settings = settings
         self.stage, self.step, self.sessions = SHADOW, -1, 0
-        self.in_stage = 0
+        self.in_stage, self.began = 0, -math.inf
         self.differences = {name: MeanDifference(settings.expected_sessions) for name in METRICS}
         self.ratio = SampleRatio()
 
@@ -88,8 +90,12 @@ class Controller:
         return self.settings.promoted if self.stage == PROMOTED else 0.0
 
     def add(self, outcomes: SessionOutcomes) -> None:
-        """Add complete sessions; those of a time when the candidate served nobody count for the shadow stage alone."""
-        self.in_stage += len(outcomes)
+        """Add complete sessions; those of a time when the candidate served nobody count for the shadow stage alone.
+
+        Sessions that began before the stage count for the test, and not for the stage's length: figures and stages are
+        the same, whether the sessions come one by one or, after a restart, all together.
+        """
+        self.in_stage += int((outcomes.time_N >= self.began).sum())
         mixed = (outcomes.share_N > 0) & (outcomes.share_N < 1)
         self.sessions += int(mixed.sum())
         candidate_N, share_N = outcomes.candidate_N[mixed], outcomes.share_N[mixed]
@@ -103,13 +109,13 @@ class Controller:
         """The transitions that the sessions so far call for; each is carried out when it is taken."""
         while (found := self._next()) is not None:
             stage, why = found
-            self.enter(stage)
+            self.enter(stage, now)
             yield Transition(stage, self.share, now, why, self.evidence())
 
-    def enter(self, stage: str) -> None:
-        """Begin a stage; the next canary share where it is the canary."""
+    def enter(self, stage: str, now: float) -> None:
+        """Begin a stage at this time; the next canary share where it is the canary."""
         self.step = self.step + 1 if stage == CANARY else self.step
-        self.stage, self.in_stage = stage, 0
+        self.stage, self.in_stage, self.began = stage, 0, now
 
     def _next(self) -> tuple[str, str] | None:
         settings = self.settings

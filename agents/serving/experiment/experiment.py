@@ -41,7 +41,7 @@ class Experiment:
         self._lock = threading.Lock()
         self._recent: OrderedDict[str, Assignment] = OrderedDict()
         for transition in transitions[1:]:
-            self.controller.enter(transition.stage)
+            self.controller.enter(transition.stage, transition.time)
 
     @classmethod
     def open(cls, folder: Path, settings: ExperimentSettings | None = None, now: float | None = None) -> Experiment:

@@ -145,7 +145,7 @@ class SessionCollector:
         ).reshape(-1, len(METRICS))
         candidate_N = np.array([one.variant == CANDIDATE for one in counted], np.bool_)
         share_N = np.array([self._share_at(one.first) for one in counted], np.float64)
-        return SessionOutcomes(candidate_N, share_N, value_N4)
+        return SessionOutcomes(candidate_N, share_N, value_N4, np.array([one.first for one in counted], np.float64))
 
 
 def _first(session: _Session) -> float:

@@ -72,7 +72,7 @@ def simulate(settings: ExperimentSettings, conversion: float, effect: float, rng
     """One test until it is promoted and has run as long again, or is rolled back."""
     controller, promoted_at, reason, sessions = Controller(settings), 0, "", 0
     while controller.stage != ROLLED_BACK and (not promoted_at or sessions < 2 * promoted_at):
-        controller.add(draw(controller.share, conversion, effect, rng))
+        controller.add(draw(controller.share, conversion, effect, rng, float(sessions)))
         sessions += BATCH
         for transition in controller.decide(float(sessions)):
             if transition.stage in (PROMOTED, ROLLED_BACK):
@@ -82,12 +82,12 @@ def simulate(settings: ExperimentSettings, conversion: float, effect: float, rng
     return Run(controller.stage, bool(promoted_at), promoted_at or sessions, reason)
 
 
-def draw(share: float, conversion: float, effect: float, rng: np.random.Generator) -> SessionOutcomes:
-    """A batch of sessions at this share of the candidate."""
+def draw(share: float, conversion: float, effect: float, rng: np.random.Generator, now: float) -> SessionOutcomes:
+    """A batch of sessions at this share of the candidate, begun at this time."""
     candidate_N = rng.random(BATCH) < share
     bought_N = rng.random(BATCH) < conversion * np.where(candidate_N, effect, 1.0)
     revenue_N = np.where(bought_N, rng.lognormal(*SPEND, BATCH), 0.0)
     clicks_N = rng.poisson(CLICKS, BATCH).astype(np.float64)
     empty_N = (rng.random(BATCH) < EMPTY).astype(np.float64)
     columns = [clicks_N, bought_N.astype(np.float64), revenue_N, empty_N]
-    return SessionOutcomes(candidate_N, np.full(BATCH, share), np.stack(columns, axis=1))
+    return SessionOutcomes(candidate_N, np.full(BATCH, share), np.stack(columns, axis=1), np.full(BATCH, now))
