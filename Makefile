@@ -13,9 +13,13 @@ VLLM := vllm==0.32.0
 VLLM_KIND := $(shell if nvidia-smi -L >/dev/null 2>&1; then echo gpu; \
 	elif [ "$$(uname -sm)" = "Linux x86_64" ] && grep -qw avx2 /proc/cpuinfo; then echo cpu; fi)
 
-.PHONY: quickstart test test-python check clean vllm lucene
+.PHONY: quickstart week test test-python check clean vllm lucene
 quickstart: .venv/.ready-train .venv/.weights
 	$(BIN)/qr online --config runs/recipes/quickstart.yaml $$( [ -f $(RUN)/config.json ] && echo --resume )
+
+# README's "Monday to Friday", every line as it is printed.
+week: .venv/.ready-week .venv/.weights
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/week.sh out/monday-to-friday
 
 test: .venv/.ready-test .venv/.weights check $(if $(VLLM_KIND),vllm)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -40,6 +44,10 @@ check: .venv/.ready-test
 	@echo "installing into .venv (a few minutes the first time) …"
 	$(PIP) torch
 	$(PIP) -e '.[train,dense]'
+	@touch $@
+
+.venv/.ready-week: .venv/.ready-train
+	$(PIP) -e '.[train,dense,serve,fast]'
 	@touch $@
 
 .venv/.ready-test: .venv/.ready-train

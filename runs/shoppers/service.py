@@ -57,13 +57,23 @@ class ServiceSearcher:
         asyncio.run(self._check())
 
     async def _check(self) -> None:
+        """Wait until the service has loaded what it answers from."""
+        started, problem = time.monotonic(), ""
         async with self._client() as client:
-            try:
-                answer = await client.get("/ready")
-            except self._error as error:
-                raise ConfigError(f"url={self._url!r}: no service answers ({error}); start qr serve") from error
-            if answer.status_code in (401, 403):
-                raise ConfigError(f"url={self._url!r}: the service wants a token: name it with token")
+            while time.monotonic() - started < GIVE_UP:
+                try:
+                    answer = await client.get("/ready")
+                    if answer.status_code == 200:
+                        return
+                    problem = f"status {answer.status_code}"
+                    if answer.status_code in (401, 403):
+                        break
+                except self._error as error:
+                    if not problem:
+                        print_message(f"waiting for {self._url} …")
+                    problem = f"{type(error).__name__}: {error}"
+                await asyncio.sleep(1.0)
+        raise ConfigError(f"url={self._url!r}: no service is ready there ({problem}); start qr serve, name its token")
 
     def _client(self) -> Any:
         limits = self._httpx.Limits(max_connections=self._concurrency)

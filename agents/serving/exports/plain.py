@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from agents.serving.exports.base import TextFormat, one_line
 from agents.serving.rewritten import Rewritten
@@ -68,7 +69,8 @@ class Separated(TextFormat):
     def _written(self, cells: Sequence[object]) -> str:
         target = io.StringIO()
         # The csv module quotes only the line break that it writes itself, and readers end a record at any.
-        quoting = csv.QUOTE_ALL if any("\r" in str(cell) for cell in cells) else csv.QUOTE_MINIMAL
+        odd = any("\r" in str(cell) for cell in cells)
+        quoting: Literal[0, 1] = csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL
         csv.writer(target, delimiter=self.delimiter, lineterminator="\n", quoting=quoting).writerow(cells)
         return target.getvalue()
 
