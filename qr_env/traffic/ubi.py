@@ -49,11 +49,13 @@ class ServedQuery:
     variant: str = ""
     """Variant of the experiment that served it."""
     propensity: float = 1.0
-    """Probability with which the logging policy served this rewrite for this query; in (0, 1]."""
+    """Probability with which this variant was assigned and served this rewrite for this query; in (0, 1]."""
     source: str = ""
     """Who made the rewrite: "table", "student", "override", "original" …"""
     product_ids: tuple[str, ...] = ()
     """The products shown, best first."""
+    assignment: float = 1.0
+    """Probability of the variant alone; `propensity` / `assignment` is that of the rewrite within the variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def query_line(served: ServedQuery) -> str:
         "qr_rewrite": served.rewrite,
         "qr_variant": served.variant,
         "qr_propensity": served.propensity,
+        "qr_assignment": served.assignment,
         "qr_source": served.source,
     }
     return _dumped(
@@ -142,6 +145,9 @@ def parse_query(values: dict[str, Any]) -> ServedQuery:
     propensity = float(attributes.get("qr_propensity", 1.0))
     if not 0 < propensity <= 1:
         raise ValueError(f"qr_propensity={propensity} is not in (0, 1]")
+    assignment = float(attributes.get("qr_assignment", 1.0))
+    if not propensity <= assignment <= 1:
+        raise ValueError(f"qr_assignment={assignment} is not in [qr_propensity, 1]")
     return ServedQuery(
         query_id=_text(values, "query_id", required=True),
         query=_text(values, "user_query", required=True),
@@ -153,6 +159,7 @@ def parse_query(values: dict[str, Any]) -> ServedQuery:
         propensity=propensity,
         source=_text(attributes, "qr_source"),
         product_ids=tuple(map(str, values.get("query_response_hit_ids") or ())),
+        assignment=assignment,
     )
 
 

@@ -50,6 +50,8 @@ class Answer:
     """Of the rewriter."""
     reason: str = ""
     """Why the original is served; "" where the rewriter or the table decided."""
+    assignment: float = 1.0
+    """Probability of the variant alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +122,7 @@ class Answerer:
             found = await self._found(loaded, query, variant, started)
         chosen, drawn, reason = found
         version = loaded.version if loaded is not None else ""
-        answer = Answer(chosen, variant, probability * drawn, version, reason)
+        answer = Answer(chosen, variant, probability * drawn, version, reason, probability)
         self._shadow(loaded, query, answer)
         self._count(answer, time.perf_counter() - started)
         return answer

@@ -61,6 +61,7 @@ class ServiceState:
             rewrite="" if one.kept else mask_text(one.rewrite),
             variant=answer.variant,
             propensity=answer.propensity,
+            assignment=answer.assignment,
             source=one.source,
             product_ids=tuple(str(product["product_id"]) for product in products),
         )

@@ -64,7 +64,9 @@ async def searched(state: ServiceState, answer: Answer, k: int) -> tuple[Answer,
             continue
         if rewrite == one.rewrite:
             return answer, products
-        kept = Answer(original(one.query), answer.variant, answer.propensity, answer.version, "search_error")
+        kept = Answer(
+            original(one.query), answer.variant, answer.propensity, answer.version, "search_error", answer.assignment
+        )
         return kept, products
     raise HTTPException(503, "the search engine does not answer", {"retry-after": "1"})
 
