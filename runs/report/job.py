@@ -10,7 +10,7 @@ from runs.common.serving_choice import SERVE_FILE, read_serving_choice
 from runs.report.args import Args
 from runs.report.drift import DRIFT_FILE, OUTCOMES_FILE, drift_analysis, print_drift
 from runs.report.html import write_page
-from runs.report.run_files import EVAL_FILE, PLANTED_FILE, REPORT_FILE, read_json, read_json_lines
+from runs.report.run_files import EVAL_FILE, PLANTED_FILE, REPORT_FILE, SHOPPERS_FILE, read_json, read_json_lines
 from runs.report.sections.curves import learning_section
 from runs.report.sections.evaluation import evaluation_section
 from runs.report.sections.examples import rewrite_section
@@ -19,6 +19,7 @@ from runs.report.sections.overview import glossary_section, headline_section, se
 from runs.report.sections.planted import planted_section
 from runs.report.sections.promotion import promotion_section
 from runs.report.sections.serving import serving_section
+from runs.report.sections.shoppers import shoppers_section
 from runs.report.sections.stream import stream_section
 
 
@@ -50,6 +51,7 @@ def write_report(folder: Path) -> Path:
         learning_section(metrics),
         goodhart_section(metrics, evaluation),
         planted_section(read_json(folder / PLANTED_FILE)),
+        shoppers_section(read_json(folder / SHOPPERS_FILE)),
         stream_section(folder / OUTCOMES_FILE),
         promotion_section(read_json_lines(folder / "promotions.jsonl"), metrics),
         evaluation_section(evaluation),

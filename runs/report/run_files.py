@@ -32,6 +32,7 @@ from qr_env.shop.shop import Shop
 from runs.report.sections.examples import choose_examples
 
 EVAL_FILE, PLANTED_FILE, REPORT_FILE = "eval.json", "planted.json", "report.html"
+SHOPPERS_FILE = "shoppers.json"  # of `qr shoppers --out FOLDER`
 JsonDict = dict[str, Any]
 
 

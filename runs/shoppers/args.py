@@ -50,7 +50,8 @@ class Args(JudgeServerArgs, ReadArgs):
     click_model: Literal["dbn", "cascade", "position"] = "dbn"
     """which products of a list are looked at (judges/shoppers/click_models.py)"""
     out: Path | None = None
-    """folder for the visits as UBI files, those of the last rewriter; and shoppers.json"""
+    """folder for the visits as UBI files, those of the last rewriter, and for the figures, shoppers.json; in a run
+    folder, qr report shows them"""
     concurrency: int = 16
     """requests to the service at once"""
     rps: float = 0.0

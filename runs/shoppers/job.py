@@ -34,12 +34,11 @@ from runs.common.output import write_json
 from runs.common.serving.args import RewriterArgs
 from runs.common.serving.rewriter import open_rewriter, plan_rewriter
 from runs.common.timing import stamped
+from runs.report.run_files import SHOPPERS_FILE
+from runs.report.sections.shoppers import figure_text
 from runs.shoppers.args import Args
 from runs.shoppers.searchers import AgentSearcher
 from runs.shoppers.service import ServiceSearcher
-
-FIGURES_FILE = "shoppers.json"
-SHARES = ("UCVR", "repeat visits", "conversion a session", "satisfied searches", "zero results", "unpriced")
 
 
 def main(args: Args) -> None:
@@ -62,7 +61,7 @@ def main(args: Args) -> None:
     write_json(args.json, report)
     if args.out is not None:
         write_ubi(visits, shop, args.out, time.time() - 86_400 * args.days)
-        atomic_write(args.out / FIGURES_FILE, json.dumps(report, indent=1, ensure_ascii=False, default=str) + "\n")
+        atomic_write(args.out / SHOPPERS_FILE, json.dumps(report, indent=1, ensure_ascii=False, default=str) + "\n")
     if args.json != "-":
         print_table(report)
 
@@ -149,19 +148,8 @@ def print_table(report: JsonDict) -> None:
     first = next(iter(figures))
     for metric in METRICS:
         if figures[first][metric]["value"] or metric != "unpriced":
-            table.add_row(metric, *(cell(metric, figures[name][metric], name == first) for name in figures))
+            table.add_row(metric, *(figure_text(metric, figures[name][metric], name == first) for name in figures))
     console.print(table)
     if len(figures) > 1:
         console.print(f"In brackets: 95 % interval over users of the change to {first}, the same users under all.")
     console.print(f"{report['seconds']:.1f} s")
-
-
-def cell(metric: str, figure: JsonDict, is_first: bool) -> str:
-    """One figure; its change to the baseline in per cent."""
-    value = figure["value"]
-    if value is None:
-        return "–"
-    text = f"{value:.2%}" if metric in SHARES else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-    if is_first or figure["change"] is None or figure["change_low"] is None:
-        return text
-    return f"{text}  {figure['change']:+.1%} [{figure['change_low']:+.1%} {figure['change_high']:+.1%}]"
