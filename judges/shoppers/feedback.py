@@ -88,7 +88,9 @@ def read_feedback(folders: Sequence[Path], shop: Shop, options: ReadOptions | No
             "name the log of this shop"
         )
     if all(one.propensity == 1 for log in logs for one in log.queries):
-        print_message("note: every logged probability is 1: rewrites that were not served left no trace (--explore)")
+        print_message(
+            "note: every logged probability is 1: rewrites that were not served left no trace; log with explore"
+        )
     return feedback
 
 

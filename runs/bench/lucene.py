@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agents.factory import reads_query_log
 from qr_env.common.errors import ConfigError
 from qr_env.common.messages import print_message
@@ -31,6 +33,7 @@ from runs.common.query_log import with_query_log
 from runs.evaluate import args as evaluate_args
 from runs.evaluate.job import evaluate_agents, open_evaluator, resolve_combine
 
+FIRST = 10
 FIGURES = ("nDCG@10 (judged only)", "R@100", "better", "worse")  # beside the headline figure
 Tables = Mapping[str, Mapping[str, Evaluation]]
 """Engine → column of the agent → evaluation."""
@@ -90,9 +93,29 @@ def bench(
         "agents": json_by_agent(tables),
         "sizes": {"shop": shop.name, "products": len(shop.products), "queries": len(embedded.queries)},
     }
+    measured["first tens"] = {
+        name: first_tens(embedded, lucene, evaluation.rewrites) for name, evaluation in on_bm25.items()
+    }
     if args.run_out is not None:
         write_runs(args.run_out, {"bm25": embedded, "lucene": lucene}, tables)
     return measured, tables
+
+
+def first_tens(embedded: HeldOutEvaluator, lucene: HeldOutEvaluator, rewrites: Sequence[str]) -> dict[str, float]:
+    """Shares of the queries whose first ten are the same list, and the same products, with both engines; and the mean
+    share of the embedded engine's first ten that are in Lucene's.
+
+    They differ where scores are close: Lucene keeps a product's length in one byte (its norm), so that products of
+    similar length tie, and ties go to the lower row in both.
+    """
+    lists = [engine.search(rewrites).rows_NK[:, :FIRST] for engine in (embedded, lucene)]
+    same_list_N = (lists[0] == lists[1]).all(axis=1)
+    pairs = [({*one.tolist()}, {*other.tolist()}) for one, other in zip(*lists, strict=True)]
+    return {
+        "same list": float(same_list_N.mean()),
+        "same products": float(np.mean([one == other for one, other in pairs])),
+        "shared products": float(np.mean([len(one & other) / len(one) for one, other in pairs])),
+    }
 
 
 def timed_index(shop: Shop, folder: Path, fields: Sequence[tuple[str, int]]) -> tuple[LuceneIndex, float]:
@@ -140,4 +163,7 @@ def lines(measured: Mapping[str, Any], tables: Tables) -> list[str]:
             names = [figure for figure in (evaluation.main, *FIGURES) if figure in metrics]
             figures = "  ".join(f"{figure} {interval_text(metrics[figure], figure)}" for figure in names)
             found.append(f"{engine:6}  {name:20}  {figures}")
+    for name, shares in measured["first tens"].items():
+        text = ", ".join(f"{what} {share:.1%}" for what, share in shares.items())
+        found.append(f"first ten of both engines, {name}: {text}")
     return found
