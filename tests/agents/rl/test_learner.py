@@ -58,8 +58,8 @@ def test_two_processes_take_the_same_step_as_one(tmp_path):
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for name in LEARNERS:
         assert torch.equal(first[name], second[name])
-        # A loss that is off by a millionth, which is rounding, moves one of GRPO's weights by 2.5e-5; on some machines a
-        # weight or two whose gradient is nearly 0 moves further, since Adam divides a gradient by its own size.
+        # A loss that is off by a millionth, which is rounding, moves one of GRPO's weights by 2.5e-5; on some machines
+        # a weight or two whose gradient is nearly 0 moves further, since Adam divides a gradient by its own size.
         distance = (first[name] - weights_after_updates(name, Accelerator(cpu=True), 1)).abs()
         assert (distance > 5e-5).sum() <= 3 and distance.max() < 5e-4, name
 
