@@ -120,7 +120,7 @@ def query_line(served: ServedQuery) -> str:
 
 def event_line(event: ShopperEvent) -> str:
     """One line of `ubi_events`, without its line break."""
-    bought: dict[str, Any] = {} if math.isnan(event.price) else {"price": event.price, "quantity": event.quantity}
+    bought: dict[str, Any] = {"quantity": event.quantity} | ({} if math.isnan(event.price) else {"price": event.price})
     attributes = {
         "object": {"object_id": event.product_id, "object_id_field": "product_id"},
         "position": {"ordinal": event.position},

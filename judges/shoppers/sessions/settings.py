@@ -6,7 +6,7 @@ which is a query of the shop, and looks at its results as `judges/shoppers/model
 - satisfied (a click that satisfies, or more): with `another_need` a further need, else the end;
 - not satisfied: with `reformulate` the same need in other words, where the shop has a query for it, else the end.
 
-What was put into the cart is paid together at the end, where the model says that it is bought. A satisfied user comes
+What the model says is bought is paid in the session, one transaction however many products. A satisfied user comes
 back more often (`return_satisfied`), one who found nothing less often (`return_unsatisfied`).
 """
 
@@ -46,6 +46,8 @@ class SessionSettings:
         for name in ("another_need", "reformulate", "more_pieces", "zipf"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be between 0 and 1")
+        if self.more_pieces == 1:
+            raise ConfigError("more_pieces=1: must be below 1, or nobody stops")
         for name in ("searches", "results"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be 1 or more")
