@@ -18,12 +18,15 @@ def saved_settings(folder: str | Path) -> dict[str, Any]:
     """The settings that `Student.save` wrote, `SAVED_FIELDS` and the prompt template, without reading the weights.
 
     Raises:
-        ConfigError: the folder holds no student.
+        ConfigError: the folder holds no student, or the file is damaged.
     """
     file = current_version(Path(folder)) / SETTINGS_FILE
     if not file.is_file():
         raise ConfigError(f"{folder} holds no student ({SETTINGS_FILE} is missing); name a checkpoint folder")
-    settings: dict[str, Any] = json.loads(file.read_text())
+    try:
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{file} is damaged ({error}): save or export the student again") from error
     return settings
 
 

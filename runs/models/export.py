@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ import torch
 from tqdm import tqdm
 
 from agents.checks import check_agent
-from agents.policy.fast.export import export_student
+from agents.policy.fast.export import check_export, export_student
 from agents.policy.prompt import parse_completions
 from agents.policy.student import Student
+from qr_env.common.atomic_io import atomic_folder, saving
 from qr_env.common.errors import ConfigError
 from qr_env.common.protocols import Agent
 from qr_env.common.types import JsonDict
@@ -29,23 +31,23 @@ TIMED = 100  # queries that are rewritten one at a time by both
 
 
 def export(args: Args) -> None:
-    """Convert, compare, print; the folder stays only where enough rewrites are equal."""
+    """Convert, compare, print; `out` is replaced only where enough rewrites are equal."""
     if len(args.names) != 1 or args.out is None:
         raise ConfigError("qr models export CHECKPOINT --out FOLDER: name one checkpoint, and out")
     check_folder("out", args.out)
     with about("checkpoint", args.names[0]):
         check_agent(args.names[0])
-    started = time.perf_counter()
-    facts = export_student(Path(args.names[0]), args.out, args.quantization)
-    converted = time.perf_counter() - started
-    figures = compared(args, args.names[0], args.out) | {"seconds to convert": converted, "source": facts.source}
-    write_json(args.json, stamped({"verb": "models export", "quantization": facts.quantization, **figures}))
-    if figures["equal"] < args.min_equal and not args.force:
-        shutil.rmtree(args.out)
-        raise ConfigError(
-            f"only {figures['equal']:.1%} of {figures['queries']:,} rewrites are the checkpoint's (min_equal="
-            f"{args.min_equal:g}): take quantization='float32', or force"
-        )
+    check_export(Path(args.names[0]), args.out)
+    with tempfile.TemporaryDirectory() as scratch:
+        figures = convert(args, args.names[0], Path(scratch) / "exported")
+        write_json(args.json, stamped({"verb": "models export", "quantization": args.quantization, **figures}))
+        if figures["equal"] < args.min_equal and not args.force:
+            raise ConfigError(
+                f"only {figures['equal']:.1%} of {figures['queries']:,} rewrites are the checkpoint's (min_equal="
+                f"{args.min_equal:g}): take quantization='float32', or force"
+            )
+        with saving(args.out), atomic_folder(args.out) as folder:
+            shutil.copytree(Path(scratch) / "exported", folder, dirs_exist_ok=True)
     if args.json != "-":
         print(
             f"{args.out}: {figures['equal']:.2%} of {figures['queries']:,} rewrites equal\n"
@@ -54,6 +56,14 @@ def export(args: Args) -> None:
             f"generate {figures['generate p50 ms']:.2f}, {figures['generate p99 ms']:.2f}: "
             f"{figures['generate p50 ms'] / figures['exported p50 ms']:.1f} times as fast as generate"
         )
+
+
+def convert(args: Args, checkpoint: str, folder: Path) -> JsonDict:
+    """Export the checkpoint to `folder`; the figures of `compared`, the seconds, and the checkpoint's path."""
+    started = time.perf_counter()
+    facts = export_student(Path(checkpoint), folder, args.quantization)
+    seconds = time.perf_counter() - started
+    return compared(args, checkpoint, folder) | {"seconds to convert": seconds, "source": facts.source}
 
 
 def compared(args: Args, checkpoint: str, exported: Path) -> JsonDict:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.policy.fast.facts import FAST_FILE, FastFacts
+from agents.policy.fast.facts import FAST_FILE, FastFacts, is_exported
 from agents.policy.saved_settings import SETTINGS_FILE, saved_settings
 from agents.policy.student import Student
 from qr_env.common.atomic_io import atomic_folder, current_version
@@ -32,7 +32,8 @@ def export_student(checkpoint: Path, out: Path, quantization: Quantization = "fl
     """Convert a checkpoint; the folder is written atomically.
 
     Raises:
-        ConfigError: no student, no CTranslate2, or a model that it cannot convert.
+        ConfigError: no student, one that is exported already, no CTranslate2, a model that it cannot convert, or `out`
+            holds something else, which would be lost.
     """
     require("ctranslate2", what="an exported student")
     import ctranslate2  # noqa: PLC0415 - for exported students only
@@ -40,6 +41,7 @@ def export_student(checkpoint: Path, out: Path, quantization: Quantization = "fl
 
     checkpoint = current_version(checkpoint)
     saved_settings(checkpoint)
+    check_export(checkpoint, out)
     student = Student.load(checkpoint)
     with tempfile.TemporaryDirectory() as merged, atomic_folder(out) as folder:
         source = merged_checkpoint(student, checkpoint, Path(merged))
@@ -61,6 +63,14 @@ def export_student(checkpoint: Path, out: Path, quantization: Quantization = "fl
         )
         (folder / FAST_FILE).write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
     return facts
+
+
+def check_export(checkpoint: Path, out: Path) -> None:
+    """Raise ConfigError if the checkpoint is exported already, or writing `out` would delete what is no export."""
+    if is_exported(current_version(checkpoint)):
+        raise ConfigError(f"{checkpoint} is an exported student already: name the checkpoint that it was made from")
+    if out.is_dir() and any(out.iterdir()) and not is_exported(out):
+        raise ConfigError(f"out={str(out)!r} holds something that is no exported student; name another folder")
 
 
 def merged_checkpoint(student: Student, checkpoint: Path, folder: Path) -> Path:

@@ -66,8 +66,9 @@ class FastStudent:
             raise ConfigError(f"{folder} was trained with another prompt: train and export the student again")
         if wanted is not None and suggester is not None and wanted != suggester.settings:
             raise ConfigError(f"{folder} was trained with {wanted}, and is given suggestions of {suggester.settings}")
-        if sha256_files(folder, [folder / "model.bin"]) != facts.model_hash:
-            raise ConfigError(f"{folder / 'model.bin'} is damaged: export the student again with qr models export")
+        model = folder / "model.bin"
+        if not model.is_file() or sha256_files(folder, [model]) != facts.model_hash:
+            raise ConfigError(f"{model} is damaged or missing: export the student again with qr models export")
         try:
             generator = ctranslate2.Generator(str(folder), device="cpu", intra_threads=threads, inter_threads=1)
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -72,13 +73,18 @@ def test_opening_and_rewriting_load_no_torch(exported) -> None:
 def test_damage_is_named_with_the_way_out(exported, tmp_path) -> None:
     with pytest.raises(ConfigError, match="holds no exported student"):
         FastFacts.read(tmp_path)
-    for name, content in ((FAST_FILE, "{"), ("model.bin", "damaged"), ("student.json", '{"template": "Q"}')):
+    for name, content in (
+        (FAST_FILE, "{"),
+        ("model.bin", "damaged"),
+        ("student.json", '{"template": "Q"}'),
+        ("tokenizer.json", "{"),
+    ):
         copy = tmp_path / name.replace(".", "-")
         copy.mkdir()
         for path in exported.iterdir():
             (copy / path.name).write_bytes(path.read_bytes())
         (copy / name).write_text(content)
-        with pytest.raises(ConfigError, match=r"damaged|another prompt"):
+        with pytest.raises(ConfigError, match=r"damaged|another prompt|does not load"):
             FastStudent.load(copy)
 
 
@@ -86,3 +92,23 @@ def test_a_failed_export_leaves_no_folder(tmp_path) -> None:
     with pytest.raises(ConfigError, match="holds no student"):
         export_student(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_deletes_nothing_but_an_export(checkpoint, exported, tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("kept")
+    for source, out, message in (
+        (checkpoint, checkpoint, "no exported student"),
+        (checkpoint, tmp_path, "no exported student"),
+        (exported, tmp_path / "out", "exported student already"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            export_student(source, out)
+    assert (tmp_path / "notes.txt").read_text() == "kept" and (checkpoint / "model.safetensors").is_file()
+
+
+def test_a_missing_model_is_named(exported, tmp_path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    (copy / "model.bin").unlink()
+    with pytest.raises(ConfigError, match="missing"):
+        FastStudent.load(copy)
